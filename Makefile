@@ -1,0 +1,86 @@
+# `make` lists the targets. Everything lives in .venv and .sightline; nothing outside the checkout is touched.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+MODEL ?= inpaint
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# --no-deps because a lock names everything, and with it pip needs no resolver and takes nothing that has no hash.
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
+# The one package outside the lock: its builds for CPU and for each CUDA differ by machine, and so do their hashes.
+# The range is narrower than in pyproject.toml, so that a CPU build at hand is taken and no newer CUDA build fetched.
+TORCH := torch>=2.13,<2.14
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(BIN)/python locks/cpu.txt pyproject.toml
+	@echo "Installing the CPU runtime into $(VENV) (once, takes a minute or two) ..."
+	@$(LOCKED) -r locks/cpu.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
+	@echo "Installing what tests and training need into $(VENV) (once, takes some minutes) ..."
+	@$(LOCKED) -r locks/dev.txt
+	@$(PIP_INSTALL) '$(TORCH)'
+	@touch $@
+
+.PHONY: up
+up: $(VENV)/.runtime ## Start the gateway, the services and an embedded Redis; Ctrl-C stops them
+	@exec $(BIN)/sightline up $(ARGS)
+
+.PHONY: down
+down: ## Stop what `make up` left running
+	@if [ -x $(BIN)/sightline ]; then exec $(BIN)/sightline down; else echo "Nothing is running."; fi
+
+.PHONY: test
+test: $(VENV)/.dev ## Run all tests
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types and import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.dev ## Rewrite the sources as `make lint` wants them
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: evaluate
+evaluate: $(VENV)/.dev ## Measure a model against its baselines: make evaluate MODEL=inpaint ARGS="..."
+	@exec $(BIN)/sightline evaluate $(MODEL) $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.runtime ## Throughput beside a bare ONNX Runtime loop: make bench MODEL=inpaint
+	@exec $(BIN)/sightline bench $(MODEL) $(ARGS)
+
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-find-links --resolver=backtracking --build-deps-for editable
+
+.PHONY: lock
+lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, where pip finds a CPU build of torch)
+	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
+	@$(PIP_COMPILE) --extra cpu -o locks/cpu.txt pyproject.toml
+	@echo '$(TORCH)' > locks/torch.in
+	@$(PIP_COMPILE) --extra cpu --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
+	@awk '/^[a-z]/ { skip = /^torch==/ } !skip' locks/dev.all > locks/dev.txt
+	@rm locks/torch.in locks/dev.all
+
+.PHONY: clean
+clean: down ## Remove the environment, the caches and the state
+	@rm -rf $(VENV) .sightline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
