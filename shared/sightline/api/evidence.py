@@ -1,0 +1,33 @@
+"""The record that every result carries: what went in, what ran, and with which parameters."""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class ModelIdentity(BaseModel):
+    """Which weights answered."""
+
+    name: str = Field(examples=["inpaint"])
+    version: str = Field(examples=["1.0.0"])
+    weights_sha256: str
+    contract: str = Field(description="`shipped`, or the name of the declared contract of replaced weights")
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}+{self.weights_sha256[:12]}"
+
+
+class Evidence(BaseModel):
+    """Facts about one result that let a second lab check it."""
+
+    request_id: str
+    input_sha256: str = Field(description="SHA-256 of the original bytes of the first picture")
+    model: ModelIdentity
+    parameters: dict[str, Any]
+    provider: str = Field(examples=["CPUExecutionProvider"])
+    precision: str = Field(examples=["fp32"])
+    libraries: dict[str, str]
+    received_at: datetime
+    finished_at: datetime
+    notes: list[str] = Field(default_factory=list, examples=[["first-frame-only"]])

@@ -1,0 +1,88 @@
+"""Errors that go over the wire: RFC 9457 problem details with a stable code."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Code(StrEnum):
+    """What went wrong, in a word that clients may rely on."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNREADABLE_IMAGE = "unreadable_image"
+    BAD_MASK = "bad_mask"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    NOT_ACCEPTABLE = "not_acceptable"
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    CANCELLED = "cancelled"
+    INTERNAL = "internal"
+    UPSTREAM_FAILED = "upstream_failed"
+    OVERLOADED = "overloaded"
+    NOT_READY = "not_ready"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+
+
+STATUS: Mapping[Code, HTTPStatus] = {
+    Code.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
+    Code.UNREADABLE_IMAGE: HTTPStatus.BAD_REQUEST,
+    Code.BAD_MASK: HTTPStatus.BAD_REQUEST,
+    Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Code.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    Code.NOT_ACCEPTABLE: HTTPStatus.NOT_ACCEPTABLE,
+    Code.TOO_MANY_BYTES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Code.TOO_MANY_PIXELS: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Code.UNSUPPORTED_FORMAT: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Code.CANCELLED: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+    Code.UPSTREAM_FAILED: HTTPStatus.BAD_GATEWAY,
+    Code.OVERLOADED: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.NOT_READY: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error reply; members beyond these are facts about the problem, such as a limit."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:sightline:problem:unreadable_image"])
+    title: str
+    status: int
+    code: Code
+    detail: str
+    request_id: str
+
+
+class Problem(Exception):
+    """Raised anywhere below the HTTP layer, which turns it into problem details.
+
+    `detail` is one human sentence without pixels or file names; `facts` become members of the body.
+    """
+
+    def __init__(self, code: Code, detail: str, *, retry_after_s: float | None = None, **facts: Any) -> None:
+        super().__init__(detail)
+        self.code, self.detail, self.retry_after_s, self.facts = code, detail, retry_after_s, facts
+
+    @property
+    def status(self) -> HTTPStatus:
+        return STATUS[self.code]
+
+    def details(self, request_id: str) -> ProblemDetails:
+        return ProblemDetails(
+            type=f"urn:sightline:problem:{self.code}",
+            title=self.code.replace("_", " ").capitalize(),
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            request_id=request_id,
+            **self.facts,
+        )

@@ -1,0 +1,67 @@
+"""JPEG: libjpeg-turbo for the usual files, Pillow for those that it is too strict about."""
+
+import re
+import struct
+
+import numpy as np
+import simplejpeg
+
+from sightline.imaging.codecs import pillow
+from sightline.imaging.codecs.raster import Raster
+from sightline.imaging.containers import jpeg
+from sightline.imaging.formats import Buffer, ImageHeader, unreadable
+from sightline.imaging.picture import Samples
+
+_MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
+# Every scan of a progressive file is a pass over all pixels: a file of empty scans would keep a core busy for hours.
+_MAX_SCANS = 200
+_ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+    _require_few_scans(data)
+    try:
+        samples = _decode_strictly(data, header, min_short_side_px)
+    except ValueError as error:
+        if _is_damage(str(error)):
+            raise unreadable("The JPEG file is truncated or damaged.") from error
+        samples = None
+    if samples is None:
+        return pillow.decode_jpeg(data, header)
+    return Raster(samples, jpeg.read_metadata(data))
+
+
+def _decode_strictly(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:
+    """None for colour models that need more than libjpeg's naive conversion."""
+    height, width, model, _ = simplejpeg.decode_jpeg_header(data)
+    if (width, height) != (header.width, header.height):
+        raise unreadable("The picture's size is not the one that its header gives.")
+    if model not in _MODES:
+        return None
+    side_px = min_short_side_px or 0
+    samples: Samples = simplejpeg.decode_jpeg(data, _MODES[model], min_height=side_px, min_width=side_px)
+    return np.atleast_3d(samples)
+
+
+def _is_damage(message: str) -> bool:
+    """Stray bytes between segments harm nothing; missing or impossible codes leave parts of the picture grey."""
+    return message.startswith(("Premature end", "Corrupt JPEG data")) and "extraneous bytes" not in message
+
+
+def _require_few_scans(data: Buffer) -> None:
+    *_, first_scan = segments = list(jpeg.segments(data))
+    progressive = jpeg.is_progressive(segment.marker for segment in segments)
+    if progressive and _scans(data, first_scan.start + first_scan.size_bytes) > _MAX_SCANS:
+        raise unreadable("The JPEG file has too many scans.")
+
+
+def _scans(data: Buffer, position: int) -> int:
+    """Scans from the first, whose entropy-coded data starts at `position`, up to one more than the limit."""
+    scans = 1
+    while scans <= _MAX_SCANS and (found := _ENTROPY_CODED_END.search(data, position)):
+        marker = data[found.end() - 1]
+        if marker == jpeg.EOI or found.end() + 2 > len(data):
+            break
+        scans += marker == jpeg.SOS
+        position = found.end() + struct.unpack(">H", data[found.end() : found.end() + 2])[0]
+    return scans

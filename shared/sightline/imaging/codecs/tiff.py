@@ -1,0 +1,96 @@
+"""TIFF through tifffile: integer samples of up to 16 bits, raw or in the compressions of scanners and editors."""
+
+from io import BytesIO
+from math import prod
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT, TiffPage
+
+from sightline.imaging.codecs.raster import Raster, require_size
+from sightline.imaging.codecs.tiff_colour import CHANNELS, interpret
+from sightline.imaging.containers import jpeg, tiff
+from sightline.imaging.formats import ImageHeader, unreadable, unsupported
+from sightline.imaging.metadata import Metadata
+from sightline.imaging.picture import FIRST_FRAME_ONLY
+
+_JPEG = frozenset({COMPRESSION.OJPEG, COMPRESSION.JPEG})
+_CCITT = frozenset({COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6})
+_BYTEWISE = frozenset(
+    {
+        COMPRESSION.NONE,
+        COMPRESSION.LZW,
+        COMPRESSION.ADOBE_DEFLATE,
+        COMPRESSION.DEFLATE,
+        COMPRESSION.PACKBITS,
+        COMPRESSION.LZMA,
+        COMPRESSION.ZSTD,
+    }
+)
+_MAX_EXTRA_SAMPLES = 4
+# A tile may reach beyond the picture, but it is unpacked whole: a huge one on a small picture is a bomb.
+_MAX_TILE_PX = 4096 * 4096
+
+
+def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+    # The flags keep vendors' tags from sending the reader to further directories.
+    with tifffile.TiffFile(BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False) as file:
+        page = file.pages.first
+        _require_supported(page)
+        require_size((page.imagewidth, page.imagelength), header)
+        _require_segments(page, data)
+        samples = _interleaved(page, page.asarray(maxworkers=1))
+        metadata = Metadata(icc_profile=page.iccprofile, orientation=tiff.read_orientation(data))
+        notes = (FIRST_FRAME_ONLY,) if tiff.has_more_pages(data) else ()
+        cmyk = page.photometric == PHOTOMETRIC.SEPARATED
+        return Raster(interpret(page, samples), metadata, notes, cmyk=cmyk)
+
+
+def _require_supported(page: TiffPage) -> None:
+    if page.compression not in _BYTEWISE | _CCITT | _JPEG:
+        raise unsupported("This compression inside a TIFF file is not supported.")
+    if page.sampleformat != SAMPLEFORMAT.UINT or page.bitspersample > 16:
+        raise unsupported("TIFF files of floating-point, signed or more than 16-bit samples are not supported.")
+    channels = CHANNELS.get(page.photometric)
+    if channels is None or (page.photometric == PHOTOMETRIC.YCBCR and page.compression not in _JPEG):
+        raise unsupported("TIFF files of this colour model are not supported.")
+    if not channels <= page.samplesperpixel <= channels + _MAX_EXTRA_SAMPLES or page.imagedepth != 1:
+        raise unsupported("TIFF files with this number of channels are not supported.")
+
+
+def _require_segments(page: TiffPage, data: bytes) -> None:
+    """All strips or tiles lie within the file: tifffile fills absent ones with black."""
+    if page.is_tiled and page.tilewidth * page.tilelength > max(_MAX_TILE_PX, 4 * page.imagewidth * page.imagelength):
+        raise unreadable("The TIFF file's tiles are far larger than the picture.")
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    whole = all(size > 0 and start > 0 and start + size <= len(data) for start, size in segments)
+    if not whole or len(segments) < prod(page.chunked) or sum(page.databytecounts) < _least_bytes(page):
+        raise unreadable("The TIFF file is truncated or damaged.")
+    if page.compression in _JPEG:
+        _require_small_jpegs(page, [data[start : start + size] for start, size in segments])
+
+
+def _least_bytes(page: TiffPage) -> int:
+    """Raw samples are read in one piece, whatever the byte counts say."""
+    if page.compression != COMPRESSION.NONE:
+        return 0
+    return page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample // 8
+
+
+def _require_small_jpegs(page: TiffPage, streams: list[bytes]) -> None:
+    strip_px = min(page.rowsperstrip, page.imagelength) * page.imagewidth
+    segment_px = page.tilewidth * page.tilelength if page.is_tiled else strip_px
+    for stream in streams:
+        # Strips may be padded to whole blocks of 16 pixels.
+        if jpeg.read_header(stream).pixels > 4 * segment_px + 4096:
+            raise unreadable("A JPEG strip inside the TIFF file is larger than the picture.")
+
+
+def _interleaved(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
+    """(h, w, c) whatever the planar configuration."""
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
+        samples = np.moveaxis(samples, 0, -1)
+    shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
+    return samples.reshape(shape)

@@ -1,0 +1,97 @@
+"""AV1: the size in the sequence headers of a stream of OBUs (AV1 specification, sections 5.3 and 5.5)."""
+
+from collections.abc import Iterator
+
+from sightline.imaging.formats import IncompleteError, take, unreadable
+
+_SEQUENCE_HEADER = 1
+_MAX_UNITS = 4096
+
+
+class _Bits:
+    """Reads a payload bit by bit, the most significant first."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._value = int.from_bytes(payload, "big")
+        self._left = 8 * len(payload)
+
+    def read(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise unreadable("An AV1 sequence header is broken.")
+        return self._value >> self._left & ((1 << count) - 1)
+
+    def read_variable(self) -> None:
+        """An unsigned value whose leading zeros tell its length (`uvlc`)."""
+        zeros = 0
+        while not self.read(1):
+            zeros += 1
+        self.read(min(zeros, 32))
+
+
+def frame_sizes(stream: bytes) -> list[tuple[int, int]]:
+    """Largest width and height that each sequence header announces."""
+    try:
+        return [_frame_size(payload) for kind, payload in _units(stream) if kind == _SEQUENCE_HEADER]
+    except IncompleteError:
+        raise unreadable("The AV1 data is truncated or damaged.") from None
+
+
+def _units(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    for _ in range(_MAX_UNITS):
+        if position >= len(stream):
+            return
+        head = stream[position]
+        position += 2 if head & 4 else 1
+        size_bytes, position = _unit_size(stream, position) if head & 2 else (len(stream) - position, position)
+        yield head >> 3 & 15, take(stream, position, size_bytes)[:64]
+        position += size_bytes
+    raise unreadable("The AV1 data has too many parts.")
+
+
+def _unit_size(stream: bytes, position: int) -> tuple[int, int]:
+    """A little-endian base-128 number and the offset behind it."""
+    size_bytes = 0
+    for place in range(8):
+        digit = take(stream, position + place, 1)[0]
+        size_bytes |= (digit & 0x7F) << 7 * place
+        if digit < 0x80:
+            return size_bytes, position + place + 1
+    raise unreadable("The AV1 data is truncated or damaged.")
+
+
+def _frame_size(payload: bytes) -> tuple[int, int]:
+    bits = _Bits(payload)
+    bits.read(4)  # profile, still picture
+    if bits.read(1):  # reduced header
+        bits.read(5)
+    else:
+        _skip_operating_points(bits)
+    width_bits, height_bits = bits.read(4) + 1, bits.read(4) + 1
+    return bits.read(width_bits) + 1, bits.read(height_bits) + 1
+
+
+def _skip_operating_points(bits: _Bits) -> None:
+    delay_bits = _skip_timing(bits) if bits.read(1) else 0
+    display_delays = bits.read(1)
+    for _ in range(bits.read(5) + 1):
+        bits.read(12)
+        if bits.read(5) > 7:
+            bits.read(1)
+        if delay_bits and bits.read(1):
+            bits.read(2 * delay_bits + 1)
+        if display_delays and bits.read(1):
+            bits.read(4)
+
+
+def _skip_timing(bits: _Bits) -> int:
+    """The width of the buffer delays, or 0 where the decoder model is absent."""
+    bits.read(64)
+    if bits.read(1):
+        bits.read_variable()
+    if not bits.read(1):
+        return 0
+    delay_bits = bits.read(5) + 1
+    bits.read(42)
+    return delay_bits

@@ -1,0 +1,138 @@
+"""HEIC and AVIF: boxes; the primary item's `ispe` property holds the size (ISO/IEC 23008-12, section 6.5.3)."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
+
+_CODECS = {b"hvcC": ImageFormat.HEIC, b"av1C": ImageFormat.AVIF}
+_SEQUENCE_BRANDS = frozenset({b"hevc", b"hevx", b"msf1", b"avis"})
+# Real files hold a handful of boxes on the top level and some hundred properties; a meta box of megabytes is a trap.
+_MAX_BOXES, _MAX_ENTRIES, _MAX_META_BYTES = 64, 16_384, 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    kind: bytes
+    payload: memoryview
+
+
+def read_header(data: Buffer) -> ImageHeader:
+    brands = _brands(data)
+    meta = read_meta(data)
+    try:
+        properties = _primary_properties(meta)
+    except (struct.error, IndexError, KeyError):
+        raise unreadable("The HEIF file does not describe its primary picture.") from None
+    width, height = _size(properties)
+    frames = None if brands & _SEQUENCE_BRANDS else 1
+    return ImageHeader(_codec(meta), width, height, frames, _bit_depth(properties))
+
+
+def read_meta(data: Buffer) -> dict[bytes, memoryview]:
+    """The payloads of the boxes that describe the file's items."""
+    return {box.kind: box.payload for box in boxes(_meta(data)[4:])}
+
+
+def _brands(data: Buffer) -> frozenset[bytes]:
+    (size_bytes,) = struct.unpack(">I", take(data, 0, 4))
+    if not 16 <= size_bytes <= 4096:
+        raise unreadable("The HEIF file type box is broken.")
+    body = take(data, 8, size_bytes - 8)
+    return frozenset(body[at : at + 4] for at in range(0, len(body), 4) if at != 4)
+
+
+def _meta(data: Buffer) -> memoryview:
+    """The payload of the meta box, which may stand behind the coded pictures."""
+    position = 0
+    for _ in range(_MAX_BOXES):
+        kind, head_bytes, size_bytes = _box_head(data, position)
+        if kind == b"meta" and size_bytes > _MAX_META_BYTES:
+            raise unreadable("The HEIF file's description is too long.")
+        if kind == b"meta":
+            return memoryview(take(data, position + head_bytes, size_bytes - head_bytes))
+        position += size_bytes
+    raise unreadable("The HEIF file has too many boxes before its description.")
+
+
+def _box_head(data: Buffer, position: int) -> tuple[bytes, int, int]:
+    """Kind, length of the head, length of the box with its head."""
+    size_bytes, kind = struct.unpack(">I4s", take(data, position, 8))
+    head_bytes = 8
+    if size_bytes == 1:
+        (size_bytes,) = struct.unpack(">Q", take(data, position + 8, 8))
+        head_bytes = 16
+    if size_bytes < head_bytes:  # zero means up to the end of the file, which only the pixels may do
+        raise unreadable("The HEIF file has a broken box.")
+    return kind, head_bytes, size_bytes
+
+
+def boxes(payload: memoryview) -> Iterator[Box]:
+    position = 0
+    while position < len(payload):
+        try:
+            kind, head_bytes, size_bytes = _box_head(payload, position)
+        except IncompleteError:
+            raise unreadable("The HEIF file has a broken box.") from None
+        yield Box(kind, payload[position + head_bytes : position + size_bytes])
+        position += size_bytes
+
+
+def _primary_properties(meta: Mapping[bytes, memoryview]) -> list[Box]:
+    primary = _primary_item(meta[b"pitm"])
+    parts = {box.kind: box.payload for box in boxes(meta[b"iprp"])}
+    known = list(boxes(parts[b"ipco"]))
+    return [known[number - 1] for number in _associated(parts[b"ipma"], primary) if 0 < number <= len(known)]
+
+
+def _primary_item(payload: memoryview) -> int:
+    version = payload[0]
+    (item,) = struct.unpack_from(">I" if version else ">H", payload, 4)
+    return int(item)
+
+
+def _associated(payload: memoryview, item: int) -> list[int]:
+    """1-based numbers of the properties of an item (`ipma`)."""
+    version, wide = payload[0], payload[3] & 1
+    (entries,) = struct.unpack_from(">I", payload, 4)
+    position, item_layout = 8, struct.Struct(">I" if version else ">H")
+    for _ in range(min(entries, _MAX_ENTRIES)):
+        (number,) = item_layout.unpack_from(payload, position)
+        position += item_layout.size
+        count, position = payload[position], position + 1
+        if number == item:
+            return _association_numbers(payload, position, count, wide=bool(wide))
+        position += count * (2 if wide else 1)
+    raise KeyError(item)
+
+
+def _association_numbers(payload: memoryview, position: int, count: int, *, wide: bool) -> list[int]:
+    if wide:
+        return [number & 0x7FFF for number in struct.unpack_from(f">{count}H", payload, position)]
+    return [number & 0x7F for number in struct.unpack_from(f">{count}B", payload, position)]
+
+
+def _size(properties: list[Box]) -> tuple[int, int]:
+    for box in properties:
+        if box.kind == b"ispe" and len(box.payload) >= 12:
+            width, height = struct.unpack_from(">II", box.payload, 4)
+            if width and height:
+                return width, height
+    raise unreadable("The HEIF file gives no size of its primary picture.")
+
+
+def _bit_depth(properties: list[Box]) -> int:
+    for box in properties:
+        if box.kind == b"pixi" and len(box.payload) > 5:
+            return max(8, *box.payload[5 : 5 + box.payload[4]])
+    return 8
+
+
+def _codec(meta: Mapping[bytes, memoryview]) -> ImageFormat:
+    """By the decoder configurations present: brands alone do not tell HEIC from AVIF."""
+    parts = {box.kind: box.payload for box in boxes(meta[b"iprp"])}
+    for box in boxes(parts[b"ipco"]):
+        if box.kind in _CODECS:
+            return _CODECS[box.kind]
+    raise unsupported("The HEIF file is coded with neither HEVC nor AV1.")

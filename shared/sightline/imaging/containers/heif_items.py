@@ -1,0 +1,92 @@
+"""HEIF items: where the coded data of each lies (ISO/IEC 14496-12, sections 8.11.3 and 8.11.6)."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sightline.imaging.containers import heif
+from sightline.imaging.formats import Buffer, IncompleteError, take, unreadable
+
+_IN_FILE = 0
+_MAX_ITEMS, _MAX_EXTENTS = 4096, 64
+_Extent = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """`method` tells what the extents' offsets count in."""
+
+    item: int
+    method: int
+    extents: list[_Extent]
+
+
+class _Fields:
+    """Reads big-endian integers of any width, one after the other."""
+
+    def __init__(self, payload: memoryview, position: int) -> None:
+        self._payload, self._position = payload, position
+
+    def read(self, count_bytes: int) -> int:
+        return int.from_bytes(take(self._payload, self._skip(count_bytes), count_bytes), "big")
+
+    def _skip(self, count_bytes: int) -> int:
+        self._position += count_bytes
+        return self._position - count_bytes
+
+
+def coded_items(data: Buffer, kind: bytes) -> list[bytes]:
+    """The data of all items of a kind, such as `av01`."""
+    meta = heif.read_meta(data)
+    try:
+        wanted = {item for item, item_kind in _kinds(meta[b"iinf"]) if item_kind == kind}
+        places = [place for place in _places(meta[b"iloc"]) if place.item in wanted]
+        _require_sane(places, len(data))
+        return [b"".join(take(data, *extent) for extent in place.extents) for place in places]
+    except (struct.error, IndexError, KeyError, IncompleteError):
+        raise unreadable("The HEIF file does not say where its pictures are.") from None
+
+
+def _require_sane(places: Sequence[_Place], size_bytes: int) -> None:
+    if any(place.method != _IN_FILE for place in places):
+        raise unreadable("The HEIF file keeps a picture where none belongs.")
+    if sum(length for place in places for _, length in place.extents) > size_bytes:
+        raise unreadable("The pictures in the HEIF file overlap.")
+
+
+def _kinds(payload: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Number and kind of each item (`iinf`, `infe`)."""
+    for box in heif.boxes(payload[8 if payload[0] else 6 :]):
+        wide = box.payload[0] > 2
+        item, _, kind = struct.unpack_from(">IH4s" if wide else ">HH4s", box.payload, 4)
+        yield item, kind
+
+
+def _places(payload: memoryview) -> Iterator[_Place]:
+    """Where each item's data lies (`iloc`)."""
+    version, widths = payload[0], (payload[4] >> 4, payload[4] & 15, payload[5] >> 4, payload[5] & 15)
+    fields = _Fields(payload, 6)
+    item_bytes = 4 if version == 2 else 2
+    for _ in range(_bounded(fields.read(item_bytes), _MAX_ITEMS)):
+        item = fields.read(item_bytes)
+        method = fields.read(2) & 15 if version else _IN_FILE
+        fields.read(2)
+        yield _Place(item, method, _read_extents(fields, *widths[:3], widths[3] if version else 0))
+
+
+def _bounded(count: int, limit: int) -> int:
+    if count > limit:
+        raise unreadable("The HEIF file has too many items.")
+    return count
+
+
+def _read_extents(
+    fields: _Fields, offset_bytes: int, length_bytes: int, base_bytes: int, index_bytes: int
+) -> list[_Extent]:
+    base = fields.read(base_bytes)
+    extents = []
+    for _ in range(_bounded(fields.read(2), _MAX_EXTENTS)):
+        fields.read(index_bytes)
+        offset = fields.read(offset_bytes)
+        extents.append((base + offset, fields.read(length_bytes)))
+    return extents

@@ -1,0 +1,65 @@
+"""WebP: RIFF chunks; the first is VP8, VP8L or VP8X (RFC 9649)."""
+
+import struct
+from collections.abc import Iterator
+
+from sightline.imaging.containers import tiff
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable
+from sightline.imaging.metadata import Metadata
+
+_ANIMATION = 0x02
+_MAX_CHUNKS = 1024
+
+
+def read_header(data: Buffer) -> ImageHeader:
+    kind = take(data, 12, 4)
+    if kind == b"VP8X":
+        return _extended(take(data, 20, 10))
+    if kind == b"VP8L":
+        return _lossless(take(data, 20, 5))
+    if kind == b"VP8 ":
+        return _lossy(take(data, 20, 10))
+    raise unreadable("The WebP file starts with an unknown chunk.")
+
+
+def _extended(fields: bytes) -> ImageHeader:
+    frames = None if fields[0] & _ANIMATION else 1
+    return _header(1 + int.from_bytes(fields[4:7], "little"), 1 + int.from_bytes(fields[7:10], "little"), frames)
+
+
+def _lossless(fields: bytes) -> ImageHeader:
+    if fields[0] != 0x2F:
+        raise unreadable("The lossless WebP header is broken.")
+    (bits,) = struct.unpack("<I", fields[1:])
+    return _header(1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), 1)
+
+
+def _lossy(fields: bytes) -> ImageHeader:
+    if fields[0] & 1 or fields[3:6] != b"\x9d\x01\x2a":
+        raise unreadable("The lossy WebP header is broken.")
+    width, height = struct.unpack("<HH", fields[6:])
+    return _header(width & 0x3FFF, height & 0x3FFF, 1)
+
+
+def _header(width: int, height: int, frames: int | None) -> ImageHeader:
+    if not width or not height:
+        raise unreadable("The WebP header gives a size of zero.")
+    return ImageHeader(ImageFormat.WEBP, width, height, frames, bit_depth=8)
+
+
+def read_metadata(data: Buffer) -> Metadata:
+    found = {kind: payload for kind, payload in _chunks(data) if kind in (b"EXIF", b"ICCP")}
+    # Some writers put JPEG's prefix before the TIFF header.
+    exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
+    return Metadata(tiff.read_orientation(exif), found.get(b"ICCP"))
+
+
+def _chunks(data: Buffer) -> Iterator[tuple[bytes, bytes]]:
+    position = 12
+    for _ in range(_MAX_CHUNKS):
+        try:
+            kind, size_bytes = struct.unpack("<4sI", take(data, position, 8))
+            yield kind, take(data, position + 8, size_bytes) if kind in (b"EXIF", b"ICCP") else b""
+        except IncompleteError:
+            return
+        position += 8 + size_bytes + (size_bytes & 1)

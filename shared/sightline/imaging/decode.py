@@ -1,0 +1,102 @@
+"""Bytes of any supported format to a Picture; the limits are checked on the header, before any decoder runs."""
+
+import hashlib
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from sightline.api.problems import Problem
+from sightline.imaging.codecs import heic, jpeg, pillow, png, tiff
+from sightline.imaging.codecs.raster import Decoder, Raster
+from sightline.imaging.colour import cmyk_to_srgb
+from sightline.imaging.formats import ImageFormat, ImageHeader, unreadable
+from sightline.imaging.header import require_header
+from sightline.imaging.limits import PixelLimits
+from sightline.imaging.metadata import Metadata
+from sightline.imaging.orientation import swaps_sides, to_displayed
+from sightline.imaging.picture import CMYK_CONVERTED, ICC_IGNORED, Picture, Samples
+from sightline.imaging.profiles import ColourSpace, usable
+
+_DECODERS: Mapping[ImageFormat, Decoder] = {
+    ImageFormat.JPEG: jpeg.decode,
+    ImageFormat.PNG: png.decode,
+    ImageFormat.WEBP: pillow.decode_webp,
+    ImageFormat.TIFF: tiff.decode,
+    ImageFormat.HEIC: heic.decode,
+    ImageFormat.AVIF: pillow.decode_avif,
+    ImageFormat.GIF: pillow.decode_gif,
+}
+
+
+def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
+    """The first picture of a file.
+
+    With `min_short_side_px`, a JPEG may come scaled down to no less than that on its shorter side.
+    Raises Problem UNREADABLE_IMAGE, UNSUPPORTED_FORMAT, TOO_MANY_BYTES or TOO_MANY_PIXELS.
+    """
+    limits.check_bytes(len(data))
+    header = require_header(data)
+    limits.check(header, len(data))
+    raster = _plain(_decoded(data, header, min_short_side_px))
+    return _picture(raster, header, hashlib.sha256(data).hexdigest())
+
+
+def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+    try:
+        return _DECODERS[header.format](data, header, min_short_side_px)
+    except Problem:
+        raise
+    except Exception as error:  # decoders raise all sorts of errors on broken files
+        raise unreadable(f"The {header.format.upper()} file is truncated or damaged.") from error
+
+
+def _plain(raster: Raster) -> Raster:
+    """Grey or RGB, with or without alpha, and a profile that fits or none."""
+    profile = raster.metadata.icc_profile
+    if raster.cmyk:
+        rgb = cmyk_to_srgb(raster.samples, profile)
+        return Raster(rgb, Metadata(raster.metadata.orientation), (*raster.notes, CMYK_CONVERTED))
+    space = ColourSpace.GREY if raster.samples.shape[-1] < 3 else ColourSpace.RGB
+    if profile is None or usable(profile, space):
+        return raster
+    return Raster(raster.samples, Metadata(raster.metadata.orientation), (*raster.notes, ICC_IGNORED))
+
+
+def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
+    orientation = raster.metadata.orientation
+    samples = to_displayed(raster.samples, orientation)
+    pixels, alpha = _split(samples)
+    return Picture(
+        pixels=pixels,
+        alpha=alpha,
+        format=header.format,
+        bit_depth=8 * samples.itemsize,
+        orientation=orientation,
+        icc_profile=raster.metadata.icc_profile,
+        grey=samples.shape[-1] < 3,
+        notes=raster.notes,
+        sha256=sha256,
+        size_px=_displayed_size(samples, header, orientation),
+    )
+
+
+def _split(samples: Samples) -> tuple[Samples, Samples | None]:
+    """(h, w, c) to (h, w, 3) and alpha (h, w)."""
+    channels = samples.shape[-1]
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    if channels < 3:
+        return _rgb(np.ascontiguousarray(samples[..., 0])), alpha
+    return np.ascontiguousarray(samples[..., :3]), alpha
+
+
+def _rgb(grey: Samples) -> Samples:
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), grey.dtype)
+
+
+def _displayed_size(samples: Samples, header: ImageHeader, orientation: int) -> tuple[int, int]:
+    """Width and height before any scaled decode, of which only JPEG is capable."""
+    if header.format is not ImageFormat.JPEG:
+        return samples.shape[1], samples.shape[0]
+    sides = (header.width, header.height)
+    return (sides[1], sides[0]) if swaps_sides(orientation) else sides

@@ -1,0 +1,34 @@
+"""Between 8 and 16 bits per sample, full range to full range."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.imaging.picture import Samples
+
+
+def to_8_bit(samples: Samples) -> NDArray[np.uint8]:
+    """Rounded; the same array where it has 8 bits already."""
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    return _rounding_table()[samples]
+
+
+def quantized(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
+    """uint8, uint16 or floating point in 0..1 to uint8 or uint16."""
+    if values.dtype == dtype:
+        return values
+    if values.dtype == np.uint8:
+        return values.astype(np.uint16) * np.uint16(257)
+    if values.dtype == np.uint16:
+        return to_8_bit(values)
+    top = np.iinfo(dtype).max
+    result: Samples = np.rint(np.clip(values, 0, 1) * top).astype(dtype)
+    return result
+
+
+@lru_cache(maxsize=1)
+def _rounding_table() -> NDArray[np.uint8]:
+    return ((np.arange(65_536, dtype=np.uint32) * 255 + 32_767) // 65_535).astype(np.uint8)

@@ -1,0 +1,133 @@
+"""Pixels to bytes, in the frame, colour space and size of the photo they came from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+
+import imagecodecs
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from sightline.api.problems import Code, Problem
+from sightline.imaging import profiles
+from sightline.imaging.containers import jpeg, png, tiff
+from sightline.imaging.depth import to_8_bit
+from sightline.imaging.metadata import Metadata
+from sightline.imaging.orientation import to_stored
+from sightline.imaging.picture import Picture, Samples
+from sightline.imaging.profiles import ColourSpace
+
+DEFAULT_QUALITY = 92
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an encoder gets: samples (h, w, c) in the stored frame as in a Raster."""
+
+    samples: Samples
+    metadata: Metadata
+    quality: int
+    lossless: bool
+
+
+def encode(
+    pixels: Samples,
+    media_type: str,
+    like: Picture,
+    *,
+    alpha: Samples | None = None,
+    quality: int = DEFAULT_QUALITY,
+    lossless: bool = False,
+) -> bytes:
+    """A file in the stored frame of `like`, with its EXIF orientation and ICC profile and no other metadata.
+
+    pixels: (h, w, 3) in the displayed frame and colour space of `like`, of a grey photo the first channel counts;
+    alpha: (h, w), dropped by JPEG. PNG is bit-exact for 8 and 16 bits, WebP is for 8 bits if `lossless`.
+    Raises Problem NOT_ACCEPTABLE for other media types and for pictures that the format cannot hold.
+    """
+    if media_type not in _ENCODERS:
+        raise Problem(Code.NOT_ACCEPTABLE, "Pictures are written as PNG, JPEG or WebP.", offered=list(_ENCODERS))
+    _require_sides(pixels, media_type)
+    samples = to_stored(_joined(pixels, alpha, grey=like.grey), like.orientation)
+    metadata = Metadata(like.orientation, like.icc_profile)
+    return _ENCODERS[media_type](_Plan(samples, metadata, quality, lossless))
+
+
+def _require_sides(pixels: Samples, media_type: str) -> None:
+    longest_px = max(pixels.shape[:2])
+    if longest_px > _MAX_SIDE_PX[media_type]:
+        raise Problem(
+            Code.NOT_ACCEPTABLE,
+            f"The picture's longer side has {longest_px} pixels; {media_type} holds {_MAX_SIDE_PX[media_type]}.",
+            side_px=longest_px,
+            max_side_px=_MAX_SIDE_PX[media_type],
+            offered=[other for other, side_px in _MAX_SIDE_PX.items() if longest_px <= side_px],
+        )
+
+
+def _joined(pixels: Samples, alpha: Samples | None, *, grey: bool) -> Samples:
+    colour = pixels[..., :1] if grey else pixels
+    return colour if alpha is None else np.dstack([colour, alpha])
+
+
+def _encode_png(plan: _Plan) -> bytes:
+    # libpng's fastest settings, which beat its default on photos in size too: deflate finds little but runs in them.
+    file = imagecodecs.png_encode(
+        _flat(plan.samples),
+        level=imagecodecs.PNG.COMPRESSION.SPEED,
+        strategy=imagecodecs.PNG.STRATEGY.RLE,
+        filter=imagecodecs.PNG.FILTER.SUB,
+    )
+    return png.with_metadata(bytes(file), plan.metadata)
+
+
+def _encode_jpeg(plan: _Plan) -> bytes:
+    """Full chroma resolution: subsampling would bleed the colours of a filled hole over its edge."""
+    samples = to_8_bit(plan.samples)
+    if samples.shape[-1] < 3:
+        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :1]), plan.quality, "GRAY", "Gray")
+    else:
+        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :3]), plan.quality, "RGB", "444")
+    return jpeg.with_metadata(file, plan.metadata)
+
+
+def _encode_webp(plan: _Plan) -> bytes:
+    """`exact` keeps the colours below transparent pixels."""
+    file, (samples, metadata) = BytesIO(), _without_grey_profile(plan)
+    image = Image.fromarray(_flat(samples))
+    image.save(
+        file,
+        "WEBP",
+        quality=0 if plan.lossless else plan.quality,  # of lossless files the effort
+        lossless=plan.lossless,
+        method=0 if plan.lossless else 2,
+        exact=True,
+        icc_profile=metadata.icc_profile or b"",
+        exif=tiff.orientation_exif(metadata.orientation) if metadata.orientation != 1 else b"",
+    )
+    return file.getvalue()
+
+
+def _without_grey_profile(plan: _Plan) -> tuple[Samples, Metadata]:
+    """WebP knows no grey, so that a profile of grey tones would not fit its pixels: they become sRGB."""
+    samples, profile = to_8_bit(plan.samples), plan.metadata.icc_profile
+    if profile is None or samples.shape[-1] > 2:
+        return samples, plan.metadata
+    rgb = profiles.to_srgb(samples[..., 0], profile, ColourSpace.GREY)
+    return np.dstack([rgb, samples[..., 1:]]), Metadata(plan.metadata.orientation)
+
+
+def _flat(samples: Samples) -> Samples:
+    """(h, w) instead of (h, w, 1)."""
+    flat = samples[..., 0] if samples.shape[-1] == 1 else samples
+    # To NumPy the strides of sides of one pixel do not matter, to libpng they do.
+    return flat.copy() if 1 in flat.shape else flat
+
+
+_ENCODERS: Mapping[str, Callable[[_Plan], bytes]] = {
+    "image/png": _encode_png,
+    "image/jpeg": _encode_jpeg,
+    "image/webp": _encode_webp,
+}
+_MAX_SIDE_PX: Mapping[str, int] = {"image/png": 0x7FFFFFFF, "image/jpeg": 65_500, "image/webp": 16_383}

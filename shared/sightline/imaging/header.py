@@ -1,0 +1,90 @@
+"""Format and size of a picture out of its first bytes: pure Python, no decoder, safe on hostile files."""
+
+from collections.abc import Callable, Mapping
+
+from sightline.imaging.containers import gif, heif, jpeg, png, tiff, webp
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, unreadable, unsupported
+
+__all__ = ["HEADER_LIMIT_BYTES", "HeaderPeek", "ImageFormat", "ImageHeader", "read_header", "require_header"]
+
+HEADER_LIMIT_BYTES = 1 << 20
+"""Stop peeking into a stream here.
+
+A JPEG, PNG, WebP, GIF, HEIC or AVIF file that has not told its size by then is unreadable for a streaming reader.
+A TIFF file may keep its directory behind the pixels, as most writers do: only who holds all of it can tell.
+"""
+
+_SIGNATURE_BYTES = 12
+
+
+def read_header(prefix: Buffer) -> ImageHeader | None:
+    """The header, or None when the file's start does not tell yet; a longer start never changes an answer.
+
+    Raises Problem UNSUPPORTED_FORMAT for an unknown signature or variant, UNREADABLE_IMAGE for a broken header.
+    """
+    try:
+        return _parse(prefix)
+    except IncompleteError:
+        return None
+
+
+def require_header(data: Buffer) -> ImageHeader:
+    """The header of a whole file."""
+    header = read_header(data)
+    if header is None:
+        raise unreadable("The file ends before its header does.")
+    return header
+
+
+class HeaderPeek:
+    """Reads the header of a stream, looking again only once the bytes it waits for have come."""
+
+    def __init__(self) -> None:
+        self.header: ImageHeader | None = None
+        self._start = bytearray()
+        self._needed_bytes = _SIGNATURE_BYTES
+
+    @property
+    def exhausted(self) -> bool:
+        """No header within HEADER_LIMIT_BYTES, or none to be expected there: further feeding is in vain."""
+        return self.header is None and max(len(self._start), self._needed_bytes) > HEADER_LIMIT_BYTES
+
+    def feed(self, chunk: Buffer) -> ImageHeader | None:
+        if self.header is None and not self.exhausted:
+            self._start += chunk
+            self._look()
+        return self.header
+
+    def _look(self) -> None:
+        if len(self._start) < self._needed_bytes:
+            return
+        try:
+            self.header = _parse(self._start)
+        except IncompleteError as more:
+            self._needed_bytes = more.size_bytes
+
+
+def _parse(data: Buffer) -> ImageHeader:
+    if len(data) < _SIGNATURE_BYTES:
+        raise IncompleteError(_SIGNATURE_BYTES)
+    return _parser(bytes(data[:_SIGNATURE_BYTES]))(data)
+
+
+_SIGNATURES: Mapping[bytes, Callable[[Buffer], ImageHeader]] = {
+    jpeg.SIGNATURE: jpeg.read_header,
+    png.SIGNATURE: png.read_header,
+    gif.SIGNATURES[0]: gif.read_header,
+    gif.SIGNATURES[1]: gif.read_header,
+    **dict.fromkeys(tiff.SIGNATURES, tiff.read_header),
+}
+
+
+def _parser(signature: bytes) -> Callable[[Buffer], ImageHeader]:
+    for start, parser in _SIGNATURES.items():
+        if signature.startswith(start):
+            return parser
+    if signature[:4] == b"RIFF" and signature[8:] == b"WEBP":
+        return webp.read_header
+    if signature[4:8] == b"ftyp":
+        return heif.read_header
+    raise unsupported("This is not a JPEG, PNG, WebP, TIFF, HEIC, AVIF or GIF file.")

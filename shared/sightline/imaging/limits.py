@@ -1,0 +1,44 @@
+"""How large a picture may be."""
+
+from dataclasses import dataclass
+
+from sightline.api.problems import Code, Problem
+from sightline.imaging.formats import ImageHeader
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLimits:
+    max_bytes: int
+    max_pixels: int
+    max_side_px: int = 65_535
+
+    def check(self, header: ImageHeader, size_bytes: int) -> None:
+        """Raises Problem TOO_MANY_BYTES or TOO_MANY_PIXELS, which name the limit."""
+        self.check_bytes(size_bytes)
+        if header.pixels > self.max_pixels:
+            raise Problem(
+                Code.TOO_MANY_PIXELS,
+                f"The picture has {header.pixels} pixels; at most {self.max_pixels} are allowed.",
+                pixels=header.pixels,
+                max_pixels=self.max_pixels,
+            )
+        self._check_sides(header)
+
+    def check_bytes(self, size_bytes: int) -> None:
+        if size_bytes > self.max_bytes:
+            raise Problem(
+                Code.TOO_MANY_BYTES,
+                f"The file has {size_bytes} bytes; at most {self.max_bytes} are allowed.",
+                size_bytes=size_bytes,
+                max_bytes=self.max_bytes,
+            )
+
+    def _check_sides(self, header: ImageHeader) -> None:
+        longest_px = max(header.width, header.height)
+        if longest_px > self.max_side_px:
+            raise Problem(
+                Code.TOO_MANY_PIXELS,
+                f"The picture's longer side has {longest_px} pixels; at most {self.max_side_px} are allowed.",
+                side_px=longest_px,
+                max_side_px=self.max_side_px,
+            )

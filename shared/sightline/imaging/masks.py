@@ -1,0 +1,111 @@
+"""Where the holes are: masks are (h, w) uint8 in the displayed frame of the photo, 1 = hole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from sightline.api.problems import Code, Problem
+from sightline.imaging.decode import decode
+from sightline.imaging.depth import to_8_bit
+from sightline.imaging.limits import PixelLimits
+from sightline.imaging.orientation import swaps_sides, to_displayed
+from sightline.imaging.picture import Picture
+from sightline.imaging.regions import Regions
+
+Mask = NDArray[np.uint8]
+
+_HALF = 128
+_ASPECT_TOLERANCE = 0.01
+
+
+def decode_mask(data: bytes, picture: Picture, limits: PixelLimits) -> Mask:
+    """White, or lighter than half, is a hole; transparent parts count as black.
+
+    A mask of another size is stretched over the photo, without smoothing. One that was painted over the photo's
+    stored frame, as its sides tell, is turned with the photo.
+    """
+    mask = _decode(data, limits)
+    holes = (_lightness(mask) >= _HALF).astype(np.uint8)
+    if mask.orientation == 1 and _fits_stored_frame_only(mask, picture):
+        holes = np.asarray(to_displayed(holes, picture.orientation), np.uint8)
+    return _stretched(holes, picture)
+
+
+def alpha_mask(picture: Picture) -> Mask:
+    """Where the photo is transparent, at least by half."""
+    if picture.alpha is None:
+        raise Problem(Code.BAD_MASK, "The photo has no alpha channel to take the holes from.")
+    return (to_8_bit(picture.alpha) < _HALF).astype(np.uint8)
+
+
+def regions_mask(regions: Regions | Mapping[str, Any], size: tuple[int, int]) -> Mask:
+    """The pixels whose centres lie in a polygon or box, and those that a polygon's outline crosses.
+
+    size: height and width of the displayed photo; what reaches beyond is cut off.
+    """
+    checked = _checked(regions)
+    mask = np.zeros(size, np.uint8)
+    for polygon in checked.polygons:
+        _fill_polygon(mask, polygon)
+    for box in checked.boxes:
+        _fill_box(mask, box)
+    return mask
+
+
+def _decode(data: bytes, limits: PixelLimits) -> Picture:
+    try:
+        return decode(data, limits)
+    except Problem as problem:
+        code = Code.BAD_MASK if problem.code is Code.UNREADABLE_IMAGE else problem.code
+        raise Problem(code, f"Mask: {problem.detail}", **problem.facts) from problem
+
+
+def _lightness(mask: Picture) -> NDArray[np.uint8]:
+    grey = np.asarray(cv2.cvtColor(to_8_bit(mask.pixels), cv2.COLOR_RGB2GRAY), np.uint8)
+    if mask.alpha is None:
+        return grey
+    return np.asarray(cv2.multiply(grey, to_8_bit(mask.alpha), scale=1 / 255), np.uint8)
+
+
+def _fits_stored_frame_only(mask: Picture, picture: Picture) -> bool:
+    if not swaps_sides(picture.orientation):
+        return False
+    width, height = picture.size_px
+    if mask.size_px in ((width, height), (height, width)):
+        return mask.size_px == (height, width) and width != height
+    return _same_aspect(mask.size_px, (height, width)) and not _same_aspect(mask.size_px, (width, height))
+
+
+def _same_aspect(size_px: tuple[int, int], other_px: tuple[int, int]) -> bool:
+    return abs(size_px[0] * other_px[1] / (size_px[1] * other_px[0]) - 1) < _ASPECT_TOLERANCE
+
+
+def _stretched(holes: Mask, picture: Picture) -> Mask:
+    if holes.shape == (picture.height, picture.width):
+        return holes
+    stretched = cv2.resize(holes, (picture.width, picture.height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(stretched, np.uint8)
+
+
+def _checked(regions: Regions | Mapping[str, Any]) -> Regions:
+    if isinstance(regions, Regions):
+        return regions
+    try:
+        return Regions.model_validate(regions)
+    except ValidationError:
+        raise Problem(Code.BAD_MASK, "The regions are not valid polygons and boxes.") from None
+
+
+def _fill_polygon(mask: Mask, polygon: list[tuple[float, float]]) -> None:
+    # OpenCV's points are pixel centres, ours are measured from the corner of the first pixel; 1/256 px steps.
+    fixed_point = np.rint((np.array(polygon) - 0.5) * 256).astype(np.int32)
+    cv2.fillPoly(mask, [fixed_point], 1, lineType=cv2.LINE_8, shift=8)
+
+
+def _fill_box(mask: Mask, box: tuple[float, float, float, float]) -> None:
+    left, top, right, bottom = (max(0, int(np.rint(side))) for side in box)
+    mask[top:bottom, left:right] = 1

@@ -1,0 +1,51 @@
+"""A decoded picture."""
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.imaging.formats import ImageFormat
+
+Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
+"""uint8 or uint16, full range."""
+
+FIRST_FRAME_ONLY = "first-frame-only"
+ICC_IGNORED = "icc-ignored"
+CMYK_CONVERTED = "cmyk-converted"
+REDUCED_TO_8_BIT = "reduced-to-8-bit"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Pixels in the displayed frame (EXIF orientation applied), in the photo's own colour space and bit depth.
+
+    pixels: (h, w, 3), also of grey photos; alpha: (h, w) of the same type, or None.
+    orientation: the EXIF tag of the stored frame, 1..8; 1 for HEIC and AVIF, whose decoders turn the picture.
+    size_px: displayed width and height of the whole photo, larger than `pixels` only after a scaled decode.
+    sha256: hex digest of the original bytes.
+    """
+
+    pixels: Samples
+    alpha: Samples | None
+    format: ImageFormat
+    bit_depth: int
+    orientation: int
+    icc_profile: bytes | None
+    grey: bool
+    notes: tuple[str, ...]
+    sha256: str
+    size_px: tuple[int, int] = field(default=(0, 0))
+
+    def __post_init__(self) -> None:
+        if self.size_px == (0, 0):
+            object.__setattr__(self, "size_px", (self.width, self.height))
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])

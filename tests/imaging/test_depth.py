@@ -1,0 +1,22 @@
+import numpy as np
+import pytest
+
+from sightline.imaging.depth import quantized, to_8_bit
+
+U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
+
+
+def test_rounds_every_sixteen_bit_value_to_the_nearest() -> None:
+    values = np.arange(65_536, dtype=np.uint16)
+    assert np.array_equal(to_8_bit(values), np.rint(values / 257).astype(np.uint8))
+
+
+def test_widening_and_narrowing_are_inverse() -> None:
+    values = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(quantized(quantized(values, U16), U8), values)
+
+
+@pytest.mark.parametrize("dtype", [U8, U16])
+def test_floating_point_is_clipped_and_rounded(dtype: "np.dtype[np.unsignedinteger]") -> None:
+    top = np.iinfo(dtype).max
+    assert quantized(np.array([-0.5, 0, 0.5, 1, 2.5]), dtype).tolist() == [0, 0, round(top / 2), top, top]

@@ -1,0 +1,32 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from sightline.imaging.orientation import swaps_sides, to_displayed, to_stored
+
+
+def _turned_by_pillow(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    image = Image.fromarray(pixels)
+    image.getexif()[274] = orientation
+    return np.asarray(ImageOps.exif_transpose(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_shows_what_pillow_shows(photo: NDArray[np.uint8], orientation: int) -> None:
+    displayed = to_displayed(photo, orientation)
+    assert np.array_equal(displayed, _turned_by_pillow(photo, orientation))
+    assert (displayed.shape[:2] != photo.shape[:2]) == swaps_sides(orientation)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4), (1, 4, 1), (1, 1, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_stored_frame_comes_back(orientation: int, shape: tuple[int, ...], dtype: Any) -> None:
+    samples = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    back = to_stored(to_displayed(samples, orientation), orientation)
+    assert back.dtype == dtype
+    assert back.flags.c_contiguous
+    assert np.array_equal(back, samples)
