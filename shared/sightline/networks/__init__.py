@@ -1,0 +1,1 @@
+"""The networks in PyTorch, one module per paper."""

@@ -1,0 +1,97 @@
+"""Fixed test sets of holed photos, and quality by hole-size bucket beside the classical methods."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.training.inpaint.baselines import Filler, Picture
+from sightline.training.inpaint.masks import BUCKETS, irregular_mask
+from sightline.training.metrics import psnr_db, ssim
+
+BORDER_PX = 25
+Measure = Callable[[Picture, Picture], float]
+MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """photo: (h, w, 3) uint8; hole: (h, w) uint8, 1 = hole; bucket: its share of hole pixels, as (low, high)."""
+
+    photo: Picture
+    hole: Picture
+    bucket: tuple[float, float]
+    touches_border: bool
+
+
+def centre_square(photo: Picture, size_px: int) -> Picture:
+    side = min(photo.shape[:2])
+    top, left = (photo.shape[0] - side) // 2, (photo.shape[1] - side) // 2
+    square = photo[top : top + side, left : left + side]
+    return np.asarray(cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def make_cases(photos: Iterable[Picture], *, size_px: int = 256, seed: int = 0, per_photo: int = 1) -> list[Case]:
+    """Holed centre squares, the buckets and the two border rules in turn; the same ones for the same seed."""
+    cases: list[Case] = []
+    for photo in photos:
+        square = centre_square(photo, size_px)
+        for _ in range(per_photo):
+            at = len(cases)
+            bucket, touches = BUCKETS[at % len(BUCKETS)], at // len(BUCKETS) % 2 == 0
+            rng = np.random.default_rng((seed, at))
+            hole = irregular_mask(rng, size_px, bucket, border_px=0 if touches else BORDER_PX * size_px // 256)
+            cases.append(Case(square, hole, bucket, touches))
+    return cases
+
+
+def measure(fill: Filler, cases: Iterable[Case], measures: dict[str, Measure]) -> list[dict[str, float]]:
+    """One row of figures per case. Known pixels are pasted back, as every method is used in practice."""
+    rows = []
+    for case in cases:
+        filled = paste(fill(case.photo * (1 - case.hole)[..., None], case.hole), case)
+        rows.append({name: figure(filled, case.photo) for name, figure in measures.items()})
+    return rows
+
+
+def paste(filled: Picture, case: Case) -> Picture:
+    return np.where(case.hole[..., None] == 1, filled, case.photo)
+
+
+def bucket_means(cases: list[Case], figures: list[float]) -> NDArray[np.float64]:
+    """Mean figure of each bucket, in the order of BUCKETS."""
+    at = [BUCKETS.index(case.bucket) for case in cases]
+    return np.bincount(at, figures, len(BUCKETS)) / np.bincount(at, minlength=len(BUCKETS))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Mean figures of one method over the cases of one bucket."""
+
+    method: str
+    bucket: tuple[float, float]
+    cases: int
+    figures: dict[str, float]
+
+
+def compare(fillers: dict[str, Filler], cases: list[Case], measures: dict[str, Measure]) -> list[Row]:
+    """Every method on every case; rows by bucket, then by method."""
+    figures = {name: measure(fill, cases, measures) for name, fill in fillers.items()}
+    return [
+        Row(name, bucket, len(chosen), {key: float(np.mean([rows[at][key] for at in chosen])) for key in measures})
+        for bucket in BUCKETS
+        if (chosen := [at for at, case in enumerate(cases) if case.bucket == bucket])
+        for name, rows in figures.items()
+    ]
+
+
+def markdown_table(rows: list[Row]) -> str:
+    names = list(rows[0].figures)
+    lines = [f"| holes | method | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for row in rows:
+        figures = " | ".join(f"{row.figures[name]:.{2 if name == 'psnr_db' else 3}f}" for name in names)
+        low, high = row.bucket
+        lines.append(f"| {low:.0%} to {high:.0%} ({row.cases}) | {row.method} | {figures} |")
+    return "\n".join(lines)

@@ -1,0 +1,102 @@
+"""The paper's losses (section 3.3), each the mean over all elements of its tensors, and a structural term."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sightline.networks.partial_conv import composite
+from sightline.training.inpaint.data import Batch
+
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """The paper's weights for VGG-16; another backbone needs its own for the perceptual and style terms.
+
+    `structural` is not in the paper: 1 - SSIM of the composite, which keeps a short training from smearing holes
+    (Zhao et al., "Loss Functions for Image Restoration with Neural Networks", 2017).
+    """
+
+    valid: float = 1.0
+    hole: float = 6.0
+    perceptual: float = 0.05
+    style: float = 120.0
+    total_variation: float = 0.1
+    structural: float = 0.0
+
+    @property
+    def needs_features(self) -> bool:
+        return self.perceptual > 0 or self.style > 0
+
+
+class Features(Protocol):
+    """An ImageNet backbone cut into stages: (b, 3, h, w) sRGB in 0..1 to one feature map per stage."""
+
+    def __call__(self, image: Tensor) -> list[Tensor]: ...
+
+
+def inpainting_losses(
+    predicted: Tensor, batch: Batch, weights: LossWeights, features: Features | None
+) -> dict[str, Tensor]:
+    """Each term with its weight applied, by name; their sum is the loss. `features` may be None if not needed."""
+    image, valid = batch.image, batch.valid
+    error = (predicted - image).abs()
+    filled = composite(image, predicted, valid)
+    losses = {
+        "valid": weights.valid * (error * valid).mean(),
+        "hole": weights.hole * (error * (1 - valid)).mean(),
+        "total_variation": weights.total_variation * total_variation(filled, 1 - valid),
+    }
+    if weights.structural:
+        losses["structural"] = weights.structural * (1 - mean_ssim(filled, image))
+    if weights.needs_features:
+        if features is None:
+            raise ValueError("perceptual and style terms need a feature backbone")
+        with torch.no_grad():
+            real = features(image)
+        losses |= feature_losses(real, [features(predicted), features(filled)], weights)
+    return losses
+
+
+def feature_losses(real: list[Tensor], fakes: Sequence[list[Tensor]], weights: LossWeights) -> dict[str, Tensor]:
+    perceptual = [F.l1_loss(a.float(), b.float()) for fake in fakes for a, b in zip(fake, real, strict=True)]
+    style = [F.l1_loss(gram(a), gram(b)) for fake in fakes for a, b in zip(fake, real, strict=True)]
+    return {
+        "perceptual": weights.perceptual * torch.stack(perceptual).sum(),
+        "style": weights.style * torch.stack(style).sum(),
+    }
+
+
+def gram(features: Tensor) -> Tensor:
+    """(b, c, c) channel correlations over c*h*w; scaled before the product, so that half precision cannot overflow."""
+    b, c, h, w = features.shape
+    flat = features.float().reshape(b, c, h * w) / math.sqrt(c * h * w)
+    return flat @ flat.transpose(1, 2)
+
+
+def total_variation(filled: Tensor, hole: Tensor) -> Tensor:
+    """L1 between neighbours that both lie in the hole dilated by one pixel (equation 6)."""
+    region = F.max_pool2d(hole, 3, 1, 1)
+    across = (filled[..., 1:] - filled[..., :-1]).abs() * region[..., 1:] * region[..., :-1]
+    down = (filled[..., 1:, :] - filled[..., :-1, :]).abs() * region[..., 1:, :] * region[..., :-1, :]
+    return across.mean() + down.mean()
+
+
+def mean_ssim(picture: Tensor, truth: Tensor) -> Tensor:
+    """SSIM (Wang et al. 2004) with a uniform 7x7 window, mean over positions and channels."""
+
+    def blur(values: Tensor) -> Tensor:
+        return F.avg_pool2d(values, 7, 1)
+
+    mean_p, mean_t = blur(picture), blur(truth)
+    var_p, var_t = blur(picture.square()) - mean_p.square(), blur(truth.square()) - mean_t.square()
+    covariance = blur(picture * truth) - mean_p * mean_t
+    luminance = (2 * mean_p * mean_t + SSIM_C1) / (mean_p.square() + mean_t.square() + SSIM_C1)
+    similarity: Tensor = luminance * (2 * covariance + SSIM_C2) / (var_p + var_t + SSIM_C2)
+    return similarity.mean()

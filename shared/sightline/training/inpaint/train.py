@@ -1,0 +1,223 @@
+"""The training loop: stages with a time budget each, resumable at any moment, on CPU, CUDA or under torchrun."""
+
+import copy
+import logging
+import math
+import time
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
+from sightline.training.backbones import load_features
+from sightline.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from sightline.training.inpaint.data import Batch, HoledPhotos, batches
+from sightline.training.inpaint.losses import Features, LossWeights, inpainting_losses
+from sightline.training.inpaint.validation import Validator
+from sightline.training.photos import PhotoStore
+from sightline.training.runtime import Precision, Worker, autocast, fastest_precision, join_workers
+
+log = logging.getLogger(__name__)
+WARM_UP_STEPS = 200
+EMA_DECAY = 0.999
+MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of a run. `minutes` of training time, not of the clock: a resumed stage uses what is left."""
+
+    minutes: float
+    crop_px: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float = 1e-6
+    freeze_encoder_norm: bool = False
+    losses: LossWeights = field(default_factory=LossWeights)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything a run depends on; saved inside its checkpoints."""
+
+    train_store: str
+    validation_folder: str
+    out_folder: str
+    network: PartialConvConfig = field(default_factory=lambda: PartialConvConfig(levels=7, base_width=32))
+    stages: tuple[Stage, ...] = ()
+    backbone: str = "efficientnet-lite0"
+    seed: int = 0
+    validate_every_minutes: float = 5.0
+    precision: Precision | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands; `samples` is also the position in the data."""
+
+    stage: int = 0
+    stage_seconds: float = 0.0
+    step: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    best_psnr_db: float = -math.inf
+
+
+class Job:
+    """A run in one process: the network, its moving average, the optimiser and the progress."""
+
+    def __init__(self, config: TrainConfig, worker: Worker) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.worker = config, worker
+        network = PartialConvUNet(config.network).to(worker.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4, weight_decay=1e-4)
+        self.progress = Progress()
+        self.features: Features | None = None
+        self.model: nn.Module = self.network
+
+    @property
+    def last_path(self) -> Path:
+        return Path(self.config.out_folder) / "last.pt"
+
+    def resume(self) -> None:
+        if not self.last_path.exists():
+            return
+        saved = load_checkpoint(self.last_path)
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.progress = Progress(**saved["progress"])
+        log.info("resumed at step %d", self.progress.step)
+
+    def save(self) -> None:
+        save_checkpoint(self.last_path, self._checkpoint() | {"optimizer": self.optimizer.state_dict()})
+
+    def save_best(self) -> None:
+        save_checkpoint(Path(self.config.out_folder) / "best.pt", self._checkpoint())
+
+    def _checkpoint(self) -> Checkpoint:
+        return {
+            "config": asdict(self.config),
+            "progress": asdict(self.progress),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+        }
+
+    def begin_stage(self, stage: Stage) -> None:
+        self.network.freeze_encoder_norm = stage.freeze_encoder_norm
+        self.network.train()
+        if stage.losses.needs_features and self.features is None:
+            self.features = load_features(self.config.backbone).to(self.worker.device)
+        self.model = DistributedDataParallel(self.network) if self.worker.count > 1 else self.network
+
+    def train_step(self, batch: Batch, stage: Stage, precision: Precision) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(stage, self.progress)
+        with autocast(self.worker.device, precision):
+            predicted = self.model(batch.image, batch.valid)
+            losses = inpainting_losses(predicted, batch, stage.losses, self.features)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
+        self.optimizer.step()
+        self.progress.step += 1
+        self._update_average()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _update_average(self) -> None:
+        decay = min(EMA_DECAY, (1 + self.progress.step) / (10 + self.progress.step))
+        with torch.no_grad():
+            for kept, new in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if kept.is_floating_point():
+                    kept.lerp_(new, 1 - decay)
+                else:
+                    kept.copy_(new)
+
+
+def learning_rate(stage: Stage, progress: Progress) -> float:
+    """Linear warm-up at the start of the run, then a cosine over the stage's time budget."""
+    done = min(progress.stage_seconds / (60 * stage.minutes), 1.0)
+    span = stage.learning_rate - stage.final_learning_rate
+    cosine = stage.final_learning_rate + span * (1 + math.cos(math.pi * done)) / 2
+    return cosine * min(1.0, (progress.step + 1) / WARM_UP_STEPS)
+
+
+def choose_precision(config: TrainConfig, stage: Stage, worker: Worker) -> Precision:
+    """Time steps of a throw-away job, so that the real one is not touched."""
+    if config.precision:
+        return config.precision
+    trial = Job(replace(config, seed=config.seed + 1), worker)
+    trial.begin_stage(replace(stage, losses=replace(stage.losses, perceptual=0, style=0)))
+    size = (stage.batch_size, 3, stage.crop_px, stage.crop_px)
+    batch = Batch(torch.rand(size), torch.ones(size)[:, :1]).to(worker.device)
+    precision = fastest_precision(lambda name: void(trial.train_step(batch, stage, name)), worker.device)
+    log.info("precision %s is the faster one here", precision)
+    return precision
+
+
+def void(_result: object) -> None:
+    return None
+
+
+def train(config: TrainConfig) -> Progress:
+    """Run all stages, from the last checkpoint in the out folder if there is one."""
+    with join_workers() as worker:
+        job = Job(config, worker)
+        job.resume()
+        validate = Validator(Path(config.validation_folder)) if worker.leads else None
+        photos = PhotoStore(Path(config.train_store))
+        for at in range(job.progress.stage, len(config.stages)):
+            run_stage(job, config.stages[at], photos, validate)
+            job.progress.stage, job.progress.stage_seconds = at + 1, 0.0
+            if worker.leads:
+                job.save()
+        return job.progress
+
+
+def run_stage(job: Job, stage: Stage, photos: PhotoStore, validate: Validator | None) -> None:
+    precision = choose_precision(job.config, stage, job.worker)
+    job.begin_stage(stage)
+    worker, progress = job.worker, job.progress
+    start = progress.samples + worker.rank
+    dataset = HoledPhotos(photos, stage.crop_px, seed=job.config.seed, start=start, step=worker.count)
+    validated_at = progress.seconds
+    clock = time.perf_counter()
+    for batch in batches(dataset, stage.batch_size):
+        losses = job.train_step(batch.to(worker.device), stage, precision)
+        progress.samples += stage.batch_size * worker.count
+        elapsed, clock = time.perf_counter() - clock, time.perf_counter()
+        progress.seconds += elapsed
+        progress.stage_seconds += elapsed
+        over = progress.stage_seconds >= 60 * stage.minutes
+        if progress.step % 100 == 0 and worker.leads:
+            log_step(progress, losses, elapsed, stage)
+        if validate and (over or progress.seconds - validated_at >= 60 * job.config.validate_every_minutes):
+            keep_if_best(job, validate(job.average, worker.device))
+            validated_at, clock = progress.seconds, time.perf_counter()
+        if over:
+            return
+
+
+def log_step(progress: Progress, losses: dict[str, float], elapsed: float, stage: Stage) -> None:
+    terms = " ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
+    rate = stage.batch_size / elapsed
+    log.info("step %d samples %d %.0f s %.1f img/s: %s", progress.step, progress.samples, progress.seconds, rate, terms)
+
+
+def keep_if_best(job: Job, psnr_db: float) -> None:
+    if psnr_db > job.progress.best_psnr_db:
+        job.progress.best_psnr_db = psnr_db
+        job.save_best()
+    job.save()
+
+
+def config_from(saved: dict[str, Any]) -> TrainConfig:
+    """The config out of a checkpoint's dictionary."""
+    stages = tuple(Stage(**stage | {"losses": LossWeights(**stage["losses"])}) for stage in saved["stages"])
+    return TrainConfig(**saved | {"network": PartialConvConfig(**saved["network"]), "stages": stages})

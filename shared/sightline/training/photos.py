@@ -1,0 +1,73 @@
+"""Photo folders packed into one memory-mapped file of decoded pixels, so that a loader only crops."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+@dataclass(frozen=True, slots=True)
+class PackedPhoto:
+    offset_bytes: int
+    height: int
+    width: int
+
+
+class PhotoStore:
+    """Random access to the photos that `pack_photos` wrote: `store[i]` is (h, w, 3) uint8 RGB, not a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        self._photos = [PackedPhoto(*row) for row in index]
+        self._pixels = np.memmap(folder / "pixels.u8", np.uint8, "r")
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    def __getitem__(self, at: int) -> NDArray[np.uint8]:
+        photo = self._photos[at]
+        size = photo.height * photo.width * 3
+        flat = self._pixels[photo.offset_bytes : photo.offset_bytes + size]
+        return flat.reshape(photo.height, photo.width, 3)
+
+
+def list_photos(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of a training picture; ValueError when it cannot be read."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise ValueError(f"not a readable picture: {path}")
+    return np.asarray(pixels, np.uint8)
+
+
+def shrink_to(pixels: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8]:
+    height, width = pixels.shape[:2]
+    scale = short_side_px / min(height, width)
+    if scale >= 1:
+        return pixels
+    size = (round(width * scale), round(height * scale))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def pack_photos(paths: Iterable[Path], folder: Path, *, short_side_px: int) -> int:
+    """Write the photos, none longer on its short side than `short_side_px`, and return how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: list[tuple[int, int, int]] = []
+    partial = folder / "pixels.u8.part"
+    with partial.open("wb") as file:
+        for path in paths:
+            pixels = shrink_to(read_rgb(path), short_side_px)
+            index.append((file.tell(), pixels.shape[0], pixels.shape[1]))
+            file.write(np.ascontiguousarray(pixels).data)
+    partial.replace(folder / "pixels.u8")
+    (folder / "index.json").write_text(json.dumps(index))
+    return len(index)

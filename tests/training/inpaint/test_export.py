@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
+from sightline.serving.contract import read_contract
+from sightline.training.checkpoints import save_checkpoint
+from sightline.training.inpaint.export import export, load_network, sample_feeds
+from sightline.training.inpaint.onnx_filler import OnnxFiller
+from sightline.training.inpaint.train import TrainConfig, asdict
+
+SMALL = PartialConvConfig(levels=2, base_width=16)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("run") / "best.pt"
+    weights = PartialConvUNet(SMALL).state_dict()
+    config = asdict(TrainConfig("store", "validation", "out", network=SMALL))
+    save_checkpoint(path, {"config": config, "average": weights})
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(checkpoint, tmp_path_factory.mktemp("weights"), version="1.2.3")
+
+
+def test_onnx_gives_what_torch_gives_at_other_sizes(checkpoint: Path, exported: Path) -> None:
+    feeds = sample_feeds(3, 20, 12)
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+
+    filled = np.asarray(session.run(["filled"], feeds)[0])
+
+    image = torch.from_numpy(feeds["image"]).permute(0, 3, 1, 2).float() / 255
+    valid = 1 - torch.from_numpy(feeds["mask"]).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        expected = load_network(checkpoint)(image, valid).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    assert filled.shape == (3, 20, 12, 3)
+    np.testing.assert_allclose(filled, expected, atol=2e-3)
+
+
+def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
+    model = onnx.load(exported)
+
+    large = [weights for weights in model.graph.initializer if np.prod(weights.dims) >= 1024]
+    assert large
+    assert {weights.data_type for weights in large} == {onnx.TensorProto.FLOAT16}
+
+
+def test_the_contract_lies_beside_the_file(exported: Path) -> None:
+    contract = read_contract(exported.with_suffix(".toml"))
+
+    assert contract.version == "1.2.3"
+    assert contract.multiple_of == SMALL.stride
+
+
+def test_the_file_fills_like_a_baseline(exported: Path) -> None:
+    feeds = sample_feeds(1, 16, 16)
+
+    filled = OnnxFiller(exported)(feeds["image"][0], feeds["mask"][0, ..., 0])
+
+    assert filled.shape == (16, 16, 3)
+    assert filled.dtype == np.uint8

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from sightline.training.checkpoints import load_checkpoint, save_checkpoint
+
+
+def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "runs" / "last.pt", {"weights": torch.arange(3), "step": 7})
+
+    saved = load_checkpoint(tmp_path / "runs" / "last.pt")
+
+    assert saved["step"] == 7
+    assert torch.equal(saved["weights"], torch.arange(3))
+
+
+def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint(path, {"step": lambda: None})
+
+    assert load_checkpoint(path)["step"] == 1
