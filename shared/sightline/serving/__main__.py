@@ -1,0 +1,11 @@
+"""`python -m sightline.serving module:factory`."""
+
+import sys
+
+from sightline.serving.server import serve
+from sightline.serving.settings import ServiceSettings
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m sightline.serving module:factory")
+    serve(sys.argv[1], ServiceSettings())

@@ -1,0 +1,59 @@
+"""The web service around one model."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from sightline import __version__
+from sightline.serving.card import card_router
+from sightline.serving.errors import install_problem_handlers
+from sightline.serving.health import health_router
+from sightline.serving.metrics import HttpMetrics, ServiceMetrics, add_metrics_route, create_registry
+from sightline.serving.middleware import install_middleware
+from sightline.serving.predict_route import predict_router
+from sightline.serving.predictor import Predictor
+from sightline.serving.service import ModelService
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.v2.routes import v2_router
+
+
+def stop_process() -> None:
+    """End this process the way an operator would, so that the server closes its connections first."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def create_app(
+    predictor: Predictor[Any, Any],
+    settings: ServiceSettings,
+    *,
+    registry: CollectorRegistry | None = None,
+    on_fatal: Callable[[], None] = stop_process,
+) -> FastAPI:
+    """`on_fatal` is called when the model cannot be loaded."""
+    registry = registry or create_registry()
+    service = ModelService(predictor, settings, ServiceMetrics(registry), on_fatal)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, ModelService]]:
+        async with service.running():
+            yield {"service": service}
+
+    # Telemetry's logs would quote exceptions, which may quote what was sent.
+    app = FastAPI(
+        title=f"Sightline: {predictor.info.title}",
+        description=predictor.info.description,
+        version=__version__,
+        lifespan=lifespan,
+        telemetry={"logs": False},
+    )
+    for router in (predict_router(service), card_router(service), health_router(service), v2_router(service)):
+        app.include_router(router)
+    add_metrics_route(app, registry)
+    install_problem_handlers(app)
+    install_middleware(app, HttpMetrics(registry), max_bytes=settings.max_bytes)
+    return app

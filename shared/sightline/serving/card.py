@@ -1,0 +1,59 @@
+"""`GET /v1/models/{model}/card`: what a model is for, what it was trained on, what it cannot do."""
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from sightline.api.evidence import ModelIdentity
+from sightline.api.problems import Code, Problem
+from sightline.imaging.accept import negotiate
+from sightline.serving.service import ModelService
+
+MARKDOWN, JSON = "text/markdown", "application/json"
+
+
+class Card(BaseModel):
+    """A model card with the facts about the weights that are loaded."""
+
+    name: str
+    title: str
+    description: str
+    route: str
+    media_types: list[str]
+    weights: ModelIdentity
+    card: str
+
+
+def card_router(service: ModelService) -> APIRouter:
+    router, info = APIRouter(tags=["models"]), service.predictor.info
+
+    @router.get(
+        "/v1/models/{model}/card",
+        response_model=Card,
+        responses={200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}},
+    )
+    async def card(model: str, request: Request) -> Response:
+        require_model(model, info.name)
+        if negotiate(request.headers.get("accept"), [MARKDOWN, JSON]) == MARKDOWN:
+            return Response(info.card, media_type=MARKDOWN)
+        return JSONResponse(_card(service).model_dump(mode="json"))
+
+    return router
+
+
+def require_model(asked: str, name: str) -> None:
+    if asked != name:
+        raise Problem(Code.NOT_FOUND, "There is no such model.", models=[name])
+
+
+def _card(service: ModelService) -> Card:
+    info = service.predictor.info
+    return Card(
+        name=info.name,
+        title=info.title,
+        description=info.description,
+        route=info.route,
+        media_types=list(info.media_types),
+        weights=service.identity,
+        card=info.card,
+    )

@@ -1,0 +1,127 @@
+"""The declared contract of an ONNX file: how its tensors relate to the canonical ones of a model.
+
+A contract is a TOML file beside the weights:
+
+    name = "lama"
+    version = "2021.1"
+    fixed_size = [512, 512]        # height, width; or: multiple_of = 128
+    fixed_batch = 1                # left out: any batch
+
+    [inputs.image]                 # the canonical name; `tensor` is the file's
+    tensor = "image"
+    dtype = "float32"
+    layout = "nchw"
+    range = [0.0, 1.0]             # where black and white stand
+
+    [inputs.mask]
+    tensor = "mask"
+    dtype = "float32"
+    layout = "nchw"
+    range = [0.0, 1.0]             # where a known pixel and a hole stand; [1.0, 0.0] for a validity mask
+
+    [outputs.filled]
+    tensor = "output"
+    dtype = "float32"
+    layout = "nchw"
+    range = [0.0, 255.0]
+"""
+
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sightline.serving.signature import ModelSignature, TensorSpec
+
+
+class ContractError(Exception):
+    """The weights and what is declared about them do not fit together."""
+
+
+class Layout(StrEnum):
+    NHWC = "nhwc"
+    NCHW = "nchw"
+
+
+class DType(StrEnum):
+    UINT8 = "uint8"
+    INT32 = "int32"
+    INT64 = "int64"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorContract(_Declared):
+    """One tensor of the file. Without a layout its axes are in the canonical order, without a range its values are."""
+
+    tensor: str
+    dtype: DType
+    layout: Layout | None = None
+    range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _range_is_open(self) -> "TensorContract":
+        if self.range is not None and self.range[0] == self.range[1]:
+            raise ValueError("the two ends of a range must differ")
+        return self
+
+
+class Contract(_Declared):
+    """What is declared about an ONNX file."""
+
+    name: str
+    version: str
+    precision: str = "fp32"
+    inputs: Mapping[str, TensorContract]
+    outputs: Mapping[str, TensorContract]
+    fixed_size: tuple[Positive, Positive] | None = None
+    multiple_of: Positive = 1
+    fixed_batch: Positive | None = None
+
+    def adapt(self, signature: ModelSignature) -> ModelSignature:
+        """The signature with the buckets that these weights take: their own if their size is fixed."""
+        self._check_names(signature)
+        if self.fixed_size is not None:
+            height, width = self.fixed_size
+            return signature.with_buckets({"h": height, "w": width})
+        for bucket in signature.buckets:
+            if any(size % self.multiple_of for size in bucket.values()):
+                raise ContractError(
+                    f"{self.name}: sizes must be multiples of {self.multiple_of}, {dict(bucket)} is not"
+                )
+        return signature
+
+    def _check_names(self, signature: ModelSignature) -> None:
+        _check_names(self.name, "inputs", self.inputs, signature.inputs)
+        _check_names(self.name, "outputs", self.outputs, signature.outputs)
+
+
+def _check_names(name: str, side: str, declared: Mapping[str, TensorContract], specs: tuple[TensorSpec, ...]) -> None:
+    wanted = {spec.name for spec in specs}
+    if set(declared) != wanted:
+        raise ContractError(f"{name}: {side} must declare {sorted(wanted)}, found {sorted(declared)}")
+
+
+def read_contract(path: Path) -> Contract:
+    try:
+        return Contract.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise ContractError(f"{path}: there is no readable contract: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise ContractError(f"{path}: {_faults(error)}") from error
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())

@@ -1,0 +1,58 @@
+"""Work that ends when the client hangs up or its deadline passes."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
+
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+
+T = TypeVar("T")
+
+
+def deadline_header_s(request: Request) -> float | None:
+    """The seconds that the client gives from the moment it sent the request on."""
+    text = request.headers.get(names.DEADLINE_MS)
+    if text is None:
+        return None
+    try:
+        left_ms = float(text)
+    except ValueError:
+        left_ms = math.nan
+    if not 0 <= left_ms < math.inf:
+        raise Problem(Code.INVALID_REQUEST, f"The header {names.DEADLINE_MS} is not a number of milliseconds.")
+    return left_ms / 1e3
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`, and cancel it when the client hangs up; the body must have been read before."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_wait_for_hangup(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientDisconnect
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+@asynccontextmanager
+async def due(deadline: float) -> AsyncIterator[None]:
+    """Cancels what is inside at `deadline`, which is on the clock of `time.monotonic`."""
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            yield
+    except TimeoutError as error:
+        raise Problem(Code.DEADLINE_EXCEEDED, "The answer was not ready by its deadline.") from error
+
+
+async def _wait_for_hangup(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,52 @@
+"""Whether the service lives, and whether it takes requests; neither ever waits behind work."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from sightline.api.problems import ProblemDetails
+from sightline.serving.service import ModelService, State
+
+
+class Liveness(BaseModel):
+    """The event loop turns."""
+
+    status: Literal["live"] = "live"
+
+
+class Readiness(BaseModel):
+    """What answers requests, and on what."""
+
+    status: Literal["ready"] = "ready"
+    state: State
+    model: str
+    version: str
+    weights_sha256: str
+    contract: str
+    provider: str
+    precision: str
+
+
+def health_router(service: ModelService) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/livez")
+    async def live() -> Liveness:
+        return Liveness()
+
+    @router.get("/readyz", responses={503: {"model": ProblemDetails}})
+    async def ready() -> Readiness:
+        service.require_ready()
+        session, identity = service.session, service.identity
+        return Readiness(
+            state=service.state,
+            model=identity.name,
+            version=identity.version,
+            weights_sha256=identity.weights_sha256,
+            contract=identity.contract,
+            provider=session.provider,
+            precision=session.precision,
+        )
+
+    return router

@@ -1,0 +1,66 @@
+"""What is measured, by Prometheus' naming: base units, one metric for one thing."""
+
+import platform
+
+from fastapi import FastAPI, Request
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import Response
+
+from sightline import __version__
+
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def create_registry() -> CollectorRegistry:
+    """A registry with the facts about this process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    build = Info("sightline_build", "The software that runs", registry=registry)
+    build.info({"version": __version__, "python": platform.python_version()})
+    return registry
+
+
+class HttpMetrics:
+    """What every HTTP process measures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.request_duration_s = Histogram(
+            "sightline_http_request_duration_seconds",
+            "From the first byte of a request to the last of its reply",
+            ["method", "route", "status"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+
+
+class ServiceMetrics:
+    """What a model service measures beside HTTP; every metric carries the model's name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.stage_duration_s = Histogram(
+            "sightline_stage_duration_seconds",
+            "Time of one request in one stage: read, decode, queue, infer, encode",
+            ["model", "stage"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "sightline_batch_size", "Samples in one run", ["model"], buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.pending = Gauge("sightline_pending_samples", "Samples queued or running", ["model"], registry=registry)
+        self.shed = Counter("sightline_shed", "Requests refused for overload", ["model"], registry=registry)
+        self.dropped = Counter(
+            "sightline_dropped_samples", "Samples dropped before they ran", ["model", "reason"], registry=registry
+        )
+        self.failures = Counter("sightline_failed_samples", "Samples the model failed on", ["model"], registry=registry)
+        self.ready = Gauge("sightline_ready", "1 when the model takes requests", ["model"], registry=registry)
+        self.provider = Info("sightline_provider", "What the model runs on", ["model"], registry=registry)
+
+
+def add_metrics_route(app: FastAPI, registry: CollectorRegistry) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    async def expose(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})

@@ -1,0 +1,48 @@
+"""`POST /v1/<model>`: pictures in, the representation out that the client accepts."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from sightline.imaging.accept import negotiate
+from sightline.serving.answering import Question, answer
+from sightline.serving.documentation import describe_predict
+from sightline.serving.errors import current_request_id
+from sightline.serving.predictor import Plan, Rendered, Upload
+from sightline.serving.receiving import serve_plan
+from sightline.serving.service import ModelService
+from sightline.serving.stages import Stages
+from sightline.serving.uploads import UploadReader
+
+
+def predict_router(service: ModelService) -> APIRouter:
+    router, info, options = APIRouter(), service.predictor.info, service.predictor.options
+    reader = UploadReader(info, options, max_pictures=service.settings.max_pictures)
+
+    async def predict(request: Request) -> Response:
+        media_type = negotiate(request.headers.get("accept"), info.media_types)
+        request_id, stages = current_request_id(), Stages()
+
+        def plan(upload: Upload) -> Plan[Rendered]:
+            question = Question(upload, media_type, request_id)
+            return answer(service.predictor, question, service.session, service.identity)
+
+        return _reply(await serve_plan(request, service, stages, read=reader.read, plan=plan), stages)
+
+    router.add_api_route(
+        info.route,
+        predict,
+        methods=["POST"],
+        response_class=Response,
+        openapi_extra=describe_predict(info, options),
+        summary=info.title,
+        description=info.description,
+        operation_id=f"predict_{info.name}",
+        tags=[info.name],
+    )
+    return router
+
+
+def _reply(rendered: Rendered, stages: Stages) -> Response:
+    # One address answers in several representations, which caches must keep apart.
+    headers = {**rendered.headers, "Server-Timing": stages.server_timing, "Vary": "Accept"}
+    return Response(rendered.body, media_type=rendered.media_type, headers=headers)

@@ -1,0 +1,57 @@
+"""From a request to the result of its plan: a place, the body, a deadline, and an eye on the client."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from sightline.api.problems import Code, Problem
+from sightline.serving.hangup import deadline_header_s, unless_gone
+from sightline.serving.middleware import declared_bytes, note
+from sightline.serving.predictor import Plan
+from sightline.serving.service import ModelService
+from sightline.serving.stages import Stage, Stages
+
+BodyT = TypeVar("BodyT")
+ResultT = TypeVar("ResultT")
+
+
+async def serve_plan(
+    request: Request,
+    service: ModelService,
+    stages: Stages,
+    *,
+    read: Callable[[Request], Awaitable[BodyT]],
+    plan: Callable[[BodyT], Plan[ResultT]],
+) -> ResultT:
+    """Read the body and drive the plan that is made of it; a refusal comes before the body is read."""
+    arrived_at = time.monotonic()
+    left_s = deadline_header_s(request)
+    service.require_room()
+    with service.hold(declared_bytes(request.scope) or service.settings.max_bytes):
+        try:
+            body = await _read(request, read, stages, service.settings.read_timeout_s)
+            # How long a slow line took to send the body is not held against the answer, unless the client says so.
+            default = time.monotonic() + service.settings.deadline_ms / 1e3
+            deadline = default if left_s is None else arrived_at + left_s
+            return await unless_gone(request.receive, service.run(plan(body), stages, deadline))
+        finally:
+            service.observe(stages)
+            note(request.scope, stages_ms=stages.milliseconds)
+
+
+async def receive_bytes(request: Request) -> bytes:
+    return await request.body()
+
+
+async def _read(
+    request: Request, read: Callable[[Request], Awaitable[BodyT]], stages: Stages, timeout_s: float
+) -> BodyT:
+    try:
+        with stages.measure(Stage.READ):
+            async with asyncio.timeout(timeout_s):
+                return await read(request)
+    except TimeoutError as error:
+        raise Problem(Code.DEADLINE_EXCEEDED, "The request took too long to come in.") from error

@@ -1,0 +1,51 @@
+"""Runs an app factory under uvicorn: `python -m sightline.serving services.inpaint.app:create`."""
+
+import asyncio
+import math
+import signal
+from types import FrameType
+
+import uvicorn
+
+from sightline.serving.logs import configure_logging
+from sightline.serving.service import ModelService
+from sightline.serving.settings import ServiceSettings
+
+KEEP_ALIVE_S = 65  # longer than clients and gateways keep an idle connection, so that they are the ones to close it
+
+
+class NoticedServer(uvicorn.Server):
+    """Says that it stops before it does.
+
+    uvicorn closes its port at once on SIGTERM while balancers still send; here readiness turns first, and the port
+    closes after a notice.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, notice_s: float) -> None:
+        super().__init__(config)
+        self._notice_s = notice_s
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        service = self.lifespan.state.get("service")
+        if sig != signal.SIGTERM or self._notice_s == 0 or not isinstance(service, ModelService):
+            super().handle_exit(sig, frame)
+            return
+        service.start_draining()
+        asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
+
+
+def serve(factory: str, settings: ServiceSettings) -> None:
+    """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
+    configure_logging(settings.log_level, service=factory.partition(":")[0])
+    config = uvicorn.Config(
+        factory,
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s),
+    )
+    NoticedServer(config, notice_s=settings.drain_notice_s).run()

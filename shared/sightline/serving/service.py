@@ -1,0 +1,189 @@
+"""One model at work: loaded in the background, warmed, answering, drained."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import structlog
+
+from sightline.api.evidence import ModelIdentity
+from sightline.api.problems import Code, Problem
+from sightline.serving.admission import Admission
+from sightline.serving.batcher import MicroBatcher
+from sightline.serving.costs import warm
+from sightline.serving.engine import OnnxEngine, Session
+from sightline.serving.executor import execute
+from sightline.serving.hangup import due
+from sightline.serving.metrics import ServiceMetrics
+from sightline.serving.observer import MetricsObserver
+from sightline.serving.predictor import Plan, Predictor
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.stages import Stage, Stages
+
+log = structlog.get_logger()
+
+ResultT = TypeVar("ResultT")
+
+
+class State(StrEnum):
+    """Where a service is in its life; only a ready one takes requests."""
+
+    WARMING = "warming"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+DETAILS = {
+    State.WARMING: "The model is loading and warming up.",
+    State.UNHEALTHY: "The model failed on its last batch.",
+    State.DRAINING: "The service stops.",
+    State.FAILED: "The model did not load.",
+}
+
+
+class ModelService:
+    """The predictor, the thread that owns its session, the batcher that feeds it and the codec threads."""
+
+    def __init__(
+        self,
+        predictor: Predictor[Any, Any],
+        settings: ServiceSettings,
+        metrics: ServiceMetrics,
+        on_fatal: Callable[[], None],
+    ) -> None:
+        self.predictor, self.settings, self.metrics, self._on_fatal = predictor, settings, metrics, on_fatal
+        self.identity: ModelIdentity = predictor.weights.identity(predictor.info.name)
+        self.signature = predictor.weights.contract.adapt(predictor.signature)
+        self.admission = Admission(max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
+        self._codecs = ThreadPoolExecutor(settings.codec_workers, "codec")
+        self._engine_thread = ThreadPoolExecutor(1, "engine")
+        # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
+        self._open_plans = asyncio.Semaphore(2 * settings.codec_workers + 2 * settings.max_batch)
+        self._session: Session | None = None
+        self._batcher: MicroBatcher | None = None
+        self._draining = self._failed = False
+        metrics.ready.labels(self.name).set_function(lambda: self.state is State.READY)
+
+    @property
+    def name(self) -> str:
+        return self.predictor.info.name
+
+    @property
+    def state(self) -> State:
+        if self._failed:
+            return State.FAILED
+        if self._draining:
+            return State.DRAINING
+        if self._batcher is None:
+            return State.WARMING
+        stalled = self._batcher.running_s > self.settings.stall_s
+        return State.READY if self._batcher.healthy and not stalled else State.UNHEALTHY
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            raise self._not_ready()
+        return self._session
+
+    @property
+    def batcher(self) -> MicroBatcher:
+        if self._batcher is None:
+            raise self._not_ready()
+        return self._batcher
+
+    def require_ready(self) -> None:
+        if self.state is not State.READY:
+            raise self._not_ready()
+
+    def require_room(self) -> None:
+        """Refuse early what could only wait: before a body is read or a pixel decoded."""
+        self.require_ready()
+        with self._counting_shed():
+            self.batcher.check_room()
+
+    @contextmanager
+    def hold(self, size_bytes: int) -> Iterator[None]:
+        """Hold a place for a request whose body is at most so large."""
+        with ExitStack() as place:
+            with self._counting_shed():
+                place.enter_context(self.admission.hold(size_bytes))
+            yield
+
+    def start_draining(self) -> None:
+        """Say that no more requests are taken, and take none."""
+        self._draining = True
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
+        life = asyncio.create_task(self._live())
+        try:
+            yield
+        finally:
+            self.start_draining()
+            await self._drain()
+            life.cancel()
+            await asyncio.gather(life, return_exceptions=True)
+            self._codecs.shutdown(cancel_futures=True)
+            self._engine_thread.shutdown(wait=False)
+
+    async def run(self, plan: Plan[ResultT], stages: Stages, deadline: float) -> ResultT:
+        """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory."""
+        queued_at = time.perf_counter()
+        with self._counting_shed():
+            async with due(deadline), self._open_plans:
+                stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
+                return await execute(plan, batcher=self.batcher, pool=self._codecs, stages=stages, deadline=deadline)
+
+    def observe(self, stages: Stages) -> None:
+        for stage, seconds in stages.seconds.items():
+            self.metrics.stage_duration_s.labels(self.name, stage).observe(seconds)
+
+    @contextmanager
+    def _counting_shed(self) -> Iterator[None]:
+        try:
+            yield
+        except Problem as problem:
+            if problem.code is Code.OVERLOADED:
+                self.metrics.shed.labels(self.name).inc()
+            raise
+
+    async def _live(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            batcher = await loop.run_in_executor(self._engine_thread, self._load)
+            self._batcher = batcher
+            log.info("ready", model=str(self.identity), provider=self.session.provider)
+            await loop.run_in_executor(self._engine_thread, batcher.work)
+        except Exception as error:
+            self._failed = True
+            log.critical("model_failed", model=str(self.identity), error=str(error), exc_info=error)
+            self._on_fatal()
+
+    def _load(self) -> MicroBatcher:
+        session = OnnxEngine(self.predictor.weights, self.signature, self.settings)
+        costs = warm(session, self.signature, max_batch=self.settings.max_batch)
+        self._session = session
+        self.metrics.provider.labels(self.name).info({"provider": session.provider, "precision": session.precision})
+        log.info("warmed", provider=session.provider, batch_sizes=[list(sizes) for sizes in costs.sizes.values()])
+        observer = MetricsObserver(self.metrics, self.name)
+        max_queue_s = self.settings.max_queue_ms / 1e3
+        return MicroBatcher(session, self.signature, costs, observer, max_queue_s=max_queue_s)
+
+    async def _drain(self) -> None:
+        """Let accepted requests finish, for as long as the settings allow."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_s):
+                await self.admission.empty.wait()
+        if self._batcher is not None:
+            self._batcher.abandon()
+
+    def _not_ready(self) -> Problem:
+        state = self.state
+        return Problem(Code.NOT_READY, DETAILS.get(state, "The service is not ready."), retry_after_s=1, state=state)

@@ -1,0 +1,78 @@
+"""What an operator may set for a model service, as environment variables with the prefix SIGHTLINE_."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MEBIBYTE = 1 << 20
+
+
+class Provider(StrEnum):
+    """What can run a model."""
+
+    TENSORRT = "tensorrt"
+    CUDA = "cuda"
+    OPENVINO = "openvino"
+    CPU = "cpu"
+
+
+class ServiceSettings(BaseSettings):
+    """One model service. Lists may be written as `cuda,cpu`."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    weights: Path | None = Field(default=None, description="An ONNX file in place of the shipped one")
+    contract: Path | None = Field(default=None, description="Its contract, if not beside it as .toml")
+
+    providers: Annotated[tuple[Provider, ...], NoDecode] = Field(
+        default=(Provider.CUDA, Provider.CPU),
+        min_length=1,
+        description="Tried in this order; without `cpu` in it the service refuses to start rather than fall back",
+    )
+    device: int = Field(default=0, ge=0, description="Which GPU")
+    gpu_memory_bytes: PositiveInt | None = Field(default=None, description="The most that the GPU arena may take")
+    tf32: bool = Field(default=True, description="TensorFloat-32 convolutions on CUDA")
+    tensorrt_cache: Path | None = Field(default=None, description="Folder of engines built ahead")
+    intra_op_threads: int = Field(default=0, ge=0, description="Threads of one run on the CPU; 0 takes every core")
+
+    max_bytes: PositiveInt = 64 * MEBIBYTE
+    max_pixels: PositiveInt = 100_000_000
+    max_side_px: PositiveInt = 32_767
+    max_pictures: PositiveInt = 16
+
+    codec_threads: int = Field(default=0, ge=0, description="Threads that decode and encode; 0 takes every core")
+    max_batch: PositiveInt = 8
+    max_queue_ms: PositiveFloat = Field(default=20_000, description="Estimated work ahead beyond which to refuse")
+    max_in_flight: PositiveInt = Field(default=128, description="Requests held at once beyond which to refuse")
+    max_in_flight_bytes: PositiveInt = Field(default=1024 * MEBIBYTE, description="The same for their bodies together")
+    read_timeout_s: PositiveFloat = Field(default=120, description="How long a request may take to come in")
+    stall_s: PositiveFloat = Field(default=120, description="A batch that runs longer means that the device hangs")
+    deadline_ms: PositiveFloat = Field(default=28_000, description="For requests that name none; proxies cut at 30 s")
+    drain_s: PositiveFloat = Field(default=30, description="How long a stopping service works on what it accepted")
+    drain_notice_s: float = Field(default=0, ge=0, description="How long it says so before it closes its port")
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @property
+    def codec_workers(self) -> int:
+        return self.codec_threads or available_cores()
+
+    @property
+    def run_workers(self) -> int:
+        return self.intra_op_threads or available_cores()
+
+
+def available_cores() -> int:
+    """The cores that this process may use, which in a container are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

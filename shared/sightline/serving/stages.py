@@ -1,0 +1,43 @@
+"""How long a request spends in each stage."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+
+class Stage(StrEnum):
+    """The stages of a request, in their order."""
+
+    READ = "read"
+    DECODE = "decode"
+    QUEUE = "queue"
+    INFER = "infer"
+    ENCODE = "encode"
+
+
+class Stages:
+    """Seconds by stage; a stage that comes several times adds up."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[Stage, float] = {}
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    @contextmanager
+    def measure(self, stage: Stage) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - started)
+
+    @property
+    def milliseconds(self) -> dict[str, float]:
+        return {stage.value: round(seconds * 1e3, 2) for stage, seconds in self.seconds.items()}
+
+    @property
+    def server_timing(self) -> str:
+        """The value of a Server-Timing header, in milliseconds."""
+        return ", ".join(f"{stage};dur={self.seconds[stage] * 1e3:.1f}" for stage in Stage if stage in self.seconds)

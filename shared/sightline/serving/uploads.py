@@ -1,0 +1,147 @@
+"""What a client sent: pictures and options out of a form, or a bare picture and options out of the address."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, get_origin
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from sightline.api.problems import Code, Problem
+from sightline.serving.errors import invalid_fields
+from sightline.serving.predictor import ModelInfo, Upload
+
+MULTIPART = "multipart/form-data"
+# The last is what curl says of --data-binary, whatever it sends.
+BARE = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
+MAX_OPTION_BYTES = 1 << 20
+SPARE_FIELDS = 64
+
+Values = Mapping[str, Sequence[str]]
+
+
+class _MemoryParser(MultiPartParser):
+    """Keeps pictures off the disk; the size of the whole body is limited before it gets here."""
+
+    spool_max_size = sys.maxsize
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        # A form that is cut off leaves the file of its last part out of the result, and open.
+        for file in self._files_to_close_on_error:
+            file.close()
+
+
+class UploadReader:
+    """Reads requests of one model."""
+
+    def __init__(self, info: ModelInfo, options: type[BaseModel], *, max_pictures: int) -> None:
+        self._pictures = {picture.name: picture for picture in info.pictures}
+        self._first = info.pictures[0]
+        self._options, self._max_pictures = options, max_pictures
+
+    async def read(self, request: Request) -> Upload:
+        query = _query_values(request)
+        if _media_type(request) == MULTIPART:
+            pictures, fields = await self._read_form(request)
+        else:
+            pictures, fields = await self._read_bare(request), {}
+        self._require_pictures(pictures)
+        return Upload(pictures, self._validate({**query, **fields}))
+
+    async def _read_form(self, request: Request) -> tuple[dict[str, list[bytes]], dict[str, list[str]]]:
+        parser = _MemoryParser(
+            request.headers,
+            request.stream(),
+            max_files=self._max_pictures,
+            max_fields=SPARE_FIELDS,
+            max_part_size=MAX_OPTION_BYTES,
+        )
+        try:
+            return await self._sort(await _parse(parser))
+        finally:
+            parser.close()
+
+    async def _sort(self, form: FormData) -> tuple[dict[str, list[bytes]], dict[str, list[str]]]:
+        pictures: dict[str, list[bytes]] = {}
+        fields: dict[str, list[str]] = {}
+        for name, value in form.multi_items():
+            if name in self._pictures:
+                pictures.setdefault(name, []).append(await _picture(name, value))
+            else:
+                fields.setdefault(name, []).append(await _text(name, value))
+        return pictures, fields
+
+    async def _read_bare(self, request: Request) -> dict[str, list[bytes]]:
+        media_type = _media_type(request)
+        if media_type and not media_type.startswith(BARE):
+            detail = "Send a form with the picture in it, or the bare picture."
+            raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[MULTIPART, "image/*"])
+        body = await request.body()
+        return {self._first.name: [body]} if body else {}
+
+    def _require_pictures(self, pictures: Mapping[str, Sequence[bytes]]) -> None:
+        for name, picture in self._pictures.items():
+            sent = pictures.get(name, ())
+            if picture.required and not sent:
+                raise Problem(Code.INVALID_REQUEST, f"The picture {name!r} is missing.", field=name)
+            if len(sent) > 1 and not picture.repeatable:
+                raise Problem(Code.INVALID_REQUEST, f"There is more than one picture {name!r}.", field=name)
+            if not all(sent):
+                raise Problem(Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty.", field=name)
+
+    def _validate(self, values: Values) -> BaseModel:
+        known = {field.alias or name: field for name, field in self._options.model_fields.items()}
+        if unknown := sorted(set(values) - set(known)):
+            accepted = sorted({*known, *self._pictures})
+            raise Problem(Code.INVALID_REQUEST, f"There is no field {unknown[0]!r}.", field=unknown[0], fields=accepted)
+        single = {name: sent if _takes_many(known[name].annotation) else sent[-1] for name, sent in values.items()}
+        try:
+            return self._options.model_validate(single)
+        except ValidationError as error:
+            problem = Problem(Code.INVALID_REQUEST, "Some options are not valid.", errors=invalid_fields(error))
+            raise problem from error
+
+
+async def _parse(parser: _MemoryParser) -> FormData:
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Problem(Code.INVALID_REQUEST, f"The form cannot be read: {error.message}") from error
+    if not parser.ended:
+        raise Problem(Code.INVALID_REQUEST, "The form ends before its last boundary.")
+    return form
+
+
+def _takes_many(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, tuple, set, frozenset)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _query_values(request: Request) -> dict[str, list[str]]:
+    return {name: request.query_params.getlist(name) for name in request.query_params}
+
+
+async def _picture(name: str, value: UploadFile | str) -> bytes:
+    if isinstance(value, str):
+        raise Problem(Code.INVALID_REQUEST, f"The field {name!r} must be a file.", field=name)
+    return await value.read()
+
+
+async def _text(name: str, value: UploadFile | str) -> str:
+    """An option's text; it may come as a file, as `curl -F name=@file` sends it."""
+    if isinstance(value, str):
+        return value
+    data = await value.read(MAX_OPTION_BYTES + 1)
+    try:
+        return data[:MAX_OPTION_BYTES].decode()
+    except UnicodeDecodeError as error:
+        raise Problem(Code.INVALID_REQUEST, f"The field {name!r} is not text.", field=name) from error

@@ -1,0 +1,116 @@
+"""What goes over the wire in the Open Inference Protocol."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+Parameters = dict[str, Any]
+
+
+class DataType(StrEnum):
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+
+
+DTYPES: Mapping[DataType, str] = {
+    DataType.BOOL: "bool",
+    DataType.UINT8: "uint8",
+    DataType.UINT16: "uint16",
+    DataType.UINT32: "uint32",
+    DataType.UINT64: "uint64",
+    DataType.INT8: "int8",
+    DataType.INT16: "int16",
+    DataType.INT32: "int32",
+    DataType.INT64: "int64",
+    DataType.FP16: "float16",
+    DataType.FP32: "float32",
+    DataType.FP64: "float64",
+}
+DATA_TYPES: Mapping[str, DataType] = {dtype: data_type for data_type, dtype in DTYPES.items()}
+
+
+class RequestInput(BaseModel):
+    name: str
+    shape: list[Annotated[int, Field(gt=0)]] = Field(examples=[[1, 256, 256, 3]])
+    datatype: DataType
+    parameters: Parameters = {}
+    data: list[Any] | None = Field(default=None, description="Flat or nested, in row-major order")
+
+
+class RequestOutput(BaseModel):
+    name: str
+    parameters: Parameters = {}
+
+
+class InferRequest(BaseModel):
+    id: str | None = None
+    parameters: Parameters = {}
+    inputs: list[RequestInput] = Field(min_length=1)
+    outputs: list[RequestOutput] = []
+
+
+class ResponseOutput(BaseModel):
+    name: str
+    shape: list[int]
+    datatype: DataType
+    parameters: Parameters | None = None
+    data: list[Any] | None = None
+
+
+class InferResponse(BaseModel):
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[ResponseOutput]
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    name: str
+    datatype: DataType
+    shape: list[int] = Field(description="-1 stands for a size that may vary")
+
+
+class ModelMetadata(BaseModel):
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ServerReady(BaseModel):
+    ready: bool
+
+
+class ServerLive(BaseModel):
+    live: bool
+
+
+class ModelReady(BaseModel):
+    name: str
+    ready: bool
+
+
+class RepositoryEntry(BaseModel):
+    name: str
+    version: str
+    state: str
+    reason: str = ""

@@ -1,0 +1,5 @@
+from sightline.api.routes import route_of
+
+
+def test_words_are_joined_by_dashes() -> None:
+    assert route_of("hra_screening") == "/v1/hra-screening"

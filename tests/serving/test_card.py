@@ -1,0 +1,38 @@
+from collections.abc import Callable
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from sightline.serving.weights import Weights
+
+MakeApp = Callable[..., FastAPI]
+Serve = Callable[[ASGIApp], str]
+
+
+@pytest.fixture
+def url(serve: Serve, make_app: MakeApp) -> str:
+    return serve(make_app()) + "/v1/models"
+
+
+def test_the_card_is_text_unless_asked_otherwise(url: str) -> None:
+    reply = httpx2.get(f"{url}/tiny_invert/card")
+    assert reply.headers["content-type"].startswith("text/markdown")
+    assert reply.text == "# Inversion\n"
+
+
+def test_as_json_it_names_the_loaded_weights(url: str, tiny_weights: Weights) -> None:
+    card = httpx2.get(f"{url}/tiny_invert/card", headers={"Accept": "application/json"}).json()
+    assert card["weights"] == {
+        "name": "tiny_invert",
+        "version": "1.2.3",
+        "weights_sha256": tiny_weights.sha256,
+        "contract": "shipped",
+    }
+    assert (card["card"], card["route"]) == ("# Inversion\n", "/v1/tiny-invert")
+
+
+def test_other_models_have_none_here(url: str) -> None:
+    reply = httpx2.get(f"{url}/other/card")
+    assert (reply.status_code, reply.json()["code"], reply.json()["models"]) == (404, "not_found", ["tiny_invert"])

@@ -1,0 +1,167 @@
+"""The life of a service: warming, ready, draining, failed."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from sightline.api.problems import Code, Problem
+from sightline.serving.metrics import ServiceMetrics
+from sightline.serving.predictor import Plan, Predictor
+from sightline.serving.service import ModelService, State
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.signature import Tensors
+from sightline.serving.stages import Stages
+from sightline.serving.weights import Weights, load_weights
+
+MakePredictor = Callable[..., Predictor[Any, Any]]
+MakeSettings = Callable[..., ServiceSettings]
+MakeService = Callable[..., ModelService]
+
+FAR = 1e12
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def make_service(make_predictor: MakePredictor, make_settings: MakeSettings) -> MakeService:
+    def make(
+        weights: Weights | None = None, on_fatal: Callable[[], None] = pytest.fail, **settings: Any
+    ) -> ModelService:
+        predictor = make_predictor(weights=weights) if weights else make_predictor()
+        return ModelService(predictor, make_settings(**settings), ServiceMetrics(CollectorRegistry()), on_fatal)
+
+    return make
+
+
+@asynccontextmanager
+async def ready(service: ModelService) -> AsyncIterator[None]:
+    async with service.running():
+        await until(lambda: service.state is State.READY)
+        yield
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def invert(value: int) -> Plan[float]:
+    outputs = yield [{"image": np.full((8, 8, 3), value, np.uint8)}]
+    return float(outputs[0]["inverted"].max())
+
+
+async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> None:
+    service = make_service()
+    assert service.state == "warming"
+    with pytest.raises(Problem, match="loading") as caught:
+        service.require_room()
+    assert caught.value.code is Code.NOT_READY
+    async with ready(service):
+        service.require_room()
+        assert await service.run(invert(51), Stages(), FAR) == pytest.approx(0.8)
+    assert service.state is State.DRAINING
+
+
+async def test_what_was_accepted_is_finished_before_the_end(make_service: MakeService) -> None:
+    service = make_service()
+    answers: list[float] = []
+
+    async def accepted(holding: asyncio.Event, draining: asyncio.Event) -> None:
+        with service.hold(1):
+            holding.set()
+            await draining.wait()
+            answers.append(await service.run(invert(255), Stages(), FAR))
+
+    holding, draining = asyncio.Event(), asyncio.Event()
+    async with ready(service):
+        task = asyncio.create_task(accepted(holding, draining))
+        await holding.wait()
+        service.start_draining()
+        with pytest.raises(Problem, match="stops"):
+            service.require_room()
+        asyncio.get_running_loop().call_later(0.05, draining.set)
+    await task
+    assert answers == pytest.approx([0.0], abs=1e-6)
+
+
+async def test_draining_is_bounded(make_service: MakeService) -> None:
+    service = make_service(drain_s=0.05)
+    async with ready(service):
+        service.hold(1).__enter__()
+    assert service.state is State.DRAINING
+
+
+async def test_weights_that_do_not_load_end_the_process(
+    make_service: MakeService, tiny_weights: Weights, caplog: pytest.LogCaptureFixture
+) -> None:
+    tiny_weights.path.write_bytes(b"not a graph")
+    fatal = asyncio.Event()
+    service = make_service(on_fatal=fatal.set)
+    with caplog.at_level(logging.CRITICAL):
+        async with service.running():
+            await asyncio.wait_for(fatal.wait(), 20)
+            assert service.state is State.FAILED
+            with pytest.raises(Problem, match="did not load"):
+                service.require_ready()
+
+
+async def test_a_silent_fallback_to_the_cpu_ends_the_process(make_service: MakeService) -> None:
+    fatal = asyncio.Event()
+    async with make_service(on_fatal=fatal.set, providers=("cuda",)).running():
+        await asyncio.wait_for(fatal.wait(), 20)
+
+
+async def test_replaced_weights_of_fixed_size_are_the_only_bucket(
+    make_service: MakeService, tiny_weights: Weights, tmp_path: Path
+) -> None:
+    contract = tmp_path / "mine.toml"
+    text = tiny_weights.path.with_suffix(".toml").read_text()
+    contract.write_text("fixed_size = [16, 16]\n" + text.replace('"tiny"', '"mine"'))
+    service = make_service(load_weights(tiny_weights.path, contract, shipped=False))
+    async with ready(service):
+        assert service.signature.buckets == ({"h": 16, "w": 16},)
+        assert service.identity.contract == "mine"
+        with pytest.raises(Problem, match="fit no size"):
+            await service.run(invert(51), Stages(), FAR)
+
+
+async def test_a_hanging_device_is_not_ready(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, release = make_service(stall_s=0.01), threading.Event()
+    async with ready(service):
+        run = service.session.run
+
+        def hang(batch: Tensors) -> Tensors:
+            assert release.wait(20)
+            return run(batch)
+
+        monkeypatch.setattr(service.session, "run", hang)
+        task = asyncio.create_task(service.run(invert(51), Stages(), FAR))
+        await until(lambda: service.state is State.UNHEALTHY)
+        release.set()
+        assert await task == pytest.approx(0.8)
+        await until(lambda: service.state is State.READY)
+
+
+async def test_a_deadline_ends_the_wait(make_service: MakeService) -> None:
+    service = make_service()
+    async with ready(service):
+        with pytest.raises(Problem) as caught:
+            await service.run(invert(51), Stages(), 0.0)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+async def test_overload_is_counted(make_service: MakeService) -> None:
+    service = make_service(max_in_flight=1)
+    async with ready(service):
+        with service.hold(1), pytest.raises(Problem), service.hold(1):
+            pass
+        assert service.metrics.shed.labels(service.name)._value.get() == 1

@@ -1,0 +1,26 @@
+import pytest
+from pydantic import ValidationError
+
+from sightline.serving.settings import Provider, ServiceSettings
+
+
+def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_PROVIDERS", "tensorrt, cuda")
+    monkeypatch.setenv("SIGHTLINE_MAX_BATCH", "3")
+    settings = ServiceSettings()
+    assert settings.providers == (Provider.TENSORRT, Provider.CUDA)
+    assert settings.max_batch == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("PROVIDERS", "abacus"), ("PROVIDERS", ""), ("MAX_BYTES", "0"), ("PORT", "70000")]
+)
+def test_refuses_what_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"SIGHTLINE_{name}", value)
+    with pytest.raises(ValidationError, match=name.lower()):
+        ServiceSettings()
+
+
+def test_zero_threads_means_every_core() -> None:
+    assert ServiceSettings(codec_threads=0).codec_workers >= 1
+    assert ServiceSettings(intra_op_threads=3).run_workers == 3

@@ -1,0 +1,117 @@
+"""Reading requests, broken ones above all, without a server."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+from starlette.types import Message
+
+from sightline.api.problems import Problem
+from sightline.serving.predictor import ModelInfo, PictureField, Upload
+from sightline.serving.uploads import UploadReader
+
+FORM = (
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+    b"12345\r\n"
+    b'--x\r\nContent-Disposition: form-data; name="count"\r\n\r\n3\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="words"\r\n\r\none\r\n--x--\r\n'
+)
+
+
+class Options(BaseModel):
+    count: Annotated[int, Field(le=9)] = 1
+    words: Annotated[list[str], Field(max_length=2)] = []
+
+
+PICTURES = (PictureField("image", ""), PictureField("more", "", required=False, repeatable=True))
+READER = UploadReader(ModelInfo("m", "1", "", "", "", PICTURES, ("image/png",)), Options, max_pictures=3)
+
+
+def read(body: bytes, *, content_type: str = "multipart/form-data; boundary=x", query: str = "") -> Upload:
+    return asyncio.run(READER.read(request_of(body, content_type, query)))
+
+
+def request_of(body: bytes, content_type: str, query: str) -> Request:
+    # In pieces, as it comes from a socket.
+    pieces = [body[start : start + 50] for start in range(0, len(body), 50)] or [b""]
+    messages: list[Message] = [
+        {"type": "http.request", "body": piece, "more_body": index < len(pieces) - 1}
+        for index, piece in enumerate(pieces)
+    ]
+    headers = [(b"content-type", content_type.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": headers, "query_string": query.encode()}
+
+    async def receive() -> Message:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    return Request(scope, receive)
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    return b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n%s\r\n' % (name.encode(), data)
+        for name, data in parts
+    ) + b"--x--\r\n"  # fmt: skip
+
+
+def test_reads_pictures_and_options() -> None:
+    assert read(FORM) == Upload({"image": [b"12345"]}, Options(count=3, words=["one"]))
+
+
+def test_the_form_outweighs_the_query() -> None:
+    upload = read(FORM, query="count=5&words=two&words=three")
+    assert upload.options == Options(count=3, words=["one"])
+    assert read(b"12345", content_type="", query="count=5&words=two").options == Options(count=5, words=["two"])
+
+
+def test_repeatable_pictures_keep_their_order() -> None:
+    upload = read(form(("image", b"1"), ("more", b"2"), ("more", b"3")))
+    assert upload.pictures == {"image": [b"1"], "more": [b"2", b"3"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        (form(("image", b"1"), *[("more", b"2")] * 3), "Too many files"),
+        (FORM.replace(b"3\r\n", b"3" * (1 << 20) + b"33\r\n"), "exceeded maximum size"),
+        (FORM.replace(b'"count"', b'"cuont"'), "no field 'cuont'"),
+        (FORM.replace(b'; name="count"', b""), "name"),
+        (FORM[:80], "ends before"),
+        (FORM[:-10], "ends before"),
+        (b"", "ends before"),
+        (b"--x--", "missing"),
+    ],
+    ids=["files", "size", "unknown", "unnamed", "cut-in-header", "cut-in-part", "nothing", "empty"],
+)
+def test_names_what_is_wrong(body: bytes, fault: str) -> None:
+    with pytest.raises(Problem, match=fault):
+        read(body)
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=", "application/json"])
+def test_refuses_bodies_that_cannot_be_told_apart(content_type: str) -> None:
+    with pytest.raises(Problem):
+        read(FORM, content_type=content_type)
+
+
+Edit = tuple[int, int, bytes]
+edits = st.lists(st.tuples(st.integers(0, len(FORM)), st.integers(0, 40), st.binary(max_size=6)), max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(edits)
+def test_a_broken_form_is_read_or_refused(changes: Sequence[Edit]) -> None:
+    body = FORM
+    for start, length, replacement in changes:
+        body = body[:start] + replacement + body[start + length :]
+    outcome: Any
+    try:
+        outcome = read(body)
+    except Problem as problem:
+        outcome = problem
+    assert isinstance(outcome, Upload) or outcome.status in (400, 413, 415)
