@@ -1,0 +1,63 @@
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from services.gateway.deps import GatewayDep
+from services.gateway.state import Gateway
+
+router = APIRouter(tags=["fleet"])
+
+
+class Limits(BaseModel):
+    """What a single request may bring."""
+
+    max_bytes: int
+    max_pixels: int
+    max_side_px: int
+
+
+class ModelCapacity(BaseModel):
+    """How busy one model is, seen from this gateway."""
+
+    name: str = Field(examples=["inpaint"])
+    replicas: int
+    ready_replicas: int
+    in_flight: int
+    estimated_queue_ms: float | None = Field(description="At the least busy ready replica; null where none tells")
+
+
+class Capacity(BaseModel):
+    limits: Limits
+    in_flight: int
+    max_in_flight: int
+    in_flight_bytes: int
+    max_in_flight_bytes: int
+    models: list[ModelCapacity]
+
+
+@router.get("/v1/capacity", summary="How busy the fleet is, and what it accepts")
+async def get_capacity(gateway: GatewayDep) -> Capacity:
+    settings, gate = gateway.settings, gateway.gate
+    return Capacity(
+        limits=Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, max_side_px=settings.max_side_px),
+        in_flight=gate.requests,
+        max_in_flight=gate.max_requests,
+        in_flight_bytes=gate.size_bytes,
+        max_in_flight_bytes=gate.max_bytes,
+        models=[_model(gateway, name) for name in gateway.fleet.models],
+    )
+
+
+def _model(gateway: Gateway, name: str) -> ModelCapacity:
+    replicas, ready = gateway.fleet.replicas(name), gateway.fleet.ready_replicas(name)
+    told_ms = [
+        replica.report.estimated_queue_ms
+        for replica in ready
+        if replica.report is not None and replica.report.estimated_queue_ms is not None
+    ]
+    return ModelCapacity(
+        name=name,
+        replicas=len(replicas),
+        ready_replicas=len(ready),
+        in_flight=sum(replica.in_flight for replica in replicas),
+        estimated_queue_ms=min(told_ms, default=None),
+    )

@@ -1,0 +1,49 @@
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from services.gateway.replicas import Fleet
+from sightline.serving.metrics import DURATION_BUCKETS_S
+
+
+class GatewayMetrics:
+    """What the gateway measures beside HTTP."""
+
+    def __init__(self, registry: CollectorRegistry, fleet: Fleet) -> None:
+        self.requests = Counter(
+            "sightline_gateway_requests", "Requests for a model", ["model", "route", "status"], registry=registry
+        )
+        self.upstream_duration_s = Histogram(
+            "sightline_gateway_upstream_duration_seconds",
+            "From opening a request to a replica to the first byte of its reply",
+            ["model"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "sightline_gateway_rejected", "Requests the gateway refused itself", ["model", "code"], registry=registry
+        )
+        self.retries = Counter(
+            "sightline_gateway_retries", "Requests sent to another replica", ["model", "reason"], registry=registry
+        )
+        self.received_bytes = Counter(
+            "sightline_gateway_received_bytes", "Request bodies", ["model"], registry=registry
+        )
+        self.sent_bytes = Counter("sightline_gateway_sent_bytes", "Reply bodies", ["model"], registry=registry)
+        registry.register(FleetCollector(fleet))
+
+
+class FleetCollector(Collector):
+    """Reads the replicas' state when it is asked for, so that it cannot drift."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        labels = ["model", "replica"]
+        ready = GaugeMetricFamily("sightline_gateway_replica_ready", "1 when it takes requests", labels=labels)
+        in_flight = GaugeMetricFamily("sightline_gateway_upstream_in_flight", "Requests at a replica", labels=labels)
+        for replica in self._fleet:
+            ready.add_metric([replica.model, replica.url], float(replica.ready))
+            in_flight.add_metric([replica.model, replica.url], replica.in_flight)
+        return [ready, in_flight]

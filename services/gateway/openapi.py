@@ -1,0 +1,152 @@
+"""One OpenAPI document out of the services' documents."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import JSONResponse
+
+from services.gateway.catalog import Catalog, Document
+from sightline.api.routes import route_of
+
+_SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
+_SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service answers for its model
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+def add_openapi(app: FastAPI, catalog: Catalog) -> None:
+    """Serves the merged document, made anew when a service has told something new."""
+    revision, reply = -1, JSONResponse(None)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> JSONResponse:
+        nonlocal revision, reply
+        if revision != catalog.revision:
+            revision, reply = catalog.revision, JSONResponse(merge(app.openapi(), catalog.documents))
+        return reply
+
+
+def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:
+    """The gateway's document with each model's own paths added, and once the paths that all models have.
+
+    Components that two services define alike are shared; those that differ are renamed for the later model.
+    """
+    merged: dict[str, Any] = {**own, "paths": dict(own.get("paths", {})), "tags": list(own.get("tags", []))}
+    components = {section: dict(own.get("components", {}).get(section, {})) for section in _SECTIONS}
+    for model, document in services.items():
+        document = _excerpt(document, model)
+        document = _renamed(document, _conflicts(components, document, model))
+        for section, entries in document["components"].items():
+            components[section] |= entries
+        for path, item in document["paths"].items():
+            merged["paths"].setdefault(path, _tagged(item, model) if _is_own(path, model) else item)
+        merged["tags"].append(_tag(document, model))
+    merged["components"] = {section: entries for section, entries in components.items() if entries}
+    return merged
+
+
+def _excerpt(document: Document, model: str) -> dict[str, Any]:
+    """The paths that are reached through the gateway, and the components that they refer to."""
+    paths = {
+        path: item
+        for path, item in document.get("paths", {}).items()
+        if _is_own(path, model) or path.startswith(_SHARED)
+    }
+    given = document.get("components", {})
+    referred: set[str] = set()
+    found = set(_references(paths))
+    while found:
+        referred |= found
+        targets = [given.get(section, {}).get(name) for section, name in map(_target, found)]
+        found = set(_references(targets)) - referred
+    components = {
+        section: {name: entry for name, entry in given.get(section, {}).items() if _ref(section, name) in referred}
+        for section in _SECTIONS
+    }
+    return {"info": document.get("info", {}), "paths": paths, "components": components}
+
+
+def _is_own(path: str, model: str) -> bool:
+    route = route_of(model)
+    return path == route or path.startswith(f"{route}/")
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value.startswith("#/components/"):
+        yield value
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from _references(child)
+
+
+def _target(reference: str) -> tuple[str, str]:
+    section, _, name = reference.removeprefix("#/components/").partition("/")
+    return section, name
+
+
+def _tagged(item: Document, model: str) -> dict[str, Any]:
+    return {
+        key: {**value, "tags": [model], "operationId": _operation_id(value, key, model)} if key in _METHODS else value
+        for key, value in item.items()
+    }
+
+
+def _operation_id(operation: Document, method: str, model: str) -> str:
+    given = str(operation.get("operationId", method))
+    return given if model in given else f"{model}_{given}"
+
+
+def _tag(document: Document, model: str) -> dict[str, str]:
+    info = document.get("info", {})
+    return {"name": model, "description": str(info.get("description") or info.get("title") or model)}
+
+
+def _conflicts(components: Mapping[str, Document], document: Document, model: str) -> dict[str, str]:
+    """Old to new `$ref` for the components whose name is taken by something else.
+
+    What refers to a renamed component changes with it and so conflicts too, hence until nothing changes any more.
+    """
+    renames: dict[str, str] = {}
+    while True:
+        renamed = _renamed(document, renames)
+        found = {
+            _ref(section, name): _ref(section, f"{model}_{name}")
+            for section in _SECTIONS
+            for name, component in renamed.get("components", {}).get(section, {}).items()
+            if components[section].get(name, component) != component
+        }
+        if not found:
+            return renames
+        renames |= found
+
+
+def _ref(section: str, name: str) -> str:
+    return f"#/components/{section}/{name}"
+
+
+def _renamed(document: Document, renames: Mapping[str, str]) -> dict[str, Any]:
+    if not renames:
+        return dict(document)
+    rewritten: dict[str, Any] = _rewrite(document, renames)
+    for section, entries in rewritten.get("components", {}).items():
+        rewritten["components"][section] = {
+            renames.get(_ref(section, name), name).rpartition("/")[2]: entry for name, entry in entries.items()
+        }
+    return rewritten
+
+
+def _rewrite(value: Any, renames: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rewrite_entry(key, entry, renames) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rewrite(entry, renames) for entry in value]
+    return value
+
+
+def _rewrite_entry(key: str, entry: Any, renames: Mapping[str, str]) -> Any:
+    if key == "$ref" and isinstance(entry, str):
+        return renames.get(entry, entry)
+    if key == "mapping" and isinstance(entry, Mapping):
+        # A discriminator's values are references too.
+        return {name: renames.get(ref, ref) if isinstance(ref, str) else ref for name, ref in entry.items()}
+    return _rewrite(entry, renames)

@@ -1,0 +1,83 @@
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from services.gateway.reports import Report
+from sightline.api.problems import Code, Problem
+
+log = structlog.get_logger()
+
+LATENCY_WEIGHT = 0.2  # of the newest reply in the moving average
+RETRY_AFTER_S = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One address of a model, and what is known about it by now; `report` is its own last word."""
+
+    model: str
+    url: str
+    ready: bool = False
+    in_flight: int = 0
+    latency_s: float = 0.0
+    misses: int = 0
+    report: Report | None = None
+
+    def set_ready(self, *, ready: bool) -> None:
+        if ready != self.ready:
+            log.info("replica_ready" if ready else "replica_lost", model=self.model, replica=self.url)
+        self.ready = ready
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+    def observe(self, latency_s: float) -> None:
+        self.latency_s += LATENCY_WEIGHT * (latency_s - self.latency_s) if self.latency_s else latency_s
+
+
+class Fleet:
+    """The replicas of every configured model."""
+
+    def __init__(self, upstreams: Mapping[str, Sequence[str]], *, max_requests_per_replica: int) -> None:
+        self._replicas = {model: [Replica(model, url) for url in urls] for model, urls in upstreams.items()}
+        self._max_requests = max_requests_per_replica
+
+    def __iter__(self) -> Iterator[Replica]:
+        return (replica for replicas in self._replicas.values() for replica in replicas)
+
+    @property
+    def models(self) -> list[str]:
+        return list(self._replicas)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model has a ready replica; a gateway without models never is."""
+        return bool(self._replicas) and all(self.ready_replicas(model) for model in self._replicas)
+
+    def replicas(self, model: str) -> Sequence[Replica]:
+        """Raises Problem NOT_FOUND, which names the models there are."""
+        if model not in self._replicas:
+            raise Problem(Code.NOT_FOUND, "There is no model of this name.", models=self.models)
+        return self._replicas[model]
+
+    def ready_replicas(self, model: str, *, excluding: Collection[Replica] = ()) -> list[Replica]:
+        return [replica for replica in self.replicas(model) if replica.ready and replica not in excluding]
+
+    def choose(self, model: str, *, excluding: Collection[Replica] = ()) -> Replica:
+        """The ready replica with the fewest requests in flight, and among those the quickest of late."""
+        ready = self.ready_replicas(model, excluding=excluding)
+        if not ready:
+            detail = f"No replica of {model} is ready; try again shortly."
+            raise Problem(Code.NOT_READY, detail, retry_after_s=RETRY_AFTER_S, model=model)
+        replica = min(ready, key=lambda replica: (replica.in_flight, replica.latency_s))
+        if replica.in_flight >= self._max_requests:
+            detail = f"Every replica of {model} has as many requests in flight as it takes; try again shortly."
+            raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=model)
+        return replica

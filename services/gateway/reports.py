@@ -1,0 +1,43 @@
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+class Report(BaseModel):
+    """What a service says in `/readyz`, as far as the gateway uses it."""
+
+    version: str | None = None
+    weights_sha256: str | None = None
+    contract: str | None = None
+    provider: str | None = None
+    precision: str | None = None
+    estimated_queue_ms: float | None = None
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """Differs when the replica has come back as something else."""
+        return self.version, self.weights_sha256, self.contract
+
+
+class Card(BaseModel):
+    """What a service says in its model card, as far as the gateway uses it."""
+
+    title: str | None = None
+    description: str | None = None
+    media_types: list[str] = []
+
+
+def read_report(body: Mapping[str, Any]) -> Report:
+    """A service that reports in other words is ready all the same: the report is only shown."""
+    try:
+        return Report.model_validate(body)
+    except ValidationError:
+        return Report()
+
+
+def read_card(body: Mapping[str, Any]) -> Card:
+    try:
+        return Card.model_validate(body)
+    except ValidationError:
+        return Card()

@@ -1,0 +1,63 @@
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+_http_url = TypeAdapter(HttpUrl)
+
+
+def _base_url(url: str) -> str:
+    _http_url.validate_python(url)
+    return url.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+RESERVED = ("models", "capacity", "jobs")  # what /v1/ has besides the models' routes
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name} is a route of the gateway itself")
+    return name
+
+
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_reserved)]
+
+
+class GatewaySettings(BaseSettings):
+    """Environment variables `SIGHTLINE_…`; upstreams are JSON: model name -> base URLs of its replicas."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    upstreams: dict[ModelName, Annotated[list[BaseUrl], Field(min_length=1)]] = Field(default_factory=dict)
+
+    max_bytes: PositiveInt = 64 * MIB
+    max_pixels: PositiveInt = 100_000_000
+    max_side_px: PositiveInt = 32_767
+    max_requests: PositiveInt = Field(default=512, description="Requests in flight")
+    max_requests_per_replica: PositiveInt = 256
+    max_inflight_bytes: PositiveInt = Field(default=1024 * MIB, description="Bodies in flight, together")
+    peek_bytes: PositiveInt = Field(default=4 * MIB, description="How far into a body its picture's header may be")
+    replay_bytes: int = Field(default=1 * MIB, ge=0, description="Bodies up to this size can be sent again after a 503")
+
+    deadline_s: PositiveFloat = Field(default=28.0, description="Where none is named; common proxies cut at 30 s")
+    max_deadline_s: PositiveFloat = 300.0
+    upload_timeout_s: PositiveFloat = Field(default=120.0, description="For a body to come in")
+    connect_timeout_s: PositiveFloat = 1.0
+    upstream_keep_alive_s: PositiveFloat = Field(default=4.0, description="Below the services' own (uvicorn: 5 s)")
+
+    poll_interval_s: PositiveFloat = 1.0
+    poll_timeout_s: PositiveFloat = 2.0
+    poll_misses: PositiveInt = Field(default=3, description="Late probes in a row that take a replica out")
+    docs_assets_url: str | None = Field(default=None, description="Of Swagger UI, instead of the copy shipped")
+
+    @model_validator(mode="after")
+    def _default_deadline_is_allowed(self) -> Self:
+        if self.deadline_s > self.max_deadline_s:
+            raise ValueError("deadline_s must not exceed max_deadline_s")
+        return self

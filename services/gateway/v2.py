@@ -1,0 +1,74 @@
+"""The Open Inference Protocol over the whole fleet: the server's own questions here, the models' at their services."""
+
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel
+
+from services.gateway.deps import GatewayDep
+from services.gateway.state import Gateway
+from sightline import __version__
+
+router = APIRouter(prefix="/v2", tags=["open inference protocol"])
+
+
+class ServerMetadata(BaseModel):
+    name: str = "sightline"
+    version: str = __version__
+    extensions: list[str] = ["binary_tensor_data", "model_repository"]
+
+
+class ModelState(StrEnum):
+    READY = "READY"
+    UNAVAILABLE = "UNAVAILABLE"
+
+
+class IndexRequest(BaseModel):
+    ready: bool = False
+
+
+class IndexEntry(BaseModel):
+    """A model as Triton's repository extension lists it."""
+
+    name: str
+    version: str
+    state: ModelState
+    reason: str
+
+
+@router.get("", summary="Server metadata")
+async def server_metadata() -> ServerMetadata:
+    return ServerMetadata()
+
+
+@router.get("/health/live", summary="Whether the gateway runs")
+async def server_live() -> dict[str, bool]:
+    return {"live": True}
+
+
+@router.get("/health/ready", summary="Whether every model can be reached")
+async def server_ready(gateway: GatewayDep, response: Response) -> dict[str, bool]:
+    if not gateway.fleet.ready:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    return {"ready": gateway.fleet.ready}
+
+
+@router.post("/repository/index", summary="The models of this fleet and their state")
+async def repository_index(
+    gateway: GatewayDep, asked: Annotated[IndexRequest | None, Body()] = None
+) -> list[IndexEntry]:
+    entries = [_entry(gateway, model) for model in gateway.fleet.models]
+    only_ready = asked is not None and asked.ready
+    return [entry for entry in entries if entry.state == ModelState.READY or not only_ready]
+
+
+def _entry(gateway: Gateway, model: str) -> IndexEntry:
+    ready = bool(gateway.fleet.ready_replicas(model))
+    return IndexEntry(
+        name=model,
+        version=gateway.catalog.report(model).version or "",
+        state=ModelState.READY if ready else ModelState.UNAVAILABLE,
+        reason="" if ready else "no ready replica",
+    )

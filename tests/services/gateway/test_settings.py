@@ -1,0 +1,26 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from services.gateway.settings import GatewaySettings
+
+
+def test_reads_the_upstreams_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_UPSTREAMS", json.dumps({"hra_screening": ["http://127.0.0.1:9001/"]}))
+    assert GatewaySettings().upstreams == {"hra_screening": ["http://127.0.0.1:9001"]}
+
+
+@pytest.mark.parametrize(
+    "upstreams",
+    [{"inpaint": []}, {"inpaint": ["localhost:9001"]}, {"Inpaint/x": ["http://a"]}, {"models": ["http://a"]}],
+    ids=["no replica", "no scheme", "no name", "the gateway's own route"],
+)
+def test_refuses_upstreams_that_could_not_work(upstreams: dict[str, list[str]]) -> None:
+    with pytest.raises(ValidationError):
+        GatewaySettings(upstreams=upstreams)
+
+
+def test_refuses_a_default_deadline_over_the_longest() -> None:
+    with pytest.raises(ValidationError):
+        GatewaySettings(deadline_s=10, max_deadline_s=5)
