@@ -45,6 +45,7 @@ def reference(features: Tensor, valid: Tensor, conv: PartialConv2d) -> tuple[Ten
 def test_partial_convolution_is_the_papers_equation(kernel: int, stride: int) -> None:
     torch.manual_seed(0)
     conv = PartialConv2d((2,), 3, kernel, stride=stride, bias=True)
+    assert conv.bias is not None
     torch.nn.init.normal_(conv.bias)
     features, valid = torch.randn(2, 2, 12, 10), random_mask(2, 1, 12, 10, share=0.05)
 

@@ -25,6 +25,14 @@ class Worker:
     def leads(self) -> bool:
         return self.rank == 0
 
+    def from_leader(self, value: float) -> float:
+        """The leader's value, on every worker."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared)
+
 
 @contextmanager
 def join_workers() -> Iterator[Worker]:

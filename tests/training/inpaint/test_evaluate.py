@@ -31,7 +31,7 @@ def test_known_pixels_are_pasted_back(photo: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_fill_a_gradient_well(name: str) -> None:
-    gradient = np.repeat(np.arange(0, 128, 2, np.uint8)[None, :, None], 64, 0).repeat(3, 2)
+    gradient = np.arange(0, 128, 2).astype(np.uint8)[None, :, None].repeat(64, 0).repeat(3, 2)
     cases = make_cases([gradient] * 2, size_px=64)
 
     rows = measure(BASELINES[name], cases, MEASURES)

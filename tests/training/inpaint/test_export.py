@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import save_checkpoint
 from sightline.training.inpaint.export import export, load_network, sample_feeds
 from sightline.training.inpaint.onnx_filler import OnnxFiller
-from sightline.training.inpaint.train import TrainConfig, asdict
+from sightline.training.inpaint.train import TrainConfig
 
 SMALL = PartialConvConfig(levels=2, base_width=16)
 

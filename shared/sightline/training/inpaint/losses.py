@@ -13,6 +13,7 @@ from sightline.networks.partial_conv import composite
 from sightline.training.inpaint.data import Batch
 
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+SSIM_SIGMA_PX, SSIM_RADIUS_PX = 1.5, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,24 @@ def total_variation(filled: Tensor, hole: Tensor) -> Tensor:
 
 
 def mean_ssim(picture: Tensor, truth: Tensor) -> Tensor:
-    """SSIM (Wang et al. 2004) with a uniform 7x7 window, mean over positions and channels."""
-
-    def blur(values: Tensor) -> Tensor:
-        return F.avg_pool2d(values, 7, 1)
-
-    mean_p, mean_t = blur(picture), blur(truth)
-    var_p, var_t = blur(picture.square()) - mean_p.square(), blur(truth.square()) - mean_t.square()
-    covariance = blur(picture * truth) - mean_p * mean_t
-    luminance = (2 * mean_p * mean_t + SSIM_C1) / (mean_p.square() + mean_t.square() + SSIM_C1)
-    similarity: Tensor = luminance * (2 * covariance + SSIM_C2) / (var_p + var_t + SSIM_C2)
+    """SSIM (Wang et al. 2004) with a gaussian window of sigma 1.5, mean over positions and channels."""
+    # In half precision the variances, differences of nearly equal numbers, would be noise.
+    with torch.autocast(picture.device.type, enabled=False):
+        similarity = _similarity(picture.float(), truth.float())
     return similarity.mean()
+
+
+def _similarity(p: Tensor, t: Tensor) -> Tensor:
+    mean_p, mean_t = _blur(p), _blur(t)
+    var_p, var_t = _blur(p.square()) - mean_p.square(), _blur(t.square()) - mean_t.square()
+    covariance = _blur(p * t) - mean_p * mean_t
+    luminance = (2 * mean_p * mean_t + SSIM_C1) / (mean_p.square() + mean_t.square() + SSIM_C1)
+    return luminance * (2 * covariance + SSIM_C2) / (var_p + var_t + SSIM_C2)
+
+
+def _blur(values: Tensor) -> Tensor:
+    offsets = torch.arange(-SSIM_RADIUS_PX, SSIM_RADIUS_PX + 1, device=values.device, dtype=values.dtype)
+    window = F.softmax(-offsets.square() / (2 * SSIM_SIGMA_PX**2), 0)
+    channels = values.shape[1]
+    column = window.view(1, 1, -1, 1).expand(channels, -1, -1, -1)
+    return F.conv2d(F.conv2d(values, column, groups=channels), column.transpose(2, 3), groups=channels)

@@ -23,6 +23,7 @@ from sightline.training.runtime import Precision, Worker, autocast, fastest_prec
 
 log = logging.getLogger(__name__)
 WARM_UP_STEPS = 200
+LOG_EVERY_STEPS = 100
 EMA_DECAY = 0.999
 MAX_GRADIENT_NORM = 1.0
 
@@ -52,6 +53,7 @@ class TrainConfig:
     backbone: str = "efficientnet-lite0"
     seed: int = 0
     validate_every_minutes: float = 5.0
+    save_every_minutes: float = 2.0
     precision: Precision | None = None
 
 
@@ -65,6 +67,11 @@ class Progress:
     samples: int = 0
     seconds: float = 0.0
     best_psnr_db: float = -math.inf
+
+    def add(self, samples: int, elapsed_s: float) -> None:
+        self.samples += samples
+        self.seconds += elapsed_s
+        self.stage_seconds += elapsed_s
 
 
 class Job:
@@ -123,7 +130,7 @@ class Job:
             predicted = self.model(batch.image, batch.valid)
             losses = inpainting_losses(predicted, batch, stage.losses, self.features)
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.optimizer.step()
         self.progress.step += 1
@@ -186,27 +193,43 @@ def run_stage(job: Job, stage: Stage, photos: PhotoStore, validate: Validator | 
     worker, progress = job.worker, job.progress
     start = progress.samples + worker.rank
     dataset = HoledPhotos(photos, stage.crop_px, seed=job.config.seed, start=start, step=worker.count)
-    validated_at = progress.seconds
+    validation, saving = Timer(job.config.validate_every_minutes), Timer(job.config.save_every_minutes)
     clock = time.perf_counter()
     for batch in batches(dataset, stage.batch_size):
         losses = job.train_step(batch.to(worker.device), stage, precision)
-        progress.samples += stage.batch_size * worker.count
-        elapsed, clock = time.perf_counter() - clock, time.perf_counter()
-        progress.seconds += elapsed
-        progress.stage_seconds += elapsed
+        # Every worker goes by the leader's clock, or their learning rates and ends would drift apart.
+        elapsed = worker.from_leader(time.perf_counter() - clock)
+        progress.add(stage.batch_size * worker.count, elapsed)
         over = progress.stage_seconds >= 60 * stage.minutes
-        if progress.step % 100 == 0 and worker.leads:
-            log_step(progress, losses, elapsed, stage)
-        if validate and (over or progress.seconds - validated_at >= 60 * job.config.validate_every_minutes):
-            keep_if_best(job, validate(job.average, worker.device))
-            validated_at, clock = progress.seconds, time.perf_counter()
+        if validate:
+            if progress.step % LOG_EVERY_STEPS == 0:
+                log_step(progress, losses, stage.batch_size * worker.count / elapsed)
+            if validation.is_due(elapsed) or over:
+                keep_if_best(job, validate(job.average, worker.device))
+            elif saving.is_due(elapsed):
+                job.save()
         if over:
             return
+        clock = time.perf_counter()
 
 
-def log_step(progress: Progress, losses: dict[str, float], elapsed: float, stage: Stage) -> None:
+@dataclass(slots=True)
+class Timer:
+    """Comes due every so many minutes of training time."""
+
+    minutes: float
+    passed_s: float = 0.0
+
+    def is_due(self, elapsed_s: float) -> bool:
+        self.passed_s += elapsed_s
+        due = self.passed_s >= 60 * self.minutes
+        if due:
+            self.passed_s = 0.0
+        return due
+
+
+def log_step(progress: Progress, losses: dict[str, float], rate: float) -> None:
     terms = " ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
-    rate = stage.batch_size / elapsed
     log.info("step %d samples %d %.0f s %.1f img/s: %s", progress.step, progress.samples, progress.seconds, rate, terms)
 
 
