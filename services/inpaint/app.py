@@ -1,0 +1,12 @@
+"""The inpainting service, for `uvicorn --factory services.inpaint.app:create`."""
+
+from fastapi import FastAPI
+
+from services.inpaint import predictor
+from sightline.serving.app import create_app
+from sightline.serving.settings import ServiceSettings
+
+
+def create() -> FastAPI:
+    settings = ServiceSettings()
+    return create_app(predictor.create(settings), settings)

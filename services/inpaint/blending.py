@@ -1,0 +1,33 @@
+"""Joining what the network predicts to its surroundings without a visible seam."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+TONE_SIGMA_PX = 16
+TONE_DAMPING = np.float32(0.01)  # share of known pixels nearby at which the correction has faded by half
+
+Floats = NDArray[np.float32]
+
+
+def match_surroundings(predicted: Floats, pixels: Floats, hole: Floats) -> Floats:
+    """Take from the prediction, all in 0..1, the tone error that it makes on the known pixels nearby.
+
+    The error is smoothed, so that no pixel of the rim runs on into the hole as a streak.
+    """
+    known = 1 - hole
+    errors = cv2.GaussianBlur((pixels - predicted) * known[..., None], (0, 0), TONE_SIGMA_PX)
+    share = cv2.GaussianBlur(known, (0, 0), TONE_SIGMA_PX)
+    return np.asarray(predicted + errors / (share + TONE_DAMPING)[..., None], np.float32)
+
+
+def window_weights(side_px: int, ramp_px: int, *, open_edges: tuple[bool, bool, bool, bool]) -> NDArray[np.uint16]:
+    """(side, side) weights 1..ramp that fall towards those edges (top, bottom, left, right) that are open."""
+    rows = _ramp(side_px, ramp_px, open_edges[0], open_edges[1])
+    return np.minimum(rows[:, None], _ramp(side_px, ramp_px, open_edges[2], open_edges[3])[None])
+
+
+def _ramp(side_px: int, ramp_px: int, first: bool, last: bool) -> NDArray[np.uint16]:
+    rising = np.minimum(np.arange(1, side_px + 1, dtype=np.uint16), ramp_px).astype(np.uint16)
+    flat = np.full(side_px, ramp_px, np.uint16)
+    return np.minimum(rising if first else flat, rising[::-1] if last else flat)

@@ -1,0 +1,116 @@
+"""Coarse to fine: which pixels the network predicts, at which size, from what."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.inpaint.blending import Floats, match_surroundings, window_weights
+from services.inpaint.levels import Fill, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
+from services.inpaint.texture import add_texture
+from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
+from sightline.serving.predictor import Plan, Tensors
+
+REACH_PX = 32  # how far from known pixels the network is trusted; deeper in, the coarser level's fill is
+WINDOWS_A_ROUND = 16  # bounds the memory of what is in flight
+MAX_LEVEL_PIXELS = 16_000_000  # a level that would show the network more than this is only enlarged
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What was done at one level: there the picture is `1 / scale` of its size."""
+
+    scale: int
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The filled holes, and how they came about, the coarsest pass first."""
+
+    fill: Fill
+    passes: tuple[Pass, ...]
+
+
+def fill_holes(photo: Level, sides_px: Sequence[int]) -> Plan[Filled]:
+    """Fill the holes of a picture that has a known pixel, by square windows of the given sides in rising order."""
+    levels = _levels(photo, sides_px[0])
+    level = levels.pop()
+    fill, windows = new_fill(level.size), cover(level.hole, sides_px)
+    yield from _predict(level, level.hole, windows, np.zeros(level.size, np.float32), fill)
+    passes = [Pass(2 ** len(levels), tuple(windows))]
+    while levels:
+        coarse, level = level, levels.pop()
+        fill, windows = yield from _refine(level, coarse, fill, sides_px)
+        passes.append(Pass(2 ** len(levels), tuple(windows)))
+    return Filled(fill, tuple(passes))
+
+
+def _levels(photo: Level, smallest_side_px: int) -> list[Level]:
+    """The photo and as many halvings as it takes to bring known pixels within reach of all holes."""
+    levels = [photo]
+    while max(levels[-1].size) > smallest_side_px and distance_px(levels[-1]).max() > REACH_PX:
+        levels.append(halve(levels[-1]))
+    return levels
+
+
+def _refine(level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[int]) -> Plan[tuple[Fill, list[Window]]]:
+    """The enlarged coarse fill, cross-faded towards known pixels into what the network predicts at this size."""
+    depth_px = distance_px(level)
+    coarse_share = np.minimum(depth_px / REACH_PX, 1, dtype=np.float32)
+    todo = level.hole * (coarse_share < 1)
+    windows = cover(todo, sides_px)
+    if network_pixels(windows) > MAX_LEVEL_PIXELS:
+        coarse_share, windows = level.hole.astype(np.float32), []
+    fill = enlarge(coarse, coarse_fill, coarse_share)
+    yield from _predict(level, todo, windows, coarse_share, fill)
+    add_texture(level, compose(coarse, coarse_fill), fill, depth_px)
+    return fill, windows
+
+
+def _predict(
+    level: Level, todo: Pixels, windows: Sequence[Window], coarse_share: NDArray[np.float32], fill: Fill
+) -> Plan[None]:
+    """Add to the fill the network's share of it, predicted from all pixels but those to do."""
+    total = np.zeros(level.size, np.uint16)
+    for window in windows:
+        total[window.area] += _weights(window, level)
+    for first in range(0, len(windows), WINDOWS_A_ROUND):
+        some = windows[first : first + WINDOWS_A_ROUND]
+        views = [_look(level, todo, fill, window) for window in some]
+        for window, view, seen in zip(some, views, (yield views), strict=True):
+            share = _share(window, level, total) * (1 - coarse_share[window.area])
+            _add(fill[window.area], view, seen["filled"], share * todo[window.area])
+
+
+def _share(window: Window, level: Level, total: NDArray[np.uint16]) -> Floats:
+    return np.asarray(_weights(window, level) / total[window.area], np.float32)
+
+
+def _look(level: Level, todo: Pixels, fill: Fill, window: Window) -> Tensors:
+    """What the network sees: (side, side, 3) pixels and (side, side, 1) mask, mirrored where the picture ends."""
+    pixels = compose(Level(level.pixels[window.area], level.hole[window.area]), fill[window.area])
+    return {"image": _pad(pixels, window.side_px), "mask": _pad(todo[window.area][..., None], window.side_px)}
+
+
+def _pad(pixels: Pixels, side_px: int) -> Pixels:
+    height, width = pixels.shape[:2]
+    return np.pad(pixels, ((0, side_px - height), (0, side_px - width), (0, 0)), mode="symmetric")
+
+
+def _add(fill: Fill, view: Tensors, predicted: Floats, share: Floats) -> None:
+    height, width = share.shape
+    pixels = np.asarray(view["image"], np.float32) / np.float32(255)
+    hole = np.asarray(view["mask"][..., 0], np.float32)
+    matched = match_surroundings(predicted, pixels, hole)[:height, :width]
+    fill += (np.clip(matched, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
+
+
+def _weights(window: Window, level: Level) -> NDArray[np.uint16]:
+    height, width = level.size
+    bottom, right = window.top + window.side_px, window.left + window.side_px
+    weights = window_weights(
+        window.side_px, MARGIN_PX, open_edges=(window.top > 0, bottom < height, window.left > 0, right < width)
+    )
+    return weights[: height - window.top, : width - window.left]

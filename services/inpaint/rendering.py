@@ -1,0 +1,74 @@
+"""A result as picture, as map of what is synthesised, or as record."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from services.inpaint.filling import Pass
+from services.inpaint.holes import Holes, connected_regions
+from services.inpaint.result import InpaintResult
+from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, PictureFormat, SynthesisedRegion
+from sightline.api import headers
+from sightline.api.evidence import Evidence
+from sightline.api.problems import Code, Problem
+from sightline.imaging.encode import encode
+from sightline.imaging.picture import Picture
+from sightline.serving.predictor import Rendered
+
+JSON = "application/json"
+MEDIA_TYPES = (*(each.media_type for each in PictureFormat), JSON)
+LISTED_REGIONS = 100
+
+
+def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Rendered:
+    """The picture's format is the option's if there is one; the record is JSON whatever the option says."""
+    if media_type == JSON:
+        record = describe(result, evidence.model_copy(update={"notes": result.notes}))
+        return Rendered(record.model_dump_json().encode(), JSON, _headers(result))
+    fixed = result.request.options.format
+    media_type = fixed.media_type if fixed else media_type
+    return Rendered(_draw(result, media_type), media_type, _headers(result))
+
+
+def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
+    picture, holes = result.request.picture, result.request.holes
+    regions = connected_regions(holes.mask)
+    return InpaintRecord(
+        width=picture.width,
+        height=picture.height,
+        synthesised_share=holes.share,
+        synthesised_pixels=holes.pixels,
+        mask_source=holes.source,
+        region_count=len(regions),
+        regions=[SynthesisedRegion(box_xyxy=each.box_xyxy, pixels=each.pixels) for each in regions[:LISTED_REGIONS]],
+        passes=[_describe_pass(each) for each in result.passes],
+        evidence=evidence,
+    )
+
+
+def _describe_pass(done: Pass) -> NetworkPass:
+    sides = sorted({window.side_px for window in done.windows})
+    return NetworkPass(scale=done.scale, windows=len(done.windows), sides_px=sides)
+
+
+def _draw(result: InpaintResult, media_type: str) -> bytes:
+    picture = result.request.picture
+    if result.request.options.output is Output.PHOTO:
+        return encode(result.pixels, media_type, picture, alpha=result.alpha)
+    if media_type == PictureFormat.JPEG.media_type:
+        offered = [each.media_type for each in PictureFormat if each is not PictureFormat.JPEG]
+        raise Problem(Code.NOT_ACCEPTABLE, "The map of synthesised pixels never comes as JPEG.", offered=offered)
+    return _draw_map(picture, result.request.holes, media_type)
+
+
+def _draw_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
+    """255 = synthesised, stored and turned the way the photo is."""
+    pixels = np.repeat(holes.mask[..., None] * np.uint8(255), 3, axis=2)
+    like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=True)
+    return encode(pixels, media_type, like, lossless=True)
+
+
+def _headers(result: InpaintResult) -> Mapping[str, str]:
+    shares = {headers.SYNTHESISED_SHARE: f"{result.request.holes.share:.6f}"}
+    return {**shares, headers.NOTES: ", ".join(result.notes)} if result.notes else shares

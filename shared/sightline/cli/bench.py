@@ -1,0 +1,125 @@
+"""`sightline bench`: requests per second over HTTP beside the same work in a bare loop.
+
+The loop runs the service's own decoding, inference and encoding one after the other in one process: what HTTP,
+batching and threads cost or gain is the ratio. Both are measured in turns, so that a noisy machine disturbs both.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from sightline.api.routes import route_of
+from sightline.cli.faults import Fault
+from sightline.cli.load import LoadJob, LoadReport
+from sightline.cli.local import LocalModel
+from sightline.cli.models import require_models
+from sightline.cli.samples import sample_pictures
+from sightline.cli.solo import served
+from sightline.serving.predictor import Upload
+from sightline.serving.settings import ServiceSettings
+
+ROUNDS = 3
+# Saturation is what is measured here, not how early the service sheds it.
+PATIENT = {"SIGHTLINE_MAX_QUEUE_MS": "600000", "SIGHTLINE_DEADLINE_MS": "600000", "SIGHTLINE_MAX_IN_FLIGHT": "1024"}
+
+
+@dataclass(slots=True)
+class Level:
+    """What was measured at one number of connections."""
+
+    connections: int
+    bare_requests: int = 0
+    bare_s: float = 0.0
+    served_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
+    failures: int = 0
+
+    @property
+    def bare_per_s(self) -> float:
+        return self.bare_requests / self.bare_s
+
+    @property
+    def served_per_s(self) -> float:
+        return len(self.latencies_s) / self.served_s
+
+    @property
+    def ratio(self) -> float:
+        return self.served_per_s / self.bare_per_s
+
+    def percentile_ms(self, q: float) -> float:
+        return 1e3 * float(np.percentile(self.latencies_s, q)) if self.latencies_s else float("nan")
+
+    def add(self, report: LoadReport) -> None:
+        self.served_s += report.elapsed_s
+        self.latencies_s += report.latencies_s
+        self.failures += sum(report.failures.values())
+
+
+class BareLoop:
+    """Decode, infer, encode, again and again, on this thread."""
+
+    def __init__(self, model: str, pictures: Mapping[str, Path]) -> None:
+        self._local = LocalModel(model, ServiceSettings())
+        predictor = self._local.predictor
+        files = {name: [path.read_bytes()] for name, path in pictures.items()}
+        self._upload = Upload(files, predictor.options())
+        self._media_type = predictor.info.media_types[0]
+        self.run_s(2)
+
+    def run_s(self, requests: int) -> float:
+        """How long so many take."""
+        started_at = time.perf_counter()
+        for _ in range(requests):
+            self._local.answer(self._upload, self._media_type)
+        return time.perf_counter() - started_at
+
+
+def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None) -> None:
+    require_models([model])
+    pictures = sample_pictures(model)
+    with nullcontext(url) if url else served(model, PATIENT) as address:
+        target = address.rstrip("/") + route_of(model)
+        loop = BareLoop(model, pictures)
+        _load(LoadJob(url=target, pictures=pictures, connections=2, requests=4))
+        levels = [_measure(loop, target, pictures, count, requests) for count in connections]
+    Console().print(_table(model, levels))
+
+
+def _measure(loop: BareLoop, target: str, pictures: dict[str, Path], connections: int, requests: int) -> Level:
+    level = Level(connections)
+    bare_requests = -(-requests // ROUNDS)
+    # Enough for every connection to come round again: the first and the last wave are not at full load.
+    served_requests = max(bare_requests, 2 * connections)
+    for _ in range(ROUNDS):
+        level.bare_s += loop.run_s(bare_requests)
+        level.bare_requests += bare_requests
+        level.add(_load(LoadJob(url=target, pictures=pictures, connections=connections, requests=served_requests)))
+    return level
+
+
+def _load(job: LoadJob) -> LoadReport:
+    command = [sys.executable, "-m", "sightline.cli.load"]
+    done = subprocess.run(command, input=job.model_dump_json(), capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise Fault(f"the load client failed: {done.stderr.strip()}")
+    return LoadReport.model_validate_json(done.stdout)
+
+
+def _table(model: str, levels: list[Level]) -> Table:
+    caption = "bare = decode, infer and encode one after the other in one process, same code and weights"
+    table = Table(title=f"{model}: requests per second", caption=caption)
+    for heading in ("connections", "HTTP", "bare", "ratio", "p50 ms", "p95 ms", "failed"):
+        table.add_column(heading, justify="right")
+    for level in levels:
+        rates = (f"{level.served_per_s:.2f}", f"{level.bare_per_s:.2f}", f"{level.ratio:.2f}")
+        latencies = (f"{level.percentile_ms(50):.0f}", f"{level.percentile_ms(95):.0f}")
+        table.add_row(str(level.connections), *rates, *latencies, str(level.failures))
+    return table

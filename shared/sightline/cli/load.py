@@ -1,0 +1,75 @@
+"""A closed-loop client in a process of its own: `python -m sightline.cli.load < job.json > report.json`.
+
+Its own process, so that the client's work is not counted against what it is compared with.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from pydantic import BaseModel
+
+TIMEOUT_S = 600.0
+
+
+class LoadJob(BaseModel):
+    """`requests` in all, over so many kept-alive connections, each sending its next when it has the answer."""
+
+    url: str
+    pictures: dict[str, Path]
+    connections: int
+    requests: int
+
+
+class LoadReport(BaseModel):
+    """`failures` counts what was no success, by status code, 0 for a broken connection."""
+
+    elapsed_s: float
+    latencies_s: list[float]
+    failures: dict[int, int]
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.latencies_s: list[float] = []
+        self.failures: dict[int, int] = {}
+
+    def fail(self, status: int) -> None:
+        self.failures[status] = self.failures.get(status, 0) + 1
+
+
+async def run_load(job: LoadJob) -> LoadReport:
+    form = httpx2.Request("POST", job.url, files={name: path.read_bytes() for name, path in job.pictures.items()})
+    body, headers = form.read(), {"Content-Type": form.headers["Content-Type"]}
+    tickets, tally = iter(range(job.requests)), _Tally()
+    connector = TCPConnector(limit=job.connections)
+    async with ClientSession(connector=connector, timeout=ClientTimeout(TIMEOUT_S), headers=headers) as session:
+        started_at = time.perf_counter()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(job.connections):
+                group.create_task(_send(session, job.url, body, tickets, tally))
+        elapsed_s = time.perf_counter() - started_at
+    return LoadReport(elapsed_s=elapsed_s, latencies_s=tally.latencies_s, failures=tally.failures)
+
+
+async def _send(session: ClientSession, url: str, body: bytes, tickets: Iterator[int], tally: _Tally) -> None:
+    for _ in tickets:
+        started_at = time.perf_counter()
+        try:
+            async with session.post(url, data=body) as reply:
+                await reply.read()
+                status = reply.status
+        except ClientError:
+            status = 0
+        if status == httpx2.codes.OK:
+            tally.latencies_s.append(time.perf_counter() - started_at)
+        else:
+            tally.fail(status)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(asyncio.run(run_load(LoadJob.model_validate_json(sys.stdin.read()))).model_dump_json())

@@ -1,0 +1,28 @@
+"""A model in this process: the same request as over HTTP, without a server."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sightline.cli.models import load_predictor
+from sightline.serving.answering import Question, answer
+from sightline.serving.engine import OnnxEngine
+from sightline.serving.executor import run_inline
+from sightline.serving.logs import configure_logging
+from sightline.serving.predictor import Rendered, Upload
+from sightline.serving.settings import ServiceSettings
+
+
+class LocalModel:
+    """Loads the predictor and its weights; answers on the calling thread, one sample at a time."""
+
+    def __init__(self, name: str, settings: ServiceSettings) -> None:
+        # What a service logs about its providers is noise in a terminal.
+        configure_logging("error", service="cli")
+        self.predictor = load_predictor(name, settings)
+        weights = self.predictor.weights
+        self._identity = weights.identity(self.predictor.info.name)
+        self._session = OnnxEngine(weights, weights.contract.adapt(self.predictor.signature), settings)
+
+    def answer(self, upload: Upload, media_type: str) -> Rendered:
+        question = Question(upload, media_type, uuid4().hex, datetime.now(UTC))
+        return run_inline(answer(self.predictor, question, self._session, self._identity), self._session)

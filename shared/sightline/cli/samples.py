@@ -1,0 +1,23 @@
+"""The photo and the mask that the repository brings along."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from sightline.api.routes import route_of
+
+FOLDER = Path(__file__).parents[3] / "samples"
+FILES: Mapping[str, str] = {"image": "photo.jpg", "mask": "mask.png"}
+TAKES_MASK = frozenset({"inpaint"})
+
+
+def sample_pictures(model: str) -> dict[str, Path]:
+    """A request's worth of pictures by field."""
+    fields = ("image", "mask") if model in TAKES_MASK else ("image",)
+    return {field: FOLDER / FILES[field] for field in fields}
+
+
+def curl_line(model: str, address: str) -> str:
+    """A command that works in any shell and any folder of this machine."""
+    forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
+    return f"curl {forms} {shlex.quote(address + route_of(model))}" + (" -o out.png" if model in TAKES_MASK else "")

@@ -1,0 +1,57 @@
+"""`sightline train|evaluate|export MODEL`: offline jobs, which need torch and are imported only when asked for."""
+
+import importlib
+import importlib.util
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+ACTIONS = {
+    "train": "Train a model's network.",
+    "evaluate": "Measure a model beside its baselines.",
+    "export": "Write a trained network as ONNX, checked against torch.",
+}
+PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+def add_training(app: typer.Typer, action_called: str | None) -> None:
+    """Adds the three groups; only that of the action called is filled, because filling it imports torch."""
+    for action, help_text in ACTIONS.items():
+        group = typer.Typer(help=help_text, no_args_is_help=True)
+        group.callback()(_configure_logging)
+        if action == action_called:
+            _fill(group, action)
+        app.add_typer(group, name=action)
+
+
+def trainable_models() -> tuple[str, ...]:
+    spec = importlib.util.find_spec("sightline.training")
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    return tuple(sorted(file.parent.name for folder in folders for file in folder.glob("*/jobs.py")))
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
+def _fill(group: typer.Typer, action: str) -> None:
+    if importlib.util.find_spec("torch") is None:
+        for model in trainable_models():
+            group.command(model, context_settings=PASS_THROUGH)(_refuse_without_torch)
+        return
+    for model in trainable_models():
+        if job := _job(model, action):
+            group.command(model)(job)
+
+
+def _job(model: str, action: str) -> Callable[..., Any] | None:
+    job: Callable[..., Any] | None = getattr(importlib.import_module(f"sightline.training.{model}.jobs"), action, None)
+    return job
+
+
+def _refuse_without_torch() -> None:
+    typer.echo("This needs PyTorch, which is not installed: pip install 'sightline[cpu,train]'", err=True)
+    raise typer.Exit(1)

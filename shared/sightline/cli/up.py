@@ -1,0 +1,129 @@
+"""`sightline up`: the fleet on one machine, until Ctrl-C."""
+
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx2
+import typer
+
+from sightline.cli.faults import Fault
+from sightline.cli.fleet import Fleet, is_taken, plan_fleet
+from sightline.cli.instance import only_instance
+from sightline.cli.models import require_models
+from sightline.cli.samples import curl_line
+from sightline.cli.supervisor import Ending, Patience, supervised
+
+POLL_S = 0.2
+HOPELESS_AFTER = 3
+LOG_TAIL_LINES = 20
+
+
+class NotReadyError(Fault):
+    """The fleet did not come up."""
+
+
+def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) -> None:
+    """Start the fleet and stay until a signal ends it."""
+    chosen = require_models(models)
+    if is_taken(host, port):
+        raise typer.BadParameter(f"port {port} of {host} is taken; choose another with --port or SIGHTLINE_PORT")
+    # Sockets need short paths, and the state folder may lie deep.
+    with only_instance(state), tempfile.TemporaryDirectory(prefix="sightline-") as short:
+        redis_socket = Path(short) / "redis.sock"
+        fleet = plan_fleet(chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket)
+        asyncio.run(_live(fleet, chosen, ready_s))
+
+
+class Watch:
+    """Tells the operator of every ending and remembers who ended how often."""
+
+    def __init__(self) -> None:
+        self.endings: Counter[str] = Counter()
+        self.last: Ending | None = None
+
+    def __call__(self, ending: Ending) -> None:
+        typer.echo(str(ending), err=True)
+        self.endings[ending.program.name] += 1
+        self.last = ending
+
+    def give_up_if_hopeless(self) -> None:
+        if self.last and max(self.endings.values()) >= HOPELESS_AFTER:
+            raise NotReadyError(f"{self.last.program.name} does not start. The end of its log:\n{_tail(self.last)}")
+
+
+async def _live(fleet: Fleet, models: tuple[str, ...], ready_s: float) -> None:
+    stop = _stop_on_signals()
+    watch = Watch()
+    failure: NotReadyError | None = None
+    typer.echo(f"Starting {', '.join((*models, 'gateway'))} ...")
+    async with AsyncExitStack() as stack:
+        for step in fleet.steps:
+            await stack.enter_async_context(supervised(*step, patience=Patience(), notify=watch))
+        try:
+            await _serve(fleet, models, watch, stop, ready_s)
+        except NotReadyError as error:
+            # Raised through the task groups it would arrive as a group of groups.
+            failure = error
+    if failure:
+        raise failure
+
+
+async def _serve(fleet: Fleet, models: tuple[str, ...], watch: Watch, stop: asyncio.Event, ready_s: float) -> None:
+    if await _ready_or_stopped(fleet, watch, stop, ready_s):
+        _say_ready(fleet, models)
+        await stop.wait()
+    typer.echo("Stopping; Ctrl-C once more ends it at once.")
+
+
+def _tail(ending: Ending) -> str:
+    lines = ending.program.log.read_text("utf-8", "replace").splitlines()
+    return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Set by the first signal; the second ends this process, and the kernel its children."""
+    stop = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+async def _ready_or_stopped(fleet: Fleet, watch: Watch, stop: asyncio.Event, ready_s: float) -> bool:
+    """True once the gateway says that every model is ready, False if told to stop before."""
+    give_up_at = time.monotonic() + ready_s
+    async with httpx2.AsyncClient(base_url=fleet.address, trust_env=False, timeout=5) as client:
+        while not stop.is_set():
+            if await _is_ready(client):
+                return True
+            watch.give_up_if_hopeless()
+            if time.monotonic() > give_up_at:
+                raise NotReadyError(f"The fleet is not ready after {ready_s:.0f} s; the logs tell why.")
+            await asyncio.sleep(POLL_S)
+    return False
+
+
+async def _is_ready(client: httpx2.AsyncClient) -> bool:
+    try:
+        return (await client.get("/readyz")).status_code == httpx2.codes.OK
+    except httpx2.TransportError:
+        return False
+
+
+def _say_ready(fleet: Fleet, models: tuple[str, ...]) -> None:
+    typer.echo(f"Sightline is up at {fleet.address} (API documentation at {fleet.address}/docs). Ctrl-C stops it.")
+    if models:
+        example = "inpaint" if "inpaint" in models else models[0]
+        typer.echo(f"Try it from another terminal:\n\n{curl_line(example, fleet.address)}")

@@ -1,0 +1,35 @@
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sightline.cli import samples
+from sightline.cli.samples import curl_line, sample_pictures
+
+
+def test_the_mask_fits_the_photo_and_has_holes_of_some_size() -> None:
+    pictures = sample_pictures("inpaint")
+    photo, mask = (cv2.imread(str(pictures[name]), cv2.IMREAD_UNCHANGED) for name in ("image", "mask"))
+    assert photo is not None
+    assert mask is not None
+    assert mask.shape == photo.shape[:2]
+    assert set(np.unique(mask)) == {0, 255}
+    assert 0.01 < np.mean(mask == 255) < 0.1
+
+
+def test_other_models_get_the_photo_alone() -> None:
+    assert set(sample_pictures("hra_screening")) == {"image"}
+
+
+def test_the_curl_line_is_one_command_for_any_folder() -> None:
+    words = shlex.split(curl_line("hra_screening", "http://localhost:8080"))
+    assert words[0] == "curl"
+    assert words[-1] == "http://localhost:8080/v1/hra-screening"
+    assert Path(words[2].removeprefix("image=@")).is_absolute()
+
+
+def test_the_curl_line_survives_a_folder_with_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "FOLDER", Path("/home/a user/samples"))
+    assert "image=@/home/a user/samples/photo.jpg" in shlex.split(curl_line("inpaint", "http://localhost:8080"))

@@ -1,0 +1,225 @@
+import os
+import re
+import shlex
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import httpx2
+import psutil
+import pytest
+import redis
+
+from sightline.cli.fleet import free_port
+
+Eventually = Callable[[Callable[[], object]], None]
+Start = Callable[..., "Popen[str]"]
+
+SERVICE = """
+import os
+from pathlib import Path
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+def create():
+    with (Path(os.environ["SIGHTLINE_TEST_FOLDER"]) / "NAME").open("a") as report:
+        report.write(f"{os.getpid()} {os.environ['SIGHTLINE_REDIS_URL']}\\n")
+    return Starlette(routes=[Route("/readyz", readyz)])
+
+async def readyz(_):
+    return PlainTextResponse("ready")
+"""
+GATEWAY = (
+    SERVICE.replace("async def readyz", "async def unused")
+    + """
+import json
+import httpx2
+
+async def readyz(_):
+    replicas = [url for urls in json.loads(os.environ["SIGHTLINE_UPSTREAMS"]).values() for url in urls]
+    async with httpx2.AsyncClient() as client:
+        try:
+            replies = [await client.get(f"{url}/readyz") for url in replicas]
+        except httpx2.TransportError:
+            return PlainTextResponse("not ready", 503)
+    return PlainTextResponse("ready", 200 if all(reply.is_success for reply in replies) else 503)
+"""
+)
+SPOILT = "def create():\n    raise RuntimeError('these weights are spoilt')\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A fleet of small real services, in the place of those of the repository."""
+
+    folder: Path
+    port: int
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def address(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def reports(self, name: str) -> list[list[str]]:
+        """A line for each time that the service started: its process and Redis' address."""
+        file = self.folder / name
+        return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+
+    def pids(self) -> set[int]:
+        return {int(report[0]) for name in ("gateway", "echo", "mirror") for report in self.reports(name)}
+
+    def up(self, start: Start) -> "Popen[str]":
+        command = ("-m", "sightline.cli", "up", "--port", str(self.port), "--state", str(self.state))
+        env = {"SIGHTLINE_TEST_FOLDER": str(self.folder)}
+        return start(sys.executable, *command, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=env)
+
+
+def add_service(folder: Path, name: str, app: str) -> None:
+    (folder / "services" / name).mkdir(parents=True)
+    (folder / "services" / name / "app.py").write_text(app.replace("NAME", name))
+    if name != "gateway":
+        (folder / "services" / name / "predictor.py").touch()
+
+
+def build_site(folder: Path) -> Site:
+    for name, app in {"gateway": GATEWAY, "echo": SERVICE, "mirror": SERVICE}.items():
+        add_service(folder, name, app)
+    (folder / "services" / "__init__.py").touch()
+    return Site(folder, free_port())
+
+
+def until_curl(process: "Popen[str]") -> list[str]:
+    assert process.stdout is not None
+    printed: list[str] = []
+    for line in process.stdout:
+        printed.append(line)
+        if line.startswith("curl "):
+            break
+    return printed
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return build_site(tmp_path)
+
+
+@pytest.fixture
+def fleet(site: Site, started: Start) -> "Popen[str]":
+    process = site.up(started)
+    until_curl(process)
+    return process
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A fleet that stands while the tests that leave it standing run."""
+    return build_site(tmp_path_factory.mktemp("standing"))
+
+
+@pytest.fixture(scope="module")
+def printed(standing: Site, started_once: Start) -> list[str]:
+    return until_curl(standing.up(started_once))
+
+
+def all_gone(site: Site) -> bool:
+    return not any(runs(pid) for pid in site.pids()) and not redis_pids(site)
+
+
+def redis_pids(site: Site) -> list[int]:
+    """Redis rewrites its command line, but stays in the folder of its data."""
+    servers = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "redis-server"]
+    return [server.pid for server in servers if runs(server.pid) and server.cwd() == str(site.state / "redis")]
+
+
+def runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ends_by_printing_one_curl_line_once_the_fleet_is_ready(standing: Site, printed: list[str]) -> None:
+    assert httpx2.get(f"{standing.address}/readyz").text == "ready"
+    assert standing.address in "".join(printed[:-1])
+    words = shlex.split(printed[-1])
+    assert words[-1] == f"{standing.address}/v1/echo"
+    assert Path(words[words.index("-F") + 1].removeprefix("image=@")).is_file()
+
+
+@pytest.mark.usefixtures("printed")
+def test_starts_every_service_found_and_redis(standing: Site) -> None:
+    (_, redis_url), *_ = standing.reports("echo")
+    assert standing.reports("mirror")
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.ping()
+
+
+@pytest.mark.usefixtures("printed")
+def test_a_second_fleet_is_refused(standing: Site, started: Start) -> None:
+    second = Site(standing.folder, free_port()).up(started)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert re.search(r"it runs already, as process \d+", errors)
+
+
+@pytest.mark.usefixtures("printed")
+def test_a_killed_service_is_started_again(standing: Site, eventually: Eventually) -> None:
+    os.kill(int(standing.reports("echo")[0][0]), signal.SIGKILL)
+    eventually(lambda: len(standing.reports("echo")) == 2)
+    assert len(standing.reports("mirror")) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_all_cleanly(site: Site, fleet: "Popen[str]", number: signal.Signals) -> None:
+    assert redis_pids(site)
+    fleet.send_signal(number)
+    _, errors = fleet.communicate(timeout=60)
+    assert (fleet.returncode, errors) == (0, "")
+    assert all_gone(site)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+def test_nothing_outlives_a_killed_fleet(site: Site, fleet: "Popen[str]", eventually: Eventually) -> None:
+    fleet.kill()
+    eventually(lambda: all_gone(site))
+
+
+def test_down_ends_it(site: Site, fleet: "Popen[str]", started: Start) -> None:
+    command = (sys.executable, "-m", "sightline.cli", "down", "--state", str(site.state))
+    down = started(*command, stdout=PIPE)
+    assert f"process {fleet.pid}" in down.communicate(timeout=60)[0]
+    assert fleet.wait(60) == 0
+    assert all_gone(site)
+    assert started(*command, stdout=PIPE).communicate(timeout=60)[0] == "Nothing is running.\n"
+
+
+def test_gives_up_on_a_service_that_cannot_start_and_shows_its_log(site: Site, started: Start) -> None:
+    add_service(site.folder, "spoilt", SPOILT)
+    process = site.up(started)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "spoilt does not start" in errors
+    assert "these weights are spoilt" in errors
+    assert all_gone(site)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_taken_port_is_told_at_once(tmp_path: Path, site: Site, started: Start, taken_port: int) -> None:
+    process = Site(site.folder, taken_port).up(started)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "SIGHTLINE_PORT" in errors
+    assert not site.reports("gateway")

@@ -1,0 +1,74 @@
+"""Over a real server, with the tests' own weights."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.types import ASGIApp
+
+from services.inpaint.app import create
+from sightline.serving.weights import Weights
+
+Png = Callable[..., bytes]
+Serve = Callable[[ASGIApp], str]
+
+PATIENCE_S = 20.0
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, serve: Serve, shipped_like: Weights) -> Iterator[httpx2.Client]:
+    monkeypatch.setenv("SIGHTLINE_WEIGHTS", str(shipped_like.path))
+    monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
+    with httpx2.Client(base_url=serve(create())) as client:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while client.get("/readyz").status_code != 200 and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        yield client
+
+
+def test_photo_and_mask_in_picture_out(client: httpx2.Client, png: Png) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    mask = np.zeros((300, 400), np.uint8)
+    mask[100:200, 150:260] = 255
+    reply = client.post("/v1/inpaint", files={"image": png(pixels), "mask": png(mask)})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"] == "image/png"
+    assert reply.headers["x-sightline-synthesised-share"] == "0.091667"
+    back = np.asarray(Image.open(io.BytesIO(reply.content)))
+    assert np.array_equal(back[mask == 0], pixels[mask == 0])
+
+
+def test_see_through_picture_as_bare_body(client: httpx2.Client, png: Png) -> None:
+    pixels = np.full((50, 60, 4), 120, np.uint8)
+    pixels[10:20, 10:20] = 0
+    pixels[..., 3][pixels[..., 3] > 0] = 255
+    reply = client.post("/v1/inpaint?output=map", content=png(pixels), headers={"content-type": "image/png"})
+    back = np.asarray(Image.open(io.BytesIO(reply.content)))
+    assert back.shape == (50, 60)
+    assert back.sum() == 100 * 255
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({}, "bad_mask"),
+        ({"regions": '{"boxes": [[0, 0, 60, 50]]}'}, "bad_mask"),
+        ({"regions": "{"}, "invalid_request"),
+        ({"regions": '{"circles": []}'}, "invalid_request"),
+        ({"format": "bmp"}, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_done_is_a_problem(client: httpx2.Client, png: Png, options: dict[str, str], code: str) -> None:
+    reply = client.post("/v1/inpaint", files={"image": png(np.zeros((50, 60, 3), np.uint8))}, data=options)
+    assert (reply.status_code, reply.json()["code"]) == (400, code)
+
+
+def test_documentation_names_the_options(client: httpx2.Client) -> None:
+    route = client.get("/openapi.json").json()["paths"]["/v1/inpaint"]["post"]
+    form = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"image", "mask", "regions", "format", "output"} <= set(form)
+    assert set(route["responses"]["200"]["content"]) == {"image/png", "image/jpeg", "image/webp", "application/json"}

@@ -1,0 +1,125 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.inpaint.filling import MAX_LEVEL_PIXELS, REACH_PX, WINDOWS_A_ROUND, fill_holes
+from services.inpaint.levels import Level
+from services.inpaint.windows import network_pixels
+from sightline.serving.predictor import Plan
+
+SIDES_PX = (256, 512)
+TONE = 0.25
+
+DrivePlan = Callable[[Plan[Any]], Any]
+
+
+def photo(height: int, width: int, *, value: int = 200) -> Level:
+    return Level(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
+
+
+def with_hole(level: Level, top: int, left: int, bottom: int, right: int) -> Level:
+    level.hole[top:bottom, left:right] = 1
+    level.pixels[level.hole == 1] = 255
+    return level
+
+
+def filled_values(fill: NDArray[np.uint16], level: Level) -> NDArray[np.float64]:
+    return np.asarray(fill[level.hole == 1] / 65535)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 700), st.integers(2, 700), st.floats(0.01, 0.9), st.integers(0, 2**32 - 1))
+def test_every_hole_pixel_is_filled_and_nothing_else(height: int, width: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    level = photo(height, width, value=64)
+    coarse = rng.random((-(-height // 60), -(-width // 60))) < share
+    level.hole[:] = np.kron(coarse, np.ones((60, 60)))[:height, :width]
+    level.hole[rng.integers(height), rng.integers(width)] ^= 1
+    level.hole[0, 0] = 0
+    result = drive_evenly(fill_holes(level, SIDES_PX))
+    assert (result.fill[level.hole == 0] == 0).all()
+    assert np.abs(filled_values(result.fill, level) - 64 / 255).max(initial=0) < 0.002
+
+
+def drive_evenly(plan: Plan[Any]) -> Any:
+    """As a perfect network would on an even picture: the tone of the known pixels everywhere."""
+    try:
+        samples = next(plan)
+        while True:
+            samples = plan.send([{"filled": np.full(each["image"].shape, 64 / 255, np.float32)} for each in samples])
+    except StopIteration as stop:
+        return stop.value
+
+
+def test_network_never_sees_what_lies_in_a_hole(drive: DrivePlan) -> None:
+    level = with_hole(photo(300, 420), 40, 50, 260, 370)
+    plan = fill_holes(level, SIDES_PX)
+
+    def watched() -> Plan[Any]:
+        samples = next(plan)
+        while True:
+            assert all((each["image"] < 255).all() for each in samples)
+            try:
+                samples = plan.send((yield samples))
+            except StopIteration as stop:
+                return stop.value
+
+    drive(watched())
+
+
+def test_thin_holes_are_filled_at_full_size_at_once(drive: DrivePlan) -> None:
+    level = with_hole(photo(800, 900), 400, 0, 400 + 2 * REACH_PX - 10, 900)
+    passes = drive(fill_holes(level, SIDES_PX)).passes
+    assert [each.scale for each in passes] == [1]
+
+
+def test_wide_holes_are_filled_from_coarse_to_fine(drive: DrivePlan) -> None:
+    level = with_hole(photo(1600, 1800), 500, 500, 1000, 1100)
+    passes = drive(fill_holes(level, SIDES_PX)).passes
+    assert [each.scale for each in passes] == [8, 4, 2, 1]
+
+
+def test_small_pictures_are_seen_whole(drive: DrivePlan) -> None:
+    level = with_hole(photo(250, 256), 20, 20, 230, 240)
+    (only,) = drive(fill_holes(level, SIDES_PX)).passes
+    assert (only.scale, [window.side_px for window in only.windows]) == (1, [256])
+
+
+def test_weights_of_one_size_get_that_size_alone(drive: DrivePlan) -> None:
+    for size in ((30, 40), (600, 500), (2000, 1000)):
+        level = with_hole(photo(*size), 5, 5, size[0] // 2, size[1] // 2)
+        result = drive(fill_holes(level, (512,)))
+        assert {window.side_px for each in result.passes for window in each.windows} == {512}
+        assert np.abs(filled_values(result.fill, level) - TONE).max() < 0.3
+
+
+def test_tone_of_network_and_coarser_levels_meet(drive: DrivePlan) -> None:
+    level = with_hole(photo(900, 900, value=64), 200, 200, 700, 700)
+    values = filled_values(drive(fill_holes(level, SIDES_PX)).fill, level)
+    assert np.abs(values - TONE).max() < 0.002
+
+
+def test_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
+    level = photo(4000, 6000)
+    rng = np.random.default_rng(1)
+    level.hole[:] = np.kron(rng.random((10, 15)) < 0.6, np.ones((400, 400), np.uint8))
+    seen = []
+
+    def watched() -> Plan[Any]:
+        plan = fill_holes(level, SIDES_PX)
+        samples = next(plan)
+        while True:
+            seen.append(len(samples))
+            try:
+                samples = plan.send((yield samples))
+            except StopIteration as stop:
+                return stop.value
+
+    passes = drive(watched()).passes
+    assert max(seen) <= WINDOWS_A_ROUND
+    assert all(network_pixels(each.windows) <= MAX_LEVEL_PIXELS for each in passes)
+    assert sum(network_pixels(each.windows) for each in passes) < 2 * MAX_LEVEL_PIXELS

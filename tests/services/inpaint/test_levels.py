@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.inpaint.levels import TILE_PX, Level, distance_px, enlarge, halve, new_fill
+
+
+def level(height: int, width: int, *, value: int = 100) -> Level:
+    return Level(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
+def test_halving_averages_known_pixels_alone(height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    full = level(height, width)
+    full.hole[:] = rng.random((height, width)) < 0.5
+    full.hole[0, 0] = 0
+    full.pixels[full.hole == 1] = 255
+    half = halve(full)
+    assert half.size == ((height + 1) // 2, (width + 1) // 2)
+    assert not half.hole.all()
+    assert (half.pixels[half.hole == 0] == 100).all()
+
+
+@pytest.mark.parametrize(("known", "hole"), [(0, 1), (1, 1), (2, 0), (3, 0), (4, 0)])
+def test_half_of_four_must_be_known(known: int, hole: int) -> None:
+    full = level(2, 4)
+    full.hole[:, :2] = (np.arange(4) >= known).reshape(2, 2)
+    assert halve(full).hole.tolist() == [[hole, 0]]
+
+
+def test_last_known_pixel_survives_all_halvings() -> None:
+    current = level(77, 130, value=9)
+    current.hole[:] = 1
+    current.hole[50, 60] = 0
+    while max(current.size) > 1:
+        current = halve(current)
+    assert current.hole.tolist() == [[0]]
+    assert current.pixels.tolist() == [[[9, 9, 9]]]
+
+
+def test_distance_counts_from_the_nearest_known_pixel() -> None:
+    full = level(1, 9)
+    full.hole[0, 2:7] = 1
+    assert distance_px(full)[0].round().tolist() == [0, 0, 1, 2, 3, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(50, 71), (TILE_PX + 33, 31), (64, 2 * TILE_PX + 1)])
+def test_enlarging_meets_the_picture_it_was_halved_from(size: tuple[int, int]) -> None:
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    full = level(*size)
+    full.pixels[:] = (40 + 150 * rows / size[0] + 50 * columns / size[1])[..., None]
+    half = halve(full)
+    enlarged = enlarge(half, new_fill(half.size), np.ones(size, np.float32))
+    assert np.abs(enlarged[2:-2, 2:-2] / 257 - full.pixels[2:-2, 2:-2]).max() < 3
+
+
+def test_enlarging_takes_the_fill_in_holes_and_weighs_it() -> None:
+    half = level(8, 8)
+    half.hole[:] = 1
+    fill = new_fill(half.size)
+    fill[:] = 40_000
+    share = np.zeros((15, 16), np.float32)
+    share[4:9, 4:9] = 0.5
+    enlarged = enlarge(half, fill, share)
+    assert (enlarged[4:9, 4:9] == 20_000).all()
+    assert enlarged.sum() == 25 * 3 * 20_000

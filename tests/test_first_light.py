@@ -1,0 +1,100 @@
+"""The whole way of a photo with holes, through the same processes that `make up` starts."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen, run
+
+import cv2
+import httpx2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline.cli.fleet import free_port
+
+ROOT = Path(__file__).parents[1]
+PHOTO, MASK = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
+CLI = (sys.executable, "-m", "sightline.cli")
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What `sightline up` printed when it was ready; it ends, and without a complaint, with the module."""
+    command = (*CLI, "up", "--port", str(free_port()), "--state", str(tmp_path_factory.mktemp("state")))
+    with Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=PIPE, stderr=PIPE, text=True) as fleet:
+        assert fleet.stdout is not None
+        lines = []
+        for line in fleet.stdout:
+            lines.append(line)
+            if line.startswith("curl "):
+                break
+        yield "".join(lines)
+        fleet.terminate()
+        _, errors = fleet.communicate(timeout=120)
+        assert (fleet.returncode, errors) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def address(printed: str) -> str:
+    match = re.search(r"Sightline is up at (\S+)", printed)
+    assert match, printed
+    return match[1]
+
+
+def pixels(encoded: bytes) -> NDArray[np.uint8]:
+    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded.astype(np.uint8)
+
+
+def decode_jpeg_as_sent() -> NDArray[np.uint8]:
+    """The photo's pixels by the decoder that the service uses: decoders differ by a shade."""
+    from sightline.imaging.decode import decode
+    from sightline.imaging.limits import PixelLimits
+
+    data = PHOTO.read_bytes()
+    limits = PixelLimits(max_bytes=len(data), max_pixels=10_000_000, max_side_px=10_000)
+    return decode(data, limits).pixels[..., ::-1].astype(np.uint8)
+
+
+def test_the_curl_line_works_as_pasted(printed: str, tmp_path: Path) -> None:
+    words = shlex.split(printed.splitlines()[-1])
+    done = run([*words, "--silent", "--show-error", "--fail"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert pixels((tmp_path / "out.png").read_bytes()).shape == pixels(PHOTO.read_bytes()).shape
+
+
+def test_the_holes_are_filled_and_nothing_else_is_touched(address: str) -> None:
+    files = {"image": PHOTO.read_bytes(), "mask": MASK.read_bytes()}
+    reply = httpx2.post(f"{address}/v1/inpaint", files=files, timeout=120)
+    assert reply.status_code == 200, reply.text
+    holes = cv2.imread(str(MASK), cv2.IMREAD_GRAYSCALE) == 255
+    before, after = decode_jpeg_as_sent(), pixels(reply.content)
+    assert np.array_equal(after[~holes], before[~holes])
+    assert np.abs(after[holes].astype(int) - before[holes]).mean() > 5
+    assert after[holes].std() > 5
+
+
+def test_the_command_line_gives_the_same_picture_without_a_server(address: str, tmp_path: Path) -> None:
+    here, there = tmp_path / "here.png", tmp_path / "there.png"
+    for out, where in ((here, ()), (there, ("--url", address))):
+        command = (*CLI, "predict", "inpaint", str(PHOTO), "--mask", str(MASK), "-o", str(out), *where)
+        done = run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    difference = np.abs(pixels(here.read_bytes()).astype(int) - pixels(there.read_bytes()))
+    assert difference.max() <= 1
+
+
+def test_bench_prints_the_ratio(address: str) -> None:
+    command = (*CLI, "bench", "inpaint", "--requests", "1", "--connections", "1", "--url", address)
+    done = run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = next(line for line in done.stdout.splitlines() if line.startswith("│"))
+    connections, served, bare, ratio, *_, failed = [cell.strip() for cell in row.strip("│").split("│")]
+    assert (connections, failed) == ("1", "0")
+    assert float(ratio) == pytest.approx(float(served) / float(bare), rel=0.1)
