@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from services.inpaint.blending import Floats, match_surroundings, window_weights
 from services.inpaint.levels import Fill, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
+from services.inpaint.smoothing import prefer_smooth
 from services.inpaint.texture import add_texture
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
 from sightline.serving.predictor import Plan, Tensors
 
 REACH_PX = 32  # how far from known pixels the network is trusted; deeper in, the coarser level's fill is
 WINDOWS_A_ROUND = 16  # bounds the memory of what is in flight
+TEXTURED_PX = 1500  # smaller pictures show copied detail as what it is: pieces of other things
 MAX_LEVEL_PIXELS = 16_000_000  # a level that would show the network more than this is only enlarged
 
 
@@ -65,7 +67,8 @@ def _refine(level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[i
         coarse_share, windows = level.hole.astype(np.float32), []
     fill = enlarge(coarse, coarse_fill, coarse_share)
     yield from _predict(level, todo, windows, coarse_share, fill)
-    add_texture(level, compose(coarse, coarse_fill), fill, depth_px)
+    if max(level.size) >= TEXTURED_PX:
+        add_texture(level, compose(coarse, coarse_fill), fill, depth_px)
     return fill, windows
 
 
@@ -103,7 +106,7 @@ def _add(fill: Fill, view: Tensors, predicted: Floats, share: Floats) -> None:
     height, width = share.shape
     pixels = np.asarray(view["image"], np.float32) / np.float32(255)
     hole = np.asarray(view["mask"][..., 0], np.float32)
-    matched = match_surroundings(predicted, pixels, hole)[:height, :width]
+    matched = prefer_smooth(match_surroundings(predicted, pixels, hole), pixels, hole)[:height, :width]
     fill += (np.clip(matched, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from services.inpaint.levels import Fill, Level, Pixels
 from services.inpaint.matching import Floats, Looks, Places, match
 
-BLOCK_PX, LARGE_PICTURE_PX = 16, 1500  # blocks are twice as large in large pictures
+BLOCK_PX = 32
 RISE_PX = 3  # depth at which the detail has come up in full
 SAMPLES = 6  # a patch's coarse look is 6 x 6 colours: 4 x 4 for the block, one more all around
 
@@ -46,10 +46,10 @@ def add_texture(level: Level, coarse: Pixels, fill: Fill, depth_px: Floats) -> N
 
     depth_px: (h, w) distance to known pixels, next to which the network's own detail is left alone.
     """
-    block = Block(BLOCK_PX * (2 if max(level.size) > LARGE_PICTURE_PX else 1))
+    block = Block(BLOCK_PX)
     looks = Looks(_features(level, coarse, block), _usable(level, block))
     targets = _holed_places(level, block)
-    if looks.usable.any():
+    if targets.size and looks.usable.any():
         taper = block.taper()
         for target, source in zip(targets.tolist(), match(looks, targets).tolist(), strict=True):
             _add(fill, depth_px, _detail(level, coarse, source, block) * taper, target, block)

@@ -48,6 +48,10 @@ def test_nothing_is_added_where_there_is_no_whole_patch_to_copy() -> None:
     assert set(np.unique(textured(level))) == {0, 120 * 257}
 
 
+def test_a_picture_without_holes_stays_as_it_is() -> None:
+    assert not textured(striped(200, 260)).any()
+
+
 def test_tapers_of_blocks_side_by_side_add_up_to_one() -> None:
     block = Block(16)
     line = block.taper()[block.patch_px // 2, :, 0]
