@@ -36,7 +36,7 @@ def reference(features: Tensor, valid: Tensor, conv: PartialConv2d) -> tuple[Ten
                     scale = x.shape[1] * kernel * kernel / count
                     out[b, :, i, j] = (conv.conv.weight * x[b, :, rows, columns]).sum((1, 2, 3)) * scale
                     if conv.bias is not None:
-                        out[b, :, i, j] += conv.bias
+                        out[b, :, i, j] += conv.bias.flatten()
                     mask[b, 0, i, j] = 1
     return out, mask
 

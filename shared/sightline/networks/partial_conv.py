@@ -59,7 +59,7 @@ class PartialConv2d(nn.Module):
         super().__init__()
         self.shares = [count / sum(channels) for count in channels]
         self.conv = nn.Conv2d(sum(channels), out_channels, kernel, stride, kernel // 2, bias=False)
-        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(1, out_channels, 1, 1)) if bias else None
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_in")
 
     def forward(self, *sources: Masked) -> Masked:
@@ -71,7 +71,7 @@ class PartialConv2d(nn.Module):
         valid = (share > _EPSILON).to(share.dtype)
         features = raw * (valid / share.clamp_min(_EPSILON)).to(raw.dtype)
         if self.bias is not None:
-            features = features + self.bias.to(raw.dtype).view(1, -1, 1, 1) * valid.to(raw.dtype)
+            features = features + self.bias.to(raw.dtype) * valid.to(raw.dtype)
         return Masked(features, valid)
 
     def _valid_share(self, sources: tuple[Masked, ...]) -> Tensor:

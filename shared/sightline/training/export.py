@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 Feeds = Mapping[str, NDArray[Any]]
+HALVED = ".fp16"
 SMALLEST_HALVED = 1024  # elements; smaller tensors are not worth their Cast node
 
 
@@ -24,12 +25,22 @@ def halve_weights(model: onnx.ModelProto) -> None:
         values = numpy_helper.to_array(weights)
         if weights.data_type != TensorProto.FLOAT or values.size < SMALLEST_HALVED:
             continue
-        stored = f"{weights.name}.fp16"
+        stored = f"{weights.name}{HALVED}"
         model.graph.initializer.remove(weights)
         model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
         casts.append(helper.make_node("Cast", [stored], [weights.name], to=TensorProto.FLOAT))
     for cast in casts:
         model.graph.node.insert(0, cast)
+
+
+def read_state(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
+    """The weights of an exported file by the names that torch knows them by, in full precision."""
+    weights = onnx.load(path).graph.initializer
+    return {
+        tensor.name.removeprefix(prefix).removesuffix(HALVED): numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in weights
+        if tensor.name.startswith(prefix)
+    }
 
 
 def largest_difference(path: Path, feeds: Iterable[Feeds], expected: Iterable[NDArray[Any]]) -> float:

@@ -10,9 +10,9 @@ import torch
 from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
 from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import save_checkpoint
-from sightline.training.inpaint.export import export, load_network, sample_feeds
-from sightline.training.inpaint.onnx_filler import OnnxFiller
-from sightline.training.inpaint.train import TrainConfig
+from sightline.training.inpaint.config import TrainConfig
+from sightline.training.inpaint.export import export, load_exported, load_network, sample_feeds
+from sightline.training.inpaint.fillers import OnnxFiller
 
 SMALL = PartialConvConfig(levels=2, base_width=16)
 
@@ -22,6 +22,10 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("run") / "best.pt"
     weights = PartialConvUNet(SMALL).state_dict()
+    for name, values in weights.items():
+        # Equal tensors would be merged in the file; trained ones are not equal.
+        if "running" in name or name.endswith("bias"):
+            values.uniform_(0.5, 1.5)
     config = asdict(TrainConfig("store", "validation", "out", network=SMALL))
     save_checkpoint(path, {"config": config, "average": weights})
     return path
@@ -68,3 +72,18 @@ def test_the_file_fills_like_a_baseline(exported: Path) -> None:
 
     assert filled.shape == (16, 16, 3)
     assert filled.dtype == np.uint8
+
+
+def test_training_can_go_on_from_an_exported_file(checkpoint: Path, exported: Path) -> None:
+    network = PartialConvUNet(SMALL)
+
+    load_exported(network, exported)
+
+    trained = load_network(checkpoint).state_dict()
+    for name, values in network.state_dict().items():
+        torch.testing.assert_close(values, trained[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_file_of_another_network_is_refused(exported: Path) -> None:
+    with pytest.raises(ValueError, match="another network"):
+        load_exported(PartialConvUNet(PartialConvConfig(levels=3, base_width=16)), exported)

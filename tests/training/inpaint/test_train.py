@@ -6,8 +6,9 @@ import torch
 
 from sightline.networks.partial_conv import PartialConvConfig
 from sightline.training.checkpoints import load_checkpoint
+from sightline.training.inpaint.config import Stage, TrainConfig, config_from
 from sightline.training.inpaint.losses import LossWeights
-from sightline.training.inpaint.train import Progress, Stage, TrainConfig, config_from, learning_rate, train
+from sightline.training.inpaint.train import Progress, learning_rate, train
 from sightline.training.photos import list_photos, pack_photos
 
 PIXELS = LossWeights(perceptual=0, style=0, total_variation=0)

@@ -12,11 +12,12 @@ from torch.export import Dim
 
 from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training.checkpoints import load_checkpoint
-from sightline.training.export import Feeds, halve_weights, largest_difference
-from sightline.training.inpaint.train import config_from
+from sightline.training.export import Feeds, halve_weights, largest_difference, read_state
+from sightline.training.inpaint.config import config_from
 
 log = logging.getLogger(__name__)
 OPSET = 18
+UNEXPORTED = "num_batches_tracked"
 TOLERANCE = 2e-3  # of the 0..1 range; halving the weights costs about a tenth of an 8-bit step
 CHECKED_SHAPES = ((1, 1, 1), (2, 1, 2), (1, 2, 2))
 
@@ -67,6 +68,17 @@ def load_network(checkpoint: Path) -> PartialConvUNet:
     network = PartialConvUNet(config_from(saved["config"]).network)
     network.load_state_dict(saved["average"])
     return network.eval()
+
+
+def load_exported(network: PartialConvUNet, path: Path) -> None:
+    """Take over the weights of an exported file, to train on from; ValueError when it is of another network."""
+    constants = dict(network.named_buffers()).keys() - network.state_dict().keys()
+    weights = read_state(path, "network.").items()
+    state = {name: torch.from_numpy(values) for name, values in weights if name not in constants}
+    wanted = {name: part.shape for name, part in network.state_dict().items() if not name.endswith(UNEXPORTED)}
+    if {name: part.shape for name, part in state.items()} != wanted:
+        raise ValueError(f"{path} holds another network than one of {network.config}")
+    network.load_state_dict(state, strict=False)
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:

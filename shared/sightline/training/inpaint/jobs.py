@@ -6,12 +6,12 @@ from pathlib import Path
 
 from sightline.networks.partial_conv import PartialConvConfig
 from sightline.training.backbones import load_features
-from sightline.training.inpaint.baselines import BASELINES
+from sightline.training.inpaint.baselines import BASELINES, Filler
+from sightline.training.inpaint.config import Stage, TrainConfig
 from sightline.training.inpaint.evaluate import MEASURES, compare, make_cases, markdown_table
 from sightline.training.inpaint.export import export as export_network
+from sightline.training.inpaint.fillers import OnnxFiller, ServiceFiller
 from sightline.training.inpaint.losses import LossWeights
-from sightline.training.inpaint.onnx_filler import OnnxFiller
-from sightline.training.inpaint.train import Stage, TrainConfig
 from sightline.training.inpaint.train import train as run_training
 from sightline.training.metrics import PerceptualDistance
 from sightline.training.photos import list_photos, pack_photos, read_rgb
@@ -44,14 +44,16 @@ def train(
     base_width: int = 32,
     backbone: str = "efficientnet-lite0",
     seed: int = 0,
+    start: Path | None = None,
 ) -> None:
-    """Train on folders of photos; run it again to go on where it was cut off."""
+    """Train on folders of photos; run it again to go on where it was cut off. `start` is an exported file."""
     store = out / "store"
     if not (store / "index.json").exists():
         count = pack_photos([path for folder in photos for path in list_photos(folder)], store, short_side_px=288)
         log.info("packed %d photos", count)
     config = TrainConfig(str(store), str(validation), str(out), stages=recipe(hours), backbone=backbone, seed=seed)
-    run_training(replace(config, network=PartialConvConfig(levels, base_width)))
+    network = PartialConvConfig(levels, base_width)
+    run_training(replace(config, network=network, start_weights=str(start) if start else None))
 
 
 def evaluate(
@@ -61,12 +63,19 @@ def evaluate(
     per_photo: int = 1,
     limit: int = 0,
     seed: int = 0,
+    url: str | None = None,
 ) -> None:
-    """Print PSNR, SSIM and perceptual distance per hole bucket beside the classical methods, as Markdown."""
+    """Print PSNR, SSIM and perceptual distance per hole bucket beside the classical methods, as Markdown.
+
+    With the `url` of a running fleet its answers are measured too: they add what the service does around the network.
+    """
     paths = list_photos(photos)[: limit or None]
     cases = make_cases([read_rgb(path) for path in paths], size_px=size_px, seed=seed, per_photo=per_photo)
     measures = MEASURES | {"perceptual": PerceptualDistance(load_features(METRIC_BACKBONE))}
-    rows = compare({"sightline": OnnxFiller(weights), **BASELINES}, cases, measures)
+    fillers: dict[str, Filler] = {"network": OnnxFiller(weights), **BASELINES}
+    if url:
+        fillers = {"service": ServiceFiller(url), **fillers}
+    rows = compare(fillers, cases, measures)
     print(markdown_table(rows))
 
 

@@ -4,19 +4,20 @@ import copy
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
+from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training.backbones import load_features
 from sightline.training.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from sightline.training.inpaint.config import Stage, TrainConfig
 from sightline.training.inpaint.data import Batch, HoledPhotos, batches
-from sightline.training.inpaint.losses import Features, LossWeights, inpainting_losses
+from sightline.training.inpaint.export import load_exported
+from sightline.training.inpaint.losses import Features, inpainting_losses
 from sightline.training.inpaint.validation import Validator
 from sightline.training.photos import PhotoStore
 from sightline.training.runtime import Precision, Worker, autocast, fastest_precision, join_workers
@@ -26,35 +27,6 @@ WARM_UP_STEPS = 200
 LOG_EVERY_STEPS = 100
 EMA_DECAY = 0.999
 MAX_GRADIENT_NORM = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One part of a run. `minutes` of training time, not of the clock: a resumed stage uses what is left."""
-
-    minutes: float
-    crop_px: int
-    batch_size: int
-    learning_rate: float
-    final_learning_rate: float = 1e-6
-    freeze_encoder_norm: bool = False
-    losses: LossWeights = field(default_factory=LossWeights)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything a run depends on; saved inside its checkpoints."""
-
-    train_store: str
-    validation_folder: str
-    out_folder: str
-    network: PartialConvConfig = field(default_factory=lambda: PartialConvConfig(levels=7, base_width=32))
-    stages: tuple[Stage, ...] = ()
-    backbone: str = "efficientnet-lite0"
-    seed: int = 0
-    validate_every_minutes: float = 5.0
-    save_every_minutes: float = 2.0
-    precision: Precision | None = None
 
 
 @dataclass(slots=True)
@@ -81,6 +53,8 @@ class Job:
         torch.manual_seed(config.seed)
         self.config, self.worker = config, worker
         network = PartialConvUNet(config.network).to(worker.device)
+        if config.start_weights:
+            load_exported(network, Path(config.start_weights))
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4, weight_decay=1e-4)
@@ -238,9 +212,3 @@ def keep_if_best(job: Job, psnr_db: float) -> None:
         job.progress.best_psnr_db = psnr_db
         job.save_best()
     job.save()
-
-
-def config_from(saved: dict[str, Any]) -> TrainConfig:
-    """The config out of a checkpoint's dictionary."""
-    stages = tuple(Stage(**stage | {"losses": LossWeights(**stage["losses"])}) for stage in saved["stages"])
-    return TrainConfig(**saved | {"network": PartialConvConfig(**saved["network"]), "stages": stages})

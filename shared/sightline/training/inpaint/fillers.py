@@ -1,0 +1,39 @@
+"""What is shipped as functions on pictures, like the classical methods: the network alone, and the service."""
+
+from pathlib import Path
+
+import cv2
+import httpx2
+import numpy as np
+import onnxruntime
+
+from sightline.api.routes import route_of
+from sightline.training.inpaint.baselines import Picture
+
+
+class OnnxFiller:
+    """One pass of inpaint.onnx over a picture whose sides are multiples of the file's stride."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def __call__(self, picture: Picture, hole: Picture) -> Picture:
+        feeds = {"image": picture[None], "mask": hole[None, ..., None]}
+        filled = np.asarray(self.session.run(None, feeds)[0])[0]
+        return np.asarray(cv2.convertScaleAbs(filled, alpha=255), np.uint8)
+
+
+class ServiceFiller:
+    """A running fleet, asked as its users ask it."""
+
+    def __init__(self, url: str) -> None:
+        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/png"})
+
+    def __call__(self, picture: Picture, hole: Picture) -> Picture:
+        files = {"image": _png(picture[..., ::-1]), "mask": _png(hole * 255)}
+        reply = self.client.post(route_of("inpaint"), files=files).raise_for_status()
+        return np.asarray(cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def _png(pixels: Picture) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()
