@@ -35,6 +35,7 @@ def trainable_models() -> tuple[str, ...]:
 
 def _configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every request
 
 
 def _fill(group: typer.Typer, action: str) -> None:
