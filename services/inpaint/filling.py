@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.inpaint.blending import Floats, match_surroundings, window_weights
 from services.inpaint.levels import Fill, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
-from services.inpaint.smoothing import prefer_smooth
+from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.texture import add_texture
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
 from sightline.serving.predictor import Plan, Tensors
@@ -106,8 +106,9 @@ def _add(fill: Fill, view: Tensors, predicted: Floats, share: Floats) -> None:
     height, width = share.shape
     pixels = np.asarray(view["image"], np.float32) / np.float32(255)
     hole = np.asarray(view["mask"][..., 0], np.float32)
-    matched = prefer_smooth(match_surroundings(predicted, pixels, hole), pixels, hole)[:height, :width]
-    fill += (np.clip(matched, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
+    matched = match_surroundings(calm_depths(predicted, hole), pixels, hole)
+    joined = prefer_smooth(matched, pixels, hole)[:height, :width]
+    fill += (np.clip(joined, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
 
 
 def _weights(window: Window, level: Level) -> NDArray[np.uint16]:

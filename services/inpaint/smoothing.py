@@ -8,6 +8,7 @@ FINE_SIGMA_PX, NEAR_SIGMA_PX = 2, 8
 SMOOTH_ROUGHNESS = 0.02  # standard deviation, of the 0..1 range, at which interpolation counts little over a third
 FEWEST_KNOWN = np.float32(0.01)  # share of known pixels nearby below which nothing can be said of the surroundings
 RELAX_SIGMAS_PX = (4, 2, 1)
+CALM_FROM_PX, CALM_SIGMA_PX = 6, 4
 
 Floats = NDArray[np.float32]
 
@@ -16,6 +17,13 @@ def prefer_smooth(predicted: Floats, pixels: Floats, hole: Floats) -> Floats:
     """The prediction (h, w, 3), giving way in holes (h, w) to interpolation as the known pixels nearby are smooth."""
     share = _smoothness(pixels, 1 - hole)[..., None]
     return np.asarray(predicted + share * (interpolate(pixels, hole) - predicted), np.float32)
+
+
+def calm_depths(predicted: Floats, hole: Floats) -> Floats:
+    """The prediction (h, w, 3), blurred far from known pixels, where the network's detail is noise."""
+    depth_px = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
+    share = np.clip((depth_px - CALM_FROM_PX) / CALM_FROM_PX, 0, 1, dtype=np.float32)[..., None]
+    return np.asarray(predicted + share * (_blur(predicted, CALM_SIGMA_PX) - predicted), np.float32)
 
 
 def interpolate(pixels: Floats, hole: Floats) -> Floats:

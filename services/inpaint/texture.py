@@ -11,6 +11,7 @@ from services.inpaint.levels import Fill, Level, Pixels
 from services.inpaint.matching import Floats, Looks, Places, match
 
 BLOCK_PX = 32
+MOST_DETAIL = 6  # levels of 255: grain passes, edges of other things hardly show
 RISE_PX = 3  # depth at which the detail has come up in full
 SAMPLES = 6  # a patch's coarse look is 6 x 6 colours: 4 x 4 for the block, one more all around
 
@@ -61,7 +62,7 @@ def _detail(level: Level, coarse: Pixels, place: list[int], block: Block) -> Flo
     low = coarse[top // 2 : top // 2 + half, left // 2 : left // 2 + half]
     enlarged = cv2.resize(low, (size, size), interpolation=cv2.INTER_CUBIC)
     patch = level.pixels[top : top + size, left : left + size].astype(np.float32)
-    return np.asarray((patch - enlarged) * 257, np.float32)
+    return np.asarray(np.clip(patch - enlarged, -MOST_DETAIL, MOST_DETAIL) * 257, np.float32)
 
 
 def _add(fill: Fill, depth_px: Floats, detail: Floats, place: list[int], block: Block) -> None:

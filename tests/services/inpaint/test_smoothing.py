@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.inpaint.smoothing import interpolate, prefer_smooth
+from services.inpaint.smoothing import CALM_FROM_PX, calm_depths, interpolate, prefer_smooth
 
 Floats = NDArray[np.float32]
 
@@ -46,3 +46,15 @@ def test_any_size_and_no_known_pixel_are_fine(size: tuple[int, int]) -> None:
 
     assert np.isfinite(prefer_smooth(pixels, pixels, np.ones(size, np.float32))).all()
     assert np.allclose(interpolate(pixels, np.zeros(size, np.float32)), pixels)
+
+
+def test_noise_stays_near_known_pixels_only() -> None:
+    noise = np.random.default_rng(0).random((96, 96, 3), np.float32)
+    hole = np.zeros((96, 96), np.float32)
+    hole[8:88, 8:88] = 1
+
+    calm = calm_depths(noise, hole)
+
+    near = slice(8, 8 + CALM_FROM_PX - 1)
+    assert np.array_equal(calm[near, near], noise[near, near])
+    assert calm[40:56, 40:56].std() < noise[40:56, 40:56].std() / 5

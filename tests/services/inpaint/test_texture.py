@@ -9,8 +9,8 @@ from services.inpaint.texture import RISE_PX, Block, add_texture
 
 def striped(height: int, width: int) -> Level:
     """Stripes too fine for the half-sized picture, which is even."""
-    pixels = np.full((height, width, 3), 100, np.uint8)
-    pixels[::2] = 140
+    pixels = np.full((height, width, 3), 115, np.uint8)
+    pixels[::2] = 125
     return Level(pixels, np.zeros((height, width), np.uint8))
 
 
