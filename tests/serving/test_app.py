@@ -202,13 +202,15 @@ def test_work_of_a_client_that_hung_up_is_dropped(
 def test_requests_beyond_the_places_are_shed_with_a_hint(
     serve: Serve, make_app: MakeApp, make_predictor: MakePredictor, make_png: MakePng, wait_ready: WaitReady
 ) -> None:
-    url = serve(make_app(make_predictor(step_s=0.1), max_in_flight=1))
+    predictor = make_predictor(step_s=0.3)
+    url = serve(make_app(predictor, max_in_flight=1))
     wait_ready(url)
     with httpx2.Client(base_url=url) as client:
         slow = threading.Thread(
             target=client.post, args=(ROUTE,), kwargs={"content": make_png(), "params": {"times": 5}}
         )
         slow.start()
+        _wait_until(lambda: vars(predictor)["rounds"] >= 1)
         replies: list[httpx2.Response] = []
         while slow.is_alive():
             replies.append(client.post(ROUTE, content=make_png()))
