@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from services.inpaint.levels import Floats
+
 TONE_SIGMA_PX = 16
 TONE_DAMPING = np.float32(0.01)  # share of known pixels nearby at which the correction has faded by half
-
-Floats = NDArray[np.float32]
 
 
 def match_surroundings(predicted: Floats, pixels: Floats, hole: Floats) -> Floats:

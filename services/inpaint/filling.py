@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.inpaint.blending import Floats, match_surroundings, window_weights
-from services.inpaint.levels import Fill, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
+from services.inpaint.blending import match_surroundings, window_weights
+from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
 from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.texture import add_texture
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels

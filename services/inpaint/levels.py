@@ -11,6 +11,7 @@ TILE_PX = 512
 RIM_PX = 4  # coarse pixels around an enlarged tile, more than cubic interpolation reaches
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 Index = NDArray[np.intp]
 Fill = NDArray[np.uint16]
 """(h, w, 3) sRGB in 0..65535 that says something in holes only; its untouched pages cost no memory."""

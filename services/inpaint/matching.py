@@ -6,6 +6,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from services.inpaint.levels import Floats
+
 MAX_SOURCES = 3000
 TARGETS_AT_ONCE = 2048
 DISTANCE_COST = 60.0  # what the length of the picture costs, in levels of 255
@@ -13,7 +15,6 @@ VARIETY = 1.0  # up to how much worse a source may be that is taken for a change
 PATIENCE = (1.5, 1.0, 1.0)  # by turn, how much worse a source may look that goes on where the neighbour's ends
 NEIGHBOURS = ((0, -2), (-2, 0), (0, 2), (2, 0))
 
-Floats = NDArray[np.float32]
 Places = NDArray[np.intp]
 """(n, 2) rows and columns on a grid of half blocks."""
 

@@ -2,15 +2,14 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+from services.inpaint.levels import Floats
 
 FINE_SIGMA_PX, NEAR_SIGMA_PX = 2, 8
 SMOOTH_ROUGHNESS = 0.02  # standard deviation, of the 0..1 range, at which interpolation counts little over a third
 FEWEST_KNOWN = np.float32(0.01)  # share of known pixels nearby below which nothing can be said of the surroundings
 RELAX_SIGMAS_PX = (4, 2, 1)
 CALM_FROM_PX, CALM_SIGMA_PX = 6, 4
-
-Floats = NDArray[np.float32]
 
 
 def prefer_smooth(predicted: Floats, pixels: Floats, hole: Floats) -> Floats:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from services.inpaint.levels import Fill, Level, Pixels
-from services.inpaint.matching import Floats, Looks, Places, match
+from services.inpaint.levels import Fill, Floats, Level, Pixels
+from services.inpaint.matching import Looks, Places, match
 
 BLOCK_PX = 32
 MOST_DETAIL = 6  # levels of 255: grain passes, edges of other things hardly show

@@ -4,14 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
 from sightline.training.backbones import StagedFeatures
-
-Picture = NDArray[np.uint8]
+from sightline.training.photos import Picture
 
 
 def psnr_db(picture: Picture, truth: Picture) -> float:

@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Picture = NDArray[np.uint8]
+"""(h, w, 3) sRGB."""
+
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 

@@ -56,7 +56,7 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def fastest_precision(step: Callable[[Precision], None], device: torch.device) -> Precision:
+def fastest_precision(step: Callable[[Precision], object], device: torch.device) -> Precision:
     """Time some training steps in fp32 and bf16 and name the faster one.
 
     It cannot be told from the processor's name: with AMX tiles bf16 is several times faster than fp32, with
@@ -66,7 +66,7 @@ def fastest_precision(step: Callable[[Precision], None], device: torch.device) -
     return min(seconds, key=lambda precision: seconds[precision])
 
 
-def _time_steps(step: Callable[[Precision], None], precision: Precision, device: torch.device) -> float:
+def _time_steps(step: Callable[[Precision], object], precision: Precision, device: torch.device) -> float:
     step(precision)
     _wait_for(device)
     started = time.perf_counter()

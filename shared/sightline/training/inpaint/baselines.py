@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from skimage.restoration import inpaint_biharmonic
 
-Picture = NDArray[np.uint8]
+from sightline.training.photos import Picture
+
 Filler = Callable[[Picture, Picture], Picture]
 RADIUS_PX = 3
 

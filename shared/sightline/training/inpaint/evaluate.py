@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.training.inpaint.baselines import Filler, Picture
+from sightline.training.inpaint.baselines import Filler
 from sightline.training.inpaint.masks import BUCKETS, irregular_mask
 from sightline.training.metrics import psnr_db, ssim
+from sightline.training.photos import Picture
 
 BORDER_PX = 25
 Measure = Callable[[Picture, Picture], float]

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from sightline.api.routes import route_of
-from sightline.training.inpaint.baselines import Picture
+from sightline.training.photos import Picture
 
 
 class OnnxFiller:

@@ -137,13 +137,9 @@ def choose_precision(config: TrainConfig, stage: Stage, worker: Worker) -> Preci
     trial.begin_stage(replace(stage, losses=replace(stage.losses, perceptual=0, style=0)))
     size = (stage.batch_size, 3, stage.crop_px, stage.crop_px)
     batch = Batch(torch.rand(size), torch.ones(size)[:, :1]).to(worker.device)
-    precision = fastest_precision(lambda name: void(trial.train_step(batch, stage, name)), worker.device)
+    precision = fastest_precision(lambda name: trial.train_step(batch, stage, name), worker.device)
     log.info("precision %s is the faster one here", precision)
     return precision
-
-
-def void(_result: object) -> None:
-    return None
 
 
 def train(config: TrainConfig) -> Progress:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from sightline.networks.partial_conv import PartialConvUNet
-from sightline.training.inpaint.baselines import BASELINES, Picture
+from sightline.training.inpaint.baselines import BASELINES
 from sightline.training.inpaint.evaluate import MEASURES, bucket_means, make_cases, measure
-from sightline.training.photos import list_photos, read_rgb
+from sightline.training.photos import Picture, list_photos, read_rgb
 
 log = logging.getLogger(__name__)
 VALIDATION_PHOTOS = 100
