@@ -1,11 +1,11 @@
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 
-from sightline.training.inpaint.data import HoledPhotos, batches, random_crop
+from sightline.training.data import Samples, batches
+from sightline.training.inpaint.data import Batch, HoledPhotos
 from sightline.training.photos import PhotoStore, list_photos, pack_photos
 
 
@@ -16,7 +16,8 @@ def photos(photo_folder: Path, tmp_path: Path) -> PhotoStore:
 
 
 def test_batches_hold_pictures_and_validity(photos: PhotoStore) -> None:
-    batch = next(batches(HoledPhotos(photos, 32, seed=0, start=0, step=1), 4, workers=0))
+    samples = Samples(HoledPhotos(photos, 32), seed=0, start=0, step=1)
+    batch = next(starmap(Batch.of, batches(samples, 4, workers=0)))
 
     assert batch.image.shape == (4, 3, 32, 32)
     assert batch.valid.shape == (4, 1, 32, 32)
@@ -24,31 +25,10 @@ def test_batches_hold_pictures_and_validity(photos: PhotoStore) -> None:
     assert set(batch.valid.unique().tolist()) == {0, 1}
 
 
-def test_a_resumed_job_goes_on_with_the_samples_it_had_not_seen(photos: PhotoStore) -> None:
-    whole = HoledPhotos(photos, 32, seed=0, start=0, step=1)
-    resumed = HoledPhotos(photos, 32, seed=0, start=5, step=1)
+def test_the_hole_is_where_the_sample_says(photos: PhotoStore) -> None:
+    photo, hole = HoledPhotos(photos, 32)(np.random.default_rng(0))
+    batch = Batch.of(*(next(batches(Samples(HoledPhotos(photos, 32), seed=0, start=0, step=1), 1, workers=0))))
 
-    assert all(np.array_equal(a, b) for a, b in zip(whole[7], resumed[2], strict=True))
-    assert not np.array_equal(whole[7][0], whole[8][0])
-
-
-def test_workers_share_the_samples_without_overlap(photos: PhotoStore) -> None:
-    alone = [HoledPhotos(photos, 32, seed=0, start=0, step=1)[at][0] for at in range(4)]
-    pair = [HoledPhotos(photos, 32, seed=0, start=rank, step=2)[at][0] for at in range(2) for rank in range(2)]
-
-    assert all(np.array_equal(a, b) for a, b in zip(alone, pair, strict=True))
-
-
-def test_a_loader_process_gives_the_same_batches(photos: PhotoStore) -> None:
-    dataset = HoledPhotos(photos, 32, seed=0, start=0, step=1)
-
-    here, there = (next(batches(dataset, 2, workers=workers)) for workers in (0, 1))
-
-    assert torch.equal(here.image, there.image)
-    assert torch.equal(here.valid, there.valid)
-
-
-def test_crops_have_the_asked_size_from_any_photo(photo: NDArray[np.uint8]) -> None:
-    rng = np.random.default_rng(0)
-
-    assert all(random_crop(rng, photo[:high], 48).shape == (48, 48, 3) for high in (20, 48, 80))
+    assert photo.shape == (32, 32, 3)
+    assert set(np.unique(hole)) <= {0, 1}
+    assert batch.valid.mean() < 1

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training.inpaint.baselines import BASELINES
 from sightline.training.inpaint.evaluate import MEASURES, bucket_means, make_cases, measure
 from sightline.training.photos import Picture, list_photos, read_rgb
@@ -27,7 +27,7 @@ class Validator:
         self.baseline = [row["psnr_db"] for row in rows]
         log.info("telea: psnr %.3f dB, ssim %.4f", np.mean(self.baseline), np.mean([row["ssim"] for row in rows]))
 
-    def __call__(self, network: PartialConvUNet, device: torch.device) -> float:
+    def __call__(self, network: nn.Module, device: torch.device) -> float:
         """Mean PSNR over the cases; logs the lead over Telea per bucket."""
         rows = measure(NetworkFiller(network, device), self.cases, MEASURES)
         psnr = [row["psnr_db"] for row in rows]
@@ -41,7 +41,7 @@ class Validator:
 class NetworkFiller:
     """The network as a function on pictures, like the classical methods."""
 
-    network: PartialConvUNet
+    network: nn.Module
     device: torch.device
 
     def __call__(self, picture: Picture, hole: Picture) -> Picture:
