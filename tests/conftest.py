@@ -10,6 +10,8 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
+from tests.redis_server import RedisServer, running_redis
+
 STARTUP_LIMIT_S = 20.0
 
 Serve = Callable[[ASGIApp], str]
@@ -25,6 +27,20 @@ def serve() -> Iterator[Serve]:
     """Serves an app by uvicorn in a thread until the test ends, and returns its base URL."""
     with contextlib.ExitStack() as running:
         yield lambda app: running.enter_context(_serving(app))
+
+
+@pytest.fixture(scope="session")
+def _embedded_redis() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(_embedded_redis: RedisServer) -> str:
+    """Of a real, empty Redis; a test that stops or fills one starts its own with `running_redis`."""
+    with _embedded_redis.client() as client:
+        client.flushall()
+    return _embedded_redis.url
 
 
 @contextlib.contextmanager

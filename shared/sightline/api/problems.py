@@ -16,9 +16,15 @@ class Code(StrEnum):
     INVALID_REQUEST = "invalid_request"
     UNREADABLE_IMAGE = "unreadable_image"
     BAD_MASK = "bad_mask"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
+    NOT_FINISHED = "not_finished"
+    KEY_IN_USE = "idempotency_key_in_use"
+    KEY_REUSED = "idempotency_key_reused"
+    GONE = "gone"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
     UNSUPPORTED_FORMAT = "unsupported_format"
@@ -27,6 +33,8 @@ class Code(StrEnum):
     UPSTREAM_FAILED = "upstream_failed"
     OVERLOADED = "overloaded"
     NOT_READY = "not_ready"
+    QUEUE_UNAVAILABLE = "queue_unavailable"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
 
 
@@ -34,9 +42,15 @@ STATUS: Mapping[Code, HTTPStatus] = {
     Code.INVALID_REQUEST: HTTPStatus.BAD_REQUEST,
     Code.UNREADABLE_IMAGE: HTTPStatus.BAD_REQUEST,
     Code.BAD_MASK: HTTPStatus.BAD_REQUEST,
+    Code.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
+    Code.FORBIDDEN: HTTPStatus.FORBIDDEN,
     Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
     Code.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     Code.NOT_ACCEPTABLE: HTTPStatus.NOT_ACCEPTABLE,
+    Code.NOT_FINISHED: HTTPStatus.CONFLICT,
+    Code.KEY_IN_USE: HTTPStatus.CONFLICT,
+    Code.KEY_REUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Code.GONE: HTTPStatus.GONE,
     Code.TOO_MANY_BYTES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Code.TOO_MANY_PIXELS: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Code.UNSUPPORTED_FORMAT: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -45,6 +59,8 @@ STATUS: Mapping[Code, HTTPStatus] = {
     Code.UPSTREAM_FAILED: HTTPStatus.BAD_GATEWAY,
     Code.OVERLOADED: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.NOT_READY: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.QUEUE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+    Code.STORAGE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
 

@@ -1,0 +1,93 @@
+from collections.abc import Generator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+from uuid import uuid4
+
+import obstore
+from obstore.store import S3Store
+
+if TYPE_CHECKING:
+    from obstore import WritableFile
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+BLOCK_BYTES = 1024 * 1024
+PART_BYTES = 8 * 1024 * 1024
+INCOMING = "incoming"
+
+
+class Bucket:
+    """Blobs as objects of an S3-compatible store; endpoint and credentials come from the usual `AWS_...` variables.
+
+    Only the blocking calls of obstore are used: what awaits its asynchronous ones can end before their threads have
+    let go of Python, which aborts a process that exits just then.
+    """
+
+    def __init__(self, store: "ObjectStore") -> None:
+        self._store = store
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        # The store's own patience is minutes; whoever waits here is told within seconds to come again.
+        retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
+        # An endpoint is https unless the operator writes otherwise, as for a store beside the services.
+        options: ClientConfig = {
+            "connect_timeout": "5s",
+            "read_timeout": "30s",
+            "timeout": "300s",
+            "allow_http": True,
+        }
+        return cls(S3Store.from_url(url, client_options=options, retry_config=retries))
+
+    def draft(self) -> "BucketDraft":
+        return BucketDraft(self._store)
+
+    def blocks(self, name: str) -> Generator[bytes]:
+        for block in obstore.get(self._store, name).stream(BLOCK_BYTES):
+            yield bytes(block)
+
+    def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+    def sweep(self, *, older_than_s: float) -> int:
+        """Deletes drafts whose writers died; returns how many."""
+        limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        found = [entry for page in obstore.list(self._store, INCOMING) for entry in page]
+        stale = [entry["path"] for entry in found if entry["last_modified"] < limit]
+        for name in stale:
+            self.delete(name)
+        return len(stale)
+
+
+class BucketDraft:
+    """Held in memory as long as it is small, and then put at once under its name; a large one goes up in parts."""
+
+    def __init__(self, store: "ObjectStore") -> None:
+        self._store, self._name = store, f"{INCOMING}/{uuid4().hex}"
+        self._held = bytearray()
+        self._writer: WritableFile | None = None
+
+    def write(self, block: bytes) -> None:
+        if self._writer is None and len(self._held) + len(block) > PART_BYTES:
+            self._writer = obstore.open_writer(self._store, self._name, buffer_size=PART_BYTES, max_concurrency=2)
+            self._writer.write(bytes(self._held))
+            self._held.clear()
+        if self._writer is None:
+            self._held += block
+        else:
+            self._writer.write(block)
+
+    def keep(self, name: str) -> None:
+        if self._writer is None:
+            obstore.put(self._store, name, bytes(self._held))
+        else:
+            self._writer.close()
+            obstore.rename(self._store, self._name, name)
+
+    def discard(self) -> None:
+        if self._writer is not None:
+            # Parts that no one completes lie in a bucket unseen, and are paid for.
+            self._writer.close()
+            with suppress(FileNotFoundError):
+                obstore.delete(self._store, self._name)

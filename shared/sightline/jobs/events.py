@@ -1,0 +1,62 @@
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis.asyncio
+
+from sightline.jobs.connection import reachable
+from sightline.jobs.job import TERMINAL
+from sightline.jobs.keys import Keys
+from sightline.jobs.settings import JobSettings
+from sightline.jobs.streams import START, Entry, newest, read
+
+QUIET_S = 15.0  # after which a sign of life is due
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of a job: `name` is its new state or "progress", `data` the facts, ready for JSON."""
+
+    id: str
+    name: str
+    data: Mapping[str, Any]
+
+
+class Events:
+    """What happened to a job, kept in a stream beside it, so that a reader can go on where it was cut off."""
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._redis, self._keys = redis, Keys(settings.redis_prefix)
+
+    async def of(self, job_id: str, *, after: str | None = None) -> AsyncIterator[Event | None]:
+        """Ends with the event that ended the job. Raises Problem QUEUE_UNAVAILABLE."""
+        cursor, quiet_since = after or START, time.monotonic()
+        while not await self._ended(job_id, cursor):
+            entries = await read(self._redis, self._keys.events(job_id), after=cursor)
+            for entry in entries:
+                yield _event(entry)
+            if entries:
+                cursor, quiet_since = entries[-1].id, time.monotonic()
+            elif time.monotonic() - quiet_since > QUIET_S:
+                quiet_since = time.monotonic()
+                yield None
+
+    async def _ended(self, job_id: str, cursor: str) -> bool:
+        """Whether nothing will come after `cursor`: it is the job's last event, or the job is forgotten."""
+        async with reachable():
+            state = await self._redis.hget(self._keys.job(job_id), "state")
+        if state is not None and state not in TERMINAL:
+            return False
+        last = await newest(self._redis, self._keys.events(job_id))
+        return last == START or _order(last) <= _order(cursor)
+
+
+def _order(event_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = event_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _event(entry: Entry) -> Event:
+    return Event(entry.id, entry.fields["event"], json.loads(entry.fields["data"]))

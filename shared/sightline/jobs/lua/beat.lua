@@ -1,0 +1,6 @@
+local workers = key('workers', a.model)
+for _, worker in ipairs(call('HKEYS', workers)) do
+  local at = call('HGET', workers, worker):match('^%S+')
+  if worker == a.worker or tonumber(at) < now - settings.lease_s then call('HDEL', workers, worker) end
+end
+if a.slots then call('HSET', workers, a.worker, string.format('%.3f %d', now, a.slots)) end

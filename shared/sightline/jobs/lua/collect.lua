@@ -1,0 +1,10 @@
+-- Those marked stay garbage until they are `collected`: a collector that dies leaves them to the next.
+local MARK_S = 60
+local garbage = key('garbage')
+local marked = call('ZRANGEBYSCORE', garbage, '-inf', now - a.grace_s, 'LIMIT', 0, a.limit)
+for _, sha256 in ipairs(marked) do
+  call('ZREM', garbage, sha256)
+  call('ZADD', garbage, now + MARK_S, sha256)
+  call('SET', key('deleting', sha256), 1, 'EX', MARK_S)
+end
+return marked

@@ -1,0 +1,274 @@
+-- In front of every script. KEYS[1] is the prefix of all keys, ARGV[1] the arguments by name, ARGV[2] the settings.
+--
+-- A full Redis refuses a script whose first write may need memory, and lets one pass that began with another kind of
+-- write. Scripts that take, end or clear work begin with a claim or a removal, so that a full queue drains itself; only
+-- those that bring something new are refused.
+--
+-- A queued, running or retrying job has one entry in its queue's stream for as long as it lives, so that it never loses
+-- its place. Once delivered, the entry is pending for the consumer that says what the job waits for: `running` (its
+-- worker, see the job's `worker` and `token`), `returned` (any worker; older than all that were never delivered),
+-- `retrying` (its time) or `held` (an end of another job of its owner).
+
+local prefix = KEYS[1]
+local a = cjson.decode(ARGV[1])
+local settings = cjson.decode(ARGV[2])
+local call = redis.call
+local time = call('TIME')
+local now = time[1] + time[2] / 1e6
+
+local PRIORITIES = {'interactive', 'bulk'}
+local LIVE = {queued = true, running = true, retrying = true}
+local EVENTS_KEPT, CANCELLATIONS_KEPT = 64, 128
+local RUN_WEIGHT = 0.2 -- of the newest run in the moving average
+
+local function key(...)
+  return prefix .. table.concat({...}, ':')
+end
+
+local function queue(job) return key('queue', job.model, job.priority) end
+local function waiting(job) return key('waiting', job.model, job.priority) end
+local function leases(job) return key('leases', job.model, job.priority) end
+local function retrying(job) return key('retrying', job.model, job.priority) end
+local function dead(job) return key('dead', job.model, job.priority) end
+local function held_back(job) return key('held', job.model, job.priority, job.owner) end
+local function entry(job) return job.place .. '-0' end
+
+-- A hash keeps the client's key at a fixed form, so that no owner and key can be read as another owner and key.
+local function key_of(owner, idempotency_key)
+  return key('key', owner, redis.sha1hex(idempotency_key))
+end
+
+local function cache_of(job, weights_sha256)
+  return key('cache', job.owner, job.model, weights_sha256, job.fingerprint)
+end
+
+local function reply(id)
+  return call('HGETALL', key('job', id))
+end
+
+local function job_of(id)
+  local flat = reply(id)
+  if #flat == 0 then return nil end
+  local job = {}
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
+-- The job whose attempt the caller holds the token of; and whether this very attempt was ended before.
+local function held(id, token)
+  local job = job_of(id)
+  if not job or job.token ~= token then return nil end
+  return job, job.state ~= 'running'
+end
+
+local function set(job, fields)
+  local flat = {}
+  for name, value in pairs(fields) do
+    flat[#flat + 1], flat[#flat + 2] = name, value
+    job[name] = value
+  end
+  call('HSET', key('job', job.id), unpack(flat))
+end
+
+local function unset(job, ...)
+  call('HDEL', key('job', job.id), ...)
+  for _, name in ipairs({...}) do job[name] = nil end
+end
+
+local function count(job, what)
+  call('HINCRBY', key('stats', job.model), job.priority .. ':' .. what, 1)
+end
+
+-- What readers of events are told; members that are JSON already are put in as they are.
+local function snapshot(job)
+  local facts = {id = job.id, model = job.model, state = job.state, attempts = tonumber(job.attempts), at = now,
+                 retry_at = tonumber(job.retry_at)}
+  local text = cjson.encode(facts):sub(1, -2)
+  for _, name in ipairs({'progress', 'problem'}) do
+    if job[name] then text = text .. ',"' .. name .. '":' .. job[name] end
+  end
+  return text .. '}'
+end
+
+local function emit(job, event)
+  call('XADD', key('events', job.id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', event, 'data', snapshot(job))
+end
+
+local function wake(model)
+  call('XADD', key('wake', model), 'MAXLEN', 1, '*', 'at', now)
+end
+
+local function move(job, consumer)
+  call('XCLAIM', queue(job), 'workers', consumer, 0, entry(job), 'JUSTID')
+end
+
+local function max_running(owner)
+  return tonumber(call('HGET', key('limits'), owner) or settings.max_running_per_owner or math.huge)
+end
+
+local function running_of(owner)
+  return call('SCARD', key('running', owner))
+end
+
+-- The end of a job makes room for the oldest that its owner's limit held, in each queue: which of them gets it is for
+-- `take` to say, which holds the others again.
+local function let_held_go(owner)
+  local room = max_running(owner) - running_of(owner)
+  if room <= 0 then return end
+  local last = room == math.huge and -1 or room - 1
+  for _, model in ipairs(call('SMEMBERS', key('models'))) do
+    for _, priority in ipairs(PRIORITIES) do
+      local name = key('held', model, priority, owner)
+      for _, id in ipairs(call('ZRANGE', name, 0, last)) do
+        call('ZREM', name, id)
+        move(job_of(id), 'returned')
+        wake(model)
+      end
+    end
+  end
+end
+
+local function stop_running(job)
+  call('ZREM', leases(job), job.id)
+  call('SREM', key('running', job.owner), job.id)
+  let_held_go(job.owner)
+end
+
+local function enqueue(job)
+  if call('EXISTS', queue(job)) == 0 then call('XGROUP', 'CREATE', queue(job), 'workers', 0, 'MKSTREAM') end
+  set(job, {state = 'queued', place = call('INCR', key('places')), queued_at = now})
+  call('XADD', queue(job), entry(job), 'id', job.id)
+  call('ZADD', waiting(job), job.place, job.id)
+  emit(job, 'queued')
+  wake(job.model)
+end
+
+local function requeue(job, attempts)
+  move(job, 'returned')
+  call('ZREM', retrying(job), job.id)
+  stop_running(job)
+  unset(job, 'progress', 'retry_at')
+  set(job, {state = 'queued', attempts = attempts})
+  call('ZADD', waiting(job), job.place, job.id)
+  emit(job, 'queued')
+  wake(job.model)
+end
+
+local function leave(job)
+  call('XACK', queue(job), 'workers', entry(job))
+  call('XDEL', queue(job), entry(job))
+  call('ZREM', waiting(job), job.id)
+  call('ZREM', retrying(job), job.id)
+  call('ZREM', held_back(job), job.id)
+  stop_running(job)
+  unset(job, 'retry_at')
+end
+
+local function conclude(job, state, ttl_s)
+  set(job, {state = state, finished_at = now, expires_at = now + ttl_s})
+  call('ZADD', key('expiring'), job.expires_at, job.id)
+  count(job, state)
+  emit(job, state)
+  if job.webhook then call('ZADD', key('webhooks', 'due'), now, job.id) end
+end
+
+local function need(id, blob)
+  call('SADD', key('refs', blob.sha256), id)
+  call('SADD', key('blobs', id), blob.sha256)
+  call('ZREM', key('garbage'), blob.sha256)
+  if call('HSETNX', key('sizes'), blob.sha256, blob.size_bytes) == 1 then
+    call('INCRBY', key('stored_bytes'), blob.size_bytes)
+  end
+end
+
+local function release(id, kept)
+  for _, sha256 in ipairs(call('SMEMBERS', key('blobs', id))) do
+    if not (kept and kept[sha256]) then
+      call('SREM', key('blobs', id), sha256)
+      call('SREM', key('refs', sha256), id)
+      if call('EXISTS', key('refs', sha256)) == 0 then call('ZADD', key('garbage'), now, sha256) end
+    end
+  end
+end
+
+-- Needs all blobs of the results, in JSON, and nothing else any more.
+local function settle(job, results)
+  local kept = {}
+  for _, result in ipairs(cjson.decode(results)) do
+    need(job.id, result.blob)
+    kept[result.blob.sha256] = true
+  end
+  release(job.id, kept)
+end
+
+local function fits(blob)
+  local known = call('HEXISTS', key('sizes'), blob.sha256) == 1
+  return known or (call('GET', key('stored_bytes')) or 0) + blob.size_bytes <= settings.max_stored_bytes
+end
+
+local function bury(job, problem)
+  leave(job)
+  set(job, {problem = problem})
+  conclude(job, 'dead', settings.dead_ttl_s)
+  set(job, {letter = call('XADD', dead(job), '*', 'id', job.id, 'problem', problem)})
+  release(job.id, {[cjson.decode(job.request).body.sha256] = true})
+end
+
+local function cancel(job)
+  local ran = job.state == 'running'
+  leave(job)
+  unset(job, 'token', 'worker')
+  conclude(job, 'cancelled', settings.result_ttl_s)
+  if ran then call('XADD', key('cancelled', job.model), 'MAXLEN', '~', CANCELLATIONS_KEPT, '*', 'id', job.id) end
+end
+
+local function drop(name, id)
+  if call('GET', name) == id then call('DEL', name) end
+end
+
+-- Lets go of all that an ended job has but the record of it.
+local function discard(job)
+  unset(job, 'results')
+  release(job.id)
+  if job.letter then call('XDEL', dead(job), job.letter) end
+  if job.idempotency_key then drop(key_of(job.owner, job.idempotency_key), job.id) end
+  if job.weights_sha256 then drop(cache_of(job, job.weights_sha256), job.id) end
+end
+
+local function forget(job)
+  call('ZREM', key('owned', job.owner), job.id)
+  call('ZREM', key('expiring'), job.id)
+  call('ZREM', key('webhooks', 'due'), job.id)
+  call('DEL', key('job', job.id), key('events', job.id), key('webhooks', 'delivery', job.id))
+end
+
+local function observe_run(job)
+  local stats, run_s = key('stats', job.model), now - job.started_at
+  local mean_s = tonumber(call('HGET', stats, 'run_s')) or run_s
+  call('HSET', stats, 'run_s', mean_s + RUN_WEIGHT * (run_s - mean_s))
+end
+
+local function run_s_of(model)
+  return tonumber(call('HGET', key('stats', model), 'run_s'))
+end
+
+-- Of the workers that were heard of within a lease.
+local function slots_of(model)
+  local total, workers = 0, call('HGETALL', key('workers', model))
+  for i = 2, #workers, 2 do
+    local at, slots = workers[i]:match('^(%S+) (%S+)$')
+    if tonumber(at) > now - settings.lease_s then total = total + slots end
+  end
+  return total
+end
+
+local function sum(name, model)
+  return call('ZCARD', key(name, model, 'interactive')) + call('ZCARD', key(name, model, 'bulk'))
+end
+
+-- Seconds until a queued job with so many in front of it ends, or nil while nothing tells.
+local function eta_s(model, ahead)
+  local run_s, slots = run_s_of(model), slots_of(model)
+  if not run_s or slots == 0 then return nil end
+  return run_s * (math.floor((ahead + sum('leases', model)) / slots) + 1)
+end

@@ -1,0 +1,6 @@
+if a.max_running then
+  call('HSET', key('limits'), a.owner, a.max_running)
+else
+  call('HDEL', key('limits'), a.owner)
+end
+let_held_go(a.owner)

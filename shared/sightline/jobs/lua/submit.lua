@@ -1,0 +1,40 @@
+-- {'accepted', job} or {why not, id of a job in the way}.
+local job = a.record
+local request = cjson.decode(job.request).body
+
+if call('EXISTS', key('job', job.id)) == 1 then return {'accepted', reply(job.id)} end
+
+local idempotency_key = job.idempotency_key and key_of(job.owner, job.idempotency_key)
+local holder = idempotency_key and call('GET', idempotency_key)
+if holder and holder ~= job.id then
+  local other = job_of(holder)
+  if not other then return {'held'} end
+  if other.fingerprint ~= job.fingerprint then return {'reused', holder} end
+  return {'accepted', reply(holder)}
+end
+
+local cached = a.weights_sha256 and call('GET', cache_of(job, a.weights_sha256))
+local source = cached and job_of(cached)
+if not source then
+  if sum('waiting', job.model) >= settings.max_queued_per_model then return {'crowded'} end
+  if not fits(request) then return {'no_space'} end
+  if call('EXISTS', key('deleting', request.sha256)) == 1 then return {'deleting'} end
+end
+
+set(job, a.record)
+set(job, {created_at = now, attempts = 0, lost_leases = 0})
+call('SADD', key('models'), job.model)
+call('ZADD', key('owned', job.owner), call('INCR', key('places')), job.id)
+call('ZREM', key('reserved'), job.id)
+if idempotency_key then call('SET', idempotency_key, job.id) end
+count(job, 'submitted')
+if source then
+  set(job, {results = source.results, cached_from = source.id})
+  settle(job, source.results)
+  count(job, 'cached')
+  conclude(job, 'succeeded', settings.result_ttl_s)
+else
+  need(job.id, request)
+  enqueue(job)
+end
+return {'accepted', reply(job.id)}

@@ -1,0 +1,55 @@
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import redis.asyncio
+from pydantic import TypeAdapter
+
+from sightline.jobs.job import Priority
+from sightline.jobs.scripts import Scripts
+from sightline.jobs.settings import JobSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One queue at one moment.
+
+    `oldest_age_s` is of those waiting, 0 where none waits. `totals` count since the queue exists: submitted, cached,
+    attempts, retries, lost_leases, succeeded, failed, dead, cancelled.
+    """
+
+    model: str
+    priority: Priority
+    waiting: int
+    oldest_age_s: float
+    running: int
+    retrying: int
+    dead: int
+    totals: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a model has to do; `run_s` is the mean run of late, `eta_s` until a job that came now would end."""
+
+    waiting: int
+    slots: int
+    run_s: float | None = None
+    eta_s: float | None = None
+
+
+_lines = TypeAdapter(list[Line])
+
+
+class Overview:
+    """The queues as operators and metrics see them; all methods raise Problem QUEUE_UNAVAILABLE."""
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings)
+
+    async def lines(self, models: Sequence[str]) -> list[Line]:
+        """One per model and priority."""
+        return _lines.validate_json(await self._scripts.run("overview", models=list(models)))
+
+    async def load(self, model: str) -> Load:
+        return Load(**json.loads(await self._scripts.run("load", model=model)))

@@ -1,0 +1,136 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+import redis.asyncio
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.connection import reachable
+from sightline.jobs.events import Event, Events
+from sightline.jobs.job import Job, State, Submission
+from sightline.jobs.keys import Keys
+from sightline.jobs.records import job_of, job_of_reply, record_of
+from sightline.jobs.scripts import Scripts
+from sightline.jobs.settings import JobSettings
+
+RETRY_AFTER_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of an owner's jobs, newest first; `next` is what to pass as `after` for those that follow."""
+
+    jobs: tuple[Job, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Position 1 is taken next, None is not waiting; `eta_s` is until the job's end, None where nothing tells yet.
+
+    The position is exact among the jobs that are there now, as long as no owner's limit makes one wait.
+    """
+
+    position: int | None = None
+    eta_s: float | None = None
+
+
+class JobQueue:
+    """What submitters and readers of jobs see; every method raises Problem QUEUE_UNAVAILABLE while Redis is away."""
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._redis = redis
+        self._keys = Keys(settings.redis_prefix)
+        self._scripts = Scripts(redis, settings)
+        self._events = Events(redis, settings)
+
+    async def hold_key(self, owner: str, key: str, *, job_id: str, ttl_s: float) -> str | None:
+        """Keeps an idempotency key for a job whose upload is still coming in; call it again to keep it longer.
+
+        Returns the id of the job that has the key already. Raises Problem KEY_IN_USE where another upload holds it.
+        """
+        reply = await self._scripts.run("hold_key", id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s)
+        match reply:
+            case ["taken", holder]:
+                return str(holder)
+            case ["held"]:
+                return None
+        raise _key_in_use()
+
+    async def abandon(self, job_id: str, *, owner: str, key: str | None = None) -> None:
+        """Frees the key and the reserved blobs of an upload that never became a job; of a job it frees nothing."""
+        await self._scripts.run("abandon", id=job_id, owner=owner, idempotency_key=key)
+
+    async def submit(self, submission: Submission, *, weights_sha256: str | None = None) -> Job:
+        """The job, or the one that its idempotency key has already: the ids differ then. May be repeated safely.
+
+        With `weights_sha256`, an identical result of this owner by these weights answers at once (`cached_from`).
+        Raises Problem KEY_REUSED, KEY_IN_USE, OVERLOADED, STORAGE_UNAVAILABLE or QUEUE_UNAVAILABLE.
+        """
+        reply = await self._scripts.run("submit", record=record_of(submission), weights_sha256=weights_sha256)
+        match reply:
+            case ["accepted", record]:
+                return job_of_reply(record)
+            case ["reused", holder]:
+                detail = "This idempotency key came with another request before."
+                raise Problem(Code.KEY_REUSED, detail, job=str(holder))
+            case ["held"]:
+                raise _key_in_use()
+            case ["crowded"]:
+                detail = f"Too many jobs of {submission.model} wait already; try again later."
+                raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
+        detail = "There is no room for the request's bytes now; try again later."
+        raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
+
+    async def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Raises Problem NOT_FOUND where there is no such job, or it is another owner's."""
+        async with reachable():
+            record = cast(dict[str, str], await self._redis.hgetall(self._keys.job(job_id)))
+        if not record or owner not in (None, record["owner"]):
+            raise unknown()
+        return job_of(record)
+
+    async def page(
+        self, owner: str, *, limit: int, after: str | None = None, state: State | None = None, model: str | None = None
+    ) -> Page:
+        found = await self._scripts.run("page", owner=owner, limit=limit, after=after, state=state, model=model)
+        following, records = found
+        return Page(tuple(job_of_reply(record) for record in records), following or None)
+
+    async def standing(self, job: Job) -> Standing:
+        return Standing(**json.loads(await self._scripts.run("standing", id=job.id)))
+
+    async def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
+        """Ends a live job; an ended one keeps its state. Request, results and idempotency key are let go either way."""
+        record = await self._scripts.run("cancel", id=job_id, owner=owner)
+        if not record:
+            raise unknown()
+        return job_of_reply(record)
+
+    def events(self, job_id: str, *, after: str | None = None) -> AsyncIterator[Event | None]:
+        """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
+        return self._events.of(job_id, after=after)
+
+    async def wait(self, job_id: str, *, timeout_s: float) -> Job:
+        """Returns as soon as the job ended, or as it is when the time is up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                async for _ in self.events(job_id):
+                    pass
+        return await self.get(job_id)
+
+    async def limit_owner(self, owner: str, *, max_running: int | None) -> None:
+        """How many jobs of an owner may run at once, over all models; None: as the settings say."""
+        await self._scripts.run("limit_owner", owner=owner, max_running=max_running)
+
+
+def unknown() -> Problem:
+    return Problem(Code.NOT_FOUND, "There is no such job.")
+
+
+def _key_in_use() -> Problem:
+    detail = "Another request with this idempotency key is still coming in."
+    return Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S)

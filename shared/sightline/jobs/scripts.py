@@ -1,0 +1,47 @@
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis.asyncio
+
+from sightline.jobs.connection import LOST, reachable
+from sightline.jobs.settings import JobSettings
+
+NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
+
+
+@cache
+def source(name: str) -> str:
+    """Of one script, with what all of them share in front."""
+    folder = files("sightline.jobs") / "lua"
+    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+
+
+def call_of(settings: JobSettings, arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Keys and arguments as `lua/common.lua` reads them; None is left out, because JSON's null is true in Lua."""
+    options = settings.model_dump(mode="json", exclude_none=True, exclude=set(NOT_FOR_SCRIPTS))
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return [settings.redis_prefix], [json.dumps(given), json.dumps(options)]
+
+
+class Scripts:
+    """Every change of the queue, each one atomic."""
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._redis, self._settings = redis, settings
+
+    async def run(self, name: str, *, repeatable: bool = True, **arguments: Any) -> Any:
+        """Raises Problem QUEUE_UNAVAILABLE; a `repeatable` script runs once more where the connection was lost."""
+        async with reachable():
+            try:
+                return await self._run(name, arguments)
+            except LOST:
+                if not repeatable:
+                    raise
+                return await self._run(name, arguments)
+
+    async def _run(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        keys, args = call_of(self._settings, arguments)
+        return await self._redis.register_script(source(name))(keys=keys, args=args)

@@ -1,0 +1,41 @@
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+GIB = 1024**3
+DAY_S = 24 * 3600.0
+SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _redis_url(url: str) -> str:
+    if not url.startswith(SCHEMES):
+        raise ValueError(f"must start with one of {', '.join(SCHEMES)}")
+    return url
+
+
+class JobSettings(BaseSettings):
+    """Environment variables `SIGHTLINE_…`; the gateway and all services on one Redis must agree on them."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
+
+    redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(default=None, description="None: no jobs")
+    redis_prefix: str = Field(default="sightline:", description="Of every key")
+    blobs_url: str | None = Field(default=None, description="file:///folder or s3://bucket/prefix")
+
+    lease_s: PositiveFloat = Field(default=30.0, description="A worker that is silent for longer has lost its job")
+    max_lost_leases: PositiveInt = Field(default=3, description="A job that was lost this often is poison")
+    max_attempts: PositiveInt = 5
+    retry_base_s: PositiveFloat = Field(default=2.0, description="Bound of the first random wait; it doubles each time")
+    retry_cap_s: PositiveFloat = 120.0
+
+    bulk_share: PositiveInt = Field(default=4, description="One bulk job goes after so many interactive ones")
+    max_running_per_owner: PositiveInt | None = Field(
+        default=None, description="Where an owner has no limit of its own"
+    )
+    max_queued_per_model: PositiveInt = 100_000
+    max_stored_bytes: PositiveInt = 20 * GIB
+
+    result_ttl_s: PositiveFloat = Field(default=DAY_S, description="For which a result is kept")
+    record_ttl_s: PositiveFloat = Field(default=DAY_S, description="For which a job is known after its result is gone")
+    dead_ttl_s: PositiveFloat = Field(default=7 * DAY_S, description="For which a dead job can be retried")

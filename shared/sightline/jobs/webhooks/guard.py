@@ -1,0 +1,101 @@
+"""Keeps webhooks, whose addresses strangers choose, out of networks that only this machine can reach."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Lookup = Callable[[str], Sequence[str]]
+
+GLOBAL_UNICAST = IPv6Network("2000::/3")  # what is assigned of IPv6; ranges beyond it are special or translated
+NAT64 = IPv6Network("64:ff9b::/96")
+PLATFORM = IPv4Network("168.63.129.16/32")  # a public number, behind which Azure answers its own machines
+
+
+class Refused(Exception):
+    """This place is not called; the text says why, in a sentence for the one who named it."""
+
+
+class Guard:
+    """Judges addresses: public ones pass, and those of networks that the operator allows."""
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+
+    def check(self, url: URL) -> None:
+        """Raises Refused for a scheme or a literal address; names are judged by what they resolve to."""
+        if url.scheme not in ("http", "https") or not url.host:
+            raise Refused("A receiver's address begins with http:// or https://, and names a host.")
+        if url.user is not None or url.password is not None:
+            raise Refused("A receiver's address has no user name and no password in it.")
+        literal = _literal(url.host)
+        if literal is not None and not self.permits(literal):
+            raise Refused("The receiver's address is not a public one.")
+
+    def permits(self, address: Address) -> bool:
+        bare = embedded(address)
+        return any(bare in network for network in self._allowed) or _public(bare)
+
+
+class GuardedResolver(AbstractResolver):
+    """Looks a name up once, and gives the connection its addresses only if every one of them is permitted."""
+
+    def __init__(self, guard: Guard, *, threads: int, lookup: Lookup | None = None) -> None:
+        self._guard, self._lookup = guard, lookup or _lookup
+        # A name server that is slow on purpose must not use up the threads that everything else shares.
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        addresses = [ip_address(text) for text in await loop.run_in_executor(self._threads, self._lookup, host)]
+        if not all(map(self._guard.permits, addresses)):
+            raise Refused("The receiver's name does not lead to a public address.")
+        return [_result(host, address, port) for address in addresses]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def embedded(address: Address) -> Address:
+    """The IPv4 address that this IPv6 address stands for, where it does."""
+    if isinstance(address, IPv4Address):
+        return address
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _public(address: Address) -> bool:
+    if isinstance(address, IPv6Address):
+        # Teredo hides the address of a client and that of its relay.
+        return address in GLOBAL_UNICAST and address.is_global and address.teredo is None
+    return address.is_global and not address.is_multicast and address not in PLATFORM
+
+
+def _literal(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _lookup(host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+    except UnicodeError as error:  # a label that no name can have
+        raise OSError("not a host name") from error
+    return [str(address[0]) for _, _, _, _, address in found]
+
+
+def _result(host: str, address: Address, port: int) -> ResolveResult:
+    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=flags)

@@ -1,0 +1,111 @@
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+import redis.asyncio
+from pydantic import TypeAdapter
+
+from sightline.jobs.connection import reachable
+from sightline.jobs.keys import Keys
+from sightline.jobs.scripts import Scripts
+from sightline.jobs.settings import JobSettings
+
+
+class Fate(StrEnum):
+    """What became of a message."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What is known about a message so far; `at` is when it was last sent, in seconds since the epoch."""
+
+    message_id: str
+    fate: Fate
+    attempts: int
+    at: float
+    status: int | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A delivery in our hands until its lease ends; whoever holds the newest token may settle it."""
+
+    job_id: str
+    receiver: str
+    token: str
+    last: Delivery | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Messages that are not settled, and for how long the first of them has been due."""
+
+    pending: int
+    overdue_s: float
+
+
+_delivery = TypeAdapter(Delivery)
+
+
+class Outbox:
+    """Deliveries in Redis: scripts that end jobs put them in, and each receiver has a lane of its own.
+
+    A lane that is stuck costs nobody else anything, however many messages wait in it.
+    """
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._redis, self._prefix = redis, settings.redis_prefix
+        self._keys, self._scripts = Keys(settings.redis_prefix), Scripts(redis, settings)
+
+    async def arrived(self, *, limit: int) -> list[str]:
+        """Ids of jobs that have ended and are in no lane yet."""
+        async with reachable():
+            found = await self._redis.zrange(self._keys.webhooks_due(), 0, limit - 1)
+        return [str(job_id) for job_id in found]
+
+    async def route(self, job_id: str, receiver: str | None) -> None:
+        """Moves an arrival to its receiver's lane; None: nobody wants to know."""
+        await self._scripts.run("webhook_route", id=job_id, receiver=receiver)
+
+    async def receivers_due(self, *, limit: int) -> list[str]:
+        due: list[str] = await self._scripts.run("webhook_receivers", limit=limit)
+        return due
+
+    async def take(self, receiver: str, *, limit: int, lease_s: float) -> list[Ticket]:
+        """What is due; it comes back by itself after `lease_s` unless it is settled."""
+        taken = await self._scripts.run("webhook_take", receiver=receiver, limit=limit, lease_s=lease_s)
+        return [Ticket(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
+
+    async def settle(
+        self, ticket: Ticket, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
+    ) -> bool:
+        """Records how a delivery went, and ends it or puts it off. False: the lease has ended, and nothing changed."""
+        settled = await self._scripts.run(
+            "webhook_settle",
+            id=ticket.job_id,
+            receiver=ticket.receiver,
+            token=ticket.token,
+            record=delivery and _delivery.dump_json(delivery).decode(),
+            retry_in_s=retry_in_s,
+            ttl_s=ttl_s,
+        )
+        return bool(settled)
+
+    async def delivery(self, job_id: str) -> Delivery | None:
+        """How the last message about a job fared; None: it has not been sent."""
+        async with reachable():
+            record = await self._redis.get(f"{self._prefix}webhooks:delivery:{job_id}")
+        return _read(record)
+
+    async def backlog(self) -> Backlog:
+        told = json.loads(await self._scripts.run("webhook_backlog"))
+        return Backlog(int(told["pending"]), float(told["overdue_s"]))
+
+
+def _read(record: bytes | str | None) -> Delivery | None:
+    return _delivery.validate_json(record) if record else None

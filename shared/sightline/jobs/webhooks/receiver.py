@@ -1,0 +1,27 @@
+from yarl import URL
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.job import Webhook
+from sightline.jobs.webhooks.guard import Guard, Refused
+from sightline.jobs.webhooks.signing import key_of
+
+MAX_URL_CHARACTERS = 2048
+
+
+def checked_webhook(url: str, secret: str, guard: Guard) -> Webhook:
+    """Raises Problem INVALID_REQUEST for an address that will never be called, and for a secret that signs nothing."""
+    if len(url) > MAX_URL_CHARACTERS:
+        raise Problem(Code.INVALID_REQUEST, f"A webhook's address has at most {MAX_URL_CHARACTERS} characters.")
+    try:
+        guard.check(URL(url))
+    except Refused as error:
+        raise Problem(Code.INVALID_REQUEST, str(error)) from error
+    except ValueError as error:
+        raise Problem(Code.INVALID_REQUEST, "The webhook's address is not a URL.") from error
+    key_of(secret)
+    return Webhook(url, secret)
+
+
+def receiver_of(webhook: Webhook) -> str:
+    """Scheme, host and port: what is up or down as one."""
+    return str(URL(webhook.url).origin())

@@ -1,0 +1,26 @@
+from ipaddress import IPv4Network, IPv6Network
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DAY_S = 24 * 3600.0
+
+
+class WebhookSettings(BaseSettings):
+    """Environment variables `SIGHTLINE_WEBHOOK_…`."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_WEBHOOK_")
+
+    allowed_networks: list[IPv4Network | IPv6Network] = Field(
+        default_factory=list, description="Where receivers may be beside public addresses; JSON, such as 10.0.0.0/8"
+    )
+    timeout_s: PositiveFloat = Field(default=15.0, description="For one attempt, from the name's lookup to the answer")
+    max_redirects: NonNegativeInt = 3
+    retry_delays_s: tuple[PositiveFloat, ...] = Field(
+        default=(5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0), description="After the last one it is given up"
+    )
+    max_deliveries: PositiveInt = Field(default=64, description="At once")
+    max_per_receiver: PositiveInt = Field(default=4, description="At once to one scheme, host and port")
+    max_tests: PositiveInt = Field(default=8, description="Test events at once")
+    poll_interval_s: PositiveFloat = 1.0
+    record_ttl_s: PositiveFloat = Field(default=2 * DAY_S, description="For which the fate of a delivery is known")

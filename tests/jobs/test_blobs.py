@@ -1,0 +1,263 @@
+import asyncio
+import hashlib
+import os
+import subprocess
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from obstore.store import MemoryStore
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.blobs import BlobStore, name_of
+from sightline.jobs.bucket import PART_BYTES, Bucket
+from sightline.jobs.folder import Folder
+from sightline.jobs.job import BlobRef
+
+pytestmark = pytest.mark.anyio
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return BlobStore(Folder(tmp_path / "blobs") if request.param == "folder" else Bucket(MemoryStore()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def on_disk(folder: Path) -> BlobStore:
+    return BlobStore(Folder(folder))
+
+
+async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def ref_of(data: bytes) -> BlobRef:
+    return BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "chunk_bytes"), [(0, 1), (1, 1), (1999, 999), (3 * MIB + 1, 64 * 1024), (3 * MIB, 3 * MIB)], ids=str
+)
+async def test_bytes_come_back_by_their_hash(store: BlobStore, size_bytes: int, chunk_bytes: int) -> None:
+    data = os.urandom(size_bytes)
+    ref = await store.put(pieces(*(data[i : i + chunk_bytes] for i in range(0, size_bytes, chunk_bytes))))
+    assert ref == ref_of(data)
+    assert await store.read(ref) == data
+
+
+async def test_bytes_beyond_one_part_come_back(store: BlobStore) -> None:
+    data = os.urandom(2 * PART_BYTES + 1)
+    ref = await store.put(data)
+    assert ref == ref_of(data)
+    assert b"".join([block async for block in await store.open(ref)]) == data
+
+
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(st.lists(st.binary(max_size=50)))
+def test_how_bytes_are_cut_does_not_matter(chunks: list[bytes]) -> None:
+    async def round_trip() -> bytes:
+        store = BlobStore(Bucket(MemoryStore()))
+        ref = await store.put(pieces(*chunks))
+        assert ref == await store.put(b"".join(chunks))
+        return await store.read(ref)
+
+    assert asyncio.run(round_trip()) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("reader", ["read", "open"])
+async def test_what_was_deleted_is_gone_until_it_is_put_again(store: BlobStore, reader: str) -> None:
+    ref = await store.put(b"pixels")
+    for _ in range(2):
+        await store.delete(ref.sha256)
+    with pytest.raises(Problem) as caught:
+        await getattr(store, reader)(ref)
+    assert caught.value.code is Code.GONE
+    assert await store.put(b"pixels") == ref
+    assert await store.read(ref) == b"pixels"
+
+
+async def test_nothing_has_the_name_before_it_is_reserved(store: BlobStore) -> None:
+    reserved: list[BlobRef] = []
+
+    async def reserve(ref: BlobRef) -> None:
+        with pytest.raises(Problem):
+            await store.read(ref)
+        reserved.append(ref)
+
+    ref = await store.put(b"pixels", reserve=reserve)
+    assert reserved == [ref]
+    assert await store.read(ref) == b"pixels"
+
+
+async def test_a_refused_reservation_leaves_nothing(on_disk: BlobStore, folder: Path) -> None:
+    async def refuse(_: BlobRef) -> None:
+        raise Problem(Code.STORAGE_UNAVAILABLE, "It is full.")
+
+    with pytest.raises(Problem, match="It is full"):
+        await on_disk.put(b"pixels", reserve=refuse)
+    assert files(folder) == []
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(on_disk: BlobStore, folder: Path) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield bytes(2 * MIB)
+        assert len(files(folder)) == 1
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await on_disk.put(breaking())
+    assert files(folder) == []
+
+
+async def test_a_cancelled_upload_leaves_nothing(on_disk: BlobStore, folder: Path) -> None:
+    stuck = asyncio.Event()
+
+    async def hanging() -> AsyncIterator[bytes]:
+        yield bytes(2 * MIB)
+        stuck.set()
+        await asyncio.Event().wait()
+
+    upload = asyncio.create_task(on_disk.put(hanging()))
+    await stuck.wait()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    assert files(folder) == []
+
+
+async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
+    memory = MemoryStore()
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield bytes(PART_BYTES + 1)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await BlobStore(Bucket(memory)).put(breaking())
+    assert [entry for page in memory.list() for entry in page] == []
+
+
+async def test_damage_is_noticed(on_disk: BlobStore, folder: Path) -> None:
+    ref = await on_disk.put(b"pixels")
+    (folder / name_of(ref.sha256)).write_bytes(b"pixelz")
+    with pytest.raises(Problem) as caught:
+        await on_disk.read(ref)
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+
+
+async def test_an_upload_is_not_held_in_memory(on_disk: BlobStore) -> None:
+    async def large() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield os.urandom(MIB // 2)
+
+    tracemalloc.start()
+    try:
+        ref = await on_disk.put(large())
+        async for _ in on_disk.stream(ref):
+            pass
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ref.size_bytes == 32 * MIB
+    assert peak_bytes < 8 * MIB
+
+
+async def test_a_reader_that_stops_early_leaves_no_open_file(on_disk: BlobStore, folder: Path) -> None:
+    ref = await on_disk.put(bytes(3 * MIB))
+    async with aclosing(on_disk.stream(ref)) as stream:
+        assert len(await anext(stream)) == MIB
+        assert open_below(folder)
+    assert not open_below(folder)
+
+
+def open_below(folder: Path) -> list[str]:
+    links = Path("/proc/self/fd").iterdir()
+    return [str(link) for link in links if link.is_symlink() and _target(link).startswith(str(folder))]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:  # the descriptor that lists the others
+        return ""
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """4 MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("file systems can be mounted by root only")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+async def test_a_full_disk_is_told_and_gets_its_room_back(small_disk: Path) -> None:
+    store = BlobStore(Folder(small_disk))
+    with pytest.raises(Problem) as caught:
+        await store.put(pieces(*[os.urandom(MIB)] * 6))
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+    assert caught.value.retry_after_s
+    assert files(small_disk) == []
+    ref = await store.put(bytes(3 * MIB))
+    assert len(await store.read(ref)) == 3 * MIB
+
+
+async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Problem) as caught:
+        await BlobStore(Folder(tmp_path / "file")).put(b"pixels")
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+
+
+async def test_drafts_of_dead_writers_are_swept(on_disk: BlobStore, folder: Path) -> None:
+    ref = await on_disk.put(b"pixels")
+    abandoned, current = (folder / "incoming" / name for name in ("abandoned", "current"))
+    for path in (abandoned, current):
+        path.write_bytes(b"some")
+    os.utime(abandoned, (0, 0))
+    assert await on_disk.sweep(older_than_s=3600) == 1
+    assert files(folder / "incoming") == [current]
+    assert await on_disk.read(ref) == b"pixels"
+
+
+async def test_drafts_in_a_bucket_are_swept() -> None:
+    memory = MemoryStore()
+    store = BlobStore(Bucket(memory))
+    ref = await store.put(b"pixels")
+    memory.put("incoming/abandoned", b"some")
+    assert await store.sweep(older_than_s=3600) == 0
+    assert await store.sweep(older_than_s=-1) == 1
+    assert await store.read(ref) == b"pixels"
+
+
+async def test_a_url_names_the_folder(tmp_path: Path) -> None:
+    ref = await BlobStore.from_url(f"file://{tmp_path}/a%20b").put(b"pixels")
+    assert (tmp_path / "a b" / name_of(ref.sha256)).read_bytes() == b"pixels"
+
+
+@pytest.mark.parametrize("url", ["blobs", "/srv/blobs", "file://host/blobs", "file:///", "ftp://a/b", "s3://"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="file:///folder or s3://bucket/prefix"):
+        BlobStore.from_url(url)

@@ -1,0 +1,112 @@
+"""Blobs in a real S3-compatible server, a child process."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import httpx2
+import pytest
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.blobs import BlobStore
+from sightline.jobs.bucket import PART_BYTES
+
+pytestmark = pytest.mark.anyio
+
+START_LIMIT_S = 30.0
+URL = "s3://pictures/some/prefix"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _create_bucket(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _create_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> None:
+    limit = time.monotonic() + START_LIMIT_S
+    while True:
+        try:
+            assert httpx2.put(f"{endpoint}/pictures").status_code == 200
+        except httpx2.TransportError:
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < limit, "the server does not answer"
+            time.sleep(0.05)
+        else:
+            return
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    return monkeypatch
+
+
+@pytest.fixture
+def store(endpoint: str, credentials: pytest.MonkeyPatch) -> BlobStore:
+    credentials.setenv("AWS_ENDPOINT_URL", endpoint)
+    return BlobStore.from_url(URL)
+
+
+def keys_in(endpoint: str) -> str:
+    return httpx2.get(f"{endpoint}/pictures?list-type=2").text + httpx2.get(f"{endpoint}/pictures?uploads").text
+
+
+@pytest.mark.parametrize("size_bytes", [0, 5, PART_BYTES, 2 * PART_BYTES + 1], ids=str)
+async def test_bytes_come_back_until_they_are_deleted(store: BlobStore, endpoint: str, size_bytes: int) -> None:
+    data = os.urandom(size_bytes)
+    ref = await store.put(data)
+    assert await store.read(ref) == data
+    assert f"some/prefix/sha256/{ref.sha256[:2]}/{ref.sha256[2:]}" in keys_in(endpoint)
+    for _ in range(2):
+        await store.delete(ref.sha256)
+    with pytest.raises(Problem) as caught:
+        await store.open(ref)
+    assert caught.value.code is Code.GONE
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(store: BlobStore, endpoint: str) -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield os.urandom(2 * PART_BYTES)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await store.put(breaking())
+    assert "incoming" not in keys_in(endpoint)
+
+
+async def test_drafts_of_dead_writers_are_swept(store: BlobStore, endpoint: str) -> None:
+    assert httpx2.put(f"{endpoint}/pictures/some/prefix/incoming/abandoned", content=b"some").status_code == 200
+    assert await store.sweep(older_than_s=3600) == 0
+    assert await store.sweep(older_than_s=-60) == 1
+    assert "incoming" not in keys_in(endpoint)
+
+
+async def test_a_store_that_is_away_is_told(credentials: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        credentials.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    store = BlobStore.from_url(URL)
+    with pytest.raises(Problem) as caught:
+        await store.put(b"pixels")
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+    assert caught.value.retry_after_s
+
+
+async def test_a_bucket_that_does_not_exist_is_told(store: BlobStore) -> None:
+    other = BlobStore.from_url("s3://elsewhere")
+    with pytest.raises(Problem) as caught:
+        await other.put(b"pixels")
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE

@@ -1,0 +1,165 @@
+"""A Redis that is away, killed, full, or that answers no more."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs import connection
+from sightline.jobs.connection import connect
+from sightline.jobs.job import Progress, State
+from sightline.jobs.settings import JobSettings
+from tests.jobs.conftest import MODEL, OWNER, PROBLEM, WORKER, Bench, outcome, submission
+from tests.redis_server import DURABLE, EXECUTABLES, RedisServer, running_redis
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=EXECUTABLES, ids=["embedded", "system"][: len(EXECUTABLES)])
+def durable_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    with running_redis(request.param, *DURABLE) as server:
+        yield server
+
+
+@pytest.fixture
+async def bench(durable_redis: RedisServer) -> AsyncIterator[Bench]:
+    settings = JobSettings(redis_url=durable_redis.url)
+    async with connect(durable_redis.url) as redis:
+        yield Bench(redis, settings)
+
+
+async def test_a_killed_redis_forgets_nothing_that_it_confirmed(bench: Bench, durable_redis: RedisServer) -> None:
+    for name in ("queued", "running", "retrying", "succeeded", "returned"):
+        await bench.queue.submit(submission(name, idempotency_key=name))
+    leases = {}
+    for _ in range(5):
+        lease = await bench.take()
+        leases[lease.job.id] = lease
+    await bench.leases.finish(leases["succeeded"], outcome())
+    await bench.leases.fail(leases["retrying"], PROBLEM, transient=True)
+    await bench.leases.give_back(leases["returned"])
+    await bench.leases.give_back(leases["queued"])
+    await bench.leases.report(leases["running"], Progress("infer"))
+    before = (await bench.queue.page(OWNER, limit=9)).jobs
+
+    durable_redis.kill()
+    durable_redis.start()
+
+    assert (await bench.queue.page(OWNER, limit=9)).jobs == before
+    assert await bench.leases.finish(leases["running"], outcome("late"))
+    assert not await bench.leases.report(leases["succeeded"], Progress("infer"))
+    assert [(await bench.take()).job.id for _ in range(2)] == ["queued", "returned"]
+    assert await bench.queue.submit(submission("queued")) == await bench.queue.get("queued")
+
+
+async def test_a_restart_takes_no_lease_from_those_who_could_not_renew_it(
+    bench: Bench, durable_redis: RedisServer
+) -> None:
+    await bench.queue.submit(submission("one"))
+    lease = await bench.take()
+    await bench.let_come(f"leases:{MODEL}:interactive")
+    durable_redis.kill()
+    durable_redis.start()
+
+    assert await bench.upkeep.recover(MODEL) == 0
+    assert await bench.leases.finish(lease, outcome())
+
+
+async def test_everything_says_that_the_queue_is_away(bench: Bench, durable_redis: RedisServer) -> None:
+    await bench.queue.submit(submission("one"))
+    lease = await bench.take()
+    durable_redis.kill()
+
+    attempts = [
+        bench.queue.submit(submission("two")),
+        bench.queue.get("one"),
+        bench.queue.wait("one", timeout_s=10),
+        bench.leases.take(MODEL, worker=WORKER),
+        bench.leases.finish(lease, outcome()),
+        bench.leases.wait_for_work(MODEL, timeout_s=10),
+        bench.upkeep.models(),
+        bench.upkeep.recover(MODEL),
+        bench.overview.lines([MODEL]),
+    ]
+    for attempt in attempts:
+        with pytest.raises(Problem) as raised:
+            await attempt
+        assert raised.value.code is Code.QUEUE_UNAVAILABLE
+        assert raised.value.retry_after_s is not None
+
+    durable_redis.start()
+    assert await bench.leases.finish(lease, outcome())
+
+
+async def test_a_redis_that_hangs_counts_as_away(
+    bench: Bench, durable_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.OPTIONS, "socket_timeout", 0.2)
+    async with connect(durable_redis.url) as redis:
+        hurried = Bench(redis, bench.settings)
+        await hurried.queue.submit(submission("one"))
+        durable_redis.pause()
+        with pytest.raises(Problem, match="cannot be reached"):
+            await hurried.queue.submit(submission("two"))
+        durable_redis.resume()
+
+        # Whether it took effect was unknown, so it is repeated, and is one job all the same.
+        await hurried.queue.submit(submission("two"))
+        assert [job.id for job in (await hurried.queue.page(OWNER, limit=9)).jobs] == ["two", "one"]
+
+
+async def test_a_connection_lost_while_a_script_runs_is_made_anew(bench: Bench, durable_redis: RedisServer) -> None:
+    await bench.queue.submit(submission("one"))
+    durable_redis.pause()
+    submitting = asyncio.create_task(bench.queue.submit(submission("two")))
+    await asyncio.sleep(0)
+    durable_redis.kill()
+    with pytest.raises(Problem, match="cannot be reached"):
+        await submitting
+
+    durable_redis.start()
+    assert (await bench.queue.submit(submission("two"))).state is State.QUEUED
+
+
+async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(bench: Bench) -> None:
+    names = ["finish", "fail", "retry", "bury", "give_back", "cancel", "wait"]
+    for name in names:
+        await bench.queue.submit(submission(name))
+    leases = {name: await bench.take() for name in names[:-1]}
+    await bench.redis.config_set("maxmemory", "1")
+
+    for refused in (
+        bench.queue.submit(submission("more")),
+        bench.queue.hold_key(OWNER, "k", job_id="more", ttl_s=60),
+        bench.references.reserve(submission("more").request.body, job_id="more"),
+        bench.leases.report(leases["finish"], Progress("infer")),
+    ):
+        with pytest.raises(Problem) as raised:
+            await refused
+        assert raised.value.code is Code.QUEUE_UNAVAILABLE
+
+    assert await bench.leases.finish(leases["finish"], outcome())
+    assert await bench.leases.fail(leases["fail"], PROBLEM, transient=False)
+    assert await bench.leases.fail(leases["retry"], PROBLEM, transient=True)
+    assert await bench.leases.give_back(leases["give_back"])
+    await bench.queue.cancel("cancel")
+    assert [(await bench.take()).job.id for _ in range(2)] == ["give_back", "wait"]
+    garbage = await bench.references.collect(limit=10, grace_s=0)
+    assert len(garbage) == 3
+    for sha256 in garbage:
+        await bench.references.collected(sha256)
+    await bench.dead_letters.purge("finish")
+
+    await bench.redis.config_set("maxmemory", "0")
+    with pytest.raises(Problem, match="no such job"):
+        await bench.queue.get("more")
+    states = {job.id: job.state for job in (await bench.queue.page(OWNER, limit=9)).jobs}
+    assert states == {
+        "fail": State.FAILED,
+        "retry": State.RETRYING,
+        "bury": State.RUNNING,
+        "give_back": State.RUNNING,
+        "cancel": State.CANCELLED,
+        "wait": State.RUNNING,
+    }

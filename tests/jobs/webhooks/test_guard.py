@@ -1,0 +1,151 @@
+import asyncio
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from sightline.jobs.webhooks.guard import Guard, GuardedResolver, Refused
+
+NOT_PUBLIC = [
+    "0.0.0.0",
+    "10.1.2.3",
+    "100.64.0.1",
+    "127.0.0.1",
+    "168.63.129.16",
+    "169.254.169.254",
+    "172.16.0.1",
+    "192.0.2.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+]
+NOT_PUBLIC_6 = [
+    "::",
+    "::1",
+    "::7f00:1",
+    "64:ff9b:1::1",
+    "100::1",
+    "2001::1",
+    "2001:db8::1",
+    "fc00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%1",
+    "fec0::1",
+    "ff02::1",
+]
+PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450:4001:81b::200e"]
+
+
+def disguises(address: IPv4Address) -> list[IPv6Address]:
+    number = int(address)
+    return [
+        IPv6Address(0xFFFF << 32 | number),
+        IPv6Address(int(IPv6Address("64:ff9b::")) | number),
+        IPv6Address(0x2002 << 112 | number << 80 | 1),
+    ]
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC + NOT_PUBLIC_6)
+def test_what_is_not_public_is_refused(address: str) -> None:
+    assert not Guard().permits(ip_address(address))
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+def test_a_disguise_does_not_help(address: str) -> None:
+    assert not any(Guard().permits(disguise) for disguise in disguises(IPv4Address(address)))
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_what_is_public_is_permitted(address: str) -> None:
+    assert Guard().permits(ip_address(address))
+
+
+@settings(deadline=None)
+@given(st.ip_addresses(v=4))
+def test_a_disguise_changes_nothing(address: IPv4Address) -> None:
+    guard = Guard([IPv4Network("10.0.0.0/8")])
+    assert {guard.permits(disguise) for disguise in disguises(address)} == {guard.permits(address)}
+
+
+def test_networks_can_be_allowed() -> None:
+    guard = Guard([IPv4Network("10.0.0.0/8"), IPv6Network("fd00::/8")])
+    assert guard.permits(ip_address("10.1.2.3"))
+    assert guard.permits(ip_address("fd12::1"))
+    assert not guard.permits(ip_address("192.168.0.1"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.org/",
+        "file:///etc/passwd",
+        "//example.org/",
+        "/path",
+        "http:///path",
+        "http://user@example.org/",
+        "http://user:password@example.org/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://[fe80::1%25eth0]/",
+        "https://169.254.169.254/latest/meta-data",
+    ],
+)
+def test_addresses_that_are_never_called(url: str) -> None:
+    with pytest.raises(Refused):
+        Guard().check(URL(url))
+
+
+@pytest.mark.parametrize("url", ["http://example.org/", "https://example.org:8443/hook?a=b", "https://1.1.1.1/"])
+def test_addresses_that_may_be_called(url: str) -> None:
+    Guard().check(URL(url))
+
+
+def resolved(addresses: list[str]) -> list[str]:
+    async def resolve() -> list[str]:
+        resolver = GuardedResolver(Guard(), threads=1, lookup=lambda _: addresses)
+        try:
+            return [result["host"] for result in await resolver.resolve("example.org", 443)]
+        finally:
+            await resolver.close()
+
+    return asyncio.run(resolve())
+
+
+def test_a_name_gives_its_addresses() -> None:
+    assert resolved(PUBLIC) == PUBLIC
+
+
+def test_one_bad_address_spoils_a_name() -> None:
+    with pytest.raises(Refused, match="does not lead to a public address"):
+        resolved([*PUBLIC, "10.0.0.1"])
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.1", "0x7f.1", "2130706433", "0"])
+def test_names_of_this_machine_are_refused(name: str) -> None:
+    async def resolve() -> None:
+        resolver = GuardedResolver(Guard(), threads=1)
+        try:
+            await resolver.resolve(name)
+        finally:
+            await resolver.close()
+
+    with pytest.raises(Refused):
+        asyncio.run(resolve())
+
+
+def test_a_name_that_cannot_be_one_is_an_error_of_the_lookup() -> None:
+    async def resolve() -> None:
+        resolver = GuardedResolver(Guard(), threads=1)
+        try:
+            await resolver.resolve("é" * 80)
+        finally:
+            await resolver.close()
+
+    with pytest.raises(OSError):
+        asyncio.run(resolve())

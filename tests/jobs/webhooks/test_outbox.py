@@ -1,0 +1,123 @@
+import pytest
+
+from sightline.jobs.job import Webhook
+from sightline.jobs.webhooks.outbox import Backlog, Delivery, Fate, Outbox, Ticket
+from tests.jobs.conftest import Bench, submission
+from tests.jobs.webhooks.conftest import SECRET
+
+pytestmark = pytest.mark.anyio
+
+RECEIVER = "https://example.org"
+WEBHOOK = Webhook(f"{RECEIVER}/hook", SECRET)
+FAILED = Delivery("message-1", Fate.PENDING, 1, 1000.0, 500)
+LEASE_S = TTL_S = 60.0
+
+
+@pytest.fixture
+def outbox(bench: Bench) -> Outbox:
+    return Outbox(bench.redis, bench.settings)
+
+
+async def end_a_job(bench: Bench, job_id: str, webhook: Webhook | None = WEBHOOK) -> None:
+    await bench.queue.submit(submission(job_id, webhook=webhook))
+    await bench.queue.cancel(job_id)
+
+
+async def post(bench: Bench, outbox: Outbox, job_id: str, receiver: str = RECEIVER) -> None:
+    await end_a_job(bench, job_id)
+    await outbox.route(job_id, receiver)
+
+
+async def take(outbox: Outbox, *, limit: int = 10) -> list[Ticket]:
+    return await outbox.take(RECEIVER, limit=limit, lease_s=LEASE_S)
+
+
+async def let_all_be_due(bench: Bench) -> None:
+    await bench.let_come("webhooks:lanes")
+    await bench.let_come(f"webhooks:lane:{RECEIVER}")
+
+
+async def test_jobs_with_a_webhook_arrive_when_they_end(bench: Bench, outbox: Outbox) -> None:
+    await bench.queue.submit(submission("live", webhook=WEBHOOK))
+    assert await outbox.arrived(limit=10) == []
+    await end_a_job(bench, "ended")
+    await end_a_job(bench, "silent", webhook=None)
+    assert await outbox.arrived(limit=10) == ["ended"]
+
+
+async def test_an_arrival_goes_to_its_receiver_once(bench: Bench, outbox: Outbox) -> None:
+    await post(bench, outbox, "job")
+    await outbox.route("job", "https://example.com")
+    assert await outbox.arrived(limit=10) == []
+    assert await outbox.receivers_due(limit=10) == [RECEIVER]
+
+
+async def test_an_arrival_without_receiver_is_dropped(bench: Bench, outbox: Outbox) -> None:
+    await end_a_job(bench, "job")
+    await outbox.route("job", None)
+    assert await outbox.backlog() == Backlog(pending=0, overdue_s=0.0)
+
+
+async def test_what_is_taken_is_not_taken_twice(bench: Bench, outbox: Outbox) -> None:
+    for job_id in ("one", "two", "three"):
+        await post(bench, outbox, job_id)
+    assert [ticket.job_id for ticket in await take(outbox, limit=2)] == ["one", "two"]
+    assert [ticket.job_id for ticket in await take(outbox)] == ["three"]
+    assert await take(outbox) == []
+    assert await outbox.receivers_due(limit=10) == []
+
+
+async def test_a_delivery_comes_back_when_its_lease_ends_and_the_late_one_changes_nothing(
+    bench: Bench, outbox: Outbox
+) -> None:
+    await post(bench, outbox, "job")
+    (late,) = await take(outbox)
+    await let_all_be_due(bench)
+    (current,) = await take(outbox)
+    assert not await outbox.settle(late, FAILED, retry_in_s=None, ttl_s=TTL_S)
+    assert await outbox.delivery("job") is None
+    assert await outbox.settle(current, FAILED, retry_in_s=None, ttl_s=TTL_S)
+    assert not await outbox.settle(current, FAILED, retry_in_s=None, ttl_s=TTL_S)
+
+
+async def test_what_is_put_off_comes_back_with_what_is_known(bench: Bench, outbox: Outbox) -> None:
+    await post(bench, outbox, "job")
+    (ticket,) = await take(outbox)
+    assert ticket.last is None
+    assert await outbox.settle(ticket, FAILED, retry_in_s=600, ttl_s=TTL_S)
+    assert await outbox.receivers_due(limit=10) == []
+    assert await outbox.delivery("job") == FAILED
+    await let_all_be_due(bench)
+    assert await outbox.receivers_due(limit=10) == [RECEIVER]
+    (ticket,) = await take(outbox)
+    assert ticket.last == FAILED
+
+
+async def test_what_is_settled_leaves_only_a_record_that_expires(bench: Bench, outbox: Outbox) -> None:
+    await post(bench, outbox, "job")
+    (ticket,) = await take(outbox)
+    assert await outbox.settle(ticket, FAILED, retry_in_s=None, ttl_s=TTL_S)
+    left = await bench.redis.keys(f"{bench.settings.redis_prefix}webhooks:*")
+    assert left == [f"{bench.settings.redis_prefix}webhooks:delivery:job"]
+    assert 0 < await bench.redis.ttl(left[0]) <= TTL_S
+
+
+async def test_receivers_do_not_stand_in_each_others_way(bench: Bench, outbox: Outbox) -> None:
+    for number in range(5):
+        await post(bench, outbox, f"stuck-{number}")
+    await post(bench, outbox, "other", "https://example.com")
+    assert await outbox.receivers_due(limit=10) == [RECEIVER, "https://example.com"]
+    assert len(await take(outbox, limit=2)) == 2
+    (ticket,) = await outbox.take("https://example.com", limit=2, lease_s=LEASE_S)
+    assert ticket.job_id == "other"
+
+
+async def test_the_backlog_counts_all_that_is_not_settled(bench: Bench, outbox: Outbox) -> None:
+    await end_a_job(bench, "arrived")
+    await post(bench, outbox, "put-off")
+    await post(bench, outbox, "due")
+    ticket, _ = await take(outbox)
+    await outbox.settle(ticket, FAILED, retry_in_s=600, ttl_s=TTL_S)
+    assert (await outbox.backlog()).pending == 3
+    await bench.let_come("webhooks:due")
+    assert (await outbox.backlog()).overdue_s > 1e9
