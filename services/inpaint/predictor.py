@@ -61,7 +61,7 @@ class InpaintPredictor:
         self.weights = weights
         self.info = _info(weights, card)
         self._sides_px = square_sides_px(weights)
-        self._limits = PixelLimits(settings.max_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
 
     def read(self, upload: Upload) -> InpaintRequest:
         assert isinstance(upload.options, InpaintOptions)

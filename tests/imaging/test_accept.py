@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.accept import negotiate
+from sightline.imaging.accept import acceptable, negotiate
 
 OFFERED = ("image/png", "image/jpeg", "application/json")
 
@@ -58,3 +58,22 @@ def test_any_header_is_answered_or_refused(accept: str) -> None:
     except Problem as problem:
         refusal = problem.code
         assert refusal is Code.NOT_ACCEPTABLE
+
+
+@pytest.mark.parametrize(
+    ("accept", "accepted"),
+    [
+        (None, OFFERED),
+        ("*/*", OFFERED),
+        ("image/jpeg", ("image/jpeg",)),
+        ("image/*;q=0.5, application/json", ("application/json", "image/png", "image/jpeg")),
+        ("*/*, image/png;q=0", ("image/jpeg", "application/json")),
+    ],
+)
+def test_lists_all_that_is_accepted_the_best_first(accept: str | None, accepted: tuple[str, ...]) -> None:
+    assert acceptable(accept, OFFERED) == accepted
+
+
+def test_accepting_nothing_that_is_offered_is_an_error() -> None:
+    with pytest.raises(Problem):
+        acceptable("text/html", OFFERED)

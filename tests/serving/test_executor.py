@@ -87,8 +87,11 @@ class Workshop:
             while self.observer.samples != samples:
                 await asyncio.sleep(0.001)
 
-    async def execute(self, plan: Plan[list[int]], stages: Stages | None = None) -> list[int]:
-        return await execute(plan, batcher=self.batcher, pool=self.pool, stages=stages or Stages())
+    async def execute(
+        self, plan: Plan[list[int]], stages: Stages | None = None, *, at_once: int | None = None
+    ) -> list[int]:
+        stages = stages or Stages()
+        return await execute(plan, batcher=self.batcher, pool=self.pool, stages=stages, at_once=at_once)
 
 
 @asynccontextmanager
@@ -201,3 +204,29 @@ async def test_overload_is_told_before_the_first_samples_and_never_later() -> No
         shop.session.gate.set()
         assert await admitted == [1, 4, 9]
         assert await second == [16]
+
+
+async def test_few_at_once_are_never_refused_and_let_others_in_between() -> None:
+    async with workshop(max_queue_s=0.5) as shop:
+        shop.session.gate.clear()
+        running = asyncio.create_task(shop.execute(square_all([[1]], Trace())))
+        await shop.until_pending(1)
+        patient = asyncio.create_task(shop.execute(square_all([[2] * 7, [3]], Trace()), at_once=2))
+        await shop.until_pending(3)
+        another = asyncio.create_task(shop.execute(square_all([[4] * 7], Trace()), at_once=3))
+        await shop.until_pending(6)
+        shop.session.gate.set()
+        assert await running == [1]
+        assert await patient == [4] * 7 + [9]
+        assert await another == [16] * 7
+
+
+async def test_tells_the_stage_that_a_plan_is_in() -> None:
+    async with workshop() as shop:
+        shop.session.gate.clear()
+        stages = Stages()
+        running = asyncio.create_task(shop.execute(square_all([[1]], Trace()), stages))
+        await shop.until_pending(1)
+        assert stages.current == "infer"
+        shop.session.gate.set()
+        await running

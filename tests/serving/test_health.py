@@ -26,6 +26,7 @@ def test_ready_tells_what_answers(
         "contract": "shipped",
         "provider": "CPUExecutionProvider",
         "precision": "fp32",
+        "estimated_queue_ms": 0.0,
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -69,6 +70,25 @@ async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> N
         service.require_room()
         assert await service.run(invert(51), Stages(), FAR) == pytest.approx(0.8)
     assert service.state is State.DRAINING
+
+
+async def test_has_room_while_it_is_ready(make_service: MakeService) -> None:
+    service = make_service()
+    rooms = [service.has_room]
+    async with ready(service):
+        rooms.append(service.has_room)
+        service.start_draining()
+        rooms.append(service.has_room)
+    assert rooms == [False, True, False]
+
+
+async def test_its_time_to_stop_begins_when_it_is_told(make_service: MakeService) -> None:
+    service = make_service(drain_s=30)
+    assert service.drain_left_s == math.inf
+    service.start_draining()
+    first = service.drain_left_s
+    service.start_draining()
+    assert 0 < service.drain_left_s <= first <= 30
 
 
 async def test_what_was_accepted_is_finished_before_the_end(make_service: MakeService) -> None:

@@ -24,3 +24,8 @@ def test_refuses_what_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, valu
 def test_zero_threads_means_every_core() -> None:
     assert ServiceSettings(codec_threads=0).codec_workers >= 1
     assert ServiceSettings(intra_op_threads=3).run_workers == 3
+
+
+def test_pictures_may_be_as_large_as_the_larger_way_in_allows() -> None:
+    assert ServiceSettings(max_bytes=10, max_job_bytes=30).largest_bytes == 30
+    assert ServiceSettings(max_bytes=50, max_job_bytes=30).largest_bytes == 50

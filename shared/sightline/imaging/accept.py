@@ -44,6 +44,13 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str:
     return best
 
 
+def acceptable(accept: str | None, offered: Sequence[str]) -> tuple[str, ...]:
+    """Every offered media type that the client takes; the first is the one that `negotiate` chooses."""
+    best, ranges = negotiate(accept, offered), _parse(accept or "")
+    liked = [each for each in offered if not ranges or _quality(each, ranges)]
+    return best, *(each for each in liked if each != best)
+
+
 def _quality(media_type: str, ranges: Sequence[_MediaRange]) -> float:
     """That of the most specific range that covers the type."""
     bare = media_type.partition(";")[0].strip().lower()

@@ -10,7 +10,9 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from sightline import __version__
+from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
+from sightline.serving.consuming import consuming
 from sightline.serving.errors import install_problem_handlers
 from sightline.serving.health import health_router
 from sightline.serving.metrics import HttpMetrics, ServiceMetrics, add_metrics_route, create_registry
@@ -31,16 +33,18 @@ def create_app(
     predictor: Predictor[Any, Any],
     settings: ServiceSettings,
     *,
+    jobs: JobSettings | None = None,
     registry: CollectorRegistry | None = None,
     on_fatal: Callable[[], None] = stop_process,
 ) -> FastAPI:
-    """`on_fatal` is called when the model cannot be loaded."""
+    """`jobs` is out of the environment if not given; `on_fatal` is called when the model cannot be loaded."""
+    jobs = jobs or JobSettings()
     registry = registry or create_registry()
     service = ModelService(predictor, settings, ServiceMetrics(registry), on_fatal)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, ModelService]]:
-        async with service.running():
+        async with service.running(), consuming(service, jobs, registry):
             yield {"service": service}
 
     # Telemetry's logs would quote exceptions, which may quote what was sent.

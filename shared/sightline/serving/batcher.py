@@ -79,6 +79,15 @@ class MicroBatcher:
             raise Problem(Code.OVERLOADED, "Too much work is queued.", retry_after_s=backlog_s)
 
     @property
+    def has_room(self) -> bool:
+        """Whether `check_room` would let a request pass."""
+        try:
+            self.check_room()
+        except Problem:
+            return False
+        return True
+
+    @property
     def backlog_s(self) -> float:
         """Estimated seconds until everything queued and running is done."""
         with self._changed:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -53,9 +54,14 @@ async def execute(
     pool: ThreadPoolExecutor,
     stages: Stages,
     deadline: float | None = None,
+    at_once: int | None = None,
 ) -> ResultT:
-    """Drive a plan; cancelling this frees its queued samples at once and closes the plan."""
-    run = _Execution(plan, batcher, pool, stages, deadline)
+    """Drive a plan; cancelling this frees its queued samples at once and closes the plan.
+
+    A plan that may have only so many samples queued `at_once` lets those of others in between, and in return is never
+    refused, however much is queued.
+    """
+    run = _Execution(plan, batcher, pool, stages, deadline, at_once)
     try:
         return await run.finish()
     finally:
@@ -70,17 +76,20 @@ class _Execution(Generic[ResultT]):
         pool: ThreadPoolExecutor,
         stages: Stages,
         deadline: float | None,
+        at_once: int | None,
     ) -> None:
         self._plan, self._batcher, self._pool, self._stages, self._deadline = plan, batcher, pool, stages, deadline
+        self._admitted = at_once is not None
+        self._turn: AbstractAsyncContextManager[None] = nullcontext() if at_once is None else asyncio.Semaphore(at_once)
         self._step: Future[_Step[ResultT]] | None = None
 
     async def finish(self) -> ResultT:
+        self._stages.current = Stage.DECODE
         outcome = await self._advance(None)
-        admitted = False
         while isinstance(outcome, _Wanted):
-            if not admitted:
+            if not self._admitted:
                 self._batcher.check_room()
-                admitted = True
+                self._admitted = True
             outcome = await self._advance(await self._infer(outcome.samples))
         return outcome.result
 
@@ -102,7 +111,7 @@ class _Execution(Generic[ResultT]):
 
     async def _infer(self, samples: Sequence[Tensors]) -> list[Tensors]:
         """All samples at once; what the round took beyond its longest run was waiting."""
-        started = time.perf_counter()
+        self._stages.current, started = Stage.INFER, time.perf_counter()
         tasks = [asyncio.create_task(self._submit(sample)) for sample in samples]
         try:
             answers = await asyncio.gather(*tasks)
@@ -116,7 +125,8 @@ class _Execution(Generic[ResultT]):
         return [answer.outputs for answer in answers]
 
     async def _submit(self, sample: Tensors) -> Answer:
-        return await self._batcher.submit(sample, deadline=self._deadline, admitted=True)
+        async with self._turn:
+            return await self._batcher.submit(sample, deadline=self._deadline, admitted=True)
 
 
 def _advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Wanted | _Finished[ResultT]:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from sightline.api.problems import ProblemDetails
 from sightline.serving.service import ModelService, State
@@ -26,6 +26,7 @@ class Readiness(BaseModel):
     contract: str
     provider: str
     precision: str
+    estimated_queue_ms: float = Field(ge=0, description="How long all that is queued and running will take")
 
 
 def health_router(service: ModelService) -> APIRouter:
@@ -47,6 +48,7 @@ def health_router(service: ModelService) -> APIRouter:
             contract=identity.contract,
             provider=session.provider,
             precision=session.precision,
+            estimated_queue_ms=round(service.batcher.backlog_s * 1e3, 1),
         )
 
     return router

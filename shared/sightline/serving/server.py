@@ -27,11 +27,12 @@ class NoticedServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         service = self.lifespan.state.get("service")
-        if sig != signal.SIGTERM or self._notice_s == 0 or not isinstance(service, ModelService):
-            super().handle_exit(sig, frame)
-            return
-        service.start_draining()
-        asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
+        if isinstance(service, ModelService):
+            service.start_draining()
+            if sig == signal.SIGTERM and self._notice_s:
+                asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
+                return
+        super().handle_exit(sig, frame)
 
 
 def serve(factory: str, settings: ServiceSettings) -> None:

@@ -1,6 +1,7 @@
 """One model at work: loaded in the background, warmed, answering, drained."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +68,8 @@ class ModelService:
         self._open_plans = asyncio.Semaphore(2 * settings.codec_workers + 2 * settings.max_batch)
         self._session: Session | None = None
         self._batcher: MicroBatcher | None = None
-        self._draining = self._failed = False
+        self._drain_by = math.inf
+        self._failed = False
         metrics.ready.labels(self.name).set_function(lambda: self.state is State.READY)
 
     @property
@@ -78,7 +80,7 @@ class ModelService:
     def state(self) -> State:
         if self._failed:
             return State.FAILED
-        if self._draining:
+        if self._drain_by < math.inf:
             return State.DRAINING
         if self._batcher is None:
             return State.WARMING
@@ -107,6 +109,11 @@ class ModelService:
         with self._counting_shed():
             self.batcher.check_room()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what is begun now need not wait long."""
+        return self.state is State.READY and self.batcher.has_room
+
     @contextmanager
     def hold(self, size_bytes: int) -> Iterator[None]:
         """Hold a place for a request whose body is at most so large."""
@@ -117,7 +124,12 @@ class ModelService:
 
     def start_draining(self) -> None:
         """Say that no more requests are taken, and take none."""
-        self._draining = True
+        self._drain_by = min(self._drain_by, time.monotonic() + self.settings.drain_s)
+
+    @property
+    def drain_left_s(self) -> float:
+        """How much longer a stopping service works on what it accepted."""
+        return max(0.0, self._drain_by - time.monotonic())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -133,13 +145,18 @@ class ModelService:
             self._codecs.shutdown(cancel_futures=True)
             self._engine_thread.shutdown(wait=False)
 
-    async def run(self, plan: Plan[ResultT], stages: Stages, deadline: float) -> ResultT:
-        """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory."""
+    async def run(self, plan: Plan[ResultT], stages: Stages, deadline: float, *, at_once: int | None = None) -> ResultT:
+        """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory.
+
+        Without `at_once`, how many of its samples may be queued together, it is refused where too much is queued.
+        """
         queued_at = time.perf_counter()
         with self._counting_shed():
             async with due(deadline), self._open_plans:
                 stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
-                return await execute(plan, batcher=self.batcher, pool=self._codecs, stages=stages, deadline=deadline)
+                return await execute(
+                    plan, batcher=self.batcher, pool=self._codecs, stages=stages, deadline=deadline, at_once=at_once
+                )
 
     def observe(self, stages: Stages) -> None:
         for stage, seconds in stages.seconds.items():

@@ -56,6 +56,9 @@ class ServiceSettings(BaseSettings):
     read_timeout_s: PositiveFloat = Field(default=120, description="How long a request may take to come in")
     stall_s: PositiveFloat = Field(default=120, description="A batch that runs longer means that the device hangs")
     deadline_ms: PositiveFloat = Field(default=28_000, description="For requests that name none; proxies cut at 30 s")
+    job_slots: int = Field(default=2, ge=0, description="Jobs worked on at once; with 0 this replica takes none")
+    job_deadline_s: PositiveFloat = Field(default=900, description="How long one attempt at a job may take")
+    max_job_bytes: PositiveInt = 256 * MEBIBYTE
     drain_s: PositiveFloat = Field(default=30, description="How long a stopping service works on what it accepted")
     drain_notice_s: float = Field(default=0, ge=0, description="How long it says so before it closes its port")
 
@@ -63,6 +66,11 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @property
+    def largest_bytes(self) -> int:
+        """The most that a picture may have, whichever way it comes."""
+        return max(self.max_bytes, self.max_job_bytes)
 
     @property
     def codec_workers(self) -> int:

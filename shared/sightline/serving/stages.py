@@ -17,17 +17,18 @@ class Stage(StrEnum):
 
 
 class Stages:
-    """Seconds by stage; a stage that comes several times adds up."""
+    """Seconds by stage; a stage that comes several times adds up. `current` is the one that began last."""
 
     def __init__(self) -> None:
         self.seconds: dict[Stage, float] = {}
+        self.current: Stage | None = None
 
     def add(self, stage: Stage, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @contextmanager
     def measure(self, stage: Stage) -> Iterator[None]:
-        started = time.perf_counter()
+        self.current, started = stage, time.perf_counter()
         try:
             yield
         finally:

@@ -1,0 +1,95 @@
+"""A job in the hands of a service, from its lease to its end."""
+
+import asyncio
+from contextlib import suppress
+from enum import StrEnum
+from http import HTTPStatus
+
+import structlog
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.job import Lease, Outcome, Progress, State
+from sightline.jobs.leases import Leases
+from sightline.jobs.queue import JobQueue
+from sightline.serving.attempt import Attempt
+from sightline.serving.errors import describe
+from sightline.serving.outages import patiently
+from sightline.serving.tasks import cancelled
+
+log = structlog.get_logger()
+
+REPORT_INTERVAL_S = 0.5
+LAST_WORD_S = 5.0
+NOT_BEGUN = frozenset((Code.NOT_READY, Code.OVERLOADED))
+
+
+class End(StrEnum):
+    """What became of a job that was taken."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    RETRYING = "retrying"  # dead, if it was the last attempt
+    RETURNED = "returned"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+class JobRun:
+    """Runs an attempt, tells how far it is, and writes down how it ended.
+
+    What Redis cannot take now it is told later, for as long as nobody cancels this or takes the lease.
+    """
+
+    def __init__(self, lease: Lease, attempt: Attempt, leases: Leases, queue: JobQueue) -> None:
+        self.lease, self._attempt, self._leases, self._queue = lease, attempt, leases, queue
+
+    async def run(self) -> End | None:
+        """None where the job turned out to be no longer ours."""
+        reporting = asyncio.create_task(self._report())
+        try:
+            outcome = await self._attempt.run()
+        except Problem as problem:
+            return await self._refuse(problem)
+        except Exception as error:
+            log.error("job_failed", **describe(error))
+            return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
+        finally:
+            reporting.cancel()
+        return await self._finish(outcome)
+
+    async def let_go(self) -> End:
+        """Hand the job back if it is still ours, else find out what became of it."""
+        with suppress(Problem, TimeoutError):
+            async with asyncio.timeout(LAST_WORD_S):
+                if await self._leases.give_back(self.lease):
+                    return End.RETURNED
+                job = await self._queue.get(self.lease.job.id)
+                return End.CANCELLED if job.state is State.CANCELLED else End.LOST
+        return End.LOST
+
+    async def _finish(self, outcome: Outcome) -> End | None:
+        return End.SUCCEEDED if await patiently(lambda: self._leases.finish(self.lease, outcome)) else None
+
+    async def _refuse(self, problem: Problem) -> End | None:
+        if problem.code in NOT_BEGUN:
+            return End.RETURNED if await patiently(lambda: self._leases.give_back(self.lease)) else None
+        details = problem.details(self.lease.job.request_id).model_dump(mode="json")
+        transient = is_transient(problem)
+        if not await patiently(lambda: self._leases.fail(self.lease, details, transient=transient)):
+            return None
+        return End.RETRYING if transient else End.FAILED
+
+    async def _report(self) -> None:
+        told = None
+        while not cancelled():
+            stage = self._attempt.stages.current
+            if stage is not None and stage is not told:
+                with suppress(Problem):
+                    await self._leases.report(self.lease, Progress(stage))
+                    told = stage
+            await asyncio.sleep(REPORT_INTERVAL_S)
+
+
+def is_transient(problem: Problem) -> bool:
+    """Whether another attempt may end otherwise; a request at fault ends alike each time."""
+    return problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -1,0 +1,56 @@
+"""Waiting out that the queue or the store of blobs is away."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import structlog
+
+from sightline.api.problems import Code, Problem
+from sightline.serving.errors import describe
+from sightline.serving.tasks import cancelled
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+AWAY = frozenset((Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+
+
+def waits_s() -> Iterator[float]:
+    """Longer and longer, and never in step with others that wait for the same thing."""
+    wait_s = FIRST_WAIT_S
+    while True:
+        yield wait_s * random.uniform(0.5, 1.0)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+
+async def patiently(step: Callable[[], Awaitable[T]]) -> T:
+    """The step's result, once what it needs is there; whoever awaits this says for how long."""
+    waits = waits_s()
+    while True:
+        try:
+            return await step()
+        except Problem as problem:
+            if problem.code not in AWAY:
+                raise
+        if cancelled():
+            raise asyncio.CancelledError
+        await asyncio.sleep(next(waits))
+
+
+async def forever(step: Callable[[], Awaitable[object]]) -> None:
+    """The step again and again, whatever becomes of it; a run of failures is logged once."""
+    waits, well = waits_s(), True
+    while not cancelled():
+        try:
+            await step()
+            waits, well = waits_s(), True
+        except Exception as error:
+            if well:
+                facts = {"code": error.code} if isinstance(error, Problem) else describe(error)
+                log.warning("step_failed", step=getattr(step, "__qualname__", ""), **facts)
+            well = False
+            await asyncio.sleep(next(waits))
