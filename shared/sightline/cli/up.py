@@ -15,6 +15,7 @@ import typer
 from sightline.cli.faults import Fault
 from sightline.cli.fleet import Fleet, is_taken, plan_fleet
 from sightline.cli.instance import only_instance
+from sightline.cli.landmark import landmark
 from sightline.cli.models import require_models
 from sightline.cli.samples import curl_line
 from sightline.cli.supervisor import Ending, Patience, supervised
@@ -37,7 +38,8 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
     with only_instance(state), tempfile.TemporaryDirectory(prefix="sightline-") as short:
         redis_socket = Path(short) / "redis.sock"
         fleet = plan_fleet(chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket)
-        asyncio.run(_live(fleet, chosen, ready_s))
+        with landmark(state, fleet.redis_url):
+            asyncio.run(_live(fleet, chosen, ready_s))
 
 
 class Watch:

@@ -1,0 +1,112 @@
+"""Jobs and queues on a terminal, or as JSON for programs."""
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.table import Table
+
+from sightline.jobs.job import Job
+from sightline.jobs.overview import Line
+from sightline.jobs.queue import Standing
+
+UNITS = {"d": 86_400, "h": 3_600, "min": 60}
+
+_job = TypeAdapter(Job)
+
+
+def show_jobs(jobs: Sequence[Job], *, as_json: bool) -> None:
+    if as_json:
+        _print_json([_facts(job) for job in jobs])
+        return
+    rows = [(job.id, job.model, job.priority, _state(job), job.attempts, _age(job.created_at)) for job in jobs]
+    _print_table(("job", "model", "priority", "state", "tries", "age"), rows)
+
+
+def show_queues(lines: Sequence[Line], *, as_json: bool) -> None:
+    if as_json:
+        _print_json([asdict(line) for line in lines])
+        return
+    rows = [
+        (each.model, each.priority, each.waiting, _oldest(each), each.running, each.retrying, each.dead)
+        for each in lines
+    ]
+    _print_table(("model", "priority", "waiting", "oldest", "running", "retrying", "dead"), rows)
+
+
+def show_dead(jobs: Sequence[Job], *, as_json: bool) -> None:
+    if as_json:
+        _print_json([_facts(job) for job in jobs])
+        return
+    rows = [(job.id, job.model, job.owner, job.attempts, _age(job.finished_at), _reason(job)) for job in jobs]
+    _print_table(("job", "model", "owner", "tries", "dead for", "why"), rows)
+
+
+def show_job(job: Job, standing: Standing, *, as_json: bool) -> None:
+    facts = _facts(job) | asdict(standing)
+    if as_json:
+        _print_json(facts)
+        return
+    _print_table(("", ""), [(name, _text(name, value)) for name, value in facts.items() if value not in (None, [], {})])
+
+
+def _oldest(line: Line) -> str:
+    return _span(line.oldest_age_s) if line.waiting else ""
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """Without the secret that signs its webhook."""
+    facts: dict[str, Any] = _job.dump_python(job, mode="json")
+    if job.webhook:
+        facts["webhook"] = job.webhook.url
+    return facts
+
+
+def _state(job: Job) -> str:
+    return f"{job.state} ({job.progress.stage})" if job.progress and not job.state.terminal else job.state
+
+
+def _reason(job: Job) -> str:
+    return str(job.problem["detail"]) if job.problem and "detail" in job.problem else ""
+
+
+def _text(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return _moment(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _moment(epoch_s: float | None) -> str:
+    return "" if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _age(epoch_s: float | None) -> str:
+    return "" if epoch_s is None else _span(time.time() - epoch_s)
+
+
+def _span(seconds: float) -> str:
+    """In the largest unit of which there are two or more, as a row has little room."""
+    for unit, length_s in UNITS.items():
+        if seconds >= 2 * length_s:
+            return f"{seconds / length_s:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
+
+
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(show_header=any(headings), box=None, pad_edge=False)
+    for index, heading in enumerate(headings):
+        # An id in pieces cannot be copied.
+        table.add_column(heading, overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(str(each) for each in row))
+    Console().print(table)
+
+
+def _print_json(facts: Any) -> None:
+    typer.echo(json.dumps(facts, indent=2))

@@ -1,0 +1,139 @@
+"""`sightline jobs`: what is queued, what became of it, and another chance for what died."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.cli.faults import Fault
+from sightline.cli.job_desk import Desk, job_desk
+from sightline.cli.job_tables import show_dead, show_job, show_jobs, show_queues
+from sightline.cli.landmark import find_redis
+from sightline.jobs.job import State
+
+FOLDER = Path(".sightline")
+MANY = 100_000
+
+Redis = Annotated[str | None, typer.Option("--redis", envvar="SIGHTLINE_REDIS_URL", help="That of the fleet here.")]
+Folder = Annotated[Path, typer.Option("--state", help="State folder of the fleet here.", file_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="For programs rather than people.")]
+Model = Annotated[str | None, typer.Option("--model", help="Of this model alone.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
+
+
+def add_jobs(app: typer.Typer) -> None:
+    group = typer.Typer(help="Look after queued jobs.", no_args_is_help=True)
+    group.command("list")(list_jobs)
+    for command in (queues, show, dead, retry, purge):
+        group.command()(command)
+    app.add_typer(group, name="jobs")
+
+
+def list_jobs(
+    owner: Annotated[str, typer.Option(help="Whose; without keys configured everybody is `public`.")] = "public",
+    model: Model = None,
+    status: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1000)] = 50,
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """The jobs of one owner, the newest first."""
+
+    async def run(desk: Desk) -> None:
+        page = await desk.queue.page(owner, limit=limit, state=status, model=model)
+        show_jobs(page.jobs, as_json=as_json)
+
+    _at_desk(run, redis, folder)
+
+
+def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
+    """How much waits, runs and died, for each model and priority."""
+
+    async def run(desk: Desk) -> None:
+        show_queues(await desk.overview.lines(await desk.upkeep.models()), as_json=as_json)
+
+    _at_desk(run, redis, folder)
+
+
+def show(
+    job: Annotated[str, typer.Argument(help="The id of a job.")],
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """All that is known of one job."""
+
+    async def run(desk: Desk) -> None:
+        found = await desk.queue.get(job)
+        show_job(found, await desk.queue.standing(found), as_json=as_json)
+
+    _at_desk(run, redis, folder)
+
+
+def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
+    """The jobs that are out of attempts, and why."""
+
+    async def run(desk: Desk) -> None:
+        models = [model] if model else await desk.upkeep.models()
+        show_dead([job for each in models for job in await desk.dead_letters.of(each)], as_json=as_json)
+
+    _at_desk(run, redis, folder)
+
+
+def retry(
+    jobs: Ids = None,
+    all_of: Annotated[str | None, typer.Option("--all", help="Every dead job of this model.")] = None,
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+) -> None:
+    """Queue dead jobs anew, with all their attempts."""
+
+    async def run(desk: Desk, job_id: str) -> None:
+        await desk.dead_letters.retry(job_id)
+        typer.echo(f"{job_id} is queued again.")
+
+    _at_desk(_for_each(jobs, all_of, run), redis, folder)
+
+
+def purge(
+    jobs: Ids = None,
+    dead_of: Annotated[str | None, typer.Option("--dead", help="Every dead job of this model.")] = None,
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+) -> None:
+    """End jobs that still live, and delete them with their pictures and results."""
+
+    async def run(desk: Desk, job_id: str) -> None:
+        await desk.dead_letters.purge(job_id)
+        typer.echo(f"{job_id} is gone.")
+
+    _at_desk(_for_each(jobs, dead_of, run), redis, folder)
+
+
+def _for_each(
+    job_ids: list[str] | None, dead_of: str | None, act: Callable[[Desk, str], Awaitable[None]]
+) -> Callable[[Desk], Awaitable[None]]:
+    if bool(job_ids) == bool(dead_of):
+        raise typer.BadParameter("name either jobs or a model")
+
+    async def run(desk: Desk) -> None:
+        found = [job.id for job in await desk.dead_letters.of(dead_of, limit=MANY)] if dead_of else job_ids or ()
+        for job_id in found:
+            await act(desk, job_id)
+
+    return run
+
+
+def _at_desk(work: Callable[[Desk], Awaitable[None]], redis: str | None, folder: Path) -> None:
+    url = redis or find_redis(folder)
+    if url is None:
+        raise Fault(f"no fleet runs with its state in {folder}: name a Redis by --redis or SIGHTLINE_REDIS_URL")
+
+    async def run() -> None:
+        async with job_desk(url) as desk:
+            await work(desk)
+
+    asyncio.run(run())
