@@ -7,6 +7,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.upload import Upload
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
+from sightline.imaging.header import ImageHeader
 from sightline.imaging.limits import PixelLimits
 
 
@@ -25,13 +26,15 @@ def declared_bytes(headers: Headers) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
-async def admit_picture(upload: Upload, headers: Headers, settings: GatewaySettings) -> None:
+async def admit_picture(upload: Upload, headers: Headers, settings: GatewaySettings) -> ImageHeader | None:
     """Reads on until the picture's header is known; a body that does not show it in time is left to the service."""
     peek = None if headers.get("content-encoding") else peek_for(headers.get("content-type", ""))
     if peek is None:
-        return
+        return None
     while not (peek.done or upload.complete or upload.size_bytes >= settings.peek_bytes):
         peek.feed(await upload.read())
     if peek.header is not None:
-        limits = PixelLimits(settings.max_bytes, settings.max_pixels, settings.max_side_px)
+        # How many bytes a body may have is watched while it comes in.
+        limits = PixelLimits(upload.size_bytes, settings.max_pixels, settings.max_side_px)
         limits.check(peek.header, upload.size_bytes)
+    return peek.header

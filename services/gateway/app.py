@@ -1,16 +1,22 @@
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from services.gateway import capacity, health, models, v2
+from services.gateway import capacity, health, job_routes, models, v2, webhooks
+from services.gateway.authentication import AuthenticationMiddleware
+from services.gateway.body_limit import JobBodyLimitMiddleware
 from services.gateway.catalog import Catalog
+from services.gateway.desk import Desk, open_desk
 from services.gateway.docs import add_docs
 from services.gateway.gate import Gate
+from services.gateway.job_schemas import rendered
+from services.gateway.keys import KeyRing
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.openapi import add_openapi
 from services.gateway.poller import Poller
@@ -21,44 +27,88 @@ from services.gateway.state import Gateway, State
 from sightline import __version__
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
+from sightline.jobs.connection import connect
+from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks import WebhookSettings
 from sightline.serving.errors import install_problem_handlers
 from sightline.serving.logs import configure_logging
 from sightline.serving.metrics import HttpMetrics, add_metrics_route, create_registry
 from sightline.serving.middleware import install_middleware
+from sightline.serving.tasks import in_background
 
 
 def create() -> FastAPI:
     """For `uvicorn --factory`: settings come from the environment."""
     settings = GatewaySettings()
     configure_logging(settings.log_level, service="gateway")
-    return create_app(settings)
+    return create_app(settings, jobs=JobSettings(), webhooks=WebhookSettings())
 
 
-def create_app(settings: GatewaySettings) -> FastAPI:
-    registry = create_registry()
+def create_app(
+    settings: GatewaySettings, *, jobs: JobSettings | None = None, webhooks: WebhookSettings | None = None
+) -> FastAPI:
+    """Without `jobs`, or a Redis in them, everything is answered at once or not at all."""
+    registry, keys = create_registry(), KeyRing(settings.all_keys)
     fleet = Fleet(settings.upstreams, max_requests_per_replica=settings.max_requests_per_replica)
     catalog = Catalog(fleet)
+    parts = Parts(
+        settings,
+        jobs or JobSettings(redis_url=None),
+        webhooks or WebhookSettings(),
+        fleet,
+        catalog,
+        keys,
+        GatewayMetrics(registry, fleet),
+    )
     app = FastAPI(
         title="Sightline",
         version=__version__,
         description="Vision models for people who investigate with pictures.",
-        lifespan=_lifespan(settings, fleet, catalog, GatewayMetrics(registry, fleet)),
+        lifespan=_lifespan(parts, registry),
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     install_problem_handlers(app)
-    install_middleware(app, HttpMetrics(registry), max_bytes=settings.max_bytes)
+    _add_middleware(app, registry, keys, settings, takes_jobs=parts.jobs.redis_url is not None)
     # The busiest routes come first, as they are tried in order.
     _add_model_routes(app, settings)
     _add_own_routes(app, registry, settings)
-    add_openapi(app, catalog)
+    add_openapi(app, catalog, asks_for_keys=bool(keys.callers))
     app.router.default = NothingHere(settings)
     return app
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway is made of before it runs."""
+
+    settings: GatewaySettings
+    jobs: JobSettings
+    webhooks: WebhookSettings
+    fleet: Fleet
+    catalog: Catalog
+    keys: KeyRing
+    metrics: GatewayMetrics
+
+
+def _add_middleware(
+    app: FastAPI, registry: CollectorRegistry, keys: KeyRing, settings: GatewaySettings, *, takes_jobs: bool
+) -> None:
+    """The last added runs first."""
+    max_job_bytes = settings.max_job_bytes if takes_jobs else settings.max_bytes
+    app.add_middleware(
+        JobBodyLimitMiddleware,
+        job_routes=[route_of(model) for model in settings.upstreams],
+        max_bytes=settings.max_bytes,
+        max_job_bytes=max_job_bytes,
+    )
+    app.add_middleware(AuthenticationMiddleware, keys=keys)
+    install_middleware(app, HttpMetrics(registry), max_bytes=max_job_bytes)
+
+
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
-    for router in (health.router, models.router, capacity.router, v2.router):
+    for router in (health.router, models.router, capacity.router, job_routes.router, webhooks.router, v2.router):
         app.include_router(router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)
@@ -67,22 +117,42 @@ def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: Gateway
 def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:
     by_name = Proxy()
     for model in settings.upstreams:
-        proxy, route = Proxy(model, peeks=True), route_of(model)
+        proxy, route = Proxy(model, predicts=True), route_of(model)
         app.router.routes += [ProxyRoute(route, proxy), ProxyRoute(f"{route}/{{rest:path}}", proxy)]
     for path in ("/v1/models/{model}/{rest:path}", "/v2/models/{model}", "/v2/models/{model}/{rest:path}"):
         app.router.routes.append(ProxyRoute(path, by_name))
 
 
-def _lifespan(
-    settings: GatewaySettings, fleet: Fleet, catalog: Catalog, metrics: GatewayMetrics
-) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+def _lifespan(parts: Parts, registry: CollectorRegistry) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        settings, fleet, catalog = parts.settings, parts.fleet, parts.catalog
         gate = Gate(max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes)
-        async with _session(settings) as session, _polling(Poller(fleet, catalog, session, settings)):
-            yield {"gateway": Gateway(settings, fleet, catalog, gate, metrics, session)}
+        async with AsyncExitStack() as stack:
+            session = await stack.enter_async_context(_session(settings))
+            await stack.enter_async_context(in_background(Poller(fleet, catalog, session, settings).run()))
+            hooks, desk = await stack.enter_async_context(_jobs(parts, registry))
+            gateway = Gateway(settings, fleet, catalog, gate, parts.metrics, session, hooks, desk)
+            yield {"gateway": gateway, "webhooks": hooks}
 
     return lifespan
+
+
+@asynccontextmanager
+async def _jobs(parts: Parts, registry: CollectorRegistry) -> AsyncIterator[tuple[webhooks.Webhooks, Desk | None]]:
+    """Without Redis there are no jobs, but webhooks can be tried all the same."""
+    jobs, settings = parts.jobs, parts.webhooks
+    sending = partial(webhooks.webhooks, settings, job_settings=jobs, render=rendered, registry=registry)
+    if jobs.redis_url is None:
+        async with sending(redis=None) as opened:
+            yield opened, None
+        return
+    async with (
+        connect(jobs.redis_url) as redis,
+        open_desk(redis, parts.settings, jobs, parts.keys, registry) as desk,
+        sending(redis=redis) as opened,
+    ):
+        yield opened, desk
 
 
 def _session(settings: GatewaySettings) -> ClientSession:
@@ -93,17 +163,6 @@ def _session(settings: GatewaySettings) -> ClientSession:
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
     )
-
-
-@asynccontextmanager
-async def _polling(poller: Poller) -> AsyncIterator[None]:
-    task = asyncio.create_task(poller.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 class NothingHere:

@@ -2,6 +2,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.gateway.deps import GatewayDep
+from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway
 
 router = APIRouter(tags=["fleet"])
@@ -13,6 +14,16 @@ class Limits(BaseModel):
     max_bytes: int
     max_pixels: int
     max_side_px: int
+    sync_pixels: int = Field(description="Pictures with more become jobs")
+    max_job_bytes: int = Field(description="Requests above max_bytes become jobs up to this size")
+
+
+class QueueCapacity(BaseModel):
+    """What a model's queue holds, as it was last looked at."""
+
+    waiting: int
+    slots: int = Field(description="Jobs that its services run at a time")
+    eta_s: float | None = Field(description="Until a job that is submitted now would probably be finished")
 
 
 class ModelCapacity(BaseModel):
@@ -23,6 +34,7 @@ class ModelCapacity(BaseModel):
     ready_replicas: int
     in_flight: int
     estimated_queue_ms: float | None = Field(description="At the least busy ready replica; null where none tells")
+    queue: QueueCapacity | None = Field(description="Null where there are no jobs, or while Redis is away")
 
 
 class Capacity(BaseModel):
@@ -38,12 +50,22 @@ class Capacity(BaseModel):
 async def get_capacity(gateway: GatewayDep) -> Capacity:
     settings, gate = gateway.settings, gateway.gate
     return Capacity(
-        limits=Limits(max_bytes=settings.max_bytes, max_pixels=settings.max_pixels, max_side_px=settings.max_side_px),
+        limits=_limits(settings),
         in_flight=gate.requests,
         max_in_flight=gate.max_requests,
         in_flight_bytes=gate.size_bytes,
         max_in_flight_bytes=gate.max_bytes,
         models=[_model(gateway, name) for name in gateway.fleet.models],
+    )
+
+
+def _limits(settings: GatewaySettings) -> Limits:
+    return Limits(
+        max_bytes=settings.max_bytes,
+        max_pixels=settings.max_pixels,
+        max_side_px=settings.max_side_px,
+        sync_pixels=settings.sync_pixels,
+        max_job_bytes=settings.max_job_bytes,
     )
 
 
@@ -60,4 +82,11 @@ def _model(gateway: Gateway, name: str) -> ModelCapacity:
         ready_replicas=len(ready),
         in_flight=sum(replica.in_flight for replica in replicas),
         estimated_queue_ms=min(told_ms, default=None),
+        queue=_queue(gateway, name),
     )
+
+
+def _queue(gateway: Gateway, name: str) -> QueueCapacity | None:
+    sighting = gateway.desk.watch.sighting if gateway.desk else None
+    load = sighting.loads.get(name) if sighting else None
+    return QueueCapacity(waiting=load.waiting, slots=load.slots, eta_s=load.eta_s) if load else None

@@ -2,6 +2,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from services.gateway.authentication import caller_of
+from services.gateway.desk import Desk, require_desk
+from services.gateway.keys import Caller
 from services.gateway.state import Gateway, gateway_of
 
 
@@ -9,4 +12,14 @@ def _gateway(request: Request) -> Gateway:
     return gateway_of(request.scope)
 
 
+def _desk(request: Request) -> Desk:
+    return require_desk(gateway_of(request.scope).desk)
+
+
+def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
 GatewayDep = Annotated[Gateway, Depends(_gateway)]
+DeskDep = Annotated[Desk, Depends(_desk)]
+CallerDep = Annotated[Caller, Depends(_caller)]

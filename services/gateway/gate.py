@@ -22,6 +22,7 @@ class Pass:
         self._gate = gate
         self._reserved_bytes = 0
         self._received_bytes = 0
+        self._waived = False
 
     @contextmanager
     def admit(self, declared_bytes: int) -> Iterator[None]:
@@ -35,8 +36,16 @@ class Pass:
             self._gate.requests -= 1
             self._gate.size_bytes -= self._reserved_bytes
 
+    def waive(self) -> None:
+        """Gives the room for the body back, and makes no more: it goes where it takes none."""
+        self._waived = True
+        self._gate.size_bytes -= self._reserved_bytes
+        self._reserved_bytes = 0
+
     def receive(self, count: int) -> None:
         """Makes room for bytes that came without having been declared."""
+        if self._waived:
+            return
         self._received_bytes += count
         self._reserve(max(0, self._received_bytes - self._reserved_bytes))
 

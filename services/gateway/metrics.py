@@ -29,6 +29,12 @@ class GatewayMetrics:
         self.received_bytes = Counter(
             "sightline_gateway_received_bytes", "Request bodies", ["model"], registry=registry
         )
+        self.jobs = Counter(
+            "sightline_gateway_jobs",
+            "Requests taken as jobs: submitted, joined to an earlier one, or answered from the cache",
+            ["model", "reason", "outcome"],
+            registry=registry,
+        )
         self.sent_bytes = Counter("sightline_gateway_sent_bytes", "Reply bodies", ["model"], registry=registry)
         registry.register(FleetCollector(fleet))
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
 from services.gateway.catalog import Catalog, Document
+from services.gateway.job_documentation import document_jobs
 from sightline.api.routes import route_of
 
 _SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
@@ -14,16 +15,32 @@ _SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service a
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
-def add_openapi(app: FastAPI, catalog: Catalog) -> None:
+_KEY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
+
+
+def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
     """Serves the merged document, made anew when a service has told something new."""
     revision, reply = -1, JSONResponse(None)
+
+    def complete() -> dict[str, Any]:
+        services = catalog.documents
+        document = document_jobs(merge(app.openapi(), services), services)
+        return _with_keys(document) if asks_for_keys else document
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> JSONResponse:
         nonlocal revision, reply
         if revision != catalog.revision:
-            revision, reply = catalog.revision, JSONResponse(merge(app.openapi(), catalog.documents))
+            revision, reply = catalog.revision, JSONResponse(complete())
         return reply
+
+
+def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    components = {**document["components"], "securitySchemes": _KEY_SCHEMES}
+    return {**document, "components": components, "security": [{name: []} for name in _KEY_SCHEMES]}
 
 
 def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:

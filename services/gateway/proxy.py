@@ -2,8 +2,11 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.exchange import Exchange
-from services.gateway.state import gateway_of
+from services.gateway.prediction import Prediction
+from services.gateway.state import Gateway, gateway_of
+from services.gateway.visit import Visit
 from sightline.api.problems import Problem
+from sightline.serving.middleware import note, route_template
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -22,19 +25,35 @@ class ProxyRoute(Route):
 class Proxy:
     """An ASGI endpoint that sends requests on to the model of its route, or to the one that the path names."""
 
-    def __init__(self, model: str | None = None, *, peeks: bool = False) -> None:
-        self._model, self._peeks = model, peeks
+    def __init__(self, model: str | None = None, *, predicts: bool = False) -> None:
+        self._model, self._predicts = model, predicts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = gateway_of(scope)
         model = self._model or scope["path_params"]["model"]
         gateway.fleet.replicas(model)
-        exchange = Exchange(gateway, model, scope, receive, send)
+        visit = Visit(gateway.settings, gateway.gate, scope, receive, send)
         try:
-            await exchange.run(peeks=self._peeks)
+            await self._answer(gateway, model, visit)
         except Problem as problem:
-            exchange.outcome = str(problem.status.value)
+            visit.outcome = str(problem.status.value)
             gateway.metrics.rejected.labels(model, problem.code).inc()
             raise
         finally:
-            exchange.record()
+            _record(gateway, model, visit)
+
+    async def _answer(self, gateway: Gateway, model: str, visit: Visit) -> None:
+        if self._predicts:
+            await Prediction(gateway, model, visit).run()
+            return
+        with visit.admitted():
+            gateway.fleet.choose(model)
+            await visit.serve(Exchange(gateway, model, visit).run())
+
+
+def _record(gateway: Gateway, model: str, visit: Visit) -> None:
+    metrics, upload = gateway.metrics, visit.upload
+    metrics.requests.labels(model, route_template(visit.scope), visit.outcome).inc()
+    metrics.received_bytes.labels(model).inc(upload.size_bytes)
+    metrics.sent_bytes.labels(model).inc(visit.sent_bytes)
+    note(visit.scope, model=model, body_bytes=upload.size_bytes, body_sha256=upload.sha256)

@@ -1,7 +1,11 @@
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, FilePath, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.gateway.keys import KeyName, KeySettings, read_keys
 
 MIB = 1024 * 1024
 
@@ -14,7 +18,7 @@ def _base_url(url: str) -> str:
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-RESERVED = ("models", "capacity", "jobs")  # what /v1/ has besides the models' routes
+RESERVED = ("models", "capacity", "jobs", "webhooks")  # what /v1/ has besides the models' routes
 
 
 def _not_reserved(name: str) -> str:
@@ -51,13 +55,33 @@ class GatewaySettings(BaseSettings):
     connect_timeout_s: PositiveFloat = 1.0
     upstream_keep_alive_s: PositiveFloat = Field(default=4.0, description="Below the services' own (uvicorn: 5 s)")
 
+    sync_pixels: PositiveInt = Field(default=16_000_000, description="Larger pictures become jobs")
+    max_job_bytes: PositiveInt = Field(default=256 * MIB, description="What is larger than max_bytes becomes a job")
+    job_upload_timeout_s: PositiveFloat = 900.0
+    max_wait_s: PositiveFloat = Field(default=60.0, description="For the end of a job within one request")
+    max_event_streams: PositiveInt = 256
+    overview_interval_s: PositiveFloat = Field(default=5.0, description="Between looks at the queues' depth and age")
+    keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without any, everybody may call")
+    keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
+
     poll_interval_s: PositiveFloat = 1.0
     poll_timeout_s: PositiveFloat = 2.0
     poll_misses: PositiveInt = Field(default=3, description="Late probes in a row that take a replica out")
     docs_assets_url: str | None = Field(default=None, description="Of Swagger UI, instead of the copy shipped")
 
+    @cached_property
+    def all_keys(self) -> Mapping[str, KeySettings]:
+        from_file = read_keys(self.keys_file) if self.keys_file else {}
+        return {**from_file, **self.keys}
+
     @model_validator(mode="after")
     def _default_deadline_is_allowed(self) -> Self:
         if self.deadline_s > self.max_deadline_s:
             raise ValueError("deadline_s must not exceed max_deadline_s")
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_may_be_larger(self) -> Self:
+        if self.max_job_bytes < self.max_bytes:
+            raise ValueError("max_job_bytes must not be below max_bytes")
         return self

@@ -52,9 +52,9 @@ class Upload:
         """What is to be sent, from its first byte; only while it is replayable."""
         if self.complete and self.size_bytes <= WHOLE_BYTES:
             return b"".join(self._kept or ()) or None
-        return self._stream()
+        return self.stream()
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncIterator[bytes]:
         for chunk in list(self._kept or ()):
             yield chunk
         while not self.complete:
@@ -63,6 +63,10 @@ class Upload:
                 self._kept = None
             if chunk:
                 yield chunk
+
+    def forget(self) -> None:
+        """Lets go of what is kept: the body has been put where it is needed."""
+        self._kept = None
 
     async def wait_complete(self) -> None:
         await self._complete.wait()

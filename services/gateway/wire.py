@@ -28,6 +28,10 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     b"expect",
     names.REQUEST_ID.lower().encode(),
     names.DEADLINE_MS.lower().encode(),
+    # Secrets that are for the gateway alone.
+    b"authorization",
+    b"x-api-key",
+    names.WEBHOOK_SECRET.lower().encode(),
 }
 # What aiohttp would say by itself where the client said nothing.
 SKIPPED_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")

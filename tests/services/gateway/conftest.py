@@ -2,13 +2,14 @@
 
 import asyncio
 import io
+import shutil
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 import onnx
@@ -24,13 +25,23 @@ from starlette.types import ASGIApp
 
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
+from sightline.api.problems import Problem
 from sightline.api.routes import route_of
+from sightline.jobs.blobs import BlobStore
+from sightline.jobs.connection import connect
+from sightline.jobs.job import Job, Lease, Outcome, Progress, Representation
+from sightline.jobs.leases import Leases
+from sightline.jobs.references import References
+from sightline.jobs.settings import JobSettings
 from sightline.serving.app import create_app as create_service
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.weights import load_weights
+from tests.redis_server import RedisServer, running_redis
 from tests.serving.conftest import CONTRACT, InvertingPredictor, inverting_graph
 
 PATIENCE_S = 20.0
+
+T = TypeVar("T")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Eventually = Callable[[Callable[[], bool]], None]
@@ -57,7 +68,14 @@ class MakeService(Protocol):
 
 
 class OpenGateway(Protocol):
-    def __call__(self, upstreams: Mapping[str, Sequence[str]], *, wait: bool = True, **settings: Any) -> Server: ...
+    def __call__(
+        self,
+        upstreams: Mapping[str, Sequence[str]],
+        *,
+        wait: bool = True,
+        jobs: JobSettings | None = None,
+        **settings: Any,
+    ) -> Server: ...
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -116,30 +134,144 @@ async def _echo(request: Request) -> Response:
     return Response(await request.body(), media_type=request.headers.get("content-type"))
 
 
+def make_echo(endpoint: Endpoint | None = None, *, model: str = "echo", readiness: Endpoint | None = None) -> Starlette:
+    paths = route_of(model), route_of(model) + "/{rest:path}"
+    routes = [Route(path, endpoint or _echo, methods=["GET", "POST"]) for path in paths]
+    return Starlette(routes=[Route("/readyz", readiness or _ready), *routes])
+
+
 @pytest.fixture
 def make_service() -> MakeService:
     """A model's service with this endpoint; one that sends the body back if none is given."""
 
-    def make_service(
-        endpoint: Endpoint | None = None, *, model: str = "echo", readiness: Endpoint | None = None
-    ) -> Starlette:
-        paths = route_of(model), route_of(model) + "/{rest:path}"
-        routes = [Route(path, endpoint or _echo, methods=["GET", "POST"]) for path in paths]
-        return Starlette(routes=[Route("/readyz", readiness or _ready), *routes])
-
-    return make_service
+    return make_echo
 
 
 @pytest.fixture
 def open_gateway(start: Start) -> OpenGateway:
-    def open_gateway(upstreams: Mapping[str, Sequence[str]], *, wait: bool = True, **settings: Any) -> Server:
-        chosen = {"poll_interval_s": 0.05, "upstreams": upstreams, **settings}
-        gateway = start(create_app(GatewaySettings.model_validate(chosen)))
+    def open_gateway(
+        upstreams: Mapping[str, Sequence[str]],
+        *,
+        wait: bool = True,
+        jobs: JobSettings | None = None,
+        **settings: Any,
+    ) -> Server:
+        chosen = {"poll_interval_s": 0.05, "overview_interval_s": 0.05, "upstreams": upstreams, **settings}
+        gateway = start(create_app(GatewaySettings.model_validate(chosen), jobs=jobs))
         if wait:
             wait_until(lambda: httpx2.get(f"{gateway.url}/readyz").status_code == 200)
         return gateway
 
     return open_gateway
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[RedisServer]:
+    with running_redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_process: RedisServer) -> RedisServer:
+    """Running, and empty."""
+    with redis_process.client() as client:
+        client.flushall()
+    return redis_process
+
+
+@pytest.fixture(scope="session")
+def blobs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("jobs") / "blobs"
+
+
+@pytest.fixture
+def blobs(blobs_folder: Path) -> Path:
+    """Where blobs lie; empty."""
+    shutil.rmtree(blobs_folder, ignore_errors=True)
+    return blobs_folder
+
+
+@pytest.fixture
+def jobs(redis_server: RedisServer, blobs: Path) -> JobSettings:
+    return JobSettings(redis_url=redis_server.url, blobs_url=f"file://{blobs}")
+
+
+class Hand:
+    """Does by hand, one step at a time, what the consumer in a service does by itself."""
+
+    def __init__(self, jobs: JobSettings) -> None:
+        assert jobs.redis_url
+        assert jobs.blobs_url
+        self._jobs, self._url, self.store = jobs, jobs.redis_url, BlobStore.from_url(jobs.blobs_url)
+
+    def take(self, model: str = "echo") -> Lease:
+        """Waits until there is a job."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (lease := self._do(lambda leases: leases.take(model, worker="hand"))) is None:
+            assert time.monotonic() < deadline, "no job came"
+            time.sleep(0.01)
+        return lease
+
+    def idle(self, model: str = "echo") -> bool:
+        """Whether no job may start now."""
+        return self._do(lambda leases: leases.take(model, worker="hand")) is None
+
+    def body(self, job: Job) -> bytes:
+        return asyncio.run(self.store.read(job.request.body))
+
+    def report(self, lease: Lease, stage: str, share: float | None = None) -> None:
+        assert self._do(lambda leases: leases.report(lease, Progress(stage, share)))
+
+    def finish(self, lease: Lease, forms: Mapping[str, bytes], *, weights_sha256: str = "ab" * 32) -> None:
+        results = tuple(asyncio.run(self._store(lease, media_type, body)) for media_type, body in forms.items())
+        outcome = Outcome(results, weights_sha256, {"infer": 5.0})
+        assert self._do(lambda leases: leases.finish(lease, outcome))
+
+    def fail(self, lease: Lease, problem: Problem, *, transient: bool = False) -> None:
+        details = problem.details("theirs").model_dump(mode="json")
+        assert self._do(lambda leases: leases.fail(lease, details, transient=transient))
+
+    def beat(self, model: str = "echo") -> None:
+        self._do(lambda leases: leases.beat(model, worker="hand", slots=1))
+
+    def _do(self, act: Callable[[Leases], Coroutine[Any, Any, T]]) -> T:
+        async def acting() -> T:
+            async with connect(self._url) as redis:
+                return await act(Leases(redis, self._jobs))
+
+        return asyncio.run(acting())
+
+    async def _store(self, lease: Lease, media_type: str, body: bytes) -> Representation:
+        async with connect(self._url) as redis:
+            references = References(redis, self._jobs)
+            blob = await self.store.put(body, reserve=lambda blob: references.reserve(blob, job_id=lease.job.id))
+        return Representation(media_type, blob, {"X-Sightline-Model": "echo@1+abc", "X-Sightline-Form": media_type})
+
+
+@pytest.fixture
+def hand(jobs: JobSettings) -> Hand:
+    return Hand(jobs)
+
+
+@pytest.fixture(scope="session")
+def standing_gateway(redis_process: RedisServer, blobs_folder: Path) -> Iterator[Server]:
+    jobs = JobSettings(redis_url=redis_process.url, blobs_url=f"file://{blobs_folder}")
+    limits: dict[str, Any] = {"sync_pixels": 64 * 32, "max_bytes": 200_000, "max_job_bytes": 2_000_000}
+    quick: dict[str, Any] = {"poll_interval_s": 0.05, "overview_interval_s": 0.05}
+    with running(make_echo()) as service:
+        settings = GatewaySettings(upstreams={"echo": [service.url]}, **limits, **quick)
+        with running(create_app(settings, jobs=jobs)) as gateway:
+            wait_until(lambda: httpx2.get(f"{gateway.url}/readyz").status_code == 200)
+            yield gateway
+
+
+@pytest.fixture
+def job_gateway(standing_gateway: Server, jobs: JobSettings) -> Server:
+    """Takes jobs for `echo`; pictures over 64 x 32 pixels and bodies over 200 kB are for jobs alone.
+
+    It is the same for all tests, and has no jobs at the beginning of each.
+    """
+    return standing_gateway
 
 
 def encode_png(width: int, height: int) -> bytes:

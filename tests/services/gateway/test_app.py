@@ -134,7 +134,7 @@ def test_tells_its_capacity(start: Start, make_service: MakeService, open_gatewa
     assert capacity["limits"]["max_pixels"] == 1000
     assert capacity["limits"]["max_bytes"] == 2000
     assert capacity["models"] == [
-        {"name": "echo", "replicas": 1, "ready_replicas": 1, "in_flight": 0, "estimated_queue_ms": 12.5}
+        {"name": "echo", "replicas": 1, "ready_replicas": 1, "in_flight": 0, "estimated_queue_ms": 12.5, "queue": None}
     ]
 
 

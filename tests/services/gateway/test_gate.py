@@ -38,3 +38,13 @@ def test_reserves_undeclared_bytes_as_they_come() -> None:
         with pytest.raises(Problem):
             ticket.receive(41)
     assert gate.size_bytes == 0
+
+
+def test_gives_room_back_that_is_not_needed_after_all() -> None:
+    gate = Gate(max_requests=9, max_bytes=100)
+    ticket = Pass(gate)
+    with ticket.admit(60):
+        ticket.waive()
+        ticket.receive(1000)
+        assert (gate.requests, gate.size_bytes) == (1, 0)
+    assert (gate.requests, gate.size_bytes) == (0, 0)

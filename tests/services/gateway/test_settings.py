@@ -13,8 +13,14 @@ def test_reads_the_upstreams_from_the_environment(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(
     "upstreams",
-    [{"inpaint": []}, {"inpaint": ["localhost:9001"]}, {"Inpaint/x": ["http://a"]}, {"models": ["http://a"]}],
-    ids=["no replica", "no scheme", "no name", "the gateway's own route"],
+    [
+        {"inpaint": []},
+        {"inpaint": ["localhost:9001"]},
+        {"Inpaint/x": ["http://a"]},
+        {"models": ["http://a"]},
+        {"webhooks": ["http://a"]},
+    ],
+    ids=["no replica", "no scheme", "no name", "the gateway's own route", "another of them"],
 )
 def test_refuses_upstreams_that_could_not_work(upstreams: dict[str, list[str]]) -> None:
     with pytest.raises(ValidationError):
@@ -24,3 +30,8 @@ def test_refuses_upstreams_that_could_not_work(upstreams: dict[str, list[str]]) 
 def test_refuses_a_default_deadline_over_the_longest() -> None:
     with pytest.raises(ValidationError):
         GatewaySettings(deadline_s=10, max_deadline_s=5)
+
+
+def test_refuses_a_limit_for_jobs_below_the_usual_one() -> None:
+    with pytest.raises(ValidationError):
+        GatewaySettings(max_bytes=10, max_job_bytes=5)

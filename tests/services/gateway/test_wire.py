@@ -42,3 +42,8 @@ def test_reply_headers_keep_what_clients_of_the_service_need() -> None:
 
 def test_reply_headers_of_a_request_without_body_name_no_digest() -> None:
     assert reply_headers([], body_sha256=None) == []
+
+
+def test_request_headers_keep_secrets_here() -> None:
+    headers = Headers({"Authorization": "Bearer a", "X-Api-Key": "a", "X-Sightline-Webhook-Secret": "whsec_a"})
+    assert set(request_headers(headers, request_id="abc", left_s=1)) == {"X-Request-Id", "X-Sightline-Deadline-Ms"}

@@ -1,0 +1,37 @@
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from services.gateway.docs import ASSETS_PATH
+from services.gateway.keys import Caller, KeyRing
+from sightline.api.problems import Problem
+from sightline.serving.errors import problem_response
+from sightline.serving.middleware import PROBED, note
+
+OPEN_PATHS = frozenset((*PROBED, "/docs", "/openapi.json"))
+_CALLER = "sightline.caller"
+
+
+class AuthenticationMiddleware:
+    """Finds out who calls before anything of the request is read; probes, metrics and documents are for everybody."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self.app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            try:
+                scope[_CALLER] = self._keys.caller(Headers(scope=scope))
+            except Problem as problem:
+                await problem_response(problem, scope["path"], {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+                return
+            note(scope, owner=scope[_CALLER].owner)
+        await self.app(scope, receive, send)
+
+
+def caller_of(scope: Scope) -> Caller:
+    caller: Caller = scope[_CALLER]
+    return caller
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(f"{ASSETS_PATH}/")

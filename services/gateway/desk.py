@@ -1,0 +1,77 @@
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from services.gateway.job_metrics import QueueCollector
+from services.gateway.keys import KeyRing
+from services.gateway.settings import GatewaySettings
+from services.gateway.watch import QueueWatch
+from sightline.api.problems import Code, Problem
+from sightline.jobs.blobs import BlobStore
+from sightline.jobs.janitor import Janitor
+from sightline.jobs.overview import Overview
+from sightline.jobs.queue import JobQueue
+from sightline.jobs.references import References
+from sightline.jobs.settings import JobSettings
+from sightline.serving.tasks import in_background
+
+RETRY_AFTER_S = 5.0
+
+
+class EventStreams:
+    """How many clients listen to events, each of which holds a connection for as long as its job lives."""
+
+    def __init__(self, limit: int) -> None:
+        self.count, self.limit = 0, limit
+
+    def require_place(self) -> None:
+        if self.count >= self.limit:
+            detail = "As many clients listen to events as may; ask for the job itself now and then."
+            raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, max_event_streams=self.limit)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        self.count += 1
+        try:
+            yield
+        finally:
+            self.count -= 1
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where jobs are handed in and asked after."""
+
+    queue: JobQueue
+    references: References
+    store: BlobStore
+    watch: QueueWatch
+    streams: EventStreams
+
+
+@asynccontextmanager
+async def open_desk(
+    redis: Redis, settings: GatewaySettings, jobs: JobSettings, keys: KeyRing, registry: CollectorRegistry
+) -> AsyncIterator[Desk]:
+    """Also while Redis is away: then those who come are told to come again."""
+    queue, store = JobQueue(redis, jobs), BlobStore.from_url(_blobs_url(jobs))
+    watch = QueueWatch(queue, Overview(redis, jobs), keys, settings)
+    registry.register(QueueCollector(watch))
+    async with in_background(watch.run()), in_background(Janitor(redis, jobs, store).run()):
+        yield Desk(queue, References(redis, jobs), store, watch, EventStreams(settings.max_event_streams))
+
+
+def require_desk(desk: Desk | None) -> Desk:
+    """Raises Problem QUEUE_UNAVAILABLE."""
+    if desk is None:
+        raise Problem(Code.QUEUE_UNAVAILABLE, "This gateway takes no jobs: it is configured without Redis.")
+    return desk
+
+
+def _blobs_url(jobs: JobSettings) -> str:
+    if jobs.blobs_url is None:
+        raise ValueError("jobs need SIGHTLINE_BLOBS_URL beside SIGHTLINE_REDIS_URL")
+    return jobs.blobs_url

@@ -1,0 +1,177 @@
+"""What the OpenAPI document says about jobs: on their own routes, and on those of the models."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from services.gateway.job_events import MEDIA_TYPE as EVENT_STREAM
+from services.gateway.job_schemas import job_path, public_job
+from sightline.api import headers as names
+from sightline.api.problems import MEDIA_TYPE, Code, Problem, ProblemDetails
+from sightline.api.routes import route_of
+from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
+from sightline.serving.documentation import BINARY, inlined
+
+Json = dict[str, Any]
+Replies = dict[int | str, Json]
+
+EXAMPLE_ID = "6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"
+_TEXT: Mapping[str, Any] = {"type": "string"}
+
+
+def _example_job(state: State) -> Json:
+    ended = state is State.SUCCEEDED
+    body, result = BlobRef("b5" * 32, 31_457_280), BlobRef("9c" * 32, 12_582_912)
+    headers = {names.MODEL: "inpaint@1.0.0+1f2e3d4c5b6a", names.INPUT_SHA256: "b5" * 32}
+    job = Job(
+        id=EXAMPLE_ID,
+        model="inpaint",
+        owner="public",
+        priority=Priority.INTERACTIVE,
+        reason=Reason.PIXELS,
+        state=state,
+        request=StoredRequest("/v1/inpaint", "", "multipart/form-data; boundary=x", "image/png", body),
+        request_id="0f8fad5bd9cb469fa16570867728950e",
+        created_at=1_767_225_600.0,
+        attempts=int(ended),
+        started_at=1_767_225_603.5 if ended else None,
+        finished_at=1_767_225_611.0 if ended else None,
+        expires_at=1_767_312_011.0 if ended else None,
+        results=(Representation("image/png", result, headers),) if ended else (),
+        stages_ms={"decode": 900.0, "infer": 5400.0, "encode": 1100.0} if ended else {},
+    )
+    waiting: Json = {} if ended else {"position": 3, "eta_s": 22.5}
+    return public_job(job, **waiting).model_dump(mode="json")
+
+
+def _problem(description: str, *codes: Code) -> Json:
+    examples = {
+        code.value: {"value": Problem(code, description).details(EXAMPLE_ID).model_dump(mode="json")} for code in codes
+    }
+    content = {MEDIA_TYPE: {"schema": inlined(ProblemDetails.model_json_schema()), "examples": examples}}
+    return {"description": description, "content": content}
+
+
+def _replies(*described: tuple[str, Code]) -> Replies:
+    return {int(Problem(code, "").status): _problem(description, code) for description, code in described}
+
+
+def _header(description: str) -> Json:
+    return {"description": description, "schema": dict(_TEXT)}
+
+
+_UNAUTHORIZED = "The key is missing or not known.", Code.UNAUTHORIZED
+_NOT_FOUND = "There is no such job, or it is another caller's.", Code.NOT_FOUND
+_UNAVAILABLE = "The job queue cannot be reached; `Retry-After` says when to come again.", Code.QUEUE_UNAVAILABLE
+_COMMON = _replies(_UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE)
+
+
+def _json(example: Json, description: str) -> Replies:
+    return {200: {"description": description, "content": {"application/json": {"example": example}}}}
+
+
+JOB_REPLIES: Replies = {**_json(_example_job(State.SUCCEEDED), "The job"), **_COMMON}
+PAGE_REPLIES: Replies = {
+    **_json(
+        {"jobs": [_example_job(State.QUEUED)], "next": f"/v1/jobs?limit=1&after={EXAMPLE_ID}"}, "A page of the jobs"
+    ),
+    **_replies(_UNAUTHORIZED, _UNAVAILABLE),
+}
+RESULT_REPLIES: Replies = {
+    200: {
+        "description": "The result, as the model's own route would have answered",
+        "headers": {
+            names.JOB: _header("The job's id"),
+            names.MODEL: _header("The weights that gave it"),
+            names.INPUT_SHA256: _header("SHA-256 of the first picture"),
+            names.CACHE: _header("`hit` where an identical earlier job had given it"),
+            "ETag": _header("SHA-256 of the result"),
+        },
+        "content": {"*/*": {"schema": dict(BINARY)}},
+    },
+    304: {"description": "It is what `If-None-Match` names"},
+    **_COMMON,
+    **_replies(
+        ("None of the forms that were made is accepted.", Code.NOT_ACCEPTABLE),
+        ("The job has not ended; `Retry-After` says when to ask again.", Code.NOT_FINISHED),
+        ("The job was cancelled, or its result has been deleted.", Code.GONE),
+        ("The job was given up after its last attempt.", Code.UPSTREAM_FAILED),
+    ),
+}
+_EXAMPLE_EVENTS = f'id: 1767225603500-0\nevent: running\ndata: {{"id": "{EXAMPLE_ID}", "state": "running"}}\n\n'
+EVENTS_REPLIES: Replies = {
+    200: {
+        "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",
+        "content": {EVENT_STREAM: {"schema": dict(_TEXT), "example": _EXAMPLE_EVENTS}},
+    },
+    **_COMMON,
+}
+
+
+def document_jobs(document: Json, models: Iterable[str]) -> Json:
+    """Adds to each model's POST what makes it a job and what is answered then."""
+    paths = dict(document["paths"])
+    for route in map(route_of, models):
+        if "post" in paths.get(route, {}):
+            paths[route] = {**paths[route], "post": _with_job(paths[route]["post"])}
+    return {**document, "paths": paths}
+
+
+def _with_job(operation: Mapping[str, Any]) -> Json:
+    parameters = [*operation.get("parameters", []), *_PARAMETERS]
+    return {**operation, "parameters": parameters, "responses": {**_job_replies(), **operation.get("responses", {})}}
+
+
+def _job_replies() -> Json:
+    problems = _replies(
+        _UNAUTHORIZED,
+        ("The key may not ask for this.", Code.FORBIDDEN),
+        ("The first request with this idempotency key is still being worked on.", Code.KEY_IN_USE),
+        ("The idempotency key came with another request before.", Code.KEY_REUSED),
+    )
+    return {"202": _accepted(), **{str(status): reply for status, reply in problems.items()}}
+
+
+def _accepted() -> Json:
+    schema = {"$ref": "#/components/schemas/PublicJob"}
+    return {
+        "description": "The request has become a job, and `detail` says why",
+        "headers": {
+            "Location": _header(f"Where to ask for the job, such as {job_path(EXAMPLE_ID)}"),
+            "Retry-After": _header("Seconds until it is worth while to ask"),
+            names.JOB: _header("The job's id"),
+            names.PREFERENCE_APPLIED: _header("Which preferences were followed"),
+        },
+        "content": {"application/json": {"schema": schema, "example": _example_job(State.QUEUED)}},
+    }
+
+
+def _parameter(name: str, description: str, *, example: str, choices: Iterable[str] = ()) -> Json:
+    schema = {**_TEXT, "enum": list(choices)} if choices else dict(_TEXT)
+    described = {"description": description, "schema": schema, "example": example}
+    return {"name": name, "in": "header", "required": False, **described}
+
+
+_PARAMETERS = (
+    _parameter(
+        names.PREFER,
+        "`respond-async` asks for 202 and a job; `wait=N` waits up to N seconds for its end (RFC 7240).",
+        example="respond-async, wait=10",
+    ),
+    _parameter(
+        names.IDEMPOTENCY_KEY,
+        "Makes the request a job that is done once however often it is sent with this key.",
+        example='"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    ),
+    _parameter(
+        names.PRIORITY,
+        "Of the job; the highest that the key allows unless it is named.",
+        example=Priority.BULK,
+        choices=tuple(Priority),
+    ),
+    _parameter(
+        names.WEBHOOK,
+        "Where to report the job's end, signed as Standard Webhooks are; makes the request a job.",
+        example="https://example.org/hooks/sightline",
+    ),
+    _parameter(names.WEBHOOK_SECRET, "What signs the report.", example="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+)

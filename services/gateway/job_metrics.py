@@ -1,0 +1,40 @@
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.gateway.watch import QueueWatch
+from sightline.jobs.overview import Line
+
+_LABELS = ("model", "priority")
+
+
+class QueueCollector(Collector):
+    """The queues as they were last seen; while Redis is away there is nothing to tell."""
+
+    def __init__(self, watch: QueueWatch) -> None:
+        self._watch = watch
+
+    def collect(self) -> list[Metric]:
+        waiting = _gauge("waiting", "Jobs in the queue")
+        oldest = _gauge("oldest_age_seconds", "Age of the job that has waited longest")
+        running = _gauge("running", "Jobs in the hands of workers")
+        retrying = _gauge("retrying", "Jobs whose next attempt is not due yet")
+        dead = _gauge("dead", "Jobs that were given up")
+        totals = CounterMetricFamily("sightline_jobs_events", "What happened to jobs", labels=(*_LABELS, "event"))
+        for line in self._lines():
+            labels = (line.model, line.priority)
+            waiting.add_metric(labels, line.waiting)
+            oldest.add_metric(labels, line.oldest_age_s)
+            running.add_metric(labels, line.running)
+            retrying.add_metric(labels, line.retrying)
+            dead.add_metric(labels, line.dead)
+            for event, count in line.totals.items():
+                totals.add_metric((*labels, event), count)
+        return [waiting, oldest, running, retrying, dead, totals]
+
+    def _lines(self) -> list[Line]:
+        return list(self._watch.sighting.lines) if self._watch.sighting else []
+
+
+def _gauge(name: str, documentation: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"sightline_jobs_{name}", documentation, labels=_LABELS)

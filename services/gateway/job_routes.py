@@ -1,0 +1,87 @@
+import re
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from services.gateway.deps import CallerDep, DeskDep
+from services.gateway.intake import retry_after
+from services.gateway.job_documentation import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
+from services.gateway.job_events import HEADERS, MEDIA_TYPE, event_stream
+from services.gateway.job_results import result_of
+from services.gateway.job_schemas import JobPage, PublicJob, job_path, public_job
+from sightline.api.problems import Code, Problem
+from sightline.jobs.job import Job, State
+from sightline.jobs.queue import Standing
+
+EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("", summary="The caller's jobs, the newest first", responses=PAGE_REPLIES)
+async def list_jobs(
+    desk: DeskDep,
+    caller: CallerDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: Annotated[str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` of the page before")] = None,
+    state: State | None = None,
+    model: Annotated[str | None, Query(max_length=100)] = None,
+) -> JobPage:
+    page = await desk.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
+    wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
+    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    return JobPage(jobs=[public_job(job) for job in page.jobs], next=f"/v1/jobs?{query}" if page.next else None)
+
+
+@router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
+async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, response: Response) -> PublicJob:
+    job = await desk.queue.get(job_id, owner=caller.owner)
+    if job.state.terminal:
+        return public_job(job)
+    standing = await desk.queue.standing(job)
+    response.headers["Retry-After"] = retry_after(standing)
+    return public_job(job, position=standing.position, eta_s=standing.eta_s)
+
+
+@router.get(
+    "/{job_id}/result", summary="What a job gave, in the form that the client accepts", responses=RESULT_REPLIES
+)
+async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
+    job = await desk.queue.get(job_id, owner=caller.owner)
+    if not job.state.terminal:
+        raise _not_finished(job, await desk.queue.standing(job))
+    return await result_of(job, request.headers, desk.store)
+
+
+@router.get("/{job_id}/events", summary="A job's changes as they come", responses=EVENTS_REPLIES)
+async def get_events(
+    job_id: str,
+    desk: DeskDep,
+    caller: CallerDep,
+    last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
+) -> StreamingResponse:
+    await desk.queue.get(job_id, owner=caller.owner)
+    desk.streams.require_place()
+    # One that is not ours is as good as none: then everything is told again.
+    after = last_event_id if last_event_id and EVENT_ID.fullmatch(last_event_id) else None
+    events = desk.queue.events(job_id, after=after)
+    return StreamingResponse(event_stream(events, desk.streams), headers=HEADERS, media_type=MEDIA_TYPE)
+
+
+@router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
+async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep) -> PublicJob:
+    """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
+    return public_job(await desk.queue.cancel(job_id, owner=caller.owner))
+
+
+def _not_finished(job: Job, standing: Standing) -> Problem:
+    detail = f"The job has not ended yet: it is {job.state}."
+    return Problem(
+        Code.NOT_FINISHED,
+        detail,
+        retry_after_s=float(retry_after(standing)),
+        state=job.state,
+        status_url=job_path(job.id),
+    )

@@ -1,0 +1,90 @@
+"""Who calls: API keys, by their SHA-256, and what each may do."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
+from starlette.datastructures import Headers
+
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.jobs.job import Priority
+
+PUBLIC = "public"  # the owner of every job where no keys are configured
+
+
+class KeySettings(BaseModel):
+    """One key; only its digest is configured, so that the configuration gives no access."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
+    priority: Priority = Field(default=Priority.INTERACTIVE, description="The highest it may ask for")
+    max_running: PositiveInt | None = Field(default=None, description="Of its jobs at a time")
+
+
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_file = TypeAdapter(dict[KeyName, KeySettings])
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whose request it is; `highest` is the priority that the key may ask for."""
+
+    owner: str = PUBLIC
+    highest: Priority = Priority.INTERACTIVE
+    max_running: int | None = None
+
+    def priority(self, headers: Headers) -> Priority:
+        """The one asked for, or else the highest allowed."""
+        asked = headers.get(names.PRIORITY)
+        if asked is None:
+            return self.highest
+        if asked not in tuple(Priority):
+            raise Problem(
+                Code.INVALID_REQUEST, f"There is no priority of the name in {names.PRIORITY}.", accepted=list(Priority)
+            )
+        if asked == Priority.INTERACTIVE and self.highest == Priority.BULK:
+            raise Problem(Code.FORBIDDEN, "This key may only ask for bulk work.", priority=self.highest)
+        return Priority(asked)
+
+
+class KeyRing:
+    """The keys there are; without any, everybody is the same public caller."""
+
+    def __init__(self, keys: Mapping[str, KeySettings]) -> None:
+        self._callers = {key.sha256: Caller(name, key.priority, key.max_running) for name, key in keys.items()}
+        if len(self._callers) < len(keys):
+            raise ValueError("two keys have the same digest")
+
+    @property
+    def callers(self) -> Collection[Caller]:
+        return self._callers.values()
+
+    def caller(self, headers: Headers) -> Caller:
+        """Raises Problem UNAUTHORIZED."""
+        if not self._callers:
+            return Caller()
+        key = _presented(headers)
+        if key is None:
+            raise Problem(Code.UNAUTHORIZED, "Send your key as `Authorization: Bearer …` or `X-Api-Key: …`.")
+        # Digests are looked up, so how long it takes tells nothing about any key.
+        caller = self._callers.get(hashlib.sha256(key.encode("latin-1")).hexdigest())
+        if caller is None:
+            raise Problem(Code.UNAUTHORIZED, "This key is not known here.")
+        return caller
+
+
+def read_keys(path: Path) -> dict[str, KeySettings]:
+    """From a JSON file with the same content as the setting."""
+    return _file.validate_json(path.read_bytes())
+
+
+def _presented(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    return headers.get("x-api-key")

@@ -1,0 +1,347 @@
+"""Requests that become jobs, from the POST to its reply."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sightline.api.problems import Code, Problem
+from sightline.jobs.settings import JobSettings
+from tests.services.gateway.conftest import (
+    Eventually,
+    Hand,
+    MakeService,
+    OpenGateway,
+    Server,
+    Start,
+    encode_png,
+)
+
+LATER = {"Prefer": "respond-async"}
+
+
+def _uploading(blobs: Path) -> bool:
+    return any((blobs / "incoming").glob("*"))
+
+
+@pytest.fixture
+def send(job_gateway: Server) -> Iterator["Send"]:
+    with ThreadPoolExecutor() as pool, httpx2.Client(timeout=30) as client:
+        yield Send(job_gateway.url, client, pool)
+
+
+class Send:
+    """Posts to the model, and elsewhere."""
+
+    def __init__(self, url: str, client: httpx2.Client, pool: ThreadPoolExecutor) -> None:
+        self.url, self._client, self._pool = url, client, pool
+
+    def __call__(self, content: Any = None, headers: dict[str, str] | None = None, **more: Any) -> httpx2.Response:
+        return self._client.post(f"{self.url}/v1/echo", content=content, headers=headers, **more)
+
+    def aside(self, content: Any = None, headers: dict[str, str] | None = None) -> "Future[httpx2.Response]":
+        return self._pool.submit(self, content, headers)
+
+    def counted(self, outcome: str) -> float:
+        name = f'sightline_gateway_jobs_total{{model="echo",outcome="{outcome}",reason="asked"}} '
+        lines = self.get("/metrics").text.splitlines()
+        return sum(float(line.removeprefix(name)) for line in lines if line.startswith(name))
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx2.Response:
+        return self._client.get(self.url + path, headers=headers)
+
+
+def test_a_small_request_is_answered_at_once(send: Send, png: bytes) -> None:
+    reply = send(png)
+    assert (reply.status_code, reply.content) == (200, png)
+    assert "x-sightline-job" not in reply.headers
+
+
+def test_becomes_a_job_when_asked(send: Send, hand: Hand, png: bytes) -> None:
+    reply = send(png, {**LATER, "Accept": "image/webp", "Content-Type": "image/png", "X-Request-Id": "mine"})
+    body = reply.json()
+    assert reply.status_code == 202
+    assert reply.headers["location"] == f"/v1/jobs/{body['id']}" == body["links"]["self"]
+    assert reply.headers["x-sightline-job"] == body["id"]
+    assert reply.headers["preference-applied"] == "respond-async"
+    assert int(reply.headers["retry-after"]) > 0
+    assert (body["state"], body["reason"], body["position"]) == ("queued", "asked", 1)
+    assert body["detail"].endswith(".")
+    job = hand.take().job
+    assert (job.id, job.owner, job.request_id) == (body["id"], "public", "mine")
+    assert (job.request.path, job.request.content_type, job.request.accept) == ("/v1/echo", "image/png", "image/webp")
+    assert hand.body(job) == png
+
+
+@pytest.mark.parametrize("form", [False, True], ids=["bare", "form"])
+def test_becomes_a_job_for_its_pixels(send: Send, hand: Hand, *, form: bool) -> None:
+    picture = encode_png(65, 32)
+    reply = send(files={"image": picture}) if form else send(picture)
+    assert (reply.status_code, reply.json()["reason"]) == (202, "pixels")
+    assert "preference-applied" not in reply.headers
+    assert picture in hand.body(hand.take().job)
+
+
+def test_becomes_a_job_for_its_declared_bytes(send: Send, hand: Hand, png: bytes) -> None:
+    reply = send(png + bytes(300_000))
+    assert (reply.status_code, reply.json()["reason"]) == (202, "bytes")
+    assert hand.body(hand.take().job) == png + bytes(300_000)
+
+
+def test_large_bodies_are_for_jobs_alone(send: Send) -> None:
+    too_large = send(bytes(2_000_001), LATER)
+    assert (too_large.status_code, too_large.json()["limit_bytes"]) == (413, 2_000_000)
+    text = {"Content-Type": "text/plain"}
+    unannounced = send(iter([bytes(150_000)] * 2), text)
+    assert (unannounced.status_code, unannounced.json()["limit_bytes"]) == (413, 200_000)
+    assert "Prefer" in unannounced.json()["detail"]
+    assert send(iter([bytes(150_000)] * 2), {**text, **LATER}).status_code == 202
+    elsewhere = httpx2.post(f"{send.url}/v2/repository/index", content=bytes(200_001))
+    assert (elsewhere.status_code, elsewhere.json()["limit_bytes"]) == (413, 200_000)
+
+
+def test_judges_a_jobs_picture_by_its_header(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_pixels=64 * 32)
+    for picture, code in ((encode_png(65, 32), Code.TOO_MANY_PIXELS), (b"neither this nor that", "unsupported_format")):
+        reply = httpx2.post(f"{gateway.url}/v1/echo", content=picture, headers=LATER)
+        assert reply.json()["code"] == code
+    packed = {**LATER, "Content-Encoding": "gzip"}
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=packed).status_code == 415
+    assert httpx2.get(f"{gateway.url}/v1/jobs").json() == {"jobs": [], "next": None}
+
+
+def test_waits_for_a_model_that_is_not_ready(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
+) -> None:
+    service = start(make_service())
+    service.stop()
+    gateway = open_gateway({"echo": [service.url]}, jobs=jobs, wait=False)
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=LATER).status_code == 202
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png).json()["code"] == Code.NOT_READY
+    assert httpx2.post(f"{gateway.url}/v1/other", content=png, headers=LATER).status_code == 404
+
+
+@pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=30"])
+def test_waits_for_the_end_when_asked(send: Send, hand: Hand, png: bytes, prefer: str) -> None:
+    waiting = send.aside(png, {"Prefer": prefer})
+    lease = hand.take()
+    hand.finish(lease, {"image/png": b"done"})
+    reply = waiting.result()
+    assert (reply.status_code, reply.content) == (200, b"done")
+    assert reply.headers["content-type"] == "image/png"
+    assert reply.headers["x-sightline-job"] == lease.job.id
+    assert reply.headers["x-sightline-model"] == "echo@1+abc"
+    assert reply.headers["preference-applied"] == "wait=30"
+
+
+def test_a_wait_that_is_over_is_answered_with_the_job(send: Send, png: bytes) -> None:
+    reply = send(png, {"Prefer": "wait=1"})
+    assert (reply.status_code, reply.json()["state"]) == (202, "queued")
+    assert reply.headers["preference-applied"] == "wait=1"
+
+
+def test_waits_no_longer_than_it_may(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_wait_s=1)
+    reply = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={"Prefer": "wait=500"}, timeout=30)
+    assert (reply.status_code, reply.headers["preference-applied"]) == (202, "wait=1")
+
+
+def test_a_job_that_fails_while_waited_for_is_answered_as_the_request_would_be(
+    send: Send, hand: Hand, png: bytes
+) -> None:
+    waiting = send.aside(png, {"Prefer": "wait=30"})
+    hand.fail(hand.take(), Problem(Code.BAD_MASK, "The mask is empty.", field="mask"))
+    reply = waiting.result()
+    assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json")
+    assert (reply.json()["code"], reply.json()["detail"]) == ("bad_mask", "The mask is empty.")
+    assert (reply.json()["field"], reply.json()["request_id"]) == ("mask", reply.headers["x-request-id"])
+
+
+def test_a_client_that_hangs_up_while_it_waits_leaves_its_job_alone(
+    send: Send, job_gateway: Server, hand: Hand, eventually: Eventually
+) -> None:
+    head = b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n"
+    with socket.create_connection(job_gateway.address) as client:
+        client.sendall(head + b"hi")
+        lease = hand.take()
+    eventually(lambda: send.get("/v1/capacity").json()["in_flight"] == 0)
+    hand.finish(lease, {"image/png": b"done"})
+    assert send.get(f"/v1/jobs/{lease.job.id}/result").content == b"done"
+
+
+def test_a_client_that_hangs_up_while_it_sends_leaves_nothing(
+    send: Send, job_gateway: Server, blobs: Path, eventually: Eventually
+) -> None:
+    head = (
+        b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nPrefer: respond-async\r\nIdempotency-Key: k\r\nContent-Length: 99999\r\n"
+    )
+    with socket.create_connection(job_gateway.address) as client:
+        client.sendall(head + b"Content-Type: text/plain\r\n\r\n" + bytes(5000))
+        eventually(lambda: _uploading(blobs))
+    eventually(lambda: not _uploading(blobs))
+    eventually(lambda: send.get("/v1/capacity").json()["in_flight"] == 0)
+    assert send.get("/v1/jobs").json()["jobs"] == []
+    assert send(b"12345678901234567890", {**LATER, "Idempotency-Key": "k", "Content-Type": "a/b"}).status_code == 202
+
+
+def test_jobs_take_no_room_for_their_bytes(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    jobs: JobSettings,
+    blobs: Path,
+    eventually: Eventually,
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_inflight_bytes=10_000, sync_pixels=9)
+    noise = encode_png(64, 64)
+    assert len(noise) < 10_000 < len(noise + bytes(9_000))
+
+    def slow() -> Iterator[bytes]:
+        yield noise
+        eventually(lambda: _uploading(blobs))
+        yield bytes(9_000)
+
+    asked = httpx2.post(f"{gateway.url}/v1/echo", content=noise + bytes(9_000), headers=LATER)
+    large = httpx2.post(f"{gateway.url}/v1/echo", content=slow())
+    assert (asked.status_code, large.status_code) == (202, 202)
+    assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
+
+
+def test_the_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: bytes) -> None:
+    headers = {**LATER, "Idempotency-Key": '"once"'}
+    before = send.counted("submitted"), send.counted("joined")
+    first = send(files={"image": ("a.png", png)}, headers=headers)
+    second = send(files={"image": ("a.png", png)}, headers=headers)
+    assert first.request.headers["content-type"] != second.request.headers["content-type"]
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] == second.json()["id"]
+    assert len(send.get("/v1/jobs").json()["jobs"]) == 1
+    hand.finish(hand.take(), {"image/png": b"done"})
+    third = send(files={"image": ("a.png", png)}, headers={"Idempotency-Key": "once"})
+    assert (third.status_code, third.content) == (200, b"done")
+    assert (send.counted("submitted"), send.counted("joined")) == (before[0] + 1, before[1] + 1)
+
+
+def test_the_same_key_with_another_request_is_refused(send: Send, png: bytes) -> None:
+    assert send(png, {**LATER, "Idempotency-Key": "k"}).status_code == 202
+    for other in (
+        send(png + b"!", {**LATER, "Idempotency-Key": "k"}),
+        send(png, {"Idempotency-Key": "k", "Accept": "a/b"}),
+    ):
+        assert (other.status_code, other.json()["code"]) == (422, Code.KEY_REUSED)
+
+
+def test_a_key_alone_waits_and_a_second_request_meanwhile_is_refused(send: Send, hand: Hand, png: bytes) -> None:
+    waiting = send.aside(png, {"Idempotency-Key": "k"})
+    lease = hand.take()
+    second = send(png, {"Idempotency-Key": "k"})
+    assert (second.status_code, second.json()["code"]) == (409, Code.KEY_IN_USE)
+    assert second.headers["location"] == f"/v1/jobs/{lease.job.id}"
+    assert int(second.headers["retry-after"]) > 0
+    joined = send(png, {**LATER, "Idempotency-Key": "k"})
+    assert (joined.status_code, joined.json()["id"]) == (202, lease.job.id)
+    hand.finish(lease, {"image/png": b"done"})
+    assert waiting.result().content == b"done"
+    assert waiting.result().headers["x-sightline-job"] == lease.job.id
+
+
+def test_a_key_does_not_make_a_large_request_wait(send: Send) -> None:
+    picture = encode_png(65, 32)
+    first, second = (send(picture, {"Idempotency-Key": "k"}) for _ in range(2))
+    assert [first.status_code, second.status_code] == [202, 202]
+    assert first.json()["reason"] == "pixels"
+    assert first.json()["id"] == second.json()["id"]
+
+
+def test_a_key_whose_request_takes_too_long_is_answered_with_the_job(send: Send, png: bytes) -> None:
+    reply = send(png, {"Idempotency-Key": "k", "X-Sightline-Deadline-Ms": "300"})
+    assert (reply.status_code, reply.json()["reason"], reply.json()["state"]) == (202, "idempotency_key", "queued")
+
+
+def test_a_key_is_held_while_the_upload_comes_in(send: Send, blobs: Path, eventually: Eventually) -> None:
+    go_on = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        yield bytes(1000)
+        go_on.wait(20)
+        yield bytes(1000)
+
+    headers = {**LATER, "Idempotency-Key": "k", "Content-Type": "text/plain"}
+    first = send.aside(slow(), headers)
+    eventually(lambda: _uploading(blobs))
+    second = send(bytes(2000), headers)
+    go_on.set()
+    assert (second.status_code, second.json()["code"]) == (409, Code.KEY_IN_USE)
+    assert first.result().status_code == 202
+    assert send(bytes(2000), headers).json()["id"] == first.result().json()["id"]
+
+
+@pytest.mark.parametrize("key", ["", "a b", '"a', "x" * 256])
+def test_refuses_a_key_that_is_none(send: Send, png: bytes, key: str) -> None:
+    assert send(png, {"Idempotency-Key": key}).json()["code"] == Code.INVALID_REQUEST
+
+
+def test_identical_work_by_the_same_weights_is_answered_from_the_cache(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, hand: Hand, png: bytes
+) -> None:
+    async def readiness(_: Request) -> Response:
+        return JSONResponse({"weights_sha256": "ab" * 32})
+
+    gateway = open_gateway({"echo": [start(make_service(readiness=readiness)).url]}, jobs=jobs, sync_pixels=9)
+    first = httpx2.post(f"{gateway.url}/v1/echo", content=png)
+    hand.finish(hand.take(), {"image/png": b"done"}, weights_sha256="ab" * 32)
+    second = httpx2.post(f"{gateway.url}/v1/echo", content=png)
+    assert (second.status_code, second.content) == (200, b"done")
+    assert second.headers["x-sightline-cache"] == "hit"
+    third = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=LATER)
+    assert (third.status_code, third.json()["state"]) == (202, "succeeded")
+    assert third.json()["cached_from"] == first.json()["id"]
+    assert third.headers["x-sightline-cache"] == "hit"
+    other = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
+    assert other.json()["state"] == "queued"
+
+
+def test_a_webhook_makes_it_a_job(send: Send, hand: Hand, png: bytes) -> None:
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    headers = {"X-Sightline-Webhook": "https://example.org/hook", "X-Sightline-Webhook-Secret": secret}
+    reply = send(png, headers)
+    assert (reply.status_code, reply.json()["reason"]) == (202, "asked")
+    webhook = hand.take().job.webhook
+    assert webhook is not None
+    assert (webhook.url, webhook.secret) == ("https://example.org/hook", secret)
+    assert secret not in reply.text
+    for wrong in (
+        {"X-Sightline-Webhook": "https://example.org/hook"},
+        {**headers, "X-Sightline-Webhook": "http://10.0.0.1/"},
+    ):
+        assert send(png, wrong).json()["code"] == Code.INVALID_REQUEST
+
+
+def test_the_priority_is_the_one_asked_for(send: Send, hand: Hand, png: bytes) -> None:
+    assert send(png, {**LATER, "X-Sightline-Priority": "bulk"}).json()["priority"] == "bulk"
+    assert send(png, LATER).json()["priority"] == "interactive"
+    assert send(png, {**LATER, "X-Sightline-Priority": "first"}).json()["code"] == Code.INVALID_REQUEST
+    assert hand.take().job.priority == "interactive"
+
+
+def test_a_gateway_without_redis_says_so(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, png: bytes
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service()).url]}, sync_pixels=9)
+    for headers in (LATER, {"Idempotency-Key": "k"}):
+        reply = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=headers)
+        assert (reply.status_code, reply.json()["code"]) == (503, Code.QUEUE_UNAVAILABLE)
+    assert httpx2.get(f"{gateway.url}/v1/jobs").json()["code"] == Code.QUEUE_UNAVAILABLE
+    for content, prefer in ((png, "handling=strict"), (png, "wait=5")):
+        assert httpx2.post(f"{gateway.url}/v1/echo", content=content, headers={"Prefer": prefer}).content == png

@@ -1,0 +1,148 @@
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from standardwebhooks.webhooks import Webhook as Verifier
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.gateway.app import create_app
+from services.gateway.settings import GatewaySettings
+from sightline.api.problems import Code
+from sightline.jobs.connection import connect
+from sightline.jobs.job import BlobRef, Priority, Reason, StoredRequest, Submission, Webhook
+from sightline.jobs.queue import JobQueue
+from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks import WebhookSettings
+from tests.services.gateway.conftest import PATIENCE_S, Eventually, Server, Start, event_set
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+LOCAL = {"allowed_networks": ["127.0.0.1/32"], "poll_interval_s": 0.05}
+
+
+@dataclass
+class Receiver:
+    status: int = 204
+    events: list[Mapping[str, Any]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    reached: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event | None = None
+
+    async def receive(self, request: Request) -> Response:
+        self.events.append(Verifier(SECRET).verify(await request.body(), dict(request.headers)))
+        self.ids.append(request.headers["webhook-id"])
+        self.reached.set()
+        if self.release:
+            await event_set(self.release)
+        return Response(status_code=self.status)
+
+    @property
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/hook", self.receive, methods=["POST"])])
+
+
+def open_gateway(start: Start, jobs: JobSettings | None = None, **webhooks: object) -> Server:
+    settings = WebhookSettings.model_validate({**LOCAL, **webhooks})
+    return start(create_app(GatewaySettings(), jobs=jobs or JobSettings(redis_url=None), webhooks=settings))
+
+
+def try_out(gateway: Server, url: str, secret: str = SECRET) -> httpx2.Response:
+    return httpx2.post(f"{gateway.url}/v1/webhooks/test", json={"url": url, "secret": secret}, timeout=PATIENCE_S)
+
+
+def test_a_test_event_arrives(start: Start) -> None:
+    receiver, gateway = Receiver(), open_gateway(start)
+    report = try_out(gateway, f"{start(receiver.app).url}/hook").json()
+    assert (report["delivered"], report["status"], report["detail"]) == (True, 204, "The receiver took it.")
+    assert report["duration_ms"] > 0
+    assert receiver.ids == [report["message_id"]]
+    assert receiver.events[0]["type"] == "webhook.test"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "detail"),
+    [("/hook", 500, "The receiver answered 500."), ("/other", 404, "The receiver answered 404.")],
+)
+def test_the_report_says_what_went_wrong(start: Start, path: str, status: int, detail: str) -> None:
+    reply = try_out(open_gateway(start), f"{start(Receiver(status=500).app).url}{path}")
+    report = reply.json()
+    assert reply.status_code == 200
+    assert (report["delivered"], report["status"], report["detail"]) == (False, status, detail)
+
+
+def test_a_name_of_a_forbidden_network_is_not_called(start: Start) -> None:
+    receiver = Receiver()
+    port = start(receiver.app).address[1]
+    gateway = open_gateway(start, allowed_networks=[])
+    report = try_out(gateway, f"http://localhost:{port}/hook").json()
+    assert (report["delivered"], report["status"]) == (False, None)
+    assert report["detail"] == "The receiver's name does not lead to a public address."
+    assert receiver.events == []
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [("http://127.0.0.2/hook", SECRET), ("ftp://example.org/", SECRET), ("hook", SECRET), ("https://a.org/", "secret")],
+)
+def test_what_will_never_work_is_refused(start: Start, url: str, secret: str) -> None:
+    reply = try_out(open_gateway(start), url, secret)
+    assert reply.status_code == 400
+    assert reply.json()["code"] == Code.INVALID_REQUEST
+    assert url not in reply.text
+
+
+def test_only_so_many_test_events_are_sent_at_once(start: Start) -> None:
+    receiver = Receiver(release=threading.Event())
+    url, gateway = f"{start(receiver.app).url}/hook", open_gateway(start, max_tests=1)
+    first = threading.Thread(target=try_out, args=[gateway, url])
+    first.start()
+    assert receiver.reached.wait(PATIENCE_S)
+    reply = try_out(gateway, url)
+    assert receiver.release
+    receiver.release.set()
+    first.join()
+    assert reply.status_code == 503
+    assert reply.json()["code"] == Code.OVERLOADED
+    assert try_out(gateway, url).status_code == 200
+
+
+def test_the_gateway_tells_how_jobs_ended(start: Start, redis_url: str, tmp_path: Path, eventually: Eventually) -> None:
+    receiver = Receiver()
+    webhook = Webhook(f"{start(receiver.app).url}/hook", SECRET)
+    jobs = JobSettings(redis_url=redis_url, blobs_url=f"file://{tmp_path}")
+    gateway = open_gateway(start, jobs)
+    asyncio.run(_cancel_a_job(jobs, webhook))
+    assert receiver.reached.wait(PATIENCE_S)
+    assert receiver.events[0]["type"] == "job.cancelled"
+    assert receiver.events[0]["data"]["id"] == "job-1"
+    assert receiver.events[0]["data"]["state"] == "cancelled"
+    assert SECRET not in str(receiver.events)
+    sample = 'sightline_webhook_attempts_total{outcome="delivered"} 1.0'
+    eventually(lambda: sample in httpx2.get(f"{gateway.url}/metrics").text)
+
+
+async def _cancel_a_job(settings: JobSettings, webhook: Webhook) -> None:
+    request = StoredRequest("/v1/echo", "", "image/png", None, BlobRef("0" * 64, 1))
+    async with connect(str(settings.redis_url)) as redis:
+        queue = JobQueue(redis, settings)
+        await queue.submit(
+            Submission(
+                id="job-1",
+                model="echo",
+                owner="public",
+                priority=Priority.BULK,
+                reason=Reason.ASKED,
+                request=request,
+                request_id="request-1",
+                fingerprint="0" * 64,
+                webhook=webhook,
+            )
+        )
+        await queue.cancel("job-1")
