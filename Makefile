@@ -49,6 +49,10 @@ down: ## Stop what `make up` left running
 test: $(VENV)/.dev ## Run all tests
 	@exec $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-stack
+test-stack: $(VENV)/.dev ## Run the long tests, in which a real fleet is killed again and again
+	@exec $(BIN)/python -m pytest -m stack -s tests/stack $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types and import contracts
 	@$(BIN)/ruff check
