@@ -53,6 +53,17 @@ def test_png_gives_back_every_bit(picture: Picture) -> None:
     assert (back.orientation, back.size_px) == (picture.orientation, picture.size_px)
 
 
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("grey", [True, False], ids=["grey", "colour"])
+def test_noise_in_a_slim_picture_finds_room(width: int, *, grey: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, width, 1 if grey else 3), dtype=np.uint8)
+    picture = _picture(np.broadcast_to(noise, (700, width, 3)).copy(), grey=grey)
+
+    again = decode(encode(picture.pixels, "image/png", picture), LIMITS)
+
+    assert np.array_equal(again.pixels, picture.pixels)
+
+
 @given(pictures())
 def test_lossless_webp_gives_back_eight_bits(picture: Picture) -> None:
     data = encode(picture.pixels, "image/webp", picture, alpha=picture.alpha, lossless=True)
