@@ -1,18 +1,76 @@
 """ONNX files as the services load them."""
 
-from collections.abc import Iterable, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+log = logging.getLogger(__name__)
 
 Feeds = Mapping[str, NDArray[Any]]
 HALVED = ".fp16"
 SMALLEST_HALVED = 1024  # elements; smaller tensors are not worth their Cast node
+UNEXPORTED = "num_batches_tracked"
+OPSET = 18
+CHECKED_SHAPES = ((1, 1, 1), (2, 1, 2), (1, 2, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A module to export and what it takes: `sample` makes inputs (batch, height, width, ...) by name and in order.
+
+    Outputs may differ between ONNX and torch by `tolerance`.
+    """
+
+    module: nn.Module
+    sample: Callable[[int, int, int], Feeds]
+    outputs: Sequence[str]
+    multiple_of: int
+    tolerance: float
+
+
+def write_onnx(graph: Graph, path: Path) -> None:
+    """Write the graph with its weights halved; ValueError when ONNX and torch disagree."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = to_onnx(graph)
+    halve_weights(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    check(graph, path)
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """Batch, height and width stay free."""
+    # A bottleneck of size 1 would be taken for a constant, so both sides are larger than the multiple.
+    feeds = graph.sample(2, 3 * graph.multiple_of, 2 * graph.multiple_of)
+    shape = {0: Dim("batch"), 1: graph.multiple_of * Dim("high"), 2: graph.multiple_of * Dim("wide")}
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            graph.module,
+            tuple(torch.from_numpy(array) for array in feeds.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            optimize=False,  # it would fold norms into convolutions, as runtimes do; training could not go on from it
+            input_names=list(feeds),
+            output_names=list(graph.outputs),
+            dynamic_shapes=[shape for _ in feeds],
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
@@ -33,6 +91,40 @@ def halve_weights(model: onnx.ModelProto) -> None:
         model.graph.node.insert(0, cast)
 
 
+def check(graph: Graph, path: Path) -> None:
+    difference = max(
+        difference
+        for batch, high, wide in CHECKED_SHAPES
+        for difference in differences(
+            graph, path, graph.sample(batch, high * graph.multiple_of, wide * graph.multiple_of)
+        )
+    )
+    log.info("largest difference between ONNX and torch: %.2g", difference)
+    if difference > graph.tolerance:
+        raise ValueError(f"ONNX and torch differ by {difference:.2g}, more than {graph.tolerance}")
+
+
+def differences(graph: Graph, path: Path, feeds: Feeds) -> Iterable[float]:
+    """Largest absolute difference of each output of the file, on CPU, from what the module gives."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with torch.inference_mode():
+        expected = graph.module(*(torch.from_numpy(array) for array in feeds.values()))
+    given = session.run(list(graph.outputs), dict(feeds))
+    wanted = [expected] if isinstance(expected, Tensor) else expected
+    return [float(np.abs(np.asarray(a) - b.numpy()).max()) for a, b in zip(given, wanted, strict=True)]
+
+
+def load_exported(network: nn.Module, path: Path, prefix: str = "network.") -> None:
+    """Take over the weights of an exported file, to train on from; ValueError when it is of another network."""
+    constants = dict(network.named_buffers()).keys() - network.state_dict().keys()
+    weights = read_state(path, prefix).items()
+    state = {name: torch.from_numpy(values) for name, values in weights if name not in constants}
+    wanted = {name: part.shape for name, part in network.state_dict().items() if not name.endswith(UNEXPORTED)}
+    if {name: part.shape for name, part in state.items()} != wanted:
+        raise ValueError(f"{path} holds another network than this one")
+    network.load_state_dict(state, strict=False)
+
+
 def read_state(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
     """The weights of an exported file by the names that torch knows them by, in full precision."""
     weights = onnx.load(path).graph.initializer
@@ -41,13 +133,3 @@ def read_state(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
         for tensor in weights
         if tensor.name.startswith(prefix)
     }
-
-
-def largest_difference(path: Path, feeds: Iterable[Feeds], expected: Iterable[NDArray[Any]]) -> float:
-    """Largest absolute difference between the first output of the file on CPU and what is expected."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    differences = [
-        float(np.abs(np.asarray(session.run(None, dict(feed))[0]) - want).max())
-        for feed, want in zip(feeds, expected, strict=True)
-    ]
-    return max(differences)

@@ -3,8 +3,9 @@ import pytest
 from numpy.typing import NDArray
 
 from sightline.training.inpaint.baselines import BASELINES
-from sightline.training.inpaint.evaluate import MEASURES, bucket_means, compare, make_cases, markdown_table, measure
+from sightline.training.inpaint.evaluate import MEASURES, bucket_means, compare, make_cases, measure
 from sightline.training.inpaint.masks import BUCKETS
+from sightline.training.tables import markdown_table
 
 
 def test_cases_go_round_the_buckets_and_are_the_same_every_time(photo: NDArray[np.uint8]) -> None:
@@ -43,7 +44,7 @@ def test_the_table_has_a_row_per_bucket_and_method(photo: NDArray[np.uint8]) -> 
     cases = make_cases([photo] * 10, size_px=64)
     rows = compare({"telea": BASELINES["telea"]}, cases, MEASURES)
 
-    table = markdown_table(rows)
+    table = markdown_table(rows, "holes")
 
     psnr = [row["psnr_db"] for row in measure(BASELINES["telea"], cases, MEASURES)]
     assert bucket_means(cases, psnr) == pytest.approx([row.figures["psnr_db"] for row in rows])

@@ -10,8 +10,9 @@ import torch
 from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
 from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import save_checkpoint
+from sightline.training.export import load_exported
 from sightline.training.inpaint.config import TrainConfig
-from sightline.training.inpaint.export import export, load_exported, load_network, sample_feeds
+from sightline.training.inpaint.export import export, load_network, sample_feeds
 from sightline.training.inpaint.fillers import OnnxFiller
 
 SMALL = PartialConvConfig(levels=2, base_width=16)

@@ -1,6 +1,6 @@
 """Fixed test sets of holed photos, and quality by hole-size bucket beside the classical methods."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -11,9 +11,9 @@ from sightline.training.inpaint.baselines import Filler
 from sightline.training.inpaint.masks import BUCKETS, irregular_mask
 from sightline.training.metrics import psnr_db, ssim
 from sightline.training.photos import Picture
+from sightline.training.tables import Measure, Row, make_rows
 
 BORDER_PX = 25
-Measure = Callable[[Picture, Picture], float]
 MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
 
 
@@ -67,32 +67,13 @@ def bucket_means(cases: list[Case], figures: list[float]) -> NDArray[np.float64]
     return np.bincount(at, figures, len(BUCKETS)) / np.bincount(at, minlength=len(BUCKETS))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Mean figures of one method over the cases of one bucket."""
-
-    method: str
-    bucket: tuple[float, float]
-    cases: int
-    figures: dict[str, float]
-
-
 def compare(fillers: dict[str, Filler], cases: list[Case], measures: dict[str, Measure]) -> list[Row]:
     """Every method on every case; rows by bucket, then by method."""
-    figures = {name: measure(fill, cases, measures) for name, fill in fillers.items()}
-    return [
-        Row(name, bucket, len(chosen), {key: float(np.mean([rows[at][key] for at in chosen])) for key in measures})
-        for bucket in BUCKETS
-        if (chosen := [at for at, case in enumerate(cases) if case.bucket == bucket])
-        for name, rows in figures.items()
-    ]
+    ordered = sorted(cases, key=lambda case: case.bucket)
+    figures = {name: measure(fill, ordered, measures) for name, fill in fillers.items()}
+    return make_rows(ordered, bucket_name, figures)
 
 
-def markdown_table(rows: list[Row]) -> str:
-    names = list(rows[0].figures)
-    lines = [f"| holes | method | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for row in rows:
-        figures = " | ".join(f"{row.figures[name]:.{2 if name == 'psnr_db' else 3}f}" for name in names)
-        low, high = row.bucket
-        lines.append(f"| {low:.0%} to {high:.0%} ({row.cases}) | {row.method} | {figures} |")
-    return "\n".join(lines)
+def bucket_name(case: Case) -> str:
+    low, high = case.bucket
+    return f"{low:.0%} to {high:.0%}"

@@ -8,13 +8,14 @@ from sightline.networks.partial_conv import PartialConvConfig
 from sightline.training.backbones import load_features
 from sightline.training.inpaint.baselines import BASELINES, Filler
 from sightline.training.inpaint.config import Stage, TrainConfig
-from sightline.training.inpaint.evaluate import MEASURES, compare, make_cases, markdown_table
+from sightline.training.inpaint.evaluate import MEASURES, compare, make_cases
 from sightline.training.inpaint.export import export as export_network
 from sightline.training.inpaint.fillers import OnnxFiller, ServiceFiller
 from sightline.training.inpaint.losses import LossWeights
 from sightline.training.inpaint.train import train as run_training
 from sightline.training.metrics import PerceptualDistance
 from sightline.training.photos import list_photos, pack_photos, read_rgb
+from sightline.training.tables import markdown_table
 
 log = logging.getLogger(__name__)
 METRIC_BACKBONE = "efficientnet-lite2"
@@ -76,7 +77,7 @@ def evaluate(
     if url:
         fillers = {"service": ServiceFiller(url), **fillers}
     rows = compare(fillers, cases, measures)
-    print(markdown_table(rows))
+    print(markdown_table(rows, "holes"))
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/inpaint/weights")) -> None:

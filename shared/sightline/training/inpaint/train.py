@@ -11,9 +11,9 @@ from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training import loop
 from sightline.training.backbones import load_features
 from sightline.training.data import Samples, batches
+from sightline.training.export import load_exported
 from sightline.training.inpaint.config import Stage, TrainConfig
 from sightline.training.inpaint.data import Batch, HoledPhotos
-from sightline.training.inpaint.export import load_exported
 from sightline.training.inpaint.losses import Features, inpainting_losses
 from sightline.training.inpaint.validation import Validator
 from sightline.training.photos import PhotoStore

@@ -1,0 +1,62 @@
+"""Classical exposure correction to be measured against."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from sightline.training.hdr_correct.cameras import decode_srgb, encode_srgb
+from sightline.training.photos import Picture
+
+Corrector = Callable[[Picture], Picture]
+CLIP_LIMIT = 2.0
+TILES = (8, 8)
+DARKEST_MEAN = 1 / 255
+FUSED_EVS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+
+
+def identity(photo: Picture) -> Picture:
+    return photo
+
+
+def equalized(photo: Picture) -> Picture:
+    """Histogram equalisation of the lightness."""
+    return _with_lightness(photo, cv2.equalizeHist)
+
+
+def clahe(photo: Picture) -> Picture:
+    """Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", 1994, on the lightness."""
+    return _with_lightness(photo, cv2.createCLAHE(CLIP_LIMIT, TILES).apply)
+
+
+def gamma_to_mean(photo: Picture) -> Picture:
+    """The power that brings the mean to the middle of the range."""
+    values = photo.astype(np.float32) / 255
+    mean = float(np.clip(values.mean(), DARKEST_MEAN, 1 - DARKEST_MEAN))
+    return _to_bytes(values ** np.float32(np.log(0.5) / np.log(mean)))
+
+
+def fusion(photo: Picture) -> Picture:
+    """Exposure fusion (Mertens et al. 2007) of brighter and darker copies of the one photo."""
+    light = decode_srgb(photo.astype(np.float32) / 255)
+    bracket = [_to_bytes(encode_srgb(np.clip(light * 2.0**ev, 0, 1))) for ev in FUSED_EVS]
+    return _to_bytes(cv2.createMergeMertens().process(bracket))
+
+
+BASELINES: dict[str, Corrector] = {
+    "identity": identity,
+    "equalized": equalized,
+    "clahe": clahe,
+    "gamma_to_mean": gamma_to_mean,
+    "fusion": fusion,
+}
+
+
+def _with_lightness(photo: Picture, change: Callable[[Picture], cv2.typing.MatLike]) -> Picture:
+    lab = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = change(np.ascontiguousarray(lab[..., 0], np.uint8))
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def _to_bytes(values: cv2.typing.MatLike) -> Picture:
+    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)

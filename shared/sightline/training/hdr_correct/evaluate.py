@@ -1,0 +1,55 @@
+"""Fixed test sets of badly exposed photos, and quality by exposure error beside the classical methods."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sightline.training.hdr_correct.baselines import Corrector
+from sightline.training.hdr_correct.cameras import Camera, decode_srgb
+from sightline.training.hdr_correct.data import is_well_exposed
+from sightline.training.inpaint.evaluate import centre_square
+from sightline.training.metrics import psnr_db, ssim
+from sightline.training.photos import Picture, list_photos, read_rgb
+from sightline.training.tables import Figures, Measure, Row, make_rows
+
+EVS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0)
+MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A photo as it came out and as it should have; `ev` is by how many stops it was exposed wrong."""
+
+    photo: Picture
+    target: Picture
+    ev: float
+
+
+def make_cases(folder: Path, *, size_px: int, limit: int | None = None) -> list[Case]:
+    """Centre squares of well-exposed photos, each exposed wrong by every amount; the same ones every time."""
+    squares = (centre_square(read_rgb(path), size_px) for path in list_photos(folder))
+    chosen = [square for square in squares if is_well_exposed(square)][:limit]
+    return [expose(square, ev, seed=at) for ev in EVS for at, square in enumerate(chosen)]
+
+
+def expose(target: Picture, ev: float, *, seed: int) -> Case:
+    camera = Camera(ev, shot_noise=3e-4, read_noise=1e-3, jpeg_quality=92)
+    scene = decode_srgb(target.astype(np.float32) / 255)
+    return Case(camera.shoot(scene, np.random.default_rng(seed)), target, ev)
+
+
+def measure(correct: Corrector, cases: Iterable[Case], measures: dict[str, Measure]) -> list[Figures]:
+    """One row of figures per case."""
+    return [
+        {name: figure(corrected, case.target) for name, figure in measures.items()}
+        for case in cases
+        for corrected in (correct(case.photo),)
+    ]
+
+
+def compare(correctors: dict[str, Corrector], cases: Sequence[Case], measures: dict[str, Measure]) -> list[Row]:
+    """Every method on every case; rows by exposure error, then by method."""
+    figures = {name: measure(correct, cases, measures) for name, correct in correctors.items()}
+    return make_rows(cases, lambda case: f"{case.ev:+.0f} EV", figures)

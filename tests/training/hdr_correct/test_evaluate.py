@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sightline.training.hdr_correct.baselines import BASELINES
+from sightline.training.hdr_correct.evaluate import EVS, MEASURES, Case, compare, make_cases, measure
+from sightline.training.tables import markdown_table
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[Case]:
+    rng = np.random.default_rng(0)
+    for at in range(2):
+        smooth = cv2.GaussianBlur(rng.integers(40, 200, (80, 96, 3), dtype=np.uint8), (0, 0), 3)
+        cv2.imwrite(str(tmp_path / f"good{at}.png"), smooth)
+    cv2.imwrite(str(tmp_path / "night.png"), np.full((80, 96, 3), 9, np.uint8))
+    return make_cases(tmp_path, size_px=64)
+
+
+def test_each_well_exposed_photo_is_exposed_wrong_by_every_amount(cases: list[Case]) -> None:
+    assert [case.ev for case in cases] == [ev for ev in EVS for _ in range(2)]
+    means = [float(np.mean([case.photo.mean() for case in cases if case.ev == ev])) for ev in EVS]
+    assert means == sorted(means)
+
+
+def test_the_truth_is_perfect(cases: list[Case]) -> None:
+    exact = cases[0]
+
+    rows = measure(lambda _photo: exact.target, [exact], MEASURES)
+
+    assert rows == [{"psnr_db": float("inf"), "ssim": pytest.approx(1)}]
+
+
+def test_the_table_has_a_row_per_exposure_and_method(cases: list[Case]) -> None:
+    rows = compare({"identity": BASELINES["identity"]}, cases, MEASURES)
+
+    by_exposure = {row.group: row.figures["psnr_db"] for row in rows}
+    assert by_exposure["+0 EV"] == max(by_exposure.values())
+    assert "| -3 EV (2) | identity |" in markdown_table(rows, "exposure")
