@@ -1,7 +1,8 @@
 """Coarse to fine: which pixels the network predicts, at which size, from what."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,15 @@ from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distan
 from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.texture import add_texture
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
-from sightline.serving.predictor import Plan, Tensors
+from sightline.serving.predictor import Plan, Round, Tensors
 
 REACH_PX = 32  # how far from known pixels the network is trusted; deeper in, the coarser level's fill is
 WINDOWS_A_ROUND = 16  # bounds the memory of what is in flight
 TEXTURED_PX = 1500  # smaller pictures show copied detail as what it is: pieces of other things
 MAX_LEVEL_PIXELS = 16_000_000  # a level that would show the network more than this is only enlarged
+
+Span = tuple[float, float]
+"""From where to where a part of the work goes, of 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +42,14 @@ class Filled:
 def fill_holes(photo: Level, sides_px: Sequence[int]) -> Plan[Filled]:
     """Fill the holes of a picture that has a known pixel, by square windows of the given sides in rising order."""
     levels = _levels(photo, sides_px[0])
+    spans = _spans(len(levels))
     level = levels.pop()
     fill, windows = new_fill(level.size), cover(level.hole, sides_px)
-    yield from _predict(level, level.hole, windows, np.zeros(level.size, np.float32), fill)
+    yield from _predict(level, level.hole, windows, np.zeros(level.size, np.float32), fill, next(spans))
     passes = [Pass(2 ** len(levels), tuple(windows))]
     while levels:
         coarse, level = level, levels.pop()
-        fill, windows = yield from _refine(level, coarse, fill, sides_px)
+        fill, windows = yield from _refine(level, coarse, fill, sides_px, next(spans))
         passes.append(Pass(2 ** len(levels), tuple(windows)))
     return Filled(fill, tuple(passes))
 
@@ -57,7 +62,15 @@ def _levels(photo: Level, smallest_side_px: int) -> list[Level]:
     return levels
 
 
-def _refine(level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[int]) -> Plan[tuple[Fill, list[Window]]]:
+def _spans(levels: int) -> Iterator[Span]:
+    """Which share of the work each level is, the coarsest first: each has four times the pixels of the one before."""
+    ends = [(4**done - 1) / (4**levels - 1) for done in range(levels + 1)]
+    return pairwise(ends)
+
+
+def _refine(
+    level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[int], span: Span
+) -> Plan[tuple[Fill, list[Window]]]:
     """The enlarged coarse fill, cross-faded towards known pixels into what the network predicts at this size."""
     depth_px = distance_px(level)
     coarse_share = np.minimum(depth_px / REACH_PX, 1, dtype=np.float32)
@@ -66,14 +79,19 @@ def _refine(level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[i
     if network_pixels(windows) > MAX_LEVEL_PIXELS:
         coarse_share, windows = level.hole.astype(np.float32), []
     fill = enlarge(coarse, coarse_fill, coarse_share)
-    yield from _predict(level, todo, windows, coarse_share, fill)
+    yield from _predict(level, todo, windows, coarse_share, fill, span)
     if max(level.size) >= TEXTURED_PX:
         add_texture(level, compose(coarse, coarse_fill), fill, depth_px)
     return fill, windows
 
 
 def _predict(
-    level: Level, todo: Pixels, windows: Sequence[Window], coarse_share: NDArray[np.float32], fill: Fill
+    level: Level,
+    todo: Pixels,
+    windows: Sequence[Window],
+    coarse_share: NDArray[np.float32],
+    fill: Fill,
+    span: Span,
 ) -> Plan[None]:
     """Add to the fill the network's share of it, predicted from all pixels but those to do."""
     total = np.zeros(level.size, np.uint16)
@@ -81,7 +99,8 @@ def _predict(
         total[window.area] += _weights(window, level)
     for first in range(0, len(windows), WINDOWS_A_ROUND):
         some = windows[first : first + WINDOWS_A_ROUND]
-        views = [_look(level, todo, fill, window) for window in some]
+        done = span[0] + (span[1] - span[0]) * first / len(windows)
+        views = Round((_look(level, todo, fill, window) for window in some), done=done)
         for window, view, seen in zip(some, views, (yield views), strict=True):
             share = _share(window, level, total) * (1 - coarse_share[window.area])
             _add(fill[window.area], view, seen["filled"], share * todo[window.area])

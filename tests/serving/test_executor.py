@@ -12,7 +12,7 @@ from sightline.api.problems import Code, Problem
 from sightline.serving.batcher import MicroBatcher
 from sightline.serving.costs import Costs
 from sightline.serving.executor import execute, run_inline
-from sightline.serving.predictor import Plan
+from sightline.serving.predictor import Plan, Round
 from sightline.serving.signature import ModelSignature, Tensors, TensorSpec
 from sightline.serving.stages import Stages
 
@@ -124,6 +124,21 @@ async def test_outputs_come_back_in_the_order_of_their_samples() -> None:
         assert trace.threads != threading.get_ident()
         assert set(stages.seconds) == {"decode", "queue", "infer", "encode"}
         assert all(seconds >= 0 for seconds in stages.seconds.values())
+
+
+async def test_tells_how_far_a_plan_is_that_knows() -> None:
+    def plan() -> Plan[list[float | None]]:
+        told: list[float | None] = []
+        for done in (0.0, 0.75):
+            yield Round([{"x": np.array([1])}], done=done)
+            told.append(stages.share)
+        yield [{"x": np.array([1])}]
+        return [*told, stages.share]
+
+    async with workshop() as shop:
+        stages = Stages()
+        told = await execute(plan(), batcher=shop.batcher, pool=shop.pool, stages=stages)
+        assert told == [0.0, 0.75, None]
 
 
 async def test_samples_of_one_round_share_batches() -> None:

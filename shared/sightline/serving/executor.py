@@ -12,7 +12,7 @@ import numpy as np
 
 from sightline.serving.batcher import MicroBatcher
 from sightline.serving.engine import Session
-from sightline.serving.predictor import Plan
+from sightline.serving.predictor import Plan, Round
 from sightline.serving.signature import Tensors
 from sightline.serving.stages import Stage, Stages
 from sightline.serving.tickets import Answer
@@ -112,6 +112,7 @@ class _Execution(Generic[ResultT]):
     async def _infer(self, samples: Sequence[Tensors]) -> list[Tensors]:
         """All samples at once; what the round took beyond its longest run was waiting."""
         self._stages.current, started = Stage.INFER, time.perf_counter()
+        self._stages.share = samples.done if isinstance(samples, Round) else None
         tasks = [asyncio.create_task(self._submit(sample)) for sample in samples]
         try:
             answers = await asyncio.gather(*tasks)

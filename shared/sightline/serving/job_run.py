@@ -14,6 +14,7 @@ from sightline.jobs.queue import JobQueue
 from sightline.serving.attempt import Attempt
 from sightline.serving.errors import describe
 from sightline.serving.outages import patiently
+from sightline.serving.stages import Stage, Stages
 from sightline.serving.tasks import cancelled
 
 log = structlog.get_logger()
@@ -80,14 +81,19 @@ class JobRun:
         return End.RETRYING if transient else End.FAILED
 
     async def _report(self) -> None:
-        told = None
+        told: Progress | None = None
         while not cancelled():
-            stage = self._attempt.stages.current
-            if stage is not None and stage is not told:
+            progress = _progress(self._attempt.stages)
+            if progress != told:
                 with suppress(Problem):
-                    await self._leases.report(self.lease, Progress(stage))
-                    told = stage
+                    await self._leases.report(self.lease, progress)
+                    told = progress
             await asyncio.sleep(REPORT_INTERVAL_S)
+
+
+def _progress(stages: Stages) -> Progress:
+    share = None if stages.share is None else round(stages.share, 3)
+    return Progress(stages.current or Stage.READ, share)
 
 
 def is_transient(problem: Problem) -> bool:

@@ -4,7 +4,7 @@ A predictor knows neither HTTP nor Redis. Its work is a generator that yields th
 sent the outputs, so that the REST service, the queue, the command line and the tests can each drive it their way.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -20,7 +20,16 @@ RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
 
 Plan = Generator[Sequence[Tensors], Sequence[Tensors], ResultT]
-"""Yields samples to infer, is sent their outputs in the same order, returns the result."""
+"""Yields samples to infer, is sent their outputs in the same order, returns the result; a plan that can tell how far
+it is yields `Round`s."""
+
+
+class Round(list[Tensors]):
+    """Samples of a plan that infers in many rounds; `done` is the share of the whole that lies behind it, 0..1."""
+
+    def __init__(self, samples: Iterable[Tensors], *, done: float) -> None:
+        super().__init__(samples)
+        self.done = done
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,13 @@ class Stage(StrEnum):
 
 
 class Stages:
-    """Seconds by stage; a stage that comes several times adds up. `current` is the one that began last."""
+    """Seconds by stage; a stage that comes several times adds up. `current` is the one that began last, `share`
+    how much of the work lies behind, 0..1, where the plan can tell."""
 
     def __init__(self) -> None:
         self.seconds: dict[Stage, float] = {}
         self.current: Stage | None = None
+        self.share: float | None = None
 
     def add(self, stage: Stage, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds

@@ -1,15 +1,18 @@
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from services.inpaint import filling
 from services.inpaint.filling import MAX_LEVEL_PIXELS, REACH_PX, WINDOWS_A_ROUND, fill_holes
 from services.inpaint.levels import Level
 from services.inpaint.windows import network_pixels
-from sightline.serving.predictor import Plan
+from sightline.serving.predictor import Plan, Round
 
 SIDES_PX = (256, 512)
 TONE = 0.25
@@ -81,6 +84,20 @@ def test_wide_holes_are_filled_from_coarse_to_fine(drive: DrivePlan) -> None:
     level = with_hole(photo(1600, 1800), 500, 500, 1000, 1100)
     passes = drive(fill_holes(level, SIDES_PX)).passes
     assert [each.scale for each in passes] == [8, 4, 2, 1]
+
+
+def test_progress_rises_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filling, "WINDOWS_A_ROUND", 2)
+    plan = fill_holes(with_hole(photo(900, 1300), 40, 50, 860, 1250), SIDES_PX)
+    samples, shares = next(plan), []
+    with suppress(StopIteration):
+        while True:
+            assert isinstance(samples, Round)
+            shares.append(samples.done)
+            samples = plan.send([{"filled": np.zeros(each["image"].shape, np.float32)} for each in samples])
+    assert shares[0] == 0
+    assert shares == sorted(shares)
+    assert 0.5 < shares[-1] < 1
 
 
 def test_small_pictures_are_seen_whole(drive: DrivePlan) -> None:
