@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.inpaint.blending import match_surroundings, window_weights
+from services.inpaint.diffusion import diffuse, prefer_diffused
 from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
 from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.texture import add_texture
@@ -126,7 +127,8 @@ def _add(fill: Fill, view: Tensors, predicted: Floats, share: Floats) -> None:
     pixels = np.asarray(view["image"], np.float32) / np.float32(255)
     hole = np.asarray(view["mask"][..., 0], np.float32)
     matched = match_surroundings(calm_depths(predicted, hole), pixels, hole)
-    joined = prefer_smooth(matched, pixels, hole)[:height, :width]
+    diffused = diffuse(pixels, hole)
+    joined = prefer_smooth(prefer_diffused(matched, diffused, hole), diffused, pixels, hole)[:height, :width]
     fill += (np.clip(joined, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
 
 
