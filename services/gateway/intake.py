@@ -57,8 +57,7 @@ class Intake:
             async with self._key_held():
                 body = await self._desk.store.put(self._chunks(), reserve=self._reserve)
             self._visit.upload.forget()
-            weights = self._gateway.catalog.report(self._model).weights_sha256
-            job = await self._queue.submit(self._submission(reason, body), weights_sha256=weights)
+            job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
         except BaseException:
             await self._abandon()
             raise
@@ -66,6 +65,10 @@ class Intake:
             await self._abandon()
         self._gateway.metrics.jobs.labels(self._model, reason, _kind(job, self._id)).inc()
         return job
+
+    def _model_sha256(self) -> str | None:
+        identity = self._gateway.catalog.report(self._model).identity_of(self._model)
+        return None if identity is None else identity.sha256
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         async for chunk in self._visit.upload.stream():

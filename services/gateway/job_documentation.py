@@ -63,6 +63,7 @@ _UNAUTHORIZED = "The key is missing or not known.", Code.UNAUTHORIZED
 _NOT_FOUND = "There is no such job, or it is another caller's.", Code.NOT_FOUND
 _UNAVAILABLE = "The job queue cannot be reached; `Retry-After` says when to come again.", Code.QUEUE_UNAVAILABLE
 _COMMON = _replies(_UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE)
+INVALID_REPLIES = _replies(("The request has invalid fields, which `errors` names.", Code.INVALID_REQUEST))
 
 
 def _json(example: Json, description: str) -> Replies:
@@ -71,9 +72,7 @@ def _json(example: Json, description: str) -> Replies:
 
 JOB_REPLIES: Replies = {**_json(_example_job(State.SUCCEEDED), "The job"), **_COMMON}
 PAGE_REPLIES: Replies = {
-    **_json(
-        {"jobs": [_example_job(State.QUEUED)], "next": f"/v1/jobs?limit=1&after={EXAMPLE_ID}"}, "A page of the jobs"
-    ),
+    **_json({"jobs": [_example_job(State.QUEUED)], "next": "/v1/jobs?limit=1&after=1041"}, "A page of the jobs"),
     **_replies(_UNAUTHORIZED, _UNAVAILABLE),
 }
 RESULT_REPLIES: Replies = {
@@ -103,6 +102,7 @@ EVENTS_REPLIES: Replies = {
         "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",
         "content": {EVENT_STREAM: {"schema": dict(_TEXT), "example": _EXAMPLE_EVENTS}},
     },
+    204: {"description": "The event that `Last-Event-ID` names was the job's last: there is no need to come again"},
     **_COMMON,
 }
 

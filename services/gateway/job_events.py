@@ -1,6 +1,7 @@
 """The events of a job as server-sent events."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 
 import structlog
@@ -15,6 +16,14 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_MS = 3000
 _KEEP_ALIVE = ": keep-alive\n\n"
+_EVENT_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+_LARGEST = 2**64 - 1  # of either half of an id
+
+
+def cursor_of(last_event_id: str | None) -> str | None:
+    """An id that is not ours is as good as none: then everything is told again."""
+    match = _EVENT_ID.fullmatch(last_event_id or "")
+    return last_event_id if match and max(map(int, match.groups())) <= _LARGEST else None
 
 
 async def event_stream(events: AsyncIterator[Event | None], streams: EventStreams) -> AsyncIterator[str]:

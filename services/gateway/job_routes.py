@@ -1,4 +1,3 @@
-import re
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -8,14 +7,12 @@ from starlette.responses import StreamingResponse
 from services.gateway.deps import CallerDep, DeskDep
 from services.gateway.intake import retry_after
 from services.gateway.job_documentation import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
-from services.gateway.job_events import HEADERS, MEDIA_TYPE, event_stream
+from services.gateway.job_events import HEADERS, MEDIA_TYPE, cursor_of, event_stream
 from services.gateway.job_results import result_of
 from services.gateway.job_schemas import JobPage, PublicJob, job_path, public_job
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing
-
-EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -46,7 +43,10 @@ async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, response: Respo
 
 
 @router.get(
-    "/{job_id}/result", summary="What a job gave, in the form that the client accepts", responses=RESULT_REPLIES
+    "/{job_id}/result",
+    summary="What a job gave, in the form that the client accepts",
+    response_class=Response,
+    responses=RESULT_REPLIES,
 )
 async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
     job = await desk.queue.get(job_id, owner=caller.owner)
@@ -55,17 +55,24 @@ async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Req
     return await result_of(job, request.headers, desk.store)
 
 
-@router.get("/{job_id}/events", summary="A job's changes as they come", responses=EVENTS_REPLIES)
+@router.get(
+    "/{job_id}/events",
+    summary="A job's changes as they come",
+    response_class=StreamingResponse,
+    responses=EVENTS_REPLIES,
+)
 async def get_events(
     job_id: str,
     desk: DeskDep,
     caller: CallerDep,
     last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
-) -> StreamingResponse:
+) -> Response:
     await desk.queue.get(job_id, owner=caller.owner)
+    after = cursor_of(last_event_id)
+    if after and await desk.queue.all_told(job_id, after=after):
+        # The one answer after which a browser does not come again.
+        return Response(status_code=204)
     desk.streams.require_place()
-    # One that is not ours is as good as none: then everything is told again.
-    after = last_event_id if last_event_id and EVENT_ID.fullmatch(last_event_id) else None
     events = desk.queue.events(job_id, after=after)
     return StreamingResponse(event_stream(events, desk.streams), headers=HEADERS, media_type=MEDIA_TYPE)
 

@@ -73,7 +73,9 @@ class PublicJob(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     retry_at: datetime | None = Field(default=None, description="When the next attempt is due")
-    expires_at: datetime | None = Field(default=None, description="When the job and its result are forgotten")
+    expires_at: datetime | None = Field(
+        default=None, description="When its result is deleted, and later the record of it"
+    )
     timings: JobTimings
     request: JobRequest
     results: list[JobResult]

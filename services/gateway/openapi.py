@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.responses import JSONResponse
 
 from services.gateway.catalog import Catalog, Document
-from services.gateway.job_documentation import document_jobs
+from services.gateway.job_documentation import INVALID_REPLIES, document_jobs
 from sightline.api.routes import route_of
 
 _SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
@@ -15,6 +15,7 @@ _SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service a
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
+_UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 _KEY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
@@ -27,7 +28,7 @@ def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
 
     def complete() -> dict[str, Any]:
         services = catalog.documents
-        document = document_jobs(merge(app.openapi(), services), services)
+        document = document_jobs(merge(_with_invalid_requests(app.openapi()), services), services)
         return _with_keys(document) if asks_for_keys else document
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -36,6 +37,24 @@ def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
         if revision != catalog.revision:
             revision, reply = catalog.revision, JSONResponse(complete())
         return reply
+
+
+def _with_invalid_requests(own: Document) -> dict[str, Any]:
+    """FastAPI documents an answer of its own to invalid requests; here they get the same 400 as everywhere."""
+    paths = {
+        path: {method: _with_invalid_request(operation) for method, operation in item.items()}
+        for path, item in own["paths"].items()
+    }
+    given = own["components"]["schemas"]
+    schemas = {name: schema for name, schema in given.items() if name not in _UNUSED_SCHEMAS}
+    return {**own, "paths": paths, "components": {**own["components"], "schemas": schemas}}
+
+
+def _with_invalid_request(operation: Document) -> dict[str, Any]:
+    replies = dict(operation["responses"])
+    if replies.pop("422", None):
+        replies["400"] = INVALID_REPLIES[400]
+    return {**operation, "responses": replies}
 
 
 def _with_keys(document: dict[str, Any]) -> dict[str, Any]:

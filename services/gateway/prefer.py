@@ -46,4 +46,4 @@ def _preferences(values: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _seconds(text: str) -> int | None:
-    return min(int(text[:9]), _LIMIT_WAIT_S) if text.isascii() and text.isdecimal() else None
+    return min(int(text.lstrip("0")[:9] or "0"), _LIMIT_WAIT_S) if text.isascii() and text.isdecimal() else None

@@ -3,6 +3,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sightline.api.evidence import ModelIdentity
+
 
 class Report(BaseModel):
     """What a service says in `/readyz`, as far as the gateway uses it."""
@@ -18,6 +20,14 @@ class Report(BaseModel):
     def identity(self) -> tuple[str | None, ...]:
         """Differs when the replica has come back as something else."""
         return self.version, self.weights_sha256, self.contract
+
+    def identity_of(self, model: str) -> ModelIdentity | None:
+        """As the service puts it into its results; None where it has not told all of it."""
+        if self.version is None or self.weights_sha256 is None or self.contract is None:
+            return None
+        return ModelIdentity(
+            name=model, version=self.version, weights_sha256=self.weights_sha256, contract=self.contract
+        )
 
 
 class Card(BaseModel):

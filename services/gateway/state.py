@@ -26,11 +26,17 @@ class Gateway:
     webhooks: Webhooks
     desk: Desk | None  # None where no Redis is configured
 
+    def start_draining(self) -> None:
+        """Clients that wait for jobs would hold up the end of this process: their jobs go on without it."""
+        if self.desk is not None:
+            self.desk.queue.let_go()
+
 
 class State(TypedDict):
     """What the lifespan yields."""
 
     gateway: Gateway
+    service: Gateway  # what the server tells that it is to stop
     webhooks: Webhooks  # for the routes that need nothing else
 
 

@@ -47,9 +47,9 @@ def submission(
     return Submission(id=job_id, model=MODEL, owner=owner, priority=priority, request=request, **fields)  # type: ignore[arg-type]
 
 
-def outcome(content: str = "result", weights_sha256: str = WEIGHTS) -> Outcome:
+def outcome(content: str = "result", model_sha256: str = WEIGHTS) -> Outcome:
     headers = {"X-Sightline-Model": "inpaint@1"}
-    return Outcome((Representation("image/png", blob(content), headers),), weights_sha256, {"infer": 12.5})
+    return Outcome((Representation("image/png", blob(content), headers),), model_sha256, {"infer": 12.5})
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ async def test_damage_is_noticed(on_disk: BlobStore, folder: Path) -> None:
     (folder / name_of(ref.sha256)).write_bytes(b"pixelz")
     with pytest.raises(Problem) as caught:
         await on_disk.read(ref)
-    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+    assert caught.value.code is Code.INTERNAL
 
 
 async def test_an_upload_is_not_held_in_memory(on_disk: BlobStore) -> None:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from sightline.jobs.events import Event
-from sightline.jobs.job import Progress
+from sightline.jobs.job import Progress, State
 from tests.jobs.conftest import PROBLEM, Bench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +36,26 @@ async def test_a_reader_goes_on_where_it_was_cut_off(bench: Bench) -> None:
     assert await heard(bench, "one", after=events[0].id) == events[1:]
     assert await heard(bench, "one", after=events[-1].id) == []
     assert await heard(bench, "one", after="9999999999999-0") == []
+
+
+async def test_only_a_reader_of_the_last_event_has_heard_all(bench: Bench) -> None:
+    await bench.queue.submit(submission("one"))
+    first = (await anext(bench.queue.events("one")) or pytest.fail("no event")).id
+    assert not await bench.queue.all_told("one", after=first)
+    await bench.leases.finish(await bench.take(), outcome())
+    assert not await bench.queue.all_told("one", after=first)
+    assert await bench.queue.all_told("one", after=(await heard(bench, "one"))[-1].id)
+
+
+async def test_readers_are_let_go_while_their_job_lives(bench: Bench) -> None:
+    queue = bench.queue
+    await queue.submit(submission("one"))
+    waiting = asyncio.create_task(queue.wait("one", timeout_s=60))
+    events = queue.events("one")
+    assert await anext(events)
+    queue.let_go()
+    assert [event async for event in events if event] == []
+    assert (await waiting).state is State.QUEUED
 
 
 async def test_events_come_as_they_happen_until_the_end(bench: Bench) -> None:

@@ -97,7 +97,7 @@ async def test_identical_work_is_answered_by_the_earlier_result(bench: Bench) ->
     await bench.queue.submit(submission("one", content="picture"))
     await bench.leases.finish(await bench.take(), outcome())
 
-    hit = await bench.queue.submit(submission("two", content="picture"), weights_sha256=WEIGHTS)
+    hit = await bench.queue.submit(submission("two", content="picture"), model_sha256=WEIGHTS)
 
     assert (hit.state, hit.cached_from, hit.results) == (State.SUCCEEDED, "one", outcome().results)
     assert await bench.leases.take(MODEL, worker=WORKER) is None
@@ -111,7 +111,7 @@ async def test_other_work_is_done_anew(bench: Bench, change: dict[str, str]) -> 
     await bench.queue.submit(submission(content="picture"))
     await bench.leases.finish(await bench.take(), outcome())
 
-    again = await bench.queue.submit(submission(**{"content": "picture", **change}), weights_sha256=WEIGHTS)  # type: ignore[arg-type]
+    again = await bench.queue.submit(submission(**{"content": "picture", **change}), model_sha256=WEIGHTS)  # type: ignore[arg-type]
 
     assert again.state is State.QUEUED
 
@@ -120,7 +120,7 @@ async def test_other_weights_do_the_work_anew(bench: Bench) -> None:
     await bench.queue.submit(submission(content="picture"))
     await bench.leases.finish(await bench.take(), outcome())
 
-    assert (await bench.queue.submit(submission(content="picture"), weights_sha256="v" * 64)).state is State.QUEUED
+    assert (await bench.queue.submit(submission(content="picture"), model_sha256="v" * 64)).state is State.QUEUED
 
 
 async def test_a_deleted_result_answers_no_more(bench: Bench) -> None:
@@ -128,7 +128,7 @@ async def test_a_deleted_result_answers_no_more(bench: Bench) -> None:
     await bench.leases.finish(await bench.take(), outcome())
     await bench.queue.cancel("one")
 
-    again = await bench.queue.submit(submission(content="picture"), weights_sha256=WEIGHTS)
+    again = await bench.queue.submit(submission(content="picture"), model_sha256=WEIGHTS)
 
     assert again.state is State.QUEUED
 
@@ -136,7 +136,7 @@ async def test_a_deleted_result_answers_no_more(bench: Bench) -> None:
 async def test_a_result_that_two_jobs_share_outlives_the_first(bench: Bench) -> None:
     await bench.queue.submit(submission("one", content="picture"))
     await bench.leases.finish(await bench.take(), outcome())
-    await bench.queue.submit(submission("two", content="picture"), weights_sha256=WEIGHTS)
+    await bench.queue.submit(submission("two", content="picture"), model_sha256=WEIGHTS)
     result = outcome().results[0].blob.sha256
 
     await bench.queue.cancel("one")

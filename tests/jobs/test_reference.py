@@ -133,7 +133,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         sha256 = wanted.request.body.sha256
         entry = Entry(wanted.id, owner, priority, sha256, sha256, key, place=0)
         expected = self.model.submit(entry, cached=cached)
-        submitting = self.bench.queue.submit(wanted, weights_sha256=WEIGHTS if cached else None)
+        submitting = self.bench.queue.submit(wanted, model_sha256=WEIGHTS if cached else None)
         if expected is None:
             assert self.refusal(submitting) is Code.KEY_REUSED
             return multiple()

@@ -67,7 +67,7 @@ async def test_a_result_expires_before_the_record_of_its_job(bench: Bench) -> No
     assert (job.state, job.results) == (State.SUCCEEDED, ())
     assert len(await bench.references.collect(limit=10, grace_s=0)) == 2
     assert await bench.queue.hold_key(OWNER, "k", job_id="two", ttl_s=1) is None
-    again = await bench.queue.submit(submission("three", content="other"), weights_sha256=WEIGHTS)
+    again = await bench.queue.submit(submission("three", content="other"), model_sha256=WEIGHTS)
     assert again.state is State.QUEUED
 
     await bench.let_come("expiring")

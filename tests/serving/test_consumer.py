@@ -15,7 +15,7 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 
 from sightline.api.evidence import Evidence
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blobs import BlobStore, name_of
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, Priority, Progress, Reason, State, StoredRequest, Submission
 from sightline.jobs.queue import JobQueue
@@ -217,6 +217,26 @@ async def test_a_failing_model_is_tried_again_until_the_job_is_dead(
     assert dead.problem["code"] == "internal"
     assert well.state is State.SUCCEEDED
     assert site.measured("sightline_job_attempt_ends_total", end="retrying") == 2
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "multipart/form-data; boundary=x"])
+async def test_an_upload_damaged_in_the_store_is_neither_waited_for_nor_blamed_on_the_client(
+    redis_url: str,
+    tmp_path: Path,
+    make_service: Callable[..., ModelService],
+    make_predictor: MakePredictor,
+    make_png: MakePng,
+    content_type: str,
+) -> None:
+    async with opened(redis_url, tmp_path, make_service, max_attempts=2) as site:
+        job_id = await site.submit(make_png(), content_type=content_type)
+        name = name_of((await site.queue.get(job_id)).request.body.sha256)
+        (tmp_path / name).write_bytes(b"--x\r\nnothing that was sent\r\n\r\n")
+        async with site.working(make_predictor()):
+            job = await site.ended(job_id)
+    assert (job.state, job.attempts) == (State.DEAD, 2)
+    assert job.problem is not None
+    assert job.problem["code"] == "internal"
 
 
 async def test_an_attempt_may_take_only_so_long(

@@ -1,7 +1,9 @@
 import pytest
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.job_run import is_transient
+from sightline.jobs.job import Progress
+from sightline.serving.job_run import is_transient, progress_of
+from sightline.serving.stages import Stage, Stages
 
 TRANSIENT = {
     Code.CANCELLED,
@@ -13,6 +15,15 @@ TRANSIENT = {
     Code.STORAGE_UNAVAILABLE,
     Code.DEADLINE_EXCEEDED,
 }
+
+
+def test_a_share_is_of_the_rounds_and_ends_with_them() -> None:
+    stages = Stages()
+    assert progress_of(stages) == Progress("read")
+    stages.current, stages.share = Stage.INFER, 2 / 3
+    assert progress_of(stages) == Progress("infer", 0.667)
+    stages.current = Stage.ENCODE
+    assert progress_of(stages) == Progress("encode")
 
 
 @pytest.mark.parametrize("code", Code)

@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+from structlog.testing import capture_logs
 
 from sightline.api.problems import Code, Problem
 from sightline.serving.outages import FIRST_WAIT_S, LONGEST_WAIT_S, patiently, waits_s
@@ -21,7 +22,9 @@ class Flaky:
 
 
 async def test_goes_on_while_something_is_away() -> None:
-    assert await patiently(Flaky(Code.STORAGE_UNAVAILABLE, Code.QUEUE_UNAVAILABLE)) == "done"
+    with capture_logs() as told:
+        assert await patiently(Flaky(Code.STORAGE_UNAVAILABLE, Code.QUEUE_UNAVAILABLE)) == "done"
+    assert [(entry["event"], entry["code"]) for entry in told] == [("job_waits", Code.STORAGE_UNAVAILABLE)]
 
 
 async def test_what_is_no_outage_is_told_at_once() -> None:

@@ -1,5 +1,6 @@
 """The record that every result carries: what went in, what ran, and with which parameters."""
 
+import hashlib
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,11 @@ class ModelIdentity(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}+{self.weights_sha256[:12]}"
+
+    @property
+    def sha256(self) -> str:
+        """Of all of it: the same weights under another version or contract may answer otherwise."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Evidence(BaseModel):

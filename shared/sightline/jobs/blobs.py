@@ -85,7 +85,7 @@ class BlobStore:
         return _resumed(await anext(stream, b""), stream)
 
     async def stream(self, ref: BlobRef) -> AsyncGenerator[bytes]:
-        """Raises GONE when it is absent, and STORAGE_UNAVAILABLE at the end when it is not what was stored."""
+        """Raises GONE when it is absent, and INTERNAL at the end when it is not what was stored: no wait mends it."""
         blocks, digest = self._backend.blocks(name_of(ref.sha256)), hashlib.sha256()
         try:
             while block := await self._do(_next, blocks):
@@ -94,7 +94,7 @@ class BlobStore:
         finally:
             await self._do(blocks.close)
         if digest.hexdigest() != ref.sha256:
-            raise Problem(Code.STORAGE_UNAVAILABLE, "Stored bytes are damaged.")
+            raise Problem(Code.INTERNAL, "Stored bytes are damaged.")
 
     async def delete(self, sha256: str) -> None:
         """Absent is deleted."""

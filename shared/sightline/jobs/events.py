@@ -29,11 +29,16 @@ class Events:
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._keys = redis, Keys(settings.redis_prefix)
+        self._leaving = False
+
+    def let_go(self) -> None:
+        """Ends what all readers hear within some seconds; they may go on elsewhere."""
+        self._leaving = True
 
     async def of(self, job_id: str, *, after: str | None = None) -> AsyncIterator[Event | None]:
         """Ends with the event that ended the job. Raises Problem QUEUE_UNAVAILABLE."""
         cursor, quiet_since = after or START, time.monotonic()
-        while not await self._ended(job_id, cursor):
+        while not self._leaving and not await self.ended(job_id, cursor):
             entries = await read(self._redis, self._keys.events(job_id), after=cursor)
             for entry in entries:
                 yield _event(entry)
@@ -43,7 +48,7 @@ class Events:
                 quiet_since = time.monotonic()
                 yield None
 
-    async def _ended(self, job_id: str, cursor: str) -> bool:
+    async def ended(self, job_id: str, cursor: str) -> bool:
         """Whether nothing will come after `cursor`: it is the job's last event, or the job is forgotten."""
         async with reachable():
             state = await self._redis.hget(self._keys.job(job_id), "state")

@@ -140,8 +140,8 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished run leaves: the forms of its result, where time went, and which weights gave it."""
+    """What a finished run leaves: the forms of its result, where time went, and which model gave it."""
 
     results: tuple[Representation, ...]
-    weights_sha256: str
+    model_sha256: str
     stages_ms: Mapping[str, float] = field(default_factory=dict)

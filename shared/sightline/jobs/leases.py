@@ -42,7 +42,7 @@ class Leases:
             lease,
             results=results_json(outcome.results),
             stages_ms=json.dumps(dict(outcome.stages_ms)),
-            weights_sha256=outcome.weights_sha256,
+            model_sha256=outcome.model_sha256,
         )
 
     async def fail(self, lease: Lease, problem: Mapping[str, Any], *, transient: bool) -> bool:

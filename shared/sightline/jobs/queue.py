@@ -64,13 +64,13 @@ class JobQueue:
         """Frees the key and the reserved blobs of an upload that never became a job; of a job it frees nothing."""
         await self._scripts.run("abandon", id=job_id, owner=owner, idempotency_key=key)
 
-    async def submit(self, submission: Submission, *, weights_sha256: str | None = None) -> Job:
+    async def submit(self, submission: Submission, *, model_sha256: str | None = None) -> Job:
         """The job, or the one that its idempotency key has already: the ids differ then. May be repeated safely.
 
-        With `weights_sha256`, an identical result of this owner by these weights answers at once (`cached_from`).
+        With `model_sha256`, an identical result of this owner by that very model answers at once (`cached_from`).
         Raises Problem KEY_REUSED, KEY_IN_USE, OVERLOADED, STORAGE_UNAVAILABLE or QUEUE_UNAVAILABLE.
         """
-        reply = await self._scripts.run("submit", record=record_of(submission), weights_sha256=weights_sha256)
+        reply = await self._scripts.run("submit", record=record_of(submission), model_sha256=model_sha256)
         match reply:
             case ["accepted", record]:
                 return job_of_reply(record)
@@ -114,8 +114,16 @@ class JobQueue:
         """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
         return self._events.of(job_id, after=after)
 
+    async def all_told(self, job_id: str, *, after: str) -> bool:
+        """Whether the job has ended, and the event `after` was its last."""
+        return await self._events.ended(job_id, after)
+
+    def let_go(self) -> None:
+        """Ends all `events` and `wait` within some seconds, because this process is to stop."""
+        self._events.let_go()
+
     async def wait(self, job_id: str, *, timeout_s: float) -> Job:
-        """Returns as soon as the job ended, or as it is when the time is up."""
+        """Returns as soon as the job ended, or as it is when the time is up or readers are let go."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 async for _ in self.events(job_id):

@@ -5,8 +5,9 @@ from importlib.resources import files
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import ConnectionError, TimeoutError
 
-from sightline.jobs.connection import LOST, reachable
+from sightline.jobs.connection import reachable
 from sightline.jobs.settings import JobSettings
 
 NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
@@ -33,12 +34,16 @@ class Scripts:
         self._redis, self._settings = redis, settings
 
     async def run(self, name: str, *, repeatable: bool = True, **arguments: Any) -> Any:
-        """Raises Problem QUEUE_UNAVAILABLE; a `repeatable` script runs once more where the connection was lost."""
+        """Raises Problem QUEUE_UNAVAILABLE; a `repeatable` script runs once more where the connection was lost.
+
+        Not where Redis kept silent: whoever waits has waited long enough.
+        """
         async with reachable():
             try:
                 return await self._run(name, arguments)
-            except LOST:
-                if not repeatable:
+            except ConnectionError as error:
+                silent = isinstance(error.__context__, TimeoutError)  # in the handshake of a new connection
+                if silent or not repeatable:
                     raise
                 return await self._run(name, arguments)
 

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from sightline.api.problems import Problem
 from sightline.imaging.accept import acceptable
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import BlobRef, Job, Outcome, Representation
@@ -43,13 +44,19 @@ class Attempt:
         async with due(deadline):
             forms = await self._answer(await patiently(self._read), deadline)
             results = [await self._keep(form) for form in forms]
-        return Outcome(tuple(results), service.identity.weights_sha256, self.stages.milliseconds)
+        return Outcome(tuple(results), service.identity.sha256, self.stages.milliseconds)
 
     async def _read(self) -> Upload:
         stored = self._job.request
         with self.stages.measure(Stage.READ):
             async with aclosing(self._shop.store.stream(stored.body)) as body:
-                return await self._shop.reader.read(replay(stored, body))
+                try:
+                    return await self._shop.reader.read(replay(stored, body))
+                except Problem:
+                    # To the end, because what is damaged in the store is no fault of the client's.
+                    async for _ in body:
+                        pass
+                    raise
 
     async def _answer(self, upload: Upload, deadline: float) -> tuple[Rendered, ...]:
         service = self._shop.service

@@ -83,7 +83,7 @@ class JobRun:
     async def _report(self) -> None:
         told: Progress | None = None
         while not cancelled():
-            progress = _progress(self._attempt.stages)
+            progress = progress_of(self._attempt.stages)
             if progress != told:
                 with suppress(Problem):
                     await self._leases.report(self.lease, progress)
@@ -91,9 +91,10 @@ class JobRun:
             await asyncio.sleep(REPORT_INTERVAL_S)
 
 
-def _progress(stages: Stages) -> Progress:
-    share = None if stages.share is None else round(stages.share, 3)
-    return Progress(stages.current or Stage.READ, share)
+def progress_of(stages: Stages) -> Progress:
+    # What the plan told last is of its rounds, and stays when they are over.
+    share = stages.share if stages.current is Stage.INFER else None
+    return Progress(stages.current or Stage.READ, None if share is None else round(share, 3))
 
 
 def is_transient(problem: Problem) -> bool:

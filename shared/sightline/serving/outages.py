@@ -29,13 +29,16 @@ def waits_s() -> Iterator[float]:
 
 async def patiently(step: Callable[[], Awaitable[T]]) -> T:
     """The step's result, once what it needs is there; whoever awaits this says for how long."""
-    waits = waits_s()
+    waits, well = waits_s(), True
     while True:
         try:
             return await step()
         except Problem as problem:
             if problem.code not in AWAY:
                 raise
+            if well:
+                log.warning("job_waits", code=problem.code)
+            well = False
         if cancelled():
             raise asyncio.CancelledError
         await asyncio.sleep(next(waits))

@@ -4,6 +4,7 @@ import asyncio
 import math
 import signal
 from types import FrameType
+from typing import Protocol, runtime_checkable
 
 import uvicorn
 
@@ -12,6 +13,13 @@ from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
 
 KEEP_ALIVE_S = 65  # longer than clients and gateways keep an idle connection, so that they are the ones to close it
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """What the lifespan's state has as `service`, to be told first that the process is to stop."""
+
+    def start_draining(self) -> None: ...
 
 
 class NoticedServer(uvicorn.Server):
@@ -27,11 +35,11 @@ class NoticedServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         service = self.lifespan.state.get("service")
-        if isinstance(service, ModelService):
+        if isinstance(service, Draining):
             service.start_draining()
-            if sig == signal.SIGTERM and self._notice_s:
-                asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
-                return
+        if isinstance(service, ModelService) and sig == signal.SIGTERM and self._notice_s:
+            asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
+            return
         super().handle_exit(sig, frame)
 
 

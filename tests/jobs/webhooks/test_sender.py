@@ -214,6 +214,14 @@ async def test_the_certificate_is_checked_for_the_name_not_the_address(
     assert len(receiver.events) == 1
 
 
+async def test_a_receiver_without_tls_is_not_blamed_for_its_certificate(
+    open_receiver: OpenReceiver, local_settings: WebhookSettings
+) -> None:
+    receiver = await open_receiver()
+    attempt = await send(f"https://receiver.test:{receiver.port}/", local_settings, lambda _: ["127.0.0.1"])
+    assert attempt.failure == "No secure connection to the receiver could be made."
+
+
 async def test_a_redirect_never_leaves_tls(
     open_receiver: OpenReceiver, local_settings: WebhookSettings, tls: ssl.SSLContext
 ) -> None:

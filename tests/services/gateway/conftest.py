@@ -222,9 +222,9 @@ class Hand:
     def report(self, lease: Lease, stage: str, share: float | None = None) -> None:
         assert self._do(lambda leases: leases.report(lease, Progress(stage, share)))
 
-    def finish(self, lease: Lease, forms: Mapping[str, bytes], *, weights_sha256: str = "ab" * 32) -> None:
+    def finish(self, lease: Lease, forms: Mapping[str, bytes], *, model_sha256: str = "ab" * 32) -> None:
         results = tuple(asyncio.run(self._store(lease, media_type, body)) for media_type, body in forms.items())
-        outcome = Outcome(results, weights_sha256, {"infer": 5.0})
+        outcome = Outcome(results, model_sha256, {"infer": 5.0})
         assert self._do(lambda leases: leases.finish(lease, outcome))
 
     def fail(self, lease: Lease, problem: Problem, *, transient: bool = False) -> None:

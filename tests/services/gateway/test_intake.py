@@ -12,6 +12,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.jobs.settings import JobSettings
 from tests.services.gateway.conftest import (
@@ -292,15 +293,18 @@ def test_refuses_a_key_that_is_none(send: Send, png: bytes, key: str) -> None:
     assert send(png, {"Idempotency-Key": key}).json()["code"] == Code.INVALID_REQUEST
 
 
-def test_identical_work_by_the_same_weights_is_answered_from_the_cache(
+def test_identical_work_by_the_same_model_is_answered_from_the_cache(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, hand: Hand, png: bytes
 ) -> None:
+    reported = {"version": "1.0.0", "weights_sha256": "ab" * 32, "contract": "shipped"}
+    older = {**reported, "version": "0.9.0"}
+
     async def readiness(_: Request) -> Response:
-        return JSONResponse({"weights_sha256": "ab" * 32})
+        return JSONResponse(reported)
 
     gateway = open_gateway({"echo": [start(make_service(readiness=readiness)).url]}, jobs=jobs, sync_pixels=9)
     first = httpx2.post(f"{gateway.url}/v1/echo", content=png)
-    hand.finish(hand.take(), {"image/png": b"done"}, weights_sha256="ab" * 32)
+    hand.finish(hand.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
     second = httpx2.post(f"{gateway.url}/v1/echo", content=png)
     assert (second.status_code, second.content) == (200, b"done")
     assert second.headers["x-sightline-cache"] == "hit"
@@ -310,6 +314,9 @@ def test_identical_work_by_the_same_weights_is_answered_from_the_cache(
     assert third.headers["x-sightline-cache"] == "hit"
     other = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
     assert other.json()["state"] == "queued"
+    hand.finish(hand.take(), {"image/png": b"x"}, model_sha256=ModelIdentity(name="echo", **older).sha256)
+    again = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
+    assert again.json()["state"] == "queued"
 
 
 def test_a_webhook_makes_it_a_job(send: Send, hand: Hand, png: bytes) -> None:

@@ -43,9 +43,15 @@ def test_the_jobs_routes_are_documented_with_examples(document: dict[str, Any]) 
     assert set(one) == {"get", "delete"}
     assert TypeAdapter(PublicJob).validate_python(_example(one["get"])).results
     assert JobPage.model_validate(_example(paths["/v1/jobs"]["get"])).next
-    assert "text/event-stream" in paths["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]
+    assert set(paths["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]) == {"text/event-stream"}
     result = paths["/v1/jobs/{job_id}/result"]["get"]["responses"]
     assert {"200", "304", "404", "406", "409", "410", "502", "503"} <= set(result)
+
+
+def test_invalid_requests_are_documented_as_they_are_answered(document: dict[str, Any]) -> None:
+    replies = document["paths"]["/v1/jobs"]["get"]["responses"]
+    assert "422" not in replies
+    assert set(replies["400"]["content"]) == {"application/problem+json"}
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -239,7 +239,17 @@ def test_events_go_on_after_the_last_one_seen(client: Client, done: str) -> None
     rest = client.get(f"{done}/events", **{"Last-Event-ID": everything[0]["id"]})
     assert events(rest.text) == everything[1:]
     assert events(client.get(f"{done}/events", **{"Last-Event-ID": "not ours"}).text) == everything
-    assert events(client.get(f"{done}/events", **{"Last-Event-ID": everything[-1]["id"]}).text) == []
+    after_all = client.get(f"{done}/events", **{"Last-Event-ID": everything[-1]["id"]})
+    assert (after_all.status_code, after_all.content) == (204, b"")  # an EventSource would come again after a 200
+
+
+@pytest.mark.parametrize("halves", [(2**64, 0), (1, 2**64), (10**20 - 1, 1)])
+def test_an_event_id_beyond_all_ids_is_not_ours(client: Client, hand: Hand, halves: tuple[int, int]) -> None:
+    path = client.submit()
+    lost = {"Last-Event-ID": "{}-{}".format(*halves)}
+    with httpx2.stream("GET", f"{client.url}{path}/events", headers=lost, timeout=30) as reply:
+        hand.finish(hand.take(), FORMS)
+        assert events(reply.read().decode())[-1]["event"] == "succeeded"
 
 
 def test_only_so_many_may_listen(

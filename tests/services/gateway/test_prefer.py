@@ -13,6 +13,7 @@ from services.gateway.prefer import Preferences, read_preferences
         ([' wait = "10" ; why=not , , respond-async;a;b="c,d"'], Preferences(respond_async=True, wait_s=10)),
         (["wait=10, wait=20"], Preferences(wait_s=10)),
         (["wait=0"], Preferences(wait_s=0)),
+        (["wait=0000000000005"], Preferences(wait_s=5)),
         (["wait=99999999999999999999"], Preferences(wait_s=10**6)),
         (["wait", "wait=soon", "wait=-1", "wait=1.5", "wait=²"], Preferences()),
         (['note="respond-async, wait=10"'], Preferences()),

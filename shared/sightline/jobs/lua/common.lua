@@ -38,8 +38,8 @@ local function key_of(owner, idempotency_key)
   return key('key', owner, redis.sha1hex(idempotency_key))
 end
 
-local function cache_of(job, weights_sha256)
-  return key('cache', job.owner, job.model, weights_sha256, job.fingerprint)
+local function cache_of(job, model_sha256)
+  return key('cache', job.owner, job.model, model_sha256, job.fingerprint)
 end
 
 local function reply(id)
@@ -232,7 +232,7 @@ local function discard(job)
   release(job.id)
   if job.letter then call('XDEL', dead(job), job.letter) end
   if job.idempotency_key then drop(key_of(job.owner, job.idempotency_key), job.id) end
-  if job.weights_sha256 then drop(cache_of(job, job.weights_sha256), job.id) end
+  if job.model_sha256 then drop(cache_of(job, job.model_sha256), job.id) end
 end
 
 local function forget(job)

@@ -3,9 +3,9 @@ if not job then return 0 end
 if over then return 1 end
 leave(job)
 unset(job, 'progress', 'problem')
-set(job, {results = a.results, stages_ms = a.stages_ms, weights_sha256 = a.weights_sha256})
+set(job, {results = a.results, stages_ms = a.stages_ms, model_sha256 = a.model_sha256})
 settle(job, a.results)
 conclude(job, 'succeeded', settings.result_ttl_s)
-call('SET', cache_of(job, a.weights_sha256), job.id)
+call('SET', cache_of(job, a.model_sha256), job.id)
 observe_run(job)
 return 1

@@ -13,7 +13,7 @@ if holder and holder ~= job.id then
   return {'accepted', reply(holder)}
 end
 
-local cached = a.weights_sha256 and call('GET', cache_of(job, a.weights_sha256))
+local cached = a.model_sha256 and call('GET', cache_of(job, a.model_sha256))
 local source = cached and job_of(cached)
 if not source then
   if sum('waiting', job.model) >= settings.max_queued_per_model then return {'crowded'} end

@@ -151,8 +151,10 @@ def _sentence(error: Exception) -> str:
             return str(error)
         case ClientConnectorDNSError():
             return "The receiver's name cannot be resolved."
-        case ClientConnectorCertificateError() | ClientSSLError():
+        case ClientConnectorCertificateError():
             return "No secure connection to the receiver could be made: its certificate does not hold."
+        case ClientSSLError():
+            return "No secure connection to the receiver could be made."
         case InvalidURL() | ValueError():
             return "The receiver's address is not a URL that can be called."
     return "The connection to the receiver failed."
