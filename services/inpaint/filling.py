@@ -1,25 +1,31 @@
 """Coarse to fine: which pixels the network predicts, at which size, from what."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.inpaint.blending import match_surroundings, window_weights
+from services.inpaint.completion import complete
+from services.inpaint.copying import Stencil, copy_known
 from services.inpaint.diffusion import diffuse, prefer_diffused
-from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distance_px, enlarge, halve, new_fill
+from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distance_px, enlarge, halve, new_fill, touched
 from services.inpaint.smoothing import calm_depths, prefer_smooth
-from services.inpaint.texture import add_texture
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
 from sightline.serving.predictor import Plan, Round, Tensors
 
 REACH_PX = 32  # how far from known pixels the network is trusted; deeper in, the coarser level's fill is
 WINDOWS_A_ROUND = 16  # bounds the memory of what is in flight
-TEXTURED_PX = 1500  # smaller pictures show copied detail as what it is: pieces of other things
+COMPLETED_PX = 500  # longer side up to which the network does best; copies in larger pictures are chosen at this size
+RIM_PX = 12  # how far from known pixels copies give way to the network
 MAX_LEVEL_PIXELS = 16_000_000  # a level that would show the network more than this is only enlarged
 
+GUESS_SPAN, COMPLETION_SPAN, COPY_SPAN = (0.0, 0.1), (0.1, 0.3), (0.3, 0.4)  # of the time that large pictures take
+
+ResultT = TypeVar("ResultT")
 Span = tuple[float, float]
 """From where to where a part of the work goes, of 0..1."""
 
@@ -41,18 +47,60 @@ class Filled:
 
 
 def fill_holes(photo: Level, sides_px: Sequence[int]) -> Plan[Filled]:
-    """Fill the holes of a picture that has a known pixel, by square windows of the given sides in rising order."""
+    """Fill the holes of a picture that has a known pixel, by square windows of the given sides in rising order.
+
+    Large holes of large pictures are filled with copies of what is known; how, is found out at a small size.
+    """
+    if max(photo.size) <= COMPLETED_PX or distance_px(photo).max() <= REACH_PX:
+        return (yield from _climb(photo, 1, sides_px, (0, 1)))
+    small, halvings = photo, 0
+    while max(small.size) > COMPLETED_PX:
+        small, halvings = halve(small), halvings + 1
+    below = yield from _climb(small, 2**halvings, sides_px, GUESS_SPAN)
+    guess = compose(small, below.fill)
+    completion = yield from _stepwise(complete(guess, touched(photo.hole, halvings) == 1), COMPLETION_SPAN)
+    if completion is None:
+        return (yield from _climb(photo, 1, sides_px, (COMPLETION_SPAN[1], 1)))
+    stencil = Stencil(completion, small.pixels, 2**halvings)
+    fill, last = yield from _copy(photo, stencil, sides_px)
+    return Filled(fill, (*below.passes, last))
+
+
+def _climb(photo: Level, scale: int, sides_px: Sequence[int], span: Span) -> Plan[Filled]:
+    """What the network makes of a picture that is `1 / scale` of the photo's size, coarse to fine."""
     levels = _levels(photo, sides_px[0])
-    spans = _spans(len(levels))
+    spans = _spans(len(levels), span)
     level = levels.pop()
     fill, windows = new_fill(level.size), cover(level.hole, sides_px)
     yield from _predict(level, level.hole, windows, np.zeros(level.size, np.float32), fill, next(spans))
-    passes = [Pass(2 ** len(levels), tuple(windows))]
+    passes = [Pass(scale * 2 ** len(levels), tuple(windows))]
     while levels:
         coarse, level = level, levels.pop()
         fill, windows = yield from _refine(level, coarse, fill, sides_px, next(spans))
-        passes.append(Pass(2 ** len(levels), tuple(windows)))
+        passes.append(Pass(scale * 2 ** len(levels), tuple(windows)))
     return Filled(fill, tuple(passes))
+
+
+def _copy(photo: Level, stencil: Stencil, sides_px: Sequence[int]) -> Plan[tuple[Fill, Pass]]:
+    """Copied pixels, cross-faded at the rim of holes into what the network predicts."""
+    copied_share = np.minimum(distance_px(photo) / RIM_PX, 1, dtype=np.float32)
+    todo = photo.hole * (copied_share < 1)
+    windows = cover(todo, sides_px)
+    if network_pixels(windows) > MAX_LEVEL_PIXELS:
+        copied_share, windows = photo.hole.astype(np.float32), []
+    fill = yield from _stepwise(copy_known(photo, stencil, copied_share), COPY_SPAN)
+    yield from _predict(photo, todo, windows, copied_share, fill, (COPY_SPAN[1], 1))
+    return fill, Pass(1, tuple(windows))
+
+
+def _stepwise(work: Generator[float, None, ResultT], span: Span) -> Plan[ResultT]:
+    """Work that needs no network, as rounds without samples: between them it can be cancelled."""
+    while True:
+        try:
+            done = next(work)
+        except StopIteration as stop:
+            return cast(ResultT, stop.value)
+        yield Round((), done=span[0] + (span[1] - span[0]) * done)
 
 
 def _levels(photo: Level, smallest_side_px: int) -> list[Level]:
@@ -63,9 +111,9 @@ def _levels(photo: Level, smallest_side_px: int) -> list[Level]:
     return levels
 
 
-def _spans(levels: int) -> Iterator[Span]:
-    """Which share of the work each level is, the coarsest first: each has four times the pixels of the one before."""
-    ends = [(4**done - 1) / (4**levels - 1) for done in range(levels + 1)]
+def _spans(levels: int, span: Span) -> Iterator[Span]:
+    """Which part of the span each level is, the coarsest first: each has four times the pixels of the one before."""
+    ends = [span[0] + (span[1] - span[0]) * (4**done - 1) / (4**levels - 1) for done in range(levels + 1)]
     return pairwise(ends)
 
 
@@ -73,16 +121,13 @@ def _refine(
     level: Level, coarse: Level, coarse_fill: Fill, sides_px: Sequence[int], span: Span
 ) -> Plan[tuple[Fill, list[Window]]]:
     """The enlarged coarse fill, cross-faded towards known pixels into what the network predicts at this size."""
-    depth_px = distance_px(level)
-    coarse_share = np.minimum(depth_px / REACH_PX, 1, dtype=np.float32)
+    coarse_share = np.minimum(distance_px(level) / REACH_PX, 1, dtype=np.float32)
     todo = level.hole * (coarse_share < 1)
     windows = cover(todo, sides_px)
     if network_pixels(windows) > MAX_LEVEL_PIXELS:
         coarse_share, windows = level.hole.astype(np.float32), []
     fill = enlarge(coarse, coarse_fill, coarse_share)
     yield from _predict(level, todo, windows, coarse_share, fill, span)
-    if max(level.size) >= TEXTURED_PX:
-        add_texture(level, compose(coarse, coarse_fill), fill, depth_px)
     return fill, windows
 
 

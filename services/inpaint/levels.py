@@ -69,6 +69,14 @@ def distance_px(level: Level) -> NDArray[np.float32]:
     return np.asarray(cv2.distanceTransform(level.hole, cv2.DIST_L2, 3), np.float32)
 
 
+def touched(hole: Pixels, halvings: int) -> Pixels:
+    """(h, w) halved so often, rounded up: 1 where any pixel under it is."""
+    for _ in range(halvings):
+        even = _make_even(hole)
+        hole = even[::2, ::2] | even[1::2, ::2] | even[::2, 1::2] | even[1::2, 1::2]
+    return hole
+
+
 def compose(level: Level, fill: Fill) -> Pixels:
     """The picture with its holes filled, in 8 bits."""
     return np.where(level.hole[..., None] == 1, (fill >> 8).astype(np.uint8), level.pixels)

@@ -47,8 +47,8 @@ DESCRIPTION = """Fills irregular holes of a photo with a partial-convolution U-N
 
 The holes come from a second picture `mask`, from `regions`, or from the photo's transparent pixels. The photo comes
 back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise; in PNG
-every pixel outside the holes is the one that was sent. What comes back in the holes is invented, its fine grain taken
-from elsewhere in the photo: it says nothing about what was there."""
+every pixel outside the holes is the one that was sent. What comes back in the holes is invented, in large photos by
+copying other parts of the photo: it says nothing about what was there."""
 
 
 class InpaintPredictor:

@@ -1,7 +1,7 @@
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
+from random import SystemRandom
 
 import redis.asyncio
 import structlog
@@ -71,7 +71,7 @@ class Janitor:
                 failures += 1
                 log.error("janitor_failed", error=type(error).__name__)
             longest_s = min(self._interval_s * 2.0 ** min(failures, DOUBLINGS), max(self._interval_s, MAX_BACKOFF_S))
-            await asyncio.sleep(random.uniform(longest_s / 2, longest_s))
+            await asyncio.sleep(SystemRandom().uniform(longest_s / 2, longest_s))
 
     async def _delete_unneeded(self) -> None:
         started = time.monotonic()

@@ -1,8 +1,8 @@
 import json
-import random
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
+from random import SystemRandom
 from typing import Any
 
 import redis.asyncio
@@ -48,7 +48,7 @@ class Leases:
     async def fail(self, lease: Lease, problem: Mapping[str, Any], *, transient: bool) -> bool:
         """Tries again later if `transient` and attempts are left; `problem` is a dump of ProblemDetails."""
         text = json.dumps(dict(problem))
-        return await self._end("fail", lease, problem=text, transient=transient, jitter=random.random())
+        return await self._end("fail", lease, problem=text, transient=transient, jitter=SystemRandom().random())
 
     async def give_back(self, lease: Lease) -> bool:
         """For any worker to take at once; the attempt does not count."""

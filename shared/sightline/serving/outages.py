@@ -1,8 +1,8 @@
 """Waiting out that the queue or the store of blobs is away."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterator
+from random import SystemRandom
 from typing import TypeVar
 
 import structlog
@@ -23,7 +23,7 @@ def waits_s() -> Iterator[float]:
     """Longer and longer, and never in step with others that wait for the same thing."""
     wait_s = FIRST_WAIT_S
     while True:
-        yield wait_s * random.uniform(0.5, 1.0)
+        yield wait_s * SystemRandom().uniform(0.5, 1.0)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 

@@ -81,9 +81,40 @@ def test_thin_holes_are_filled_at_full_size_at_once(drive: DrivePlan) -> None:
 
 
 def test_wide_holes_are_filled_from_coarse_to_fine(drive: DrivePlan) -> None:
+    level = with_hole(photo(450, 500), 50, 50, 400, 400)
+    passes = drive(fill_holes(level, SIDES_PX)).passes
+    assert [each.scale for each in passes] == [2, 1]
+
+
+def test_wide_holes_of_large_pictures_skip_the_sizes_between(drive: DrivePlan) -> None:
     level = with_hole(photo(1600, 1800), 500, 500, 1000, 1100)
     passes = drive(fill_holes(level, SIDES_PX)).passes
-    assert [each.scale for each in passes] == [8, 4, 2, 1]
+    assert [each.scale for each in passes] == [8, 4, 1]
+
+
+def test_large_pictures_that_are_nearly_all_hole_are_filled_by_the_network_alone(drive: DrivePlan) -> None:
+    level = with_hole(photo(1600, 1800, value=64), 0, 0, 1600, 1790)
+    result = drive(fill_holes(level, SIDES_PX))
+    assert [each.scale for each in result.passes] == [8, 4, 2, 1]
+    assert np.abs(filled_values(result.fill, level) - TONE).max() < 0.01
+
+
+def test_grain_goes_on_through_large_holes(drive: DrivePlan) -> None:
+    level = photo(900, 1200)
+    level.pixels[:] = np.random.default_rng(0).integers(60, 180, (900, 1200, 1), np.uint8)
+    known = level.pixels.std()
+    with_hole(level, 300, 400, 600, 800)
+    middle = drive(fill_holes(level, SIDES_PX)).fill[340:560, 440:760] / 257
+    assert middle.std() == pytest.approx(known, rel=0.25)
+    assert middle.mean() == pytest.approx(120, abs=4)
+
+
+def test_large_pictures_are_filled_the_same_every_time(drive: DrivePlan) -> None:
+    level = with_hole(photo(620, 700), 200, 200, 400, 500)
+    level.pixels[:] = np.random.default_rng(0).integers(0, 256, level.pixels.shape, np.uint8)
+    first, second = (drive(fill_holes(level, SIDES_PX)).fill for _ in range(2))
+    assert np.array_equal(first, second)
+    assert not first[level.hole == 0].any()
 
 
 def test_progress_rises_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inpaint.levels import TILE_PX, Level, distance_px, enlarge, halve, new_fill
+from services.inpaint.levels import TILE_PX, Level, distance_px, enlarge, halve, new_fill, touched
 
 
 def level(height: int, width: int, *, value: int = 100) -> Level:
@@ -66,3 +66,12 @@ def test_enlarging_takes_the_fill_in_holes_and_weighs_it() -> None:
     enlarged = enlarge(half, fill, share)
     assert (enlarged[4:9, 4:9] == 20_000).all()
     assert enlarged.sum() == 25 * 3 * 20_000
+
+
+def test_what_is_touched_stays_touched_however_small() -> None:
+    hole = np.zeros((75, 101), np.uint8)
+    hole[74, 100] = hole[10, 40] = 1
+    small = touched(hole, 3)
+    assert small.shape == (10, 13)
+    assert np.argwhere(small).tolist() == [[1, 5], [9, 12]]
+    assert np.array_equal(touched(hole, 0), hole)

@@ -1,8 +1,8 @@
 import asyncio
-import random
 import time
 from collections import Counter
 from contextlib import suppress
+from random import SystemRandom
 
 import redis.asyncio
 import structlog
@@ -69,7 +69,7 @@ class Deliveries:
     async def _pause(self, failures: int) -> None:
         if failures:
             longest_s = min(self._settings.poll_interval_s * 2.0 ** min(failures, DOUBLINGS), MAX_BACKOFF_S)
-            await asyncio.sleep(random.uniform(longest_s / 2, longest_s))
+            await asyncio.sleep(SystemRandom().uniform(longest_s / 2, longest_s))
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.poll_interval_s):
@@ -150,7 +150,7 @@ class Deliveries:
         delays_s = self._settings.retry_delays_s
         if attempt.delivered or attempt.unwanted or attempts > len(delays_s):
             return None
-        delay_s = delays_s[attempts - 1] * random.uniform(1 - SPREAD, 1 + SPREAD)
+        delay_s = delays_s[attempts - 1] * SystemRandom().uniform(1 - SPREAD, 1 + SPREAD)
         return max(delay_s, attempt.retry_after_s or 0.0)
 
     async def _settle(self, ticket: Ticket, delivery: Delivery | None, *, retry_in_s: float | None) -> bool:

@@ -67,7 +67,8 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     """Write hdr_correct.onnx and hdr_correct.toml into the folder; ValueError when ONNX and torch disagree."""
     network = load_network(checkpoint)
     path, stride = folder / "hdr_correct.onnx", network.config.stride
-    write_onnx(Graph(Exported(network), sample_feeds, ["compressed", "corrected"], stride, TOLERANCE), path)
+    outputs = ["compressed", "corrected"]
+    write_onnx(Graph(Exported(network), sample_feeds, outputs, stride, TOLERANCE, optimize=False), path)
     path.with_suffix(".toml").write_text(CONTRACT.format(version=version, multiple_of=stride))
     return path
 

@@ -1,0 +1,96 @@
+from collections.abc import Generator
+from typing import TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.inpaint.completion import Completion
+from services.inpaint.copying import Stencil, copy_known
+from services.inpaint.levels import Fill, Level, Pixels, halve, touched
+from services.inpaint.scenes import make_scene
+
+TONE = 105
+
+ResultT = TypeVar("ResultT")
+
+
+def finish(work: Generator[float, None, ResultT]) -> ResultT:
+    while True:
+        try:
+            next(work)
+        except StopIteration as stop:
+            result: ResultT = stop.value
+            return result
+
+
+def shrunk(photo: Level, halvings: int) -> tuple[Pixels, Pixels]:
+    """Pixels and touched hole."""
+    small = photo
+    for _ in range(halvings):
+        small = halve(small)
+    return small.pixels, touched(photo.hole, halvings)
+
+
+def copied(photo: Level, halvings: int, *, seed: int = 0, shift: tuple[int, int] | None = None) -> Fill:
+    """All from one shift, or each small pixel from any known patch; in tone with what is in the hole."""
+    small, hole = shrunk(photo, halvings)
+    scene = make_scene(small, hole == 1)
+    sources, near = np.argwhere(scene.known_patches()), scene.holed_patches()
+    shifts = np.zeros((*hole.shape, 2), np.int32)
+    chosen = np.random.default_rng(seed).integers(len(sources), size=np.count_nonzero(near))
+    shifts[near] = sources[chosen] - np.argwhere(near) if shift is None else shift
+    stencil = Stencil(Completion(np.full(small.shape, TONE, np.float32), hole == 1, shifts), small, 2**halvings)
+    return finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))
+
+
+def noisy(height: int, width: int, *, low: int = 0, high: int = 256) -> Level:
+    pixels = np.random.default_rng(0).integers(low, high, (height, width, 3), np.uint8)
+    return Level(pixels, np.zeros((height, width), np.uint8))
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 3])
+def test_one_shift_copies_pixel_by_pixel(halvings: int) -> None:
+    scale, photo = 2**halvings, noisy(320, 400, low=95, high=116)
+    photo.pixels[:, 200:] = photo.pixels[:, :200]
+    photo.hole[10 * scale : 20 * scale, 200 + 8 * scale : 200 + 15 * scale] = 1
+    inside = photo.hole == 1
+    fill = copied(photo, halvings, shift=(0, -200 // scale))[inside].astype(float)
+    assert np.corrcoef(fill.ravel(), photo.pixels[inside].ravel())[0, 1] > 0.9
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(60, 300), st.integers(60, 300), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_holes_get_known_tones_and_the_rest_nothing(height: int, width: int, halvings: int, seed: int) -> None:
+    rng, photo = np.random.default_rng(seed), noisy(height, width, low=100, high=110)
+    photo.hole[:] = np.kron(rng.random((-(-height // 30), -(-width // 30))) < 0.4, np.ones((30, 30)))[:height, :width]
+    photo.hole[:60, :60] = 0
+    photo.pixels[photo.hole == 1] = 255
+    small, hole = shrunk(photo, halvings)
+    if make_scene(small, hole == 1).known_patches().any():
+        fill = copied(photo, halvings, seed=seed)
+        assert not fill[photo.hole == 0].any()
+        assert np.abs(fill[photo.hole == 1] / 257 - TONE).max(initial=0) < 12
+
+
+def test_tone_is_that_of_the_completed_picture() -> None:
+    photo = noisy(320, 320, low=60, high=70)
+    photo.hole[80:240, 80:240] = 1
+    inside = copied(photo, 2)[100:220, 100:220] / 257
+    assert np.abs(inside - TONE).max() < 12
+    assert inside.mean() == pytest.approx(TONE, abs=1)
+
+
+def test_copies_take_the_tone_of_what_they_meet() -> None:
+    photo = noisy(320, 400, low=60, high=70)
+    photo.pixels[:, 200:] += 20
+    photo.hole[60:260, 240:360] = 1
+    small, hole = shrunk(photo, 2)
+    shifts = np.zeros((*hole.shape, 2), np.int32)
+    shifts[make_scene(small, hole == 1).holed_patches()] = (0, -50)
+    values = small - np.float32(20) * hole[..., None]
+    stencil = Stencil(Completion(values, hole == 1, shifts), small, 4)
+    fill = finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))[60:260, 240:360] / 257
+    assert fill[:4].mean() == pytest.approx(84.5, abs=5)
+    assert fill[90:110, 50:70].mean() < 72
