@@ -1,0 +1,70 @@
+"""The small copy of a photo that the network sees, in sRGB for it and in the photo's own colours for fitting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import log
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from services.hdr_correct.floats import Floats, to_unit
+from sightline.imaging.colour import from_srgb, to_srgb
+from sightline.imaging.depth import quantized
+from sightline.imaging.picture import Picture
+
+WORKING_PX = 1024
+MARGIN_PX = 16  # mirrored on all sides: at its edges the network sees black, and leaves a dark frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preview:
+    """picture: the photo stretched to what the network's size leaves within the margin, with 16 bits per sample."""
+
+    picture: Picture
+
+    @property
+    def own(self) -> Floats:
+        """(h, w, 3) in 0..1 of the photo's colour space."""
+        return to_unit(self.picture.pixels)
+
+    @property
+    def srgb(self) -> NDArray[np.uint8]:
+        return to_srgb(self.picture)
+
+    @property
+    def sample(self) -> NDArray[np.uint8]:
+        """In sRGB with its margin, as the network takes it."""
+        return np.pad(self.srgb, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)), mode="reflect")
+
+    def within(self, output: Floats) -> Floats:
+        """The part of an output that shows the photo."""
+        return output[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
+
+    def to_own(self, srgb: Floats) -> Floats:
+        """Of the preview's size and in 0..1, both."""
+        return to_unit(from_srgb(srgb, self.picture))
+
+
+def preview(picture: Picture, buckets: Sequence[Mapping[str, int]]) -> Preview:
+    """In the size whose proportions are closest to the photo's."""
+    bucket = min(buckets, key=lambda each: abs(log(each["w"] * picture.height / (each["h"] * picture.width))))
+    width, height = bucket["w"] - 2 * MARGIN_PX, bucket["h"] - 2 * MARGIN_PX
+    pixels = quantized(_shrink(picture, width, height), np.dtype(np.uint16))
+    return Preview(replace(picture, pixels=pixels, alpha=None, bit_depth=16, size_px=(width, height)))
+
+
+def _shrink(picture: Picture, width: int, height: int) -> Floats:
+    """In two steps, so that only a small copy is in floating point, where means keep what 8 bits would round off."""
+    pixels = picture.pixels
+    sides = min(picture.width, WORKING_PX), min(picture.height, WORKING_PX)
+    if sides != (picture.width, picture.height):
+        pixels = np.asarray(cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA), pixels.dtype)
+    return np.asarray(
+        cv2.resize(to_unit(pixels), (width, height), interpolation=_filter(sides, width, height)), np.float32
+    )
+
+
+def _filter(sides: tuple[int, int], width: int, height: int) -> int:
+    """Area means shrink without aliases; what grows is interpolated."""
+    return cv2.INTER_AREA if sides[0] >= width and sides[1] >= height else cv2.INTER_LINEAR

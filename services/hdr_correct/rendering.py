@@ -1,0 +1,78 @@
+"""A result as corrected photo, as scene, as record, or as an archive of all."""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from zipfile import ZIP_STORED, ZipFile
+
+from services.hdr_correct.openexr import openexr_file
+from services.hdr_correct.radiance import radiance_file
+from services.hdr_correct.result import HdrResult
+from services.hdr_correct.schemas import HdrRecord
+from sightline.api import headers
+from sightline.api.evidence import Evidence
+from sightline.imaging.depth import quantized
+from sightline.imaging.encode import encode
+from sightline.serving.predictor import Rendered
+
+PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
+RADIANCE, OPENEXR = "image/vnd.radiance", "image/x-exr"
+ZIP, JSON = "application/zip", "application/json"
+MEDIA_TYPES = (PNG, JPEG, WEBP, RADIANCE, OPENEXR, ZIP, JSON)
+
+
+def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
+    notes = result.request.picture.notes
+    extra = {headers.NOTES: ", ".join(notes)} if notes else {}
+    return Rendered(_DRAW[media_type](result, media_type, evidence), media_type, extra)
+
+
+def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
+    picture = result.request.picture
+    return HdrRecord(
+        width=picture.width,
+        height=picture.height,
+        applied_share=result.applied,
+        exposure=result.exposure,
+        scene_white=1.0,
+        scene_stops=result.scene_stops,
+        evidence=evidence.model_copy(update={"notes": list(picture.notes)}),
+    )
+
+
+def _photo(result: HdrResult, media_type: str, _: Evidence) -> bytes:
+    picture = result.request.picture
+    alpha = None if picture.alpha is None else quantized(picture.alpha, result.pixels.dtype)
+    return encode(result.pixels, media_type, picture, alpha=alpha)
+
+
+def _radiance(result: HdrResult, _: str, __: Evidence) -> bytes:
+    return radiance_file(result.scene)
+
+
+def _openexr(result: HdrResult, _: str, __: Evidence) -> bytes:
+    return openexr_file(result.scene)
+
+
+def _record(result: HdrResult, _: str, evidence: Evidence) -> bytes:
+    return describe(result, evidence).model_dump_json().encode()
+
+
+def _archive(result: HdrResult, _: str, evidence: Evidence) -> bytes:
+    """Its files are packed already."""
+    file = BytesIO()
+    with ZipFile(file, "w", ZIP_STORED) as archive:
+        for name, media_type in ARCHIVED.items():
+            archive.writestr(name, _DRAW[media_type](result, media_type, evidence))
+    return file.getvalue()
+
+
+ARCHIVED: Mapping[str, str] = {"corrected.png": PNG, "scene.exr": OPENEXR, "scene.hdr": RADIANCE, "record.json": JSON}
+_DRAW: Mapping[str, Callable[[HdrResult, str, Evidence], bytes]] = {
+    PNG: _photo,
+    JPEG: _photo,
+    WEBP: _photo,
+    RADIANCE: _radiance,
+    OPENEXR: _openexr,
+    ZIP: _archive,
+    JSON: _record,
+}

@@ -1,0 +1,56 @@
+"""The estimated scene: linear light at the photo's size, 1.0 = white of a well-exposed photo."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.hdr_correct.floats import Floats
+from services.hdr_correct.grid import AffineGrid
+from services.hdr_correct.slicing import mapped_bands
+from sightline.imaging.picture import Samples
+
+ALPHA, GAMMA = np.float32(0.03), np.float32(0.45)
+WHITE = np.float32(100)
+"""The network compresses scenes to ALPHA * scene ** GAMMA; WHITE is what it takes a well-exposed photo's white for."""
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """What takes the photo's pixels (h, w, 3) to compressed scene values."""
+
+    grid: AffineGrid
+    pixels: Samples
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    def bands(self) -> Iterator[tuple[slice, Floats]]:
+        """Rows and their light (rows, w, 3), from top to bottom."""
+        for rows, compressed in mapped_bands(self.grid, self.pixels):
+            yield rows, expand(compressed)
+
+
+def expand(compressed: Floats) -> Floats:
+    """To linear light with white at 1."""
+    light = (np.maximum(compressed, 0) / ALPHA) ** (1 / GAMMA)
+    return np.asarray(light / WHITE, np.float32)
+
+
+def luminance(light: NDArray[Any]) -> Floats:
+    """(..., 3) linear sRGB to (...)."""
+    return np.asarray(light @ LUMINANCE, np.float32)
+
+
+def decode_srgb(encoded: Floats) -> Floats:
+    """sRGB 0..1 to linear 0..1 (IEC 61966-2-1)."""
+    high = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(encoded <= 0.04045, encoded / 12.92, high).astype(np.float32)

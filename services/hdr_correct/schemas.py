@@ -1,0 +1,69 @@
+"""What clients may ask of exposure correction, and the record they get."""
+
+from enum import IntEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.api.evidence import Evidence
+
+
+class Depth(IntEnum):
+    """Bits per sample."""
+
+    EIGHT = 8
+    SIXTEEN = 16
+
+
+class HdrOptions(BaseModel):
+    """Form fields or query parameters of the request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strength: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How much of the correction to apply; 0 changes no pixel",
+    )
+    depth: Depth | None = Field(
+        default=None, description="Bits per sample of the corrected PNG, 8 or 16; left out, those of the photo"
+    )
+
+
+class ExposureReading(BaseModel):
+    """How a photo is exposed."""
+
+    crushed_share: float = Field(ge=0, le=1, description="Pixels of which every channel is at most 2/255")
+    clipped_share: float = Field(ge=0, le=1, description="Pixels of which some channel is at least 253/255")
+    mean_luminance: float = Field(ge=0, le=1, description="In linear light; 1 is white")
+    ev_error: float | None = Field(
+        description="Stops by which the photo is brighter than the estimated scene in the median, below 0 darker; "
+        "null when hardly any pixel is neither crushed nor clipped"
+    )
+
+
+class Exposure(BaseModel):
+    """Before the correction and after it."""
+
+    before: ExposureReading
+    after: ExposureReading
+
+
+class HdrRecord(BaseModel):
+    """What was found and done."""
+
+    width: int
+    height: int
+    applied_share: float = Field(
+        ge=0,
+        le=1,
+        description="How much of the network's correction was applied: `strength`, or less where the photo was well "
+        "exposed already",
+    )
+    exposure: Exposure
+    scene_white: float = Field(description="What a well-exposed photo's white is in the scene files", examples=[1.0])
+    scene_stops: float = Field(
+        description="Range of the estimated scene's luminance in stops, without its darkest and brightest thousandth"
+    )
+    evidence: Evidence

@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+import pytest
+
+from services.hdr_correct.floats import to_unit
+from services.hdr_correct.planner import SIGNATURE
+from services.hdr_correct.preview import preview
+from sightline.imaging.formats import ImageFormat
+from sightline.imaging.picture import Picture, Samples
+
+
+def picture(pixels: Samples, *, profile: bytes | None = None, grey: bool = False) -> Picture:
+    return Picture(
+        pixels=pixels,
+        alpha=None,
+        format=ImageFormat.PNG,
+        bit_depth=8 * pixels.itemsize,
+        orientation=1,
+        icc_profile=profile,
+        grey=grey,
+        notes=(),
+        sha256="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "size"),
+    [
+        (4000, 3000, (192, 256)),
+        (300, 400, (256, 192)),
+        (50, 50, (224, 224)),
+        (1, 900, (256, 192)),
+        (9000, 3, (192, 256)),
+    ],
+)
+def test_the_size_closest_in_proportion(width: int, height: int, size: tuple[int, int]) -> None:
+    small = preview(picture(np.zeros((height, width, 3), np.uint8)), SIGNATURE.buckets)
+    assert small.sample.shape == (*size, 3)
+    assert small.own.shape == (size[0] - 32, size[1] - 32, 3)
+
+
+def test_the_margin_mirrors_the_photo_and_is_cut_off_again() -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, (160, 224, 3), np.uint8)
+    small = preview(picture(pixels), SIGNATURE.buckets)
+    assert np.array_equal(small.within(small.sample.astype(np.float32)), small.srgb)
+    assert np.array_equal(small.sample[15, 16:-16], small.srgb[1])
+    assert np.array_equal(small.sample[16:-16, -1], small.srgb[:, -17])
+
+
+def test_means_are_kept_beyond_eight_bits() -> None:
+    pixels = np.full((640, 896, 3), 3, np.uint8)
+    pixels[::2] = 4
+    assert np.abs(preview(picture(pixels), SIGNATURE.buckets).own - 3.5 / 255).max() < 2e-5
+
+
+def test_a_large_photo_is_the_mean_of_its_parts() -> None:
+    pixels = np.random.default_rng(0).integers(0, 65_536, (1500, 2000, 3), np.uint16)
+    own = preview(picture(pixels), SIGNATURE.buckets).own
+    assert own.mean() == pytest.approx(0.5, abs=1e-3)
+    assert own.std() < 0.06
+
+
+def test_colours_are_srgb_for_the_network_and_the_photos_own_for_the_fit() -> None:
+    profile = bytes(imagecodecs.cms_profile("adobergb"))
+    sent = picture(np.full((192, 256, 3), (40, 160, 60), np.uint8), profile=profile)
+    small = preview(sent, SIGNATURE.buckets)
+    assert np.abs(small.own[0, 0] * 255 - [40, 160, 60]).max() < 0.01
+    assert small.srgb[0, 0, 0] < 10
+    back = small.to_own(to_unit(small.srgb))
+    assert np.abs(back[0, 0, 1:] * 255 - [160, 60]).max() < 1.5
+
+
+def test_grey_comes_back_grey() -> None:
+    sent = replace(picture(np.full((192, 256, 3), 90, np.uint8)), grey=True)
+    tinted = np.full((192, 256, 3), (0.4, 0.5, 0.7), np.float32)
+    assert np.ptp(preview(sent, SIGNATURE.buckets).to_own(tinted), axis=2).max() == 0
