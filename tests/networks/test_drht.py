@@ -69,8 +69,23 @@ def test_frozen_norms_keep_their_statistics() -> None:
     network = Drht(SMALL)
     network.freeze_norm = True
     network.train()
-    before = network.to_scene.norm.running_mean.clone()  # type: ignore[union-attr]
+    before = network.to_photo.norm.running_mean.clone()  # type: ignore[union-attr]
 
     network(torch.rand(2, 3, 8, 8))
 
-    assert torch.equal(network.to_scene.norm.running_mean, before)  # type: ignore[arg-type]
+    assert torch.equal(network.to_photo.norm.running_mean, before)  # type: ignore[arg-type]
+
+
+def test_a_single_half_corrects_without_a_scene() -> None:
+    network = Drht(DrhtConfig(kernels=(1, 3, 3), decoder_kernels=(4, 4), widths=(8, 8, 16), reciprocal=False)).eval()
+
+    with torch.inference_mode():
+        result = network(torch.rand(1, 3, 8, 8))
+
+    assert result.compressed.abs().max() == 0
+    assert result.photo.shape == (1, 3, 8, 8)
+    assert 2 * _size(network) == _size(Drht(SMALL))
+
+
+def _size(network: Drht) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

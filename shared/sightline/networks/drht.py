@@ -26,12 +26,14 @@ PAPER_WIDTHS = (64, 64, 128, 256, 256, 512)
 class DrhtConfig:
     """Encoder kernels and widths from full resolution down; the decoder mirrors the widths.
 
-    A decoder kernel of 4 leaves no checkerboard, as odd kernels at stride 2 do.
+    A decoder kernel of 4 leaves no checkerboard, as odd kernels at stride 2 do. `reciprocal` False leaves out the first
+    half and the bridge, to see what they are good for.
     """
 
     kernels: tuple[int, ...] = RELEASE_KERNELS
     decoder_kernels: tuple[int, ...] = (4, 4, 4, 4, 4)
     widths: tuple[int, ...] = PAPER_WIDTHS
+    reciprocal: bool = True
 
     def __post_init__(self) -> None:
         if not len(self.kernels) == len(self.widths) == len(self.decoder_kernels) + 1 >= 2:
@@ -117,12 +119,14 @@ class Drht(nn.Module):
     def __init__(self, config: DrhtConfig) -> None:
         super().__init__()
         self.config = config
-        self.to_scene = ReciprocalNet(config)
+        self.to_scene = ReciprocalNet(config) if config.reciprocal else None
         self.to_photo = ReciprocalNet(config)
         self.freeze_norm = False
 
     def forward(self, photo: Tensor) -> Corrected:
-        """photo: (b, 3, h, w) sRGB in 0..1."""
+        """photo: (b, 3, h, w) sRGB in 0..1. Without the first half the scene is all 0."""
+        if self.to_scene is None:
+            return Corrected(torch.zeros_like(photo, dtype=torch.float32), self.to_photo(photo, photo.float()))
         compressed = self.to_scene(photo, photo.float()).clamp_min(0)
         return Corrected(compressed, self.to_photo(log_scene(compressed), compressed))
 

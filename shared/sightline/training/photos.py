@@ -63,12 +63,16 @@ def shrink_to(pixels: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8
 
 def pack_photos(paths: Iterable[Path], folder: Path, *, short_side_px: int) -> int:
     """Write the photos, none longer on its short side than `short_side_px`, and return how many there are."""
+    return pack_pictures((shrink_to(read_rgb(path), short_side_px) for path in paths), folder)
+
+
+def pack_pictures(pictures: Iterable[Picture], folder: Path) -> int:
+    """Write the pictures as they are, and return how many there are."""
     folder.mkdir(parents=True, exist_ok=True)
     index: list[tuple[int, int, int]] = []
     partial = folder / "pixels.u8.part"
     with partial.open("wb") as file:
-        for path in paths:
-            pixels = shrink_to(read_rgb(path), short_side_px)
+        for pixels in pictures:
             index.append((file.tell(), pixels.shape[0], pixels.shape[1]))
             file.write(np.ascontiguousarray(pixels).data)
     partial.replace(folder / "pixels.u8")

@@ -1,15 +1,19 @@
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 
 from sightline.networks.drht import compress
 from sightline.training.data import Samples, batches
 from sightline.training.hdr_correct.data import CLIPPED, WHITE, BadlyExposed, Batch, is_well_exposed
+from sightline.training.hdr_correct.pairs import PairStore, list_pairs, pack_pairs
 from sightline.training.hdr_correct.scenes import SceneStore
 from sightline.training.photos import PhotoStore
 
 
 def test_photos_are_their_own_targets_and_scenes(photos: PhotoStore) -> None:
-    photo, target, scene, known = BadlyExposed(photos, None, 32)(np.random.default_rng(1))
+    photo, target, scene, known = BadlyExposed(photos, None, None, 32)(np.random.default_rng(1))
 
     assert photo.shape == target.shape == scene.shape == (32, 32, 3)
     assert not np.array_equal(photo, target)
@@ -18,7 +22,7 @@ def test_photos_are_their_own_targets_and_scenes(photos: PhotoStore) -> None:
 
 
 def test_scenes_are_known_above_white(photos: PhotoStore, scenes: SceneStore) -> None:
-    make = BadlyExposed(photos, scenes, 32, scene_share=1)
+    make = BadlyExposed(photos, scenes, None, 32, scene_share=1)
     samples = [make(np.random.default_rng(seed)) for seed in range(6)]
 
     assert max(scene.max() for _, _, scene, _ in samples) > 10
@@ -26,7 +30,7 @@ def test_scenes_are_known_above_white(photos: PhotoStore, scenes: SceneStore) ->
 
 
 def test_batches_hold_pictures_and_compressed_scenes(photos: PhotoStore, scenes: SceneStore) -> None:
-    samples = Samples(BadlyExposed(photos, scenes, 32), seed=0, start=0, step=1)
+    samples = Samples(BadlyExposed(photos, scenes, None, 32), seed=0, start=0, step=1)
 
     batch = Batch.of(*next(batches(samples, 4, workers=0)))
 
@@ -36,6 +40,22 @@ def test_batches_hold_pictures_and_compressed_scenes(photos: PhotoStore, scenes:
     white = compress(torch.tensor(WHITE))
     assert batch.compressed.min() >= 0
     assert batch.compressed[:, :, :, :].median() < white
+
+
+def test_real_pairs_keep_their_places(photos: PhotoStore, tmp_path: Path) -> None:
+    y, x = np.mgrid[:60, :80].astype(np.uint8)
+    good = np.dstack([x, y, x + y])
+    for name, pixels in (("low/a.png", good // 2), ("high/a.png", good)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), pixels)
+    pack_pairs(list_pairs(tmp_path), tmp_path / "packed", short_side_px=60)
+    make = BadlyExposed(photos, None, PairStore(tmp_path / "packed"), 32, pair_share=1)
+
+    photo, target, scene, known = make(np.random.default_rng(3))
+
+    np.testing.assert_allclose(2.0 * photo, target, atol=3)
+    assert scene.shape == (32, 32, 3)
+    assert known.all()
 
 
 def test_only_well_exposed_photos_are_targets() -> None:

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from sightline.training.hdr_correct.baselines import BASELINES
-from sightline.training.hdr_correct.evaluate import EVS, MEASURES, Case, compare, make_cases, measure
+from sightline.training.hdr_correct.evaluate import (
+    EVS,
+    MEASURES,
+    Case,
+    compare,
+    ev_name,
+    make_cases,
+    measure,
+    paired_cases,
+)
 from sightline.training.tables import markdown_table
 
 
@@ -20,8 +29,8 @@ def cases(tmp_path: Path) -> list[Case]:
 
 
 def test_each_well_exposed_photo_is_exposed_wrong_by_every_amount(cases: list[Case]) -> None:
-    assert [case.ev for case in cases] == [ev for ev in EVS for _ in range(2)]
-    means = [float(np.mean([case.photo.mean() for case in cases if case.ev == ev])) for ev in EVS]
+    assert [case.group for case in cases] == [ev_name(ev) for ev in EVS for _ in range(2)]
+    means = [float(np.mean([case.photo.mean() for case in cases if case.group == ev_name(ev)])) for ev in EVS]
     assert means == sorted(means)
 
 
@@ -39,3 +48,16 @@ def test_the_table_has_a_row_per_exposure_and_method(cases: list[Case]) -> None:
     by_exposure = {row.group: row.figures["psnr_db"] for row in rows}
     assert by_exposure["+0 EV"] == max(by_exposure.values())
     assert "| -3 EV (2) | identity |" in markdown_table(rows, "exposure")
+
+
+def test_real_pairs_are_cases_of_their_exposure(tmp_path: Path) -> None:
+    for name, level in (("INPUT_IMAGES/a1_N1.png", 40), ("INPUT_IMAGES/a1_P1.png", 160), ("GT_IMAGES/a1.png", 90)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.full((40, 50, 3), level, np.uint8))
+
+    cases = paired_cases(tmp_path, size_px=32)
+
+    assert [(case.group, int(case.photo[0, 0, 0]), int(case.target[0, 0, 0])) for case in cases] == [
+        ("+1 EV", 160, 90),
+        ("-1 EV", 40, 90),
+    ]

@@ -1,6 +1,7 @@
 """Training samples: a badly exposed photo, the good one, and the scene where it is known."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.networks.drht import compress
-from sightline.training.data import Arrays, random_crop
+from sightline.training.data import Arrays
 from sightline.training.hdr_correct.cameras import Linear, decode_srgb, random_camera
-from sightline.training.hdr_correct.scenes import SceneStore, good_photo
+from sightline.training.hdr_correct.pairs import PairStore
+from sightline.training.hdr_correct.scenes import BRIGHTEST, SceneStore, good_photo
 from sightline.training.photos import PhotoStore, Picture
 
 WHITE = 100.0
@@ -22,6 +24,9 @@ MAX_CLIPPED_SHARE = 0.06
 MAX_CRUSHED_SHARE = 0.25
 CRUSHED = 8
 TRIES = 12
+SMALLEST_SHARE = 0.7
+
+PixelT = TypeVar("PixelT", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,38 +54,49 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BadlyExposed:
-    """Makes samples from well-exposed photos and, in the given share of cases, from HDR scenes."""
+    """Makes samples from well-exposed photos and, in the given shares of cases, from HDR scenes and real pairs."""
 
     photos: PhotoStore
     scenes: SceneStore | None
+    pairs: PairStore | None
     crop_px: int
-    scene_share: float = 0.25
+    scene_share: float = 0.2
+    pair_share: float = 0.4
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
+        if self.pairs is not None and rng.random() < self.pair_share:
+            return self._from_pair(rng, self.pairs)
         if self.scenes is not None and rng.random() < self.scene_share:
             scene, target, known = self._from_scene(rng, self.scenes)
         else:
-            scene, target, known = self._from_photo(rng)
+            target = self._well_exposed(rng)
+            scene, known = scene_of(target)
         photo = random_camera(rng).shoot(scene, rng)
-        return photo, target, np.minimum(scene, 60_000).astype(np.float16), known
+        return photo, target, np.minimum(scene, BRIGHTEST).astype(np.float16), known
 
-    def _from_photo(self, rng: np.random.Generator) -> tuple[Linear, Picture, NDArray[np.uint8]]:
-        """The photo is its own target; where it is clipped nobody knows the scene."""
-        target = self._well_exposed(rng)
-        known = np.asarray((target < CLIPPED).all(axis=2), np.uint8)
-        return decode_srgb(target.astype(np.float32) / 255), target, known
+    def _from_pair(self, rng: np.random.Generator, pairs: PairStore) -> Arrays:
+        pair, seed = pairs[int(rng.integers(len(pairs)))], int(rng.integers(2**32))
+        photo, target = (random_frame(np.random.default_rng(seed), each, self.crop_px) for each in pair)
+        scene, known = scene_of(target)
+        return photo, target, scene.astype(np.float16), known
 
     def _from_scene(self, rng: np.random.Generator, scenes: SceneStore) -> tuple[Linear, Picture, NDArray[np.uint8]]:
         stored = scenes[int(rng.integers(len(scenes)))]
-        scene = random_window(rng, stored.astype(np.float32), self.crop_px)
+        scene = random_frame(rng, stored.astype(np.float32), self.crop_px)
         return scene, good_photo(scene), np.ones(scene.shape[:2], np.uint8)
 
     def _well_exposed(self, rng: np.random.Generator) -> Picture:
         for _ in range(TRIES):
-            crop = random_crop(rng, self.photos[int(rng.integers(len(self.photos)))], self.crop_px)
-            if is_well_exposed(crop):
+            frame = random_frame(rng, self.photos[int(rng.integers(len(self.photos)))], self.crop_px)
+            if is_well_exposed(frame):
                 break
-        return crop
+        return frame
+
+
+def scene_of(target: Picture) -> tuple[Linear, NDArray[np.uint8]]:
+    """The scene that a good photo shows, and (h, w) 1 where it does: where it is clipped nobody knows the scene."""
+    known = np.asarray((target < CLIPPED).all(axis=2), np.uint8)
+    return decode_srgb(target.astype(np.float32) / 255), known
 
 
 def is_well_exposed(photo: Picture) -> bool:
@@ -90,11 +106,12 @@ def is_well_exposed(photo: Picture) -> bool:
     return bool(low < photo.mean() / 255 < high and clipped < MAX_CLIPPED_SHARE and crushed < MAX_CRUSHED_SHARE)
 
 
-def random_window(rng: np.random.Generator, scene: Linear, size_px: int) -> Linear:
-    """A square of random size out of a scene, resized to (size, size, 3)."""
-    longest = min(scene.shape[:2])
-    side = int(rng.integers(min(longest, int(0.6 * longest)), longest + 1))
-    top, left = (int(rng.integers(length - side + 1)) for length in scene.shape[:2])
-    square = scene[top : top + side, left : left + side]
-    resized = cv2.resize(square, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(resized[:, ::-1] if rng.random() < 0.5 else resized)
+def random_frame(rng: np.random.Generator, picture: NDArray[PixelT], size_px: int) -> NDArray[PixelT]:
+    """Most of a picture, stretched to (size, size, 3) and mirrored half of the time: how bright a place should be can
+    only be told from the whole."""
+    height, width = (round(length * rng.uniform(SMALLEST_SHARE, 1)) for length in picture.shape[:2])
+    top, left = int(rng.integers(picture.shape[0] - height + 1)), int(rng.integers(picture.shape[1] - width + 1))
+    window = picture[top : top + height, left : left + width]
+    how = cv2.INTER_AREA if min(height, width) >= size_px else cv2.INTER_LINEAR
+    frame = cv2.resize(window, (size_px, size_px), interpolation=how)
+    return np.ascontiguousarray(frame[:, ::-1] if rng.random() < 0.5 else frame, picture.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 from sightline.training.hdr_correct.baselines import Corrector
 from sightline.training.hdr_correct.cameras import Camera, decode_srgb
 from sightline.training.hdr_correct.data import is_well_exposed
+from sightline.training.hdr_correct.pairs import list_pairs
 from sightline.training.inpaint.evaluate import centre_square
 from sightline.training.metrics import psnr_db, ssim
 from sightline.training.photos import Picture, list_photos, read_rgb
@@ -20,11 +21,11 @@ MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A photo as it came out and as it should have; `ev` is by how many stops it was exposed wrong."""
+    """A photo as it came out and as it should have; `group` is how it was exposed."""
 
     photo: Picture
     target: Picture
-    ev: float
+    group: str
 
 
 def make_cases(folder: Path, *, size_px: int, limit: int | None = None) -> list[Case]:
@@ -35,9 +36,24 @@ def make_cases(folder: Path, *, size_px: int, limit: int | None = None) -> list[
 
 
 def expose(target: Picture, ev: float, *, seed: int) -> Case:
-    camera = Camera(ev, shot_noise=3e-4, read_noise=1e-3, jpeg_quality=92)
     scene = decode_srgb(target.astype(np.float32) / 255)
-    return Case(camera.shoot(scene, np.random.default_rng(seed)), target, ev)
+    return Case(plain_camera(ev).shoot(scene, np.random.default_rng(seed)), target, ev_name(ev))
+
+
+def plain_camera(ev: float) -> Camera:
+    return Camera(ev, shot_noise=3e-4, read_noise=1e-3, jpeg_quality=92)
+
+
+def ev_name(ev: float) -> str:
+    """By how many stops a photo was exposed wrong."""
+    return f"{ev:+.0f} EV"
+
+
+def paired_cases(folder: Path, *, size_px: int) -> list[Case]:
+    """Centre squares of real pairs, group by group."""
+    pairs = sorted(list_pairs(folder), key=lambda pair: pair.group)
+    squares = [tuple(centre_square(read_rgb(path), size_px) for path in (each.photo, each.target)) for each in pairs]
+    return [Case(photo, target, pair.group) for (photo, target), pair in zip(squares, pairs, strict=True)]
 
 
 def measure(correct: Corrector, cases: Iterable[Case], measures: dict[str, Measure]) -> list[Figures]:
@@ -52,4 +68,4 @@ def measure(correct: Corrector, cases: Iterable[Case], measures: dict[str, Measu
 def compare(correctors: dict[str, Corrector], cases: Sequence[Case], measures: dict[str, Measure]) -> list[Row]:
     """Every method on every case; rows by exposure error, then by method."""
     figures = {name: measure(correct, cases, measures) for name, correct in correctors.items()}
-    return make_rows(cases, lambda case: f"{case.ev:+.0f} EV", figures)
+    return make_rows(cases, lambda case: case.group, figures)

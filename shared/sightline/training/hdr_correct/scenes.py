@@ -1,7 +1,7 @@
 """Scenes to expose: views into HDR maps and HDR photos, packed as half floats, and what a good photo of one is."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.training.hdr_correct.cameras import Linear, encode_srgb
+from sightline.training.hdr_correct.radiance import list_radiance, read_radiance
 from sightline.training.photos import Picture
 
 MIDDLE_GREY = 0.18
 BRIGHTEST = 60_000.0  # half floats end at 65,504
 FUSED_EVS = (-3.0, -1.5, 0.0, 1.5)
+VIEW_SIZE_PX = (256, 340)
+PANORAMA_ASPECT = 2.0
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -49,6 +52,20 @@ def pack_scenes(scenes: Iterable[Linear], folder: Path) -> int:
     partial.replace(folder / "scenes.f16")
     (folder / "index.json").write_text(json.dumps(index))
     return len(index)
+
+
+def read_scenes(folder: Path, *, views: int = 24) -> Iterator[Linear]:
+    """So many views into each panorama, which is twice as wide as high, and the other HDR pictures whole."""
+    rng = np.random.default_rng(0)
+    for path in list_radiance(folder):
+        scene = read_radiance(path)
+        height, width = scene.shape[:2]
+        if width == PANORAMA_ASPECT * height:
+            yield from random_views(rng, scene, count=views, size_px=VIEW_SIZE_PX)
+        else:
+            scale = min(1.0, VIEW_SIZE_PX[0] / min(height, width))
+            size = (round(width * scale), round(height * scale))
+            yield np.asarray(cv2.resize(scene, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def to_middle_grey(scene: Linear) -> Linear:

@@ -14,6 +14,7 @@ from sightline.training.export import load_exported
 from sightline.training.hdr_correct.config import Stage, TrainConfig
 from sightline.training.hdr_correct.data import BadlyExposed, Batch
 from sightline.training.hdr_correct.losses import correction_losses
+from sightline.training.hdr_correct.pairs import PairStore
 from sightline.training.hdr_correct.scenes import SceneStore
 from sightline.training.hdr_correct.validation import Validator
 from sightline.training.photos import PhotoStore
@@ -31,13 +32,14 @@ class CorrectionTask:
             load_exported(self.network, Path(config.start_weights))
         self.photos = PhotoStore(Path(config.train_store))
         self.scenes = SceneStore(Path(config.scene_store)) if config.scene_store else None
+        self.pairs = PairStore(Path(config.pair_store)) if config.pair_store else None
 
     def begin_stage(self, stage: Stage, _device: torch.device) -> None:
         self.network.freeze_norm = stage.freeze_norm
         self.network.train()
 
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
-        make = BadlyExposed(self.photos, self.scenes, stage.crop_px)
+        make = BadlyExposed(self.photos, self.scenes, self.pairs, stage.crop_px)
         samples = Samples(make, seed=self.config.seed, start=start, step=step)
         return starmap(Batch.of, batches(samples, stage.batch_size))
 

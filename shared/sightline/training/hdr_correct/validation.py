@@ -13,13 +13,13 @@ from sightline.training.hdr_correct.evaluate import MEASURES, compare, make_case
 from sightline.training.photos import Picture
 
 log = logging.getLogger(__name__)
-VALIDATION_PHOTOS = 12
+VALIDATION_PHOTOS = 32
 
 
 class Validator:
     """Mean PSNR of the corrected photo over the fixed cases."""
 
-    def __init__(self, folder: Path, size_px: int = 160) -> None:
+    def __init__(self, folder: Path, size_px: int = 128) -> None:
         self.cases = make_cases(folder, size_px=size_px, limit=VALIDATION_PHOTOS)
         before = measure(BASELINES["identity"], self.cases, MEASURES)
         log.info("%d cases, uncorrected: psnr %.3f dB", len(before), np.mean([row["psnr_db"] for row in before]))

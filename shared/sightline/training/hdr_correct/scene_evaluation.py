@@ -1,0 +1,96 @@
+"""How well the scene is estimated from one badly exposed photo of it."""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx2
+import numpy as np
+import onnxruntime
+import OpenEXR
+from numpy.typing import NDArray
+
+from sightline.api.routes import route_of
+from sightline.networks.drht import ALPHA, GAMMA
+from sightline.training.hdr_correct.baselines import gamma_to_mean
+from sightline.training.hdr_correct.cameras import Linear, decode_srgb
+from sightline.training.hdr_correct.data import WHITE
+from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera
+from sightline.training.hdr_correct.scenes import LUMINANCE, read_scenes, to_middle_grey
+from sightline.training.photos import Picture
+from sightline.training.pu21 import pu21_psnr_db
+from sightline.training.tables import Figures, make_rows, markdown_table
+
+SIZE_PX = (192, 256)
+VIEWS_PER_PANORAMA = 4
+LEAST_LIGHT = 1e-4
+
+Estimator = Callable[[Picture], Linear]
+"""A photo (h, w, 3) to its scene, 1 = the white of a well-exposed photo."""
+
+
+def linearized(photo: Picture) -> Linear:
+    """The photo taken at its word."""
+    return decode_srgb(photo.astype(np.float32) / 255)
+
+
+def linearized_gamma(photo: Picture) -> Linear:
+    """The photo brought to a middle brightness."""
+    return linearized(gamma_to_mean(photo))
+
+
+ESTIMATORS: dict[str, Estimator] = {"linearized": linearized, "linearized_gamma": linearized_gamma}
+
+
+class OnnxEstimator:
+    """The first half of hdr_correct.onnx."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def __call__(self, photo: Picture) -> Linear:
+        compressed = np.asarray(self.session.run(["compressed"], {"photo": photo[None]})[0])[0]
+        return np.asarray((compressed / ALPHA) ** (1 / GAMMA) / WHITE, np.float32)
+
+
+class ServiceEstimator:
+    """A running fleet, asked for OpenEXR."""
+
+    def __init__(self, url: str) -> None:
+        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/x-exr"})
+
+    def __call__(self, photo: Picture) -> Linear:
+        png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
+        reply = self.client.post(route_of("hdr_correct"), files={"image": png}).raise_for_status()
+        with OpenEXR.File(BytesIO(reply.content)) as file:
+            return np.asarray(file.channels()["RGB"].pixels, np.float32)
+
+
+def compare_scenes(estimators: Mapping[str, Estimator], folder: Path) -> str:
+    """PU21-PSNR with white at 100 cd/m2 of all HDR files in a folder, by exposure error, as Markdown.
+
+    `scaled` forgives a wrong brightness of the whole.
+    """
+    scenes = [_resized(to_middle_grey(scene)) for scene in read_scenes(folder, views=VIEWS_PER_PANORAMA)]
+    cases = [(ev, at) for ev in EVS for at in range(len(scenes))]
+    figures: dict[str, list[Figures]] = {name: [] for name in estimators}
+    for ev, at in cases:
+        photo = plain_camera(ev).shoot(scenes[at], np.random.default_rng(at))
+        for name, estimate in estimators.items():
+            figures[name].append(_measured(estimate(photo), scenes[at]))
+    return markdown_table(make_rows(cases, lambda case: ev_name(case[0]), figures), "exposure")
+
+
+def _measured(light: Linear, truth: Linear) -> Figures:
+    scale = _median_luminance(truth) / _median_luminance(light)
+    return {"pu21_psnr_db": pu21_psnr_db(light, truth), "scaled_db": pu21_psnr_db(scale * light, truth)}
+
+
+def _median_luminance(light: NDArray[Any]) -> float:
+    return max(float(np.median(light @ LUMINANCE)), LEAST_LIGHT)
+
+
+def _resized(scene: Linear) -> Linear:
+    return np.asarray(cv2.resize(scene, SIZE_PX[::-1], interpolation=cv2.INTER_AREA), np.float32)
