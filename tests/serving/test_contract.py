@@ -100,3 +100,20 @@ def test_dynamic_weights_keep_the_buckets_they_can_take(tmp_path: Path) -> None:
 def test_declares_the_tensors_of_the_model(tmp_path: Path, before: str, after: str, fault: str) -> None:
     with pytest.raises(ContractError, match=fault):
         parsed(tmp_path, LAMA.replace(before, after)).adapt(SIGNATURE)
+
+
+def test_weights_bring_the_sizes_that_the_model_leaves_to_them(tmp_path: Path) -> None:
+    signature = ModelSignature(SIGNATURE.inputs, SIGNATURE.outputs, ({"h": 256, "w": 256, "channels": 512},))
+    own = LAMA + "[sizes]\nchannels = 640\n[facts]\nthreshold = 0.85\n"
+    assert parsed(tmp_path, own).adapt(signature).buckets == ({"h": 64, "w": 32, "channels": 640},)
+    assert parsed(tmp_path, LAMA).adapt(signature).buckets == ({"h": 64, "w": 32, "channels": 512},)
+    assert parsed(tmp_path, own).facts == {"threshold": 0.85}
+    for other in ("h", "depth"):
+        with pytest.raises(ContractError, match=f"no size '{other}', only \\['channels'\\]"):
+            parsed(tmp_path, own.replace("channels", other)).adapt(signature)
+
+
+def test_only_the_sides_of_a_picture_must_be_multiples(tmp_path: Path) -> None:
+    signature = ModelSignature(SIGNATURE.inputs, SIGNATURE.outputs, ({"h": 256, "w": 256, "channels": 9},))
+    text = LAMA.replace("fixed_size = [64, 32]", "multiple_of = 128")
+    assert parsed(tmp_path, text).adapt(signature) == signature

@@ -74,6 +74,11 @@ def test_repeatable_pictures_keep_their_order() -> None:
     assert upload.pictures == {"image": [b"1"], "more": [b"2", b"3"]}
 
 
+def test_of_several_pictures_an_empty_one_is_left_to_the_model() -> None:
+    upload = read(form(("image", b"1"), ("more", b"2"), ("more", b"")))
+    assert upload.pictures["more"] == [b"2", b""]
+
+
 @pytest.mark.parametrize(
     ("body", "fault"),
     [

@@ -24,17 +24,24 @@ A contract is a TOML file beside the weights:
     dtype = "float32"
     layout = "nchw"
     range = [0.0, 255.0]
+
+    [sizes]                        # axes that the model leaves to its weights, by the names it gives them
+    channels = 512
+
+    [facts]                        # what else a model wants to know of its weights, such as a threshold
 """
 
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sightline.serving.signature import ModelSignature, TensorSpec
+
+PICTURE_SIDES = frozenset(("h", "w"))
 
 
 class ContractError(Exception):
@@ -87,19 +94,28 @@ class Contract(_Declared):
     fixed_size: tuple[Positive, Positive] | None = None
     multiple_of: Positive = 1
     fixed_batch: Positive | None = None
+    sizes: Mapping[str, Positive] = Field(default_factory=dict)
+    facts: Mapping[str, Any] = Field(default_factory=dict)
 
     def adapt(self, signature: ModelSignature) -> ModelSignature:
         """The signature with the buckets that these weights take: their own if their size is fixed."""
         self._check_names(signature)
+        signature = self._with_own_sizes(signature)
         if self.fixed_size is not None:
             height, width = self.fixed_size
-            return signature.with_buckets({"h": height, "w": width})
+            return signature.with_buckets({**signature.buckets[0], "h": height, "w": width})
         for bucket in signature.buckets:
-            if any(size % self.multiple_of for size in bucket.values()):
+            if any(size % self.multiple_of for name, size in bucket.items() if name in PICTURE_SIDES):
                 raise ContractError(
                     f"{self.name}: sizes must be multiples of {self.multiple_of}, {dict(bucket)} is not"
                 )
         return signature
+
+    def _with_own_sizes(self, signature: ModelSignature) -> ModelSignature:
+        known = {name for bucket in signature.buckets for name in bucket} - PICTURE_SIDES
+        if unknown := sorted(set(self.sizes) - known):
+            raise ContractError(f"{self.name}: there is no size {unknown[0]!r}, only {sorted(known)}")
+        return signature.with_buckets(*({**bucket, **self.sizes} for bucket in signature.buckets))
 
     def _check_names(self, signature: ModelSignature) -> None:
         _check_names(self.name, "inputs", self.inputs, signature.inputs)

@@ -46,7 +46,7 @@ class ServiceSettings(BaseSettings):
     max_bytes: PositiveInt = 64 * MEBIBYTE
     max_pixels: PositiveInt = 100_000_000
     max_side_px: PositiveInt = 32_767
-    max_pictures: PositiveInt = 16
+    max_pictures: PositiveInt = 64
 
     codec_threads: int = Field(default=0, ge=0, description="Threads that decode and encode; 0 takes every core")
     max_batch: PositiveInt = 8

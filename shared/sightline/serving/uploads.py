@@ -92,7 +92,7 @@ class UploadReader:
                 raise Problem(Code.INVALID_REQUEST, f"The picture {name!r} is missing.", field=name)
             if len(sent) > 1 and not picture.repeatable:
                 raise Problem(Code.INVALID_REQUEST, f"There is more than one picture {name!r}.", field=name)
-            if not all(sent):
+            if not picture.repeatable and not all(sent):
                 raise Problem(Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty.", field=name)
 
     def _validate(self, values: Values) -> BaseModel:
