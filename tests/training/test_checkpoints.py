@@ -1,3 +1,4 @@
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,16 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 
     assert saved["step"] == 7
     assert torch.equal(saved["weights"], torch.arange(3))
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+def test_enumerations_are_saved_by_their_values(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", {"config": {"colours": (Colour.RED,), "one": [Colour.RED]}})
+
+    assert load_checkpoint(tmp_path / "last.pt") == {"config": {"colours": ("red",), "one": ["red"]}}
 
 
 def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checkpoints that survive being cut off at any moment."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    torch.save(checkpoint, partial)
+    torch.save(_plain(checkpoint), partial)
     partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Enumerations by their values: loading takes no classes from a file."""
+    match value:
+        case Enum():
+            return value.value
+        case dict():
+            return {name: _plain(part) for name, part in value.items()}
+        case list() | tuple():
+            return type(value)(_plain(part) for part in value)
+        case _:
+            return value
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -1,0 +1,91 @@
+"""Labelled pictures in class folders, with a manifest that says where each came from, or without one."""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sightline.api.screening import CATEGORIES, Category
+from sightline.imaging.perceptual_hash import near_duplicates, perceptual_hash
+from sightline.training.photos import list_photos, read_rgb
+
+MANIFEST = "manifest.csv"
+LEAST_SUPPORT = 30
+"""Fewer pictures than this do not teach a class; the service says so by the same number."""
+INDEX = {category: at for at, category in enumerate(CATEGORIES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`source` is what may not be split: a repository, a video, or copies of one picture."""
+
+    path: Path
+    category: Category
+    source: str
+    split: str = ""
+
+    @property
+    def label(self) -> int:
+        return INDEX[self.category]
+
+
+def read_examples(folder: Path) -> list[Example]:
+    """By `manifest.csv` (columns file, class, source_repo and split) if there is one, else by class folders.
+
+    Folders may be nested in splits such as `train_val/` and `test/`, and are told by name in any case, with spaces,
+    hyphens or underscores. ValueError when nothing is found, or a class is not known.
+    """
+    manifest = folder / MANIFEST
+    found = _by_manifest(manifest) if manifest.exists() else _by_folders(folder)
+    if not found:
+        raise ValueError(f"no pictures in class folders under {folder}; the classes are {', '.join(CATEGORIES)}")
+    return found
+
+
+def _by_manifest(manifest: Path) -> list[Example]:
+    with manifest.open(newline="", encoding="utf-8") as file:
+        return [
+            Example(manifest.parent / row["file"], category_of(row["class"]), row["source_repo"], row["split"])
+            for row in csv.DictReader(file)
+        ]
+
+
+def _by_folders(folder: Path) -> list[Example]:
+    examples = []
+    for path in list_photos(folder):
+        parts = path.relative_to(folder).parts
+        if len(parts) > 1 and _key(parts[-2]) in set(CATEGORIES):
+            examples.append(Example(path, category_of(parts[-2]), str(path), "/".join(parts[:-2])))
+    return with_copies_joined(examples)
+
+
+def category_of(name: str) -> Category:
+    try:
+        return Category(_key(name))
+    except ValueError:
+        raise ValueError(f"no class {name!r}; there are {', '.join(CATEGORIES)}") from None
+
+
+def _key(name: str) -> str:
+    return "_".join(name.lower().replace("-", " ").replace("_", " ").split())
+
+
+def with_copies_joined(examples: Sequence[Example]) -> list[Example]:
+    """Near-duplicates, such as frames of one video, share a source, so that no split parts them."""
+    joined = list(examples)
+    for group in near_duplicates([perceptual_hash(read_rgb(each.path)) for each in examples]):
+        for at in group:
+            joined[at] = replace(joined[at], source=examples[group[0]].source)
+    return joined
+
+
+def support(examples: Sequence[Example]) -> dict[Category, int]:
+    """How many pictures there are of each class."""
+    counts = Counter(example.category for example in examples)
+    return {category: counts[category] for category in CATEGORIES}
+
+
+def supported(counts: Mapping[Category, int]) -> frozenset[Category]:
+    """The classes with pictures enough to be learned."""
+    return frozenset(category for category, count in counts.items() if count >= LEAST_SUPPORT)

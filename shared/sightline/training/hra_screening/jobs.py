@@ -1,0 +1,151 @@
+"""The jobs behind `sightline train|evaluate|export hra_screening`."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
+from sightline.training.hra_screening.calibration import probabilities
+from sightline.training.hra_screening.candidates import (
+    Candidate,
+    candidates,
+    comparison,
+    cross_validate,
+    fit_heads,
+    judge,
+)
+from sightline.training.hra_screening.config import Recipe, Stage, TrainConfig
+from sightline.training.hra_screening.evaluate import evaluate as evaluate_file
+from sightline.training.hra_screening.examples import Example, read_examples, support, supported
+from sightline.training.hra_screening.export import export as export_network
+from sightline.training.hra_screening.features import Pooled, pooled_features
+from sightline.training.hra_screening.fitting import ScreeningModel, assemble
+from sightline.training.hra_screening.scores import markdown, score
+from sightline.training.hra_screening.splits import hold_out, leaks
+from sightline.training.hra_screening.train import fine_tune
+from sightline.training.hra_screening.views import Views
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    data: Path,
+    out: Path,
+    backbone: list[str],
+    image_px: int = 224,
+    fusion: Fusion = Fusion.CONCATENATE,
+    pooling: Pooling = Pooling.AVERAGE,
+    views: int = 11,
+    penalty: float = 0.1,
+    class_balance: float = 0.6,
+    source_balance: float = 0.5,
+    compare: bool = False,
+    everything: bool = False,
+    hours: float = 0.0,
+    hidden: int = 256,
+    seed: int = 0,
+) -> None:
+    """Fit a linear head on frozen trunks, or with --hours train as the paper does; writes OUT/model.pt.
+
+    One or two backbones. Sources of `val` and `test` alone are held out and measured on at the end, unless `everything`
+    is trained on. --compare cross-validates every backbone, pooling and fusion instead, and writes nothing.
+    """
+    recipe = Recipe(views, penalty, class_balance, source_balance)
+    if hours:
+        network = HraConfig(_names(backbone), fusion, pooling, hidden or None, image_px=image_px)
+        stages = paper_stages(hours, image_px)
+        places = (str(data), str(data), str(out))
+        config = TrainConfig(
+            *places,
+            network=network,
+            recipe=recipe,
+            backbones=tuple(backbone),
+            stages=stages,
+            seed=seed,
+            everything=everything,
+        )
+        fine_tune(config).save(out / "model.pt")
+        return
+    examples = read_examples(data)
+    pooled = [pooled_features(each, examples, Views(image_px, views), out / "features") for each in backbone]
+    if compare:
+        print(comparison_of(examples, dict(zip(_names(backbone), pooled, strict=True)), recipe))
+        return
+    candidate = Candidate(_names(backbone), pooling, fusion if len(backbone) > 1 else None)
+    fit(examples, candidate, backbone, pooled, recipe, image_px, everything=everything).save(out / "model.pt")
+
+
+def paper_stages(hours: float, image_px: int) -> tuple[Stage, ...]:
+    """A third of the time for the heads, the rest for the last layers too."""
+    minutes = 60 * hours
+    return (
+        Stage(minutes / 3, image_px, 16, 1e-3, 1e-4),
+        Stage(2 * minutes / 3, image_px, 16, 1e-4, fine_tunes=True),
+    )
+
+
+def comparison_of(examples: Sequence[Example], pooled: dict[str, Pooled], recipe: Recipe) -> str:
+    developed, _ = hold_out(examples)
+    places = _places(examples, developed)
+    rows = []
+    for candidate in candidates(list(pooled)):
+        inputs = [each[places] for each in candidate.inputs([pooled[name] for name in candidate.backbones])]
+        rows.append((candidate, cross_validate(developed, inputs, recipe).scores))
+        log.info("%s: top-1 %s", *rows[-1][:1], rows[-1][1].top_1)
+    return comparison(rows)
+
+
+def fit(
+    examples: Sequence[Example],
+    candidate: Candidate,
+    backbones: Sequence[str],
+    pooled: Sequence[Pooled],
+    recipe: Recipe,
+    image_px: int,
+    *,
+    everything: bool,
+) -> ScreeningModel:
+    """Calibrated by cross-validation on the sources that are developed with."""
+    developed, held_out = (list(examples), []) if everything else hold_out(examples)
+    if found := leaks(developed, held_out):
+        log.warning("%d near-duplicates are held out and trained on, such as %s", len(found), found[0][0].path.name)
+    inputs = candidate.inputs(pooled)
+    places = _places(examples, developed)
+    chosen = [each[places] for each in inputs]
+    validation = cross_validate(developed, chosen, recipe)
+    print(f"Cross-validated over sources, temperature {validation.temperature:.2f}:\n\n{markdown(validation.scores)}\n")
+    heads = fit_heads(developed, chosen, recipe)
+    if held_out:
+        logits = judge(heads, [each[_places(examples, held_out)] for each in inputs])
+        labels = np.array([example.label for example in held_out])
+        given, learned = probabilities(logits, validation.temperature), supported(support(developed))
+        print(f"Held-out sources:\n\n{markdown(score(given, labels, learned))}")
+    fusion = candidate.fusion or Fusion.CONCATENATE
+    config = HraConfig(candidate.backbones, fusion, candidate.pooling, hidden=None, dropout=0.0, image_px=image_px)
+    return ScreeningModel(assemble(config, backbones, heads), validation.temperature, support(developed))
+
+
+def evaluate(
+    data: Path,
+    weights: Path = Path("services/hra_screening/weights/hra_screening.onnx"),
+    everything: bool = False,
+) -> None:
+    """Print the figures on the sources that are held out, or on `everything` in the folder, as Markdown."""
+    examples = read_examples(data)
+    print(markdown(evaluate_file(weights, examples if everything else hold_out(examples)[1])))
+
+
+def export(checkpoint: Path, version: str, folder: Path = Path("services/hra_screening/weights")) -> None:
+    """Write hra_screening.onnx and its contract, checked against torch."""
+    log.info("wrote %s", export_network(checkpoint, folder, version=version))
+
+
+def _names(backbones: Sequence[str]) -> tuple[str, ...]:
+    return tuple(backbone.partition(":")[0] for backbone in backbones)
+
+
+def _places(examples: Sequence[Example], chosen: Sequence[Example]) -> list[int]:
+    at = {example.path: place for place, example in enumerate(examples)}
+    return [at[example.path] for example in chosen]
