@@ -1,6 +1,5 @@
 """A network small enough to be made here, whose corrections and scenes are known pixel by pixel."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from PIL import Image
 
 from services.hdr_correct.planner import HdrPredictor
 from services.hdr_correct.schemas import HdrOptions
@@ -96,16 +94,6 @@ def ask(curves: Weights, settings: ServiceSettings) -> Ask:
         return run_inline(answer(predictor, Question(upload, accept, "request"), engine, identity), engine)
 
     return ask
-
-
-@pytest.fixture(scope="session")
-def png() -> Callable[..., bytes]:
-    def png(pixels: NDArray[Any], **options: Any) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG", **options)
-        return file.getvalue()
-
-    return png
 
 
 @pytest.fixture(scope="session")

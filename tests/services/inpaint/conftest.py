@@ -1,6 +1,5 @@
 """Networks small enough to be made here: they keep known pixels and paint holes in one tone."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from PIL import Image
 
 from services.inpaint.predictor import InpaintPredictor
 from services.inpaint.schemas import InpaintOptions
@@ -148,13 +146,3 @@ def drive() -> DrivePlan:
 
 def _painted(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.where(mask == 1, np.float32(TONE), image / np.float32(255)).astype(np.float32)
-
-
-@pytest.fixture(scope="session")
-def png() -> Callable[..., bytes]:
-    def png(pixels: NDArray[Any], **options: Any) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG", **options)
-        return file.getvalue()
-
-    return png

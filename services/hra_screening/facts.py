@@ -1,0 +1,29 @@
+"""What the weights declare about themselves in the `[facts]` of their contract."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sightline.api.screening import Category
+from sightline.serving.contract import Contract, ContractError
+
+PAPER_THRESHOLD = 0.85
+
+
+class Facts(BaseModel):
+    """`support`: how many pictures each class was trained on; a class that is not named is of unknown support."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float = Field(default=PAPER_THRESHOLD, ge=0, le=1)
+    threshold_version: str = "default"
+    support: Mapping[Category, int] = Field(default_factory=dict)
+
+
+def read_facts(contract: Contract) -> Facts:
+    """ContractError where the contract states facts that are not known here."""
+    try:
+        return Facts.model_validate(dict(contract.facts))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ContractError(f"{contract.name}: facts: {faults}") from error

@@ -1,0 +1,110 @@
+"""What clients may ask of screening, and the record they get."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.api.evidence import Evidence
+from sightline.api.problems import Code
+from sightline.api.screening import ABSTAIN, Category
+
+Decision = Category | Literal["abstain"]
+
+
+class ScreeningOptions(BaseModel):
+    """Form fields or query parameters of the request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The probability from which on a class is decided for; below it the answer is `abstain`. Left out, "
+        "that of the weights",
+    )
+    category: Category | None = Field(
+        default=None, description="The class that the heat map is of; left out, the most likely one"
+    )
+    heat_map: bool = Field(default=False, description="Put the numbers of the heat map into the record")
+    embedding: bool = Field(
+        default=False, description="Put a unit vector into the record, to find similar pictures by its dot product"
+    )
+
+
+class Probabilities(BaseModel):
+    """Calibrated, of sum 1."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [dict.fromkeys(Category, 1 / 9)]})
+
+    arms: float
+    child_labour: float
+    child_marriage: float
+    detention_centres: float
+    disability_rights: float
+    displaced_populations: float
+    environment: float
+    no_violation: float
+    out_of_school: float
+
+
+class HeatMap(BaseModel):
+    """The class activation map of the whole picture: what each cell of a grid says for a class."""
+
+    category: Category
+    logits: list[list[float]] = Field(description="By row from the top; calibrated as the probabilities are")
+    probabilities: list[list[float]] = Field(description="Of the class, if there were nothing but the cell; 0..1")
+
+
+class Screened(BaseModel):
+    """What was found in one picture."""
+
+    index: int = Field(description="Which of the request's pictures, from 0")
+    sha256: str
+    width: int
+    height: int
+    probabilities: Probabilities
+    decision: Decision = Field(description=f"A class, or `{ABSTAIN}` where none reaches the threshold")
+    most_likely: Category
+    violation_probability: float = Field(ge=0, le=1, description="Of any violation: 1 less that of no_violation")
+    threshold: float
+    threshold_version: str = Field(description="`request` where the request named the threshold")
+    needs_review: bool = Field(
+        description="A person should look: always, but for a decision of no_violation. A score is a hint for triage, "
+        "never evidence of an abuse"
+    )
+    perceptual_hash: str = Field(description="16 hex digits; near-duplicates differ in at most 6 of the 64 bits")
+    heat_map: HeatMap | None = None
+    embedding: list[float] | None = None
+    notes: list[str] = Field(default_factory=list, examples=[["first-frame-only"]])
+
+
+class Fault(BaseModel):
+    """Why a picture could not be screened."""
+
+    code: Code
+    detail: str
+
+
+class Refused(BaseModel):
+    """A picture among several that could not be screened; the others were."""
+
+    index: int
+    sha256: str
+    problem: Fault
+
+
+class Support(BaseModel):
+    """How well a class was learned."""
+
+    images: int | None = Field(description="Pictures that it was trained on; null where the weights do not say")
+    supported: bool | None = Field(description="False for a class with too few of them to be learned")
+
+
+class ScreeningRecord(BaseModel):
+    """One result for each picture, in the order they were sent."""
+
+    results: list[Screened | Refused]
+    support: dict[Category, Support]
+    evidence: Evidence
