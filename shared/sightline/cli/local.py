@@ -23,6 +23,11 @@ class LocalModel:
         self._identity = weights.identity(self.predictor.info.name)
         self._session = OnnxEngine(weights, weights.contract.adapt(self.predictor.signature), settings)
 
+    @property
+    def provider(self) -> str:
+        """What really runs the model."""
+        return self._session.provider
+
     def answer(self, upload: Upload, media_type: str) -> Rendered:
         question = Question(upload, media_type, uuid4().hex, datetime.now(UTC))
         return run_inline(answer(self.predictor, question, self._session, self._identity), self._session)

@@ -1,4 +1,4 @@
-"""The command line: `sightline up | down | predict | jobs | bench | train | evaluate | export`."""
+"""The command line: `sightline up | down | predict | screen | jobs | bench | train | evaluate | export`."""
 
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ from sightline.cli.training import add_training
 from sightline.serving.contract import ContractError
 
 STATE = Path(".sightline")
+SCREENING = Path("screening")
 DOWN_GRACE_S = 60.0
 
 Model = Annotated[str, typer.Argument(help="A folder of services/, such as inpaint.")]
@@ -56,6 +57,35 @@ def predict(
     run(model, photo, out, mask=mask, options=option or [], url=url)
 
 
+def screen(
+    folder: Annotated[
+        Path, typer.Argument(help="The pictures, in folders of any depth.", exists=True, file_okay=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write, and to go on from.")] = SCREENING,
+    url: Annotated[str | None, typer.Option(help="Ask the gateway at this address; left out, screen here.")] = None,
+    api_key: Annotated[str | None, typer.Option(envvar="SIGHTLINE_API_KEY", help="The gateway's key.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Decide from this probability on.", min=0, max=1)] = None,
+    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Group pictures that look alike.")] = False,
+    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Put small pictures into the report.")] = False,
+    every_file: Annotated[bool, typer.Option("--every-file", help="Try files of any suffix.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Forget what an earlier run found.")] = False,
+) -> None:
+    """Screen a folder for human-rights violations: CSV, JSON lines and a report; run it again to go on."""
+    from sightline.cli.screening.command import screen as run
+
+    run(
+        folder,
+        out,
+        url=url,
+        api_key=api_key,
+        threshold=threshold,
+        group_near_duplicates=near_duplicates,
+        thumbnails=thumbnails,
+        every_file=every_file,
+        anew=anew,
+    )
+
+
 def bench(
     model: Model,
     requests: Annotated[int, typer.Option(help="Requests at each number of connections.", min=1)] = 48,
@@ -76,7 +106,7 @@ def build_app(action: str | None = None) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (up, down, predict, bench):
+    for command in (up, down, predict, screen, bench):
         app.command()(command)
     add_jobs(app)
     add_training(app, action)

@@ -1,0 +1,1 @@
+"""`sightline screen`: a folder of pictures through human-rights screening."""

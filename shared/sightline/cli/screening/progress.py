@@ -1,0 +1,62 @@
+"""How far a run is, on a terminal."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+SPEED_OVER_S = 30.0
+
+
+class RateColumn(ProgressColumn):
+    """Files in a second since the start: copies come in bursts that say nothing of the rest."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed / task.elapsed:.1f} files/s" if task.elapsed else "")
+
+
+class Meter:
+    """Counts files; those that an earlier run finished do not count for the rate."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("Screening", total=total, failed=0)
+        self.known, self.failed = 0, 0
+
+    def advance(self, *, known: bool = False, failed: bool = False) -> None:
+        self.known += known
+        self.failed += failed
+        if known:
+            self._progress.update(self._task, total=self._remaining_total() - 1)
+        else:
+            self._progress.update(self._task, advance=1, failed=self.failed)
+
+    def _remaining_total(self) -> float:
+        return next(task.total or 0 for task in self._progress.tasks if task.id == self._task)
+
+
+@contextmanager
+def meter(total: int) -> Iterator[Meter]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+    )
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as progress:
+        yield Meter(progress, total)
