@@ -8,6 +8,8 @@ from sightline.api.screening import Category
 from sightline.serving.contract import Contract, ContractError
 
 PAPER_THRESHOLD = 0.85
+LEAST_SUPPORT = 30
+"""Fewer pictures than this do not teach a class."""
 
 
 class Facts(BaseModel):
@@ -18,6 +20,11 @@ class Facts(BaseModel):
     threshold: float = Field(default=PAPER_THRESHOLD, ge=0, le=1)
     threshold_version: str = "default"
     support: Mapping[Category, int] = Field(default_factory=dict)
+
+    def supports(self, category: Category) -> bool | None:
+        """Whether the class was learned; None where the weights do not say."""
+        count = self.support.get(category)
+        return None if count is None else count >= LEAST_SUPPORT
 
 
 def read_facts(contract: Contract) -> Facts:

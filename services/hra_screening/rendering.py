@@ -30,8 +30,6 @@ from sightline.serving.predictor import Rendered
 JSON = "application/json"
 OVERLAYS = ("image/png", "image/jpeg")
 MEDIA_TYPES = (JSON, *OVERLAYS)
-LEAST_SUPPORT = 30
-"""Fewer pictures than this do not teach a class."""
 
 
 def render(result: ScreeningResult, media_type: str, evidence: Evidence, limits: PixelLimits) -> Rendered:
@@ -46,10 +44,9 @@ def describe(result: ScreeningResult, evidence: Evidence) -> ScreeningRecord:
 
 
 def support_of(facts: Facts) -> dict[Category, Support]:
-    counts = {category: facts.support.get(category) for category in CATEGORIES}
     return {
-        category: Support(images=count, supported=None if count is None else count >= LEAST_SUPPORT)
-        for category, count in counts.items()
+        category: Support(images=facts.support.get(category), supported=facts.supports(category))
+        for category in CATEGORIES
     }
 
 
@@ -57,7 +54,7 @@ def _describe(result: ScreeningResult, at: int, look: Look | Unreadable) -> Scre
     if isinstance(look, Unreadable):
         return Refused(index=at, sha256=look.sha256, problem=Fault(code=look.problem.code, detail=look.problem.detail))
     verdict, threshold, options = result.verdicts[at], result.threshold, result.request.options
-    decision = verdict.decide(threshold)
+    decision = result.decision(at)
     chances = {category: float(chance) for category, chance in zip(CATEGORIES, verdict.probabilities, strict=True)}
     return Screened.model_validate(
         {
@@ -98,5 +95,5 @@ def _draw(result: ScreeningResult, media_type: str, limits: PixelLimits) -> Rend
     category = result.request.options.category or verdict.most_likely
     pixels = overlay(to_srgb(picture), cell_probabilities(verdict, category))
     like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=False)
-    extra = {headers.DECISION: name_of(verdict.decide(result.threshold)), headers.CATEGORY: str(category)}
+    extra = {headers.DECISION: name_of(result.decision(0)), headers.CATEGORY: str(category)}
     return Rendered(encode(pixels, media_type, like), media_type, extra)

@@ -7,6 +7,7 @@ from services.hra_screening.facts import Facts
 from services.hra_screening.looking import Look, Unreadable
 from services.hra_screening.schemas import ScreeningOptions
 from services.hra_screening.verdict import Threshold, Verdict
+from sightline.api.screening import Category
 
 FROM_REQUEST = "request"
 
@@ -34,3 +35,8 @@ class ScreeningResult:
         if asked is None:
             return Threshold(self.facts.threshold, self.facts.threshold_version)
         return Threshold(asked, FROM_REQUEST)
+
+    def decision(self, at: int) -> Category | None:
+        """None, which is to abstain, also where the likeliest class was never learned."""
+        decided = self.verdicts[at].decide(self.threshold)
+        return None if decided and self.facts.supports(decided) is False else decided

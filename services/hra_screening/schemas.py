@@ -65,7 +65,9 @@ class Screened(BaseModel):
     width: int
     height: int
     probabilities: Probabilities
-    decision: Decision = Field(description=f"A class, or `{ABSTAIN}` where none reaches the threshold")
+    decision: Decision = Field(
+        description=f"A class, or `{ABSTAIN}` where none reaches the threshold or the one that does was not learned"
+    )
     most_likely: Category
     violation_probability: float = Field(ge=0, le=1, description="Of any violation: 1 less that of no_violation")
     threshold: float

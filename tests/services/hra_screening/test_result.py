@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from services.hra_screening.facts import LEAST_SUPPORT, Facts
+from services.hra_screening.result import ScreeningRequest, ScreeningResult
+from services.hra_screening.schemas import ScreeningOptions
+from services.hra_screening.verdict import Verdict
+from sightline.api.screening import CATEGORIES, Category
+
+
+def result(category: Category, facts: Facts) -> ScreeningResult:
+    """Of one picture that is all but certainly of the category."""
+    probabilities = np.full(len(CATEGORIES), 1e-3)
+    probabilities[CATEGORIES.index(category)] = 1 - 8e-3
+    verdict = Verdict(probabilities, np.zeros((7, 7, 9), np.float32), np.zeros(4, np.float32))
+    return ScreeningResult(ScreeningRequest((), (), ScreeningOptions()), {0: verdict}, facts)
+
+
+@pytest.mark.parametrize("support", [{}, {Category.ARMS: LEAST_SUPPORT}], ids=["unknown", "learned"])
+def test_a_class_is_decided_for_unless_it_is_known_not_to_be_learned(support: dict[Category, int]) -> None:
+    assert result(Category.ARMS, Facts(support=support)).decision(0) is Category.ARMS
+
+
+def test_a_class_that_was_not_learned_is_never_decided_for() -> None:
+    facts = Facts(support={Category.CHILD_MARRIAGE: LEAST_SUPPORT - 1})
+
+    assert result(Category.CHILD_MARRIAGE, facts).decision(0) is None
+    assert result(Category.ARMS, facts).decision(0) is Category.ARMS
