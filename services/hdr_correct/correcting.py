@@ -6,7 +6,7 @@ from services.hdr_correct.exposure import estimate_ev_error, is_usable, read_exp
 from services.hdr_correct.floats import Floats, to_unit
 from services.hdr_correct.grid import AffineGrid, fit_grid
 from services.hdr_correct.preview import Preview
-from services.hdr_correct.restraint import grant
+from services.hdr_correct.restraint import grant, meant_white
 from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.scene import Scene, expand, luminance
 from services.hdr_correct.schemas import Exposure
@@ -17,15 +17,19 @@ from sightline.serving.signature import Tensors
 
 OUTER_SHARE = 1e-3
 LEAST_LIGHT = 1e-5
+ALMOST_WHITE, WHITE = 0.94, 0.99
+LIGHTER = 0.05  # than the mean of the guesses, which costs nothing in error and looks more like a sky
 
 
 def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrResult:
-    """Outputs: `compressed` and `corrected`, of the size of the preview's sample."""
+    """Outputs: `compressed` and `corrected`, of the size of the preview."""
     picture, strength = request.picture, request.options.strength
-    compressed, wanted = (small.within(outputs[name]) for name in ("compressed", "corrected"))
+    compressed, wanted = outputs["compressed"], outputs["corrected"]
+    own, shown = small.own, to_unit(small.srgb)
+    wanted = _evenly_white(shown, wanted)
     compressed = _neutral(compressed) if picture.grey else compressed
-    own, shown, light = small.own, to_unit(small.srgb), expand(compressed)
-    applied = strength * grant(shown, wanted)
+    light = expand(compressed)
+    applied = strength * grant(shown, wanted, meant=meant_white(picture.pixels))
     corrected = shown + np.float32(applied) * (wanted - shown)
     pixels = _correct(request, fit_grid(own, small.to_own(wanted)), applied)
     usable = is_usable(small.srgb)
@@ -48,9 +52,18 @@ def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
     return result
 
 
-def _neutral(compressed: Floats) -> Floats:
-    """A grey photo shows a grey scene."""
-    return np.repeat(compressed.mean(axis=2, keepdims=True), 3, axis=2)
+def _evenly_white(shown: Floats, wanted: Floats) -> Floats:
+    """What is white in the photo in one light grey: the network's guesses there are stains of no scene's colour."""
+    white = np.clip((shown.min(axis=2, keepdims=True) - ALMOST_WHITE) / (WHITE - ALMOST_WHITE), 0, 1)
+    if not white.any():
+        return wanted
+    tone = float((white * _neutral(wanted)).sum() / (3 * white.sum())) + LIGHTER
+    return np.asarray(wanted + white * (np.float32(min(tone, 1)) - wanted), np.float32)
+
+
+def _neutral(colours: Floats) -> Floats:
+    """(h, w, 3), all channels of which are their mean."""
+    return np.repeat(colours.mean(axis=2, keepdims=True), 3, axis=2)
 
 
 def _stops(light: Floats) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.hdr_correct.floats import Floats
 from services.hdr_correct.guide import brightness, level_weights, local_features, place_levels
 
-CELL_PX = 8
+CELL_PX = 4
 POOLING = ((1.5, 0.7, 1.0), (8.0, 2.0, 1e-3), (64.0, 8.0, 1e-5))
 """Spread over cells, spread over levels, and weight: what is near decides, what is far where nothing is near. Less
 spread would copy the network's own grain into smooth skies."""

@@ -14,12 +14,11 @@ from sightline.imaging.depth import quantized
 from sightline.imaging.picture import Picture
 
 WORKING_PX = 1024
-MARGIN_PX = 16  # mirrored on all sides: at its edges the network sees black, and leaves a dark frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """picture: the photo stretched to what the network's size leaves within the margin, with 16 bits per sample."""
+    """picture: the photo stretched to the network's size, with 16 bits per sample."""
 
     picture: Picture
 
@@ -30,16 +29,8 @@ class Preview:
 
     @property
     def srgb(self) -> NDArray[np.uint8]:
+        """As the network takes it."""
         return to_srgb(self.picture)
-
-    @property
-    def sample(self) -> NDArray[np.uint8]:
-        """In sRGB with its margin, as the network takes it."""
-        return np.pad(self.srgb, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)), mode="reflect")
-
-    def within(self, output: Floats) -> Floats:
-        """The part of an output that shows the photo."""
-        return output[MARGIN_PX:-MARGIN_PX, MARGIN_PX:-MARGIN_PX]
 
     def to_own(self, srgb: Floats) -> Floats:
         """Of the preview's size and in 0..1, both."""
@@ -49,7 +40,7 @@ class Preview:
 def preview(picture: Picture, buckets: Sequence[Mapping[str, int]]) -> Preview:
     """In the size whose proportions are closest to the photo's."""
     bucket = min(buckets, key=lambda each: abs(log(each["w"] * picture.height / (each["h"] * picture.width))))
-    width, height = bucket["w"] - 2 * MARGIN_PX, bucket["h"] - 2 * MARGIN_PX
+    width, height = bucket["w"], bucket["h"]
     pixels = quantized(_shrink(picture, width, height), np.dtype(np.uint16))
     return Preview(replace(picture, pixels=pixels, alpha=None, bit_depth=16, size_px=(width, height)))
 

@@ -33,3 +33,8 @@ def test_the_curl_line_is_one_command_for_any_folder() -> None:
 def test_the_curl_line_survives_a_folder_with_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "FOLDER", Path("/home/a user/samples"))
     assert "image=@/home/a user/samples/photo.jpg" in shlex.split(curl_line("inpaint", "http://localhost:8080"))
+
+
+@pytest.mark.parametrize(("model", "saved"), [("hdr_correct", True), ("hra_screening", False)])
+def test_a_picture_is_saved_and_a_record_is_printed(model: str, saved: bool) -> None:
+    assert curl_line(model, "http://localhost:8080").endswith("-o out.png") == saved

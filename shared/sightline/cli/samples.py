@@ -9,6 +9,7 @@ from sightline.api.routes import route_of
 FOLDER = Path(__file__).parents[3] / "samples"
 FILES: Mapping[str, str] = {"image": "photo.jpg", "mask": "mask.png"}
 TAKES_MASK = frozenset({"inpaint"})
+ANSWERS_WITH_PICTURE = frozenset({"inpaint", "hdr_correct"})
 
 
 def sample_pictures(model: str) -> dict[str, Path]:
@@ -20,4 +21,5 @@ def sample_pictures(model: str) -> dict[str, Path]:
 def curl_line(model: str, address: str) -> str:
     """A command that works in any shell and any folder of this machine."""
     forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
-    return f"curl {forms} {shlex.quote(address + route_of(model))}" + (" -o out.png" if model in TAKES_MASK else "")
+    save = " -o out.png" if model in ANSWERS_WITH_PICTURE else ""
+    return f"curl {forms} {shlex.quote(address + route_of(model))}{save}"

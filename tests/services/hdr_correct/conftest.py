@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from services.hdr_correct.planner import HdrPredictor
+from services.hdr_correct.predictor import HdrPredictor
 from services.hdr_correct.schemas import HdrOptions
 from sightline.serving.answering import Question, answer
 from sightline.serving.engine import OnnxEngine

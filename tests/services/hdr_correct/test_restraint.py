@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from services.hdr_correct.floats import Floats
-from services.hdr_correct.restraint import grant
+from services.hdr_correct.restraint import grant, meant_white
 from services.hdr_correct.scene import decode_srgb
 
 
@@ -40,3 +40,34 @@ def test_a_dark_half_counts_though_the_mean_does_not_change() -> None:
 def test_noise_is_no_exposure() -> None:
     noise = np.random.default_rng(1).normal(0, 0.05, (160, 224, 3)).astype(np.float32)
     assert grant(photo(), photo() + noise) == 0
+
+
+def test_less_darkening_is_asked_for_where_much_is_clipped() -> None:
+    clipped = photo()
+    clipped[:24] = 1
+    assert grant(clipped, brightened(clipped, -0.5)) > 2 * grant(photo(), brightened(photo(), -0.5)) > 0
+    assert grant(clipped, brightened(clipped, -0.08)) == 0
+
+
+def test_a_clipped_photo_is_not_brightened_the_sooner() -> None:
+    clipped = photo()
+    clipped[:24] = 1
+    wanted = clipped.copy()
+    wanted[24:] = brightened(photo(), 0.3)[24:]
+    assert grant(clipped, wanted) == 0
+
+
+def test_a_page_is_meant_to_be_white_and_an_overexposed_sky_is_not() -> None:
+    page = np.full((300, 200, 3), 255, np.uint8)
+    page[20:280:10, 20:180] = 30
+    sky = np.clip(np.linspace(400, 60, 300)[:, None, None] * np.ones((1, 200, 3)), 0, 255).astype(np.uint8)
+
+    assert meant_white(page) == 1
+    assert meant_white(page.astype(np.uint16) * 257) == 1
+    assert meant_white(sky) == 0
+    assert meant_white(np.full((20, 20, 3), 120, np.uint8)) == 0
+
+
+def test_what_is_meant_to_be_white_is_not_darkened_but_may_be_brightened() -> None:
+    assert grant(photo(), brightened(photo(), -1), meant=1) == 0
+    assert grant(photo(), brightened(photo(), 1), meant=1) == 1

@@ -10,6 +10,7 @@ from sightline.training.hdr_correct.evaluate import (
     MEASURES,
     Case,
     compare,
+    describe_change,
     ev_name,
     make_cases,
     measure,
@@ -40,6 +41,13 @@ def test_the_truth_is_perfect(cases: list[Case]) -> None:
     rows = measure(lambda _photo: exact.target, [exact], MEASURES)
 
     assert rows == [{"psnr_db": float("inf"), "ssim": pytest.approx(1)}]
+
+
+def test_the_change_of_photos_that_need_none_is_told(cases: list[Case]) -> None:
+    photos = [case.target for case in cases[:2]]
+
+    assert "by 0.00 levels of 255" in describe_change(BASELINES["identity"], photos)
+    assert "at most 2.00; 0% are left" in describe_change(lambda photo: photo + np.uint8(2), photos)
 
 
 def test_the_table_has_a_row_per_exposure_and_method(cases: list[Case]) -> None:

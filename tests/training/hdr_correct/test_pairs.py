@@ -38,6 +38,13 @@ def test_msec_names_tell_the_exposure(tmp_path: Path) -> None:
     assert [pair.group for pair in list_pairs(tmp_path)] == ["+0 EV", "-1.5 EV"]
 
 
+def test_other_sets_are_told_by_their_folder(tmp_path: Path) -> None:
+    for name in (*LAYOUTS["LOL"], *LAYOUTS["SICE"]):
+        picture(tmp_path / name, 90)
+
+    assert {pair.group for pair in list_pairs(tmp_path)} == {"our485", "Part1"}
+
+
 def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "input" / "a.png", 9)
 

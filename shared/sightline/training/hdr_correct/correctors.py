@@ -6,20 +6,36 @@ import cv2
 import httpx2
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from sightline.api.routes import route_of
 from sightline.training.photos import Picture
 
+NETWORK_PX = 64
+"""Side of the small copy that the networks are made for."""
+
+
+class OnnxNetwork:
+    """hdr_correct.onnx on a small copy of a photo, its output enlarged to the photo's size."""
+
+    def __init__(self, path: Path, output: str) -> None:
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.output = output
+
+    def __call__(self, photo: Picture) -> NDArray[np.float32]:
+        small = cv2.resize(photo, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
+        output = np.asarray(self.session.run([self.output], {"photo": small[None]})[0])[0]
+        return np.asarray(cv2.resize(output, photo.shape[1::-1], interpolation=cv2.INTER_CUBIC), np.float32)
+
 
 class OnnxCorrector:
-    """One pass of hdr_correct.onnx over a picture whose sides are multiples of the file's stride."""
+    """The corrected photo as the networks give it, without texture finer than they see."""
 
     def __init__(self, path: Path) -> None:
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.network = OnnxNetwork(path, "corrected")
 
     def __call__(self, photo: Picture) -> Picture:
-        corrected = np.asarray(self.session.run(["corrected"], {"photo": photo[None]})[0])[0]
-        return np.asarray(cv2.convertScaleAbs(corrected, alpha=255), np.uint8)
+        return np.asarray(cv2.convertScaleAbs(np.clip(self.network(photo), 0, 1), alpha=255), np.uint8)
 
 
 class ServiceCorrector:

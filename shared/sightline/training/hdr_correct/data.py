@@ -25,6 +25,7 @@ MAX_CRUSHED_SHARE = 0.25
 CRUSHED = 8
 TRIES = 12
 SMALLEST_SHARE = 0.7
+WELL_EXPOSED_SHARE = 0.85
 
 PixelT = TypeVar("PixelT", np.uint8, np.float32)
 
@@ -69,7 +70,7 @@ class BadlyExposed:
         if self.scenes is not None and rng.random() < self.scene_share:
             scene, target, known = self._from_scene(rng, self.scenes)
         else:
-            target = self._well_exposed(rng)
+            target = self._good(rng)
             scene, known = scene_of(target)
         photo = random_camera(rng).shoot(scene, rng)
         return photo, target, np.minimum(scene, BRIGHTEST).astype(np.float16), known
@@ -85,8 +86,9 @@ class BadlyExposed:
         scene = random_frame(rng, stored.astype(np.float32), self.crop_px)
         return scene, good_photo(scene), np.ones(scene.shape[:2], np.uint8)
 
-    def _well_exposed(self, rng: np.random.Generator) -> Picture:
-        for _ in range(TRIES):
+    def _good(self, rng: np.random.Generator) -> Picture:
+        """Well exposed, but for some pictures as they come: pages and things on white are meant to be clipped."""
+        for _ in range(TRIES if rng.random() < WELL_EXPOSED_SHARE else 1):
             frame = random_frame(rng, self.photos[int(rng.integers(len(self.photos)))], self.crop_px)
             if is_well_exposed(frame):
                 break

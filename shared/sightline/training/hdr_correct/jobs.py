@@ -8,8 +8,15 @@ from sightline.training.backbones import load_features
 from sightline.training.fsim import fsim
 from sightline.training.hdr_correct.baselines import BASELINES, Corrector
 from sightline.training.hdr_correct.config import SHIPPED, Stage, TrainConfig
-from sightline.training.hdr_correct.correctors import OnnxCorrector, ServiceCorrector
-from sightline.training.hdr_correct.evaluate import MEASURES, compare, make_cases, paired_cases
+from sightline.training.hdr_correct.correctors import NETWORK_PX, OnnxCorrector, ServiceCorrector
+from sightline.training.hdr_correct.evaluate import (
+    MEASURES,
+    compare,
+    describe_change,
+    good_squares,
+    make_cases,
+    paired_cases,
+)
 from sightline.training.hdr_correct.export import export as export_network
 from sightline.training.hdr_correct.pairs import list_pairs, pack_pairs
 from sightline.training.hdr_correct.scene_evaluation import (
@@ -31,12 +38,11 @@ SHORT_SIDE_PX = 288
 
 
 def recipe(hours: float) -> tuple[Stage, ...]:
-    """Small copies first, which teach exposure, then those that the service makes, at last with the batch norm frozen."""
+    """At the size that the service asks at, at last with the batch norm frozen as it is there."""
     minutes = 60 * hours
     return (
-        Stage(0.3 * minutes, 64, 32, 1e-3, 3e-4),
-        Stage(0.45 * minutes, 128, 16, 5e-4, 1e-4),
-        Stage(0.25 * minutes, 128, 16, 1e-4, freeze_norm=True),
+        Stage(0.75 * minutes, NETWORK_PX, 32, 1e-3, 1e-4),
+        Stage(0.25 * minutes, NETWORK_PX, 32, 1e-4, freeze_norm=True),
     )
 
 
@@ -105,6 +111,9 @@ def evaluate(
     if url:
         correctors = {"service": ServiceCorrector(url), **correctors}
     print(markdown_table(compare(correctors, cases, measures), "exposure"))
+    if not pairs:
+        first = next(iter(correctors))
+        print(f"\n{first}: {describe_change(correctors[first], good_squares(photos, size_px=size_px))}")
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hdr_correct/weights")) -> None:

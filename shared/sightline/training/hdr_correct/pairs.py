@@ -17,11 +17,11 @@ EVS = {"P1": "+1 EV", "P1.5": "+1.5 EV", "0": "+0 EV", "N1": "-1 EV", "N1.5": "-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A badly exposed photo and what it should have been; `group` is how it was exposed, where the set tells."""
+    """A badly exposed photo and what it should have been; `group` is how it was exposed, or which folder it is of."""
 
     photo: Path
     target: Path
-    group: str = "pairs"
+    group: str
 
 
 class PairStore:
@@ -77,7 +77,7 @@ def _flat(photos: Path, targets: dict[str, Path]) -> Iterator[Pair]:
         stem = photo.stem.lower()
         scene, _, exposure = photo.stem.rpartition("_")
         if stem in targets:
-            yield Pair(photo, targets[stem])
+            yield Pair(photo, targets[stem], photos.parent.name)
         elif exposure in EVS and scene.lower() in targets:
             yield Pair(photo, targets[scene.lower()], EVS[exposure])
 
@@ -87,7 +87,7 @@ def _sequences(folder: Path, targets: dict[str, Path]) -> Iterator[Pair]:
     for scene in sorted(folder.iterdir()):
         if scene.name.lower() in targets and scene.is_dir():
             for photo in _pictures(scene):
-                yield Pair(photo, targets[scene.name.lower()])
+                yield Pair(photo, targets[scene.name.lower()], folder.name)
 
 
 def _folders(folder: Path) -> list[Path]:

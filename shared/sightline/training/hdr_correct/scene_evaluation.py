@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import httpx2
 import numpy as np
-import onnxruntime
 import OpenEXR
 from numpy.typing import NDArray
 
@@ -16,6 +15,7 @@ from sightline.api.routes import route_of
 from sightline.networks.drht import ALPHA, GAMMA
 from sightline.training.hdr_correct.baselines import gamma_to_mean
 from sightline.training.hdr_correct.cameras import Linear, decode_srgb
+from sightline.training.hdr_correct.correctors import OnnxNetwork
 from sightline.training.hdr_correct.data import WHITE
 from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera
 from sightline.training.hdr_correct.scenes import LUMINANCE, read_scenes, to_middle_grey
@@ -48,11 +48,10 @@ class OnnxEstimator:
     """The first half of hdr_correct.onnx."""
 
     def __init__(self, path: Path) -> None:
-        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.network = OnnxNetwork(path, "compressed")
 
     def __call__(self, photo: Picture) -> Linear:
-        compressed = np.asarray(self.session.run(["compressed"], {"photo": photo[None]})[0])[0]
-        return np.asarray((compressed / ALPHA) ** (1 / GAMMA) / WHITE, np.float32)
+        return np.asarray((np.maximum(self.network(photo), 0) / ALPHA) ** (1 / GAMMA) / WHITE, np.float32)
 
 
 class ServiceEstimator:
@@ -71,7 +70,8 @@ class ServiceEstimator:
 def compare_scenes(estimators: Mapping[str, Estimator], folder: Path) -> str:
     """PU21-PSNR with white at 100 cd/m2 of all HDR files in a folder, by exposure error, as Markdown.
 
-    `scaled` forgives a wrong brightness of the whole.
+    `scaled` forgives a wrong brightness of the whole; `stops` is the range of the estimate's luminance, without its
+    darkest and brightest thousandth, and `true_stops` that of the scene.
     """
     scenes = [_resized(to_middle_grey(scene)) for scene in read_scenes(folder, views=VIEWS_PER_PANORAMA)]
     cases = [(ev, at) for ev in EVS for at in range(len(scenes))]
@@ -84,12 +84,18 @@ def compare_scenes(estimators: Mapping[str, Estimator], folder: Path) -> str:
 
 
 def _measured(light: Linear, truth: Linear) -> Figures:
-    scale = _median_luminance(truth) / _median_luminance(light)
-    return {"pu21_psnr_db": pu21_psnr_db(light, truth), "scaled_db": pu21_psnr_db(scale * light, truth)}
+    low, middle, high = _quantiles(light)
+    true_low, true_middle, true_high = _quantiles(truth)
+    return {
+        "pu21_psnr_db": pu21_psnr_db(light, truth),
+        "scaled_db": pu21_psnr_db(true_middle / middle * light, truth),
+        "stops": float(np.log2(high / low)),
+        "true_stops": float(np.log2(true_high / true_low)),
+    }
 
 
-def _median_luminance(light: NDArray[Any]) -> float:
-    return max(float(np.median(light @ LUMINANCE)), LEAST_LIGHT)
+def _quantiles(light: NDArray[Any]) -> NDArray[np.float64]:
+    return np.maximum(np.quantile(light @ LUMINANCE, (1e-3, 0.5, 1 - 1e-3)), LEAST_LIGHT)
 
 
 def _resized(scene: Linear) -> Linear:

@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from sightline.training.hdr_correct.baselines import BASELINES
+from sightline.training.hdr_correct.correctors import NETWORK_PX
 from sightline.training.hdr_correct.evaluate import MEASURES, compare, make_cases, measure
 from sightline.training.photos import Picture
 
 log = logging.getLogger(__name__)
-VALIDATION_PHOTOS = 32
+VALIDATION_PHOTOS = 48
 
 
 class Validator:
     """Mean PSNR of the corrected photo over the fixed cases."""
 
-    def __init__(self, folder: Path, size_px: int = 128) -> None:
+    def __init__(self, folder: Path, size_px: int = NETWORK_PX) -> None:
         self.cases = make_cases(folder, size_px=size_px, limit=VALIDATION_PHOTOS)
         before = measure(BASELINES["identity"], self.cases, MEASURES)
         log.info("%d cases, uncorrected: psnr %.3f dB", len(before), np.mean([row["psnr_db"] for row in before]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from services.hdr_correct.planner import HdrPredictor, create
+from services.hdr_correct.predictor import HdrPredictor, create
 from services.hdr_correct.schemas import HdrOptions
 from sightline.api.problems import Code, Problem
 from sightline.imaging.decode import decode
@@ -54,7 +54,7 @@ def light_of(data: bytes) -> NDArray[np.float32]:
 
 def test_every_pixel_gets_what_the_network_does(ask: Ask, png: Png, landscape: Floats) -> None:
     error = opened(ask(png(as_8_bit(landscape)))) / 255 - np.sqrt(landscape)
-    assert np.abs(error).mean() < 0.004
+    assert np.abs(error).mean() < 0.0045
     assert np.quantile(np.abs(error), 0.999) < 0.03
 
 
@@ -76,7 +76,7 @@ def test_the_scene_is_what_the_network_estimates(ask: Ask, png: Png, landscape: 
     hdr = cv2.imdecode(np.frombuffer(ask(png(sent), accept="image/vnd.radiance").body, np.uint8), cv2.IMREAD_UNCHANGED)
     assert hdr is not None
     assert np.median(np.abs(exr / truth - 1)) < 0.01
-    assert np.quantile(np.abs(exr - truth), 0.999) < 0.02
+    assert np.quantile(np.abs(exr - truth), 0.999) < 0.03
     assert np.abs(hdr[..., ::-1] / exr - 1).max() < 0.03
 
 
@@ -246,3 +246,19 @@ def test_missing_weights_are_named(tmp_path: Any) -> None:
 
 def _upload(pixels: NDArray[np.uint8]) -> Upload:
     return Upload({"image": [bytes(imagecodecs.png_encode(pixels))]}, HdrOptions())
+
+
+def test_what_was_white_comes_back_in_one_grey(curves: Weights, settings: ServiceSettings) -> None:
+    falloff = np.clip(np.linspace(380, 130, 64), 0, 255).astype(np.uint8)
+    photo = np.ascontiguousarray(np.broadcast_to(falloff[:, None, None], (64, 64, 3)))
+    predictor = HdrPredictor(settings, curves, "# Card\n")
+    plan = predictor.predict(predictor.read(_upload(photo)))
+    next(plan)
+    tinted = np.full((64, 64, 3), (0.8, 0.6, 0.7), np.float32)
+    tinted[:32] *= np.linspace(0.8, 1.2, 64, dtype=np.float32)[:, None]
+    with pytest.raises(StopIteration) as stop:
+        plan.send([{"compressed": tinted, "corrected": tinted}])
+    pixels = stop.value.value.pixels
+    assert np.ptp(pixels[:24]) <= 1
+    assert pixels[:24].mean() == pytest.approx(255 * 0.75, abs=2)
+    assert np.ptp(pixels[40:], axis=2).min() > 20

@@ -31,7 +31,7 @@ SIGNATURE = ModelSignature(
         TensorSpec("compressed", "float32", ("h", "w", 3), low=0, high=1),
         TensorSpec("corrected", "float32", ("h", "w", 3), low=0, high=1),
     ),
-    buckets=({"h": 192, "w": 256}, {"h": 256, "w": 192}, {"h": 224, "w": 224}),
+    buckets=({"h": 64, "w": 64},),
 )
 
 PICTURES = (PictureField("image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC or AVIF"),)
@@ -63,7 +63,7 @@ class HdrPredictor:
 
     def predict(self, request: HdrRequest) -> Plan[HdrResult]:
         small = preview(request.picture, self._buckets)
-        (outputs,) = yield [{"photo": small.sample}]
+        (outputs,) = yield [{"photo": small.srgb}]
         return apply_outputs(request, small, outputs)
 
     def render(self, result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
@@ -71,7 +71,7 @@ class HdrPredictor:
 
 
 def fitting_sizes(weights: Weights) -> Sequence[Mapping[str, int]]:
-    """The sizes that the weights take; within the margin, each is a whole number of the grid's cells."""
+    """The sizes that the weights take, each a whole number of the grid's cells."""
     buckets = weights.contract.adapt(SIGNATURE).buckets
     for bucket in buckets:
         if any(size % CELL_PX or size < LEAST_SIDE_PX for size in bucket.values()):
