@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 
 from services.hdr_correct.floats import Floats, to_unit
-from services.hdr_correct.scene import decode_srgb, luminance
+from services.hdr_correct.scene import luminance
 from sightline.imaging.picture import Samples
+from sightline.imaging.transfer import decode_srgb
 
 WITHHELD_STOPS, GRANTED_STOPS = 0.3, 0.8
 CLIPPED_WITHHELD_STOPS, CLIPPED_GRANTED_STOPS = 0.1, 0.4

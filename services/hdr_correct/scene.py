@@ -48,9 +48,3 @@ def expand(compressed: Floats) -> Floats:
 def luminance(light: NDArray[Any]) -> Floats:
     """(..., 3) linear sRGB to (...)."""
     return np.asarray(light @ LUMINANCE, np.float32)
-
-
-def decode_srgb(encoded: Floats) -> Floats:
-    """sRGB 0..1 to linear 0..1 (IEC 61966-2-1)."""
-    high = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, high).astype(np.float32)

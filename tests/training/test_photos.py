@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sightline.training.photos import PhotoStore, list_photos, pack_photos, read_rgb
+from sightline.training.photos import PhotoStore, after_jpeg, list_photos, pack_photos, read_rgb
 
 
 def test_packed_photos_come_back_pixel_by_pixel(photo_folder: Path, tmp_path: Path) -> None:
@@ -27,3 +27,10 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         read_rgb(tmp_path / "broken.jpg")
+
+
+def test_jpeg_changes_little_and_none_nothing(photo_folder: Path) -> None:
+    pixels = read_rgb(list_photos(photo_folder)[0])
+
+    assert after_jpeg(pixels, None) is pixels
+    assert 0 < np.abs(after_jpeg(pixels, 90).astype(int) - pixels).mean() < 8

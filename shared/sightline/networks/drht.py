@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.networks.norms import freeze_statistics
+
 ALPHA, GAMMA = 0.03, 0.45
 """The compressed scene is alpha * scene ** gamma (section 3 of the paper)."""
 LOG_OFFSET = 1 / 255
@@ -134,9 +136,7 @@ class Drht(nn.Module):
         """Batch statistics of an exposure model depend on what else is in the batch: the last stage freezes them."""
         super().train(mode)
         if self.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+            freeze_statistics(self)
         return self
 
 

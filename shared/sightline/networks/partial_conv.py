@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.networks.norms import freeze_statistics
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _EPSILON = 1e-6
@@ -153,9 +155,7 @@ class PartialConvUNet(nn.Module):
         """Stage 2 of the paper keeps the encoder's batch norm at its running statistics: holes pollute them."""
         super().train(mode)
         if self.freeze_encoder_norm:
-            for module in self.encoder.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+            freeze_statistics(self.encoder)
         return self
 
 

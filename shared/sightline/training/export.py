@@ -47,6 +47,7 @@ def write_onnx(graph: Graph, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     model = to_onnx(graph)
     halve_weights(model)
+    forget_origins(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
     check(graph, path)
@@ -91,6 +92,13 @@ def halve_weights(model: onnx.ModelProto) -> None:
         casts.append(helper.make_node("Cast", [stored], [weights.name], to=TensorProto.FLOAT))
     for cast in casts:
         model.graph.node.insert(0, cast)
+
+
+def forget_origins(model: onnx.ModelProto) -> None:
+    """Drop the exporter's stack traces at every node: they fill the file and name the machine's folders."""
+    graph = model.graph
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, model):
+        del part.metadata_props[:]
 
 
 def check(graph: Graph, path: Path) -> None:

@@ -52,6 +52,14 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
+def after_jpeg(pixels: Picture, quality: int | None) -> Picture:
+    """(h, w, 3) RGB as JPEG of that quality leaves it; None: no JPEG."""
+    if quality is None:
+        return pixels
+    _, data = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
 def shrink_to(pixels: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     scale = short_side_px / min(height, width)

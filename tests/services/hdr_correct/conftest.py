@@ -1,8 +1,6 @@
 """A network small enough to be made here, whose corrections and scenes are known pixel by pixel."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,15 +9,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from services.hdr_correct.predictor import HdrPredictor
-from services.hdr_correct.schemas import HdrOptions
-from sightline.serving.answering import Question, answer
-from sightline.serving.engine import OnnxEngine
-from sightline.serving.executor import run_inline
-from sightline.serving.predictor import Rendered, Upload
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.weights import Weights, load_weights
-
-Ask = Callable[..., Rendered]
+from tests.services.asking import Ask, asking
 
 SCENE_GAMMA = 2.0
 
@@ -84,16 +76,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(curves: Weights, settings: ServiceSettings) -> Ask:
-    """The bytes of a photo and options in, the reply out."""
-    predictor = HdrPredictor(settings, curves, "# Card\n")
-    engine = OnnxEngine(curves, curves.contract.adapt(predictor.signature), settings)
-    identity = curves.identity("hdr_correct")
-
-    def ask(image: bytes, *, accept: str = "image/png", **options: Any) -> Rendered:
-        upload = Upload({"image": [image]}, HdrOptions(**options))
-        return run_inline(answer(predictor, Question(upload, accept, "request"), engine, identity), engine)
-
-    return ask
+    return asking(HdrPredictor(settings, curves, "# Card\n"), curves, settings, accept="image/png")
 
 
 @pytest.fixture(scope="session")

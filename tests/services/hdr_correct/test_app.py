@@ -1,7 +1,6 @@
 """Over a real server, with the tests' own weights."""
 
 import io
-import time
 from collections.abc import Callable, Iterator
 
 import httpx2
@@ -12,21 +11,17 @@ from starlette.types import ASGIApp
 
 from services.hdr_correct.app import create
 from sightline.serving.weights import Weights
+from tests.services.asking import ready_client
 
 Png = Callable[..., bytes]
 Serve = Callable[[ASGIApp], str]
-
-PATIENCE_S = 20.0
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch, serve: Serve, curves: Weights) -> Iterator[httpx2.Client]:
     monkeypatch.setenv("SIGHTLINE_WEIGHTS", str(curves.path))
     monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
-    with httpx2.Client(base_url=serve(create())) as client:
-        give_up_at = time.monotonic() + PATIENCE_S
-        while client.get("/readyz").status_code != 200 and time.monotonic() < give_up_at:
-            time.sleep(0.02)
+    with ready_client(serve(create())) as client:
         yield client
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from sightline.imaging.transfer import decode_srgb
 from sightline.training.hdr_correct.baselines import BASELINES
-from sightline.training.hdr_correct.cameras import Camera, decode_srgb
+from sightline.training.hdr_correct.cameras import Camera
 from sightline.training.metrics import psnr_db
 from sightline.training.photos import Picture
 

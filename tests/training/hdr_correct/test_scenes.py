@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from sightline.training.hdr_correct.cameras import Linear, encode_srgb
+from sightline.imaging.transfer import encode_srgb
+from sightline.training.hdr_correct.cameras import Linear
 from sightline.training.hdr_correct.scenes import (
     BRIGHTEST,
     LUMINANCE,

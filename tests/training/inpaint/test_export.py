@@ -59,6 +59,10 @@ def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
     assert {weights.data_type for weights in large} == {onnx.TensorProto.FLOAT16}
 
 
+def test_the_file_says_nothing_of_the_machine_it_was_made_on(exported: Path) -> None:
+    assert b".py" not in exported.read_bytes()
+
+
 def test_the_contract_lies_beside_the_file(exported: Path) -> None:
     contract = read_contract(exported.with_suffix(".toml"))
 

@@ -1,13 +1,12 @@
 """Cameras that expose badly: linear scenes to the 8-bit photos that the model has to correct."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.training.photos import Picture
+from sightline.imaging.transfer import encode_srgb
+from sightline.training.photos import Picture, after_jpeg
 
 Linear = NDArray[np.float32]
 """(h, w, 3) linear light in sRGB's primaries; 1 is the white of a well-exposed photo."""
@@ -30,7 +29,7 @@ class Camera:
         sigma = np.sqrt(self.shot_noise * np.minimum(light, 1) + self.read_noise**2)
         noisy = light + sigma * rng.standard_normal(light.shape, np.float32)
         encoded = self._respond(np.clip(noisy, 0, 1))
-        return _compressed(np.rint(255 * encoded).astype(np.uint8), self.jpeg_quality)
+        return after_jpeg(np.rint(255 * encoded).astype(np.uint8), self.jpeg_quality)
 
     def _respond(self, light: Linear) -> Linear:
         encoded = encode_srgb(light) if self.gamma is None else light ** np.float32(1 / self.gamma)
@@ -55,22 +54,3 @@ def random_camera(rng: np.random.Generator) -> Camera:
 def random_ev(rng: np.random.Generator) -> float:
     low, high = ((-0.3, 0.3), (-3.5, -0.3), (0.3, 2.5))[rng.choice(3, p=(0.2, 0.45, 0.35))]
     return float(rng.uniform(low, high))
-
-
-def encode_srgb(light: NDArray[Any]) -> Linear:
-    """Linear 0..1 to sRGB 0..1 (IEC 61966-2-1)."""
-    high = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(light <= 0.0031308, 12.92 * light, high).astype(np.float32)
-
-
-def decode_srgb(encoded: NDArray[Any]) -> Linear:
-    """sRGB 0..1 to linear 0..1."""
-    high = ((np.maximum(encoded, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, encoded / 12.92, high).astype(np.float32)
-
-
-def _compressed(pixels: Picture, quality: int | None) -> Picture:
-    if quality is None:
-        return pixels
-    _, data = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)

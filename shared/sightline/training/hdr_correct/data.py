@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sightline.imaging.transfer import decode_srgb
 from sightline.networks.drht import compress
 from sightline.training.data import Arrays
-from sightline.training.hdr_correct.cameras import Linear, decode_srgb, random_camera
+from sightline.training.hdr_correct.cameras import Linear, random_camera
 from sightline.training.hdr_correct.pairs import PairStore
 from sightline.training.hdr_correct.scenes import BRIGHTEST, SceneStore, good_photo
 from sightline.training.photos import PhotoStore, Picture

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from sightline.imaging.transfer import decode_srgb
 from sightline.training.hdr_correct.baselines import Corrector
-from sightline.training.hdr_correct.cameras import Camera, decode_srgb
+from sightline.training.hdr_correct.cameras import Camera
 from sightline.training.hdr_correct.data import is_well_exposed
 from sightline.training.hdr_correct.pairs import list_pairs
 from sightline.training.inpaint.evaluate import centre_square

@@ -12,9 +12,10 @@ import OpenEXR
 from numpy.typing import NDArray
 
 from sightline.api.routes import route_of
+from sightline.imaging.transfer import decode_srgb
 from sightline.networks.drht import ALPHA, GAMMA
 from sightline.training.hdr_correct.baselines import gamma_to_mean
-from sightline.training.hdr_correct.cameras import Linear, decode_srgb
+from sightline.training.hdr_correct.cameras import Linear
 from sightline.training.hdr_correct.correctors import OnnxNetwork
 from sightline.training.hdr_correct.data import WHITE
 from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.training.hdr_correct.cameras import Linear, encode_srgb
+from sightline.imaging.transfer import encode_srgb
+from sightline.training.hdr_correct.cameras import Linear
 from sightline.training.hdr_correct.radiance import list_radiance, read_radiance
 from sightline.training.photos import Picture
 

@@ -1,0 +1,42 @@
+"""What the tests of every model's service do alike."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx2
+from pydantic import BaseModel
+
+from sightline.serving.answering import Question, answer
+from sightline.serving.engine import OnnxEngine
+from sightline.serving.executor import run_inline
+from sightline.serving.predictor import Predictor, Rendered, Upload
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.weights import Weights
+
+Ask = Callable[..., Rendered]
+PATIENCE_S = 20.0
+
+
+def asking(predictor: Predictor[Any, Any], weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
+    """The bytes of a photo and options in, the reply out; `accept` unless a call says otherwise."""
+    engine = OnnxEngine(weights, weights.contract.adapt(predictor.signature), settings)
+    identity, usual = weights.identity(predictor.info.name), accept
+
+    def ask(image: bytes, *, accept: str = usual, **options: Any) -> Rendered:
+        made: BaseModel = predictor.options(**options)
+        question = Question(Upload({"image": [image]}, made), accept, "request")
+        return run_inline(answer(predictor, question, engine, identity), engine)
+
+    return ask
+
+
+@contextlib.contextmanager
+def ready_client(url: str) -> Iterator[httpx2.Client]:
+    """For a service that has just been started."""
+    with httpx2.Client(base_url=url) as client:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while client.get("/readyz").status_code != 200 and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+        yield client
