@@ -1,0 +1,104 @@
+"""The jobs behind `sightline train|evaluate|export svbrdf`."""
+
+import logging
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from sightline.imaging.surfaces.refinement import SHIPPED
+from sightline.training.svbrdf import config
+from sightline.training.svbrdf.config import Stage, TrainConfig
+from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
+from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy
+from sightline.training.svbrdf.export import export as export_network
+from sightline.training.svbrdf.losses import LossWeights
+from sightline.training.svbrdf.materials import Material, pack_materials, read_materials
+from sightline.training.svbrdf.pictures import write_sheet
+from sightline.training.svbrdf.procedural.generator import generate_many
+from sightline.training.svbrdf.search import Refined, search
+from sightline.training.svbrdf.train import train as run_training
+from sightline.training.svbrdf.validation import held_out
+from sightline.training.tables import markdown_table
+
+log = logging.getLogger(__name__)
+GENERATED_PX = 320
+TEST_SEED = 2  # training materials are of seed 0, those of validation of 1
+
+
+def recipe(hours: float, *, plain: bool = False) -> tuple[Stage, ...]:
+    """Small photos first, then those of the size that the service will show it, with the batch norm frozen."""
+    minutes = 60 * hours
+    losses = LossWeights(rendering=0.0) if plain else LossWeights()
+    return (
+        Stage(0.65 * minutes, 128, 8, 1e-3, 1e-4, losses=losses),
+        Stage(0.35 * minutes, 256, 4, 3e-4, freeze_norm=True, losses=losses),
+    )
+
+
+def train(
+    materials: Path,
+    out: Path,
+    hours: float = 2.0,
+    generated: int = 1600,
+    seed: int = 0,
+    start: Path | None = None,
+    plain: bool = False,
+) -> None:
+    """Train on a folder of materials and so many generated ones; run it again to go on where it was cut off.
+
+    `start` is an exported file to begin with. `--plain` trains the U-Net that the model is compared with.
+    """
+    store = out / "store"
+    if not (store / "index.json").exists():
+        log.info("packed %d materials", pack_materials(training_materials(materials, generated), store))
+    run = TrainConfig(
+        str(store),
+        str(materials),
+        str(out),
+        network=config.PLAIN if plain else config.SHIPPED,
+        stages=recipe(hours, plain=plain),
+        seed=seed,
+        start_weights=str(start) if start else None,
+    )
+    run_training(run)
+
+
+def training_materials(folder: Path, generated: int) -> Iterator[Material]:
+    return chain(read_materials(folder, "train"), generate_many(generated, GENERATED_PX))
+
+
+def evaluate(
+    materials: Path,
+    weights: Path = Path("services/svbrdf/weights/svbrdf.onnx"),
+    size_px: int = 256,
+    split: str = "test",
+    per_material: int = 4,
+    generated: int = 0,
+    search_px: int = 0,
+    pictures: Path | None = None,
+) -> None:
+    """Print errors of the maps and of renders under ten unseen lights beside trivial estimates, as Markdown.
+
+    Measured are the materials of a split, or so many generated ones that training has not seen. With a size to search
+    at, the refinement's coefficients are searched for on the validation split first. `pictures` is a PNG to write, with
+    a row for each photo: true and estimated maps, and both under a light that no photo was taken with.
+    """
+    chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else read_materials(materials, split)
+    cases = make_cases(chosen, size_px=size_px, per_material=per_material)
+    network = OnnxEstimator(weights)
+    coefficients = search(network, make_cases(held_out(materials), size_px=search_px)) if search_px else SHIPPED
+    estimators: dict[str, Estimator] = {
+        "refined": Refined(network, coefficients),
+        "network": network,
+        "median colour": median_colour,
+        "photo": photo_colour,
+    }
+    print(markdown_table(compare(estimators, cases), "material"))
+    print(f"\nTypes right: {type_accuracy(network, cases):.0%}")
+    if pictures:
+        write_sheet(pictures, estimators["refined"], cases)
+
+
+def export(checkpoint: Path, version: str, folder: Path = Path("services/svbrdf/weights")) -> None:
+    """Write svbrdf.onnx and its contract, checked against torch."""
+    log.info("wrote %s", export_network(checkpoint, folder, version=version))

@@ -1,0 +1,117 @@
+"""Materials: the maps of a surface, read from folders and packed into one memory-mapped file."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.networks.svbrdf_net import TYPES
+from sightline.training.photos import SUFFIXES, Picture, read_rgb
+
+UNKNOWN = -1
+CHANNELS = 7
+FLAT = 127.5
+TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular"}
+"""What the manifest calls some types; others that the network does not know, as paper, are of unknown type."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """maps: (h, w, 7) uint8: base colour in sRGB, normal as 127.5 * (n + 1) with y up, and roughness.
+
+    type: its place in `TYPES`, or UNKNOWN; metallic: 0..1, of the whole.
+    """
+
+    maps: NDArray[np.uint8]
+    type: int
+    metallic: float
+    name: str = ""
+
+    @property
+    def albedo(self) -> Picture:
+        return self.maps[..., :3]
+
+    @property
+    def normal(self) -> Picture:
+        return self.maps[..., 3:6]
+
+    @property
+    def roughness(self) -> NDArray[np.uint8]:
+        return self.maps[..., 6]
+
+
+def read_materials(folder: Path, split: str) -> Iterator[Material]:
+    """Those of a split by the manifest.csv in the folder; without a manifest all of them, of unknown type."""
+    manifest = folder / "manifest.csv"
+    if not manifest.exists():
+        yield from (read_material(path.parent, {}) for path in sorted(folder.glob("*/normal.*")))
+        return
+    with manifest.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["tier"] in ("A", "B")]
+    yield from (read_material(folder / row["material"], row) for row in rows)
+
+
+def read_material(folder: Path, row: dict[str, str]) -> Material:
+    """`diffuse`, `normal` and `roughness` pictures of one folder; ValueError when one cannot be read."""
+    albedo, normal, roughness = (_read_map(folder, name) for name in ("diffuse", "normal", "roughness"))
+    size = (albedo.shape[1], albedo.shape[0])
+    others = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (normal, roughness[..., 1]))
+    maps = np.dstack([albedo, *others]).astype(np.uint8)
+    kind = row.get("type", "")
+    name = TYPE_OF_KIND.get(kind, kind)
+    metallic = float(row.get("metallic_mean") or (name == "metal"))
+    return Material(maps, TYPES.index(name) if name in TYPES else UNKNOWN, metallic, folder.name)
+
+
+def _read_map(folder: Path, name: str) -> Picture:
+    files = [path for path in sorted(folder.glob(f"{name}.*")) if path.suffix.lower() in SUFFIXES]
+    if not files:
+        raise ValueError(f"there is no {name} map in {folder}")
+    return read_rgb(files[0])
+
+
+def pack_materials(materials: Iterable[Material], folder: Path) -> int:
+    """Write the materials for a `MaterialStore` and return how many there are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: list[dict[str, Any]] = []
+    partial = folder / "maps.u8.part"
+    with partial.open("wb") as file:
+        for material in materials:
+            height, width = material.maps.shape[:2]
+            entry = {"offset": file.tell(), "height": height, "width": width}
+            index.append(entry | {"type": material.type, "metallic": material.metallic, "name": material.name})
+            file.write(np.ascontiguousarray(material.maps).data)
+    partial.replace(folder / "maps.u8")
+    (folder / "index.json").write_text(json.dumps(index))
+    return len(index)
+
+
+class MaterialStore:
+    """Random access to what `pack_materials` wrote; the maps are not copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self._index: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
+        self._bytes = np.memmap(folder / "maps.u8", np.uint8, "r")
+        types = [entry["type"] for entry in self._index]
+        self._members = {each: [at for at, kind in enumerate(types) if kind == each] for each in sorted(set(types))}
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, at: int) -> Material:
+        entry = self._index[at]
+        shape = (entry["height"], entry["width"], CHANNELS)
+        maps = self._bytes[entry["offset"] : entry["offset"] + int(np.prod(shape))].reshape(shape)
+        return Material(maps, entry["type"], entry["metallic"], entry["name"])
+
+    def draw(self, rng: np.random.Generator) -> Material:
+        """By chance, every type as often as any other."""
+        types = list(self._members)
+        members = self._members[types[int(rng.integers(len(types)))]]
+        return self[members[int(rng.integers(len(members)))]]

@@ -1,0 +1,1 @@
+"""Materials made by chance, as many as wanted."""

@@ -1,0 +1,117 @@
+"""The refinement's coefficients: searched for on validation photos, and its gain measured on others."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from sightline.imaging.surfaces.maps import Maps as Surface
+from sightline.imaging.surfaces.refinement import Coefficients, Weights, refine, refine_albedo, refine_normal
+from sightline.training.svbrdf.evaluate import Case, Estimator, Maps
+from sightline.training.svbrdf.flash import Floats
+
+CandidateT = TypeVar("CandidateT")
+
+log = logging.getLogger(__name__)
+STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.0)
+SIGMAS = (0.01, 0.03)
+PEAKS = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """An estimator with the refinement behind it."""
+
+    estimate: Estimator
+    coefficients: Coefficients
+
+    def __call__(self, photo: Floats, coordinates: Floats) -> Maps:
+        maps = self.estimate(photo, coordinates)
+        refined = refine(_surface(maps), photo, _points(coordinates), self.coefficients)
+        return replace(maps, maps=np.dstack([refined.albedo, refined.normal, refined.roughness]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimated:
+    """A photo, what the network makes of it, and what is true."""
+
+    maps: Surface
+    light: Floats
+    points: Floats
+    truth: Surface
+
+
+def search(estimate: Estimator, cases: Iterable[Case]) -> Coefficients:
+    """Each map's own error decides: albedo first, then normals, then roughness with both as they have become."""
+    known = [
+        Estimated(
+            _surface(estimate(case.photo, case.coordinates)),
+            case.photo,
+            _points(case.coordinates),
+            _surface(case.truth),
+        )
+        for case in cases
+    ]
+    albedo = _best(weights(), lambda each: _albedo_error(known, each), "albedo")
+    known = [
+        replace(each, maps=replace(each.maps, albedo=refine_albedo(each.maps, each.light, albedo))) for each in known
+    ]
+    normal = _best(weights(), lambda each: _normal_error(known, each), "normal")
+    known = [replace(each, maps=replace(each.maps, normal=refine_normal(each.maps, normal))) for each in known]
+    peak = _best(PEAKS, lambda each: _roughness_error(known, Coefficients(peak=each)), "peak")
+    roughness = _best(
+        weights(), lambda each: _roughness_error(known, Coefficients(roughness=each, peak=peak)), "roughness"
+    )
+    return Coefficients(albedo, normal, roughness, peak)
+
+
+def weights() -> Iterator[Weights]:
+    """None, and every strength of either kind at every reach, and both kinds together."""
+    yield Weights()
+    for sigma in SIGMAS:
+        for strength in STRENGTHS[1:]:
+            yield Weights(near=strength, sigma=sigma)
+            yield Weights(alike=strength, sigma=sigma)
+            yield Weights(near=strength / 2, alike=strength / 2, sigma=sigma)
+
+
+def _best(candidates: Iterable[CandidateT], error_of: Callable[[CandidateT], float], name: str) -> CandidateT:
+    errors = [(error_of(each), each) for each in candidates]
+    error, best = min(errors, key=lambda pair: pair[0])
+    log.info("%s: error %.5f with %s, %.5f without", name, error, best, errors[0][0])
+    return best
+
+
+def _albedo_error(known: Sequence[Estimated], weights: Weights) -> float:
+    return _mean(_rmse(refine_albedo(each.maps, each.light, weights), each.truth.albedo) for each in known)
+
+
+def _normal_error(known: Sequence[Estimated], weights: Weights) -> float:
+    return _mean(_rmse(refine_normal(each.maps, weights), each.truth.normal) for each in known)
+
+
+def _roughness_error(known: Sequence[Estimated], coefficients: Coefficients) -> float:
+    return _mean(
+        _rmse(refine(each.maps, each.light, each.points, coefficients).roughness, each.truth.roughness)
+        for each in known
+    )
+
+
+def _surface(maps: Maps) -> Surface:
+    values = maps.maps
+    return Surface(values[..., :3], values[..., 3:6], values[..., 6], maps.metallic)
+
+
+def _points(coordinates: Floats) -> Floats:
+    """(2, h, w) to (h, w, 3) on the plane z = -1."""
+    return np.dstack([*coordinates, -np.ones_like(coordinates[0])])
+
+
+def _rmse(a: Floats, b: Floats) -> float:
+    return float(np.sqrt(np.mean((a - b) ** 2)))
+
+
+def _mean(errors: Iterable[float]) -> float:
+    return float(np.mean(list(errors)))

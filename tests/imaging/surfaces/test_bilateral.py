@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sightline.imaging.surfaces.bilateral import BilateralGrid
+
+
+def brute_force(
+    values: NDArray[np.float32], guide: NDArray[np.float32], sigma_px: float, sigma_guide: float
+) -> NDArray[np.float64]:
+    y, x = np.indices(guide.shape).reshape(2, -1)
+    apart = ((y[:, None] - y) ** 2 + (x[:, None] - x) ** 2) / sigma_px**2
+    apart = apart + (guide.ravel()[:, None] - guide.ravel()) ** 2 / sigma_guide**2
+    # Splatting and slicing widen the kernel of one cell by a sixth in variance each.
+    kernel = np.exp(-apart / 2 / (1 + 2 / 6))
+    return np.asarray(kernel @ values.reshape(-1, 1) / kernel.sum(axis=1, keepdims=True)).reshape(guide.shape)
+
+
+def test_it_comes_near_the_means_over_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:24, :24] / 24
+    guide = (np.sin(6 * x) + y).astype(np.float32)
+    values = (guide + 0.2 * rng.standard_normal((24, 24))).astype(np.float32)
+
+    means = BilateralGrid.of(guide, sigma_px=3, sigma_guide=0.2).mean(values[..., None])[..., 0]
+
+    expected = brute_force(values, guide, 3, 0.2)
+    assert np.abs(means - expected).mean() < 0.1 * np.abs(values - expected).mean()
+
+
+def test_constants_are_kept_and_edges_of_the_guide_are_not_crossed() -> None:
+    guide = np.zeros((20, 20), np.float32)
+    guide[:, 10:] = 5
+    grid = BilateralGrid.of(guide, sigma_px=4, sigma_guide=0.5)
+
+    np.testing.assert_allclose(grid.mean(np.full((20, 20, 2), 0.7, np.float32)), 0.7, atol=1e-5)
+    np.testing.assert_allclose(grid.mean(guide[..., None]), guide[..., None], atol=1e-4)
+
+
+def test_pixels_without_weight_say_nothing() -> None:
+    values = np.zeros((16, 16, 1), np.float32)
+    values[8, 8] = 100
+    weights = np.ones((16, 16), np.float32)
+    weights[8, 8] = 0
+
+    heard, deaf = (
+        BilateralGrid.of(np.zeros((16, 16), np.float32), sigma_px=3, sigma_guide=1, weights=each).mean(values)
+        for each in (None, weights)
+    )
+
+    assert heard[8, 8, 0] > 0.5
+    assert deaf.max() == pytest.approx(0, abs=1e-4)
+
+
+def test_where_nobody_has_weight_values_stay() -> None:
+    values = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
+    none = np.zeros((8, 8), np.float32)
+
+    np.testing.assert_array_equal(BilateralGrid.of(none, sigma_px=2, sigma_guide=1, weights=none).mean(values), values)

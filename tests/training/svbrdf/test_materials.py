@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sightline.networks.svbrdf_net import TYPES
+from sightline.training.svbrdf.materials import UNKNOWN, Material, MaterialStore, read_material, read_materials
+
+
+def test_the_manifest_tells_split_type_and_metallic(material_folder: Path) -> None:
+    train, val = (list(read_materials(material_folder, split)) for split in ("train", "val"))
+
+    assert [material.name for material in train] == ["m0", "m1"]
+    assert [material.type for material in train] == [TYPES.index("wood"), TYPES.index("metal")]
+    assert [material.metallic for material in train] == [0.4, 1.0]
+    assert [material.type for material in val] == [TYPES.index("stone_diffuse"), UNKNOWN]
+
+
+def test_maps_are_read_as_they_were_written(material_folder: Path, generated: list[Material]) -> None:
+    material = read_material(material_folder / "m0", {})
+
+    assert material.maps.shape == (96, 96, 7)
+    np.testing.assert_array_equal(material.normal, generated[0].normal)
+    assert abs(float(material.roughness.mean()) - float(generated[0].roughness.mean())) < 2
+    assert np.abs(material.albedo.astype(int) - generated[0].albedo).mean() < 12
+
+
+def test_a_folder_without_a_manifest_is_taken_whole(material_folder: Path) -> None:
+    (material_folder / "manifest.csv").unlink()
+
+    materials = list(read_materials(material_folder, "train"))
+
+    assert len(materials) == 4
+    assert {material.type for material in materials} == {UNKNOWN}
+
+
+def test_a_missing_map_is_named(material_folder: Path) -> None:
+    (material_folder / "m0" / "roughness.png").unlink()
+
+    with pytest.raises(ValueError, match="no roughness map"):
+        list(read_materials(material_folder, "train"))
+
+
+def test_the_store_gives_back_what_was_packed(store: MaterialStore, generated: list[Material]) -> None:
+    assert len(store) == len(generated)
+    for at, material in enumerate(generated):
+        np.testing.assert_array_equal(store[at].maps, material.maps)
+        assert (store[at].type, store[at].metallic) == (material.type, material.metallic)
+
+
+def test_every_type_is_drawn_as_often_as_any_other(store: MaterialStore) -> None:
+    rng = np.random.default_rng(0)
+
+    drawn = np.bincount([store.draw(rng).type for _ in range(4000)], minlength=len(TYPES))
+
+    assert drawn.min() > 0.8 * 4000 / len(TYPES)
