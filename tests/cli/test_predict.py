@@ -97,7 +97,7 @@ def test_tells_that_nobody_answers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["inpaint", PHOTO, "-o", "out.gif"], ".gif"),
+        (["inpaint", PHOTO, "-o", "out.bmp"], ".bmp"),
         (["inpaint", PHOTO, "-o", "out.png", "--option", "format"], "NAME=VALUE"),
         (["paint", PHOTO, "-o", "out.png"], "inpaint"),
         (["inpaint", "missing.jpg", "-o", "out.png"], "missing.jpg"),

@@ -22,6 +22,8 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".glb": "model/gltf-binary",
     ".hdr": "image/vnd.radiance",
     ".exr": "image/x-exr",
+    ".gif": "image/gif",
+    ".apng": "image/apng",
 }
 TIMEOUT_S = 300.0
 

@@ -1,0 +1,65 @@
+"""A photo as linear light."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sightline.imaging import profiles
+from sightline.imaging.colour import to_srgb
+from sightline.imaging.picture import Picture, Samples
+from sightline.imaging.surfaces.maps import Floats
+from sightline.imaging.transfer import decode_srgb
+
+WORKING_PX = 1024
+BAND_PIXELS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearPhoto:
+    """samples: (h, w, 3) of 8 or 16 bits; table: the linear light 0..1 that each of their values stands for."""
+
+    samples: Samples
+    table: Floats
+
+    @property
+    def height(self) -> int:
+        return int(self.samples.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.samples.shape[1])
+
+    def light(self, rows: slice = slice(None)) -> Floats:
+        """(rows, w, 3)"""
+        return np.asarray(self.table[self.samples[rows]], np.float32)
+
+    def bands(self) -> Iterator[slice]:
+        """Rows from top to bottom, few enough at a time to be held as floating point."""
+        step = max(1, BAND_PIXELS // self.width)
+        return (slice(top, min(top + step, self.height)) for top in range(0, self.height, step))
+
+    def within(self, longest_px: int) -> "LinearPhoto":
+        """The same photo with no side longer than that."""
+        scale = min(1.0, longest_px / max(self.height, self.width))
+        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        if scale == 1:
+            return self
+        small = cv2.resize(self.samples, size, interpolation=cv2.INTER_AREA)
+        return LinearPhoto(np.asarray(small, self.samples.dtype), self.table)
+
+    def stretched(self, height: int, width: int) -> Floats:
+        """(height, width, 3) of light, averaged where it shrinks."""
+        near = self.within(WORKING_PX)
+        shrinks = near.height >= height and near.width >= width
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(near.light(), (width, height), interpolation=how), np.float32)
+
+
+def linear_photo(picture: Picture, *, linear: bool) -> LinearPhoto:
+    """Of a photo in its colour space, or of one whose samples are proportional to light already."""
+    own = linear or picture.icc_profile is None or (not picture.grey and profiles.is_srgb(picture.icc_profile))
+    samples = picture.pixels if own else to_srgb(picture)
+    values = np.linspace(0, 1, int(np.iinfo(samples.dtype).max) + 1)
+    return LinearPhoto(samples, np.asarray(values if linear else decode_srgb(values), np.float32))

@@ -1,0 +1,87 @@
+"""What clients may ask about a material, and the record they get."""
+
+from enum import IntEnum, StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sightline.api.evidence import Evidence
+
+
+class Depth(IntEnum):
+    """Bits per sample."""
+
+    EIGHT = 8
+    SIXTEEN = 16
+
+
+class MaterialType(StrEnum):
+    """In the order of the classifier's outputs."""
+
+    FABRIC = "fabric"
+    GROUND = "ground"
+    LEATHER = "leather"
+    METAL = "metal"
+    POLYMER = "polymer"
+    STONE_DIFFUSE = "stone_diffuse"
+    STONE_SPECULAR = "stone_specular"
+    WOOD = "wood"
+
+
+class SvbrdfOptions(BaseModel):
+    """Form fields or query parameters of the request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fov_deg: float = Field(
+        default=60.0,
+        ge=20,
+        le=120,
+        allow_inf_nan=False,
+        description="Field of view across the photo's longer side; about 65 for the main camera of a phone",
+    )
+    linear: bool = Field(
+        default=False, description="The samples are proportional to light, as of a developed raw file, not sRGB"
+    )
+    refine: bool = Field(
+        default=True, description="Smooth the maps where nothing in the photo speaks against it; false: as the network"
+    )
+    depth: Depth = Field(default=Depth.EIGHT, description="Bits per sample of the maps as PNG, 8 or 16")
+    light_azimuth_deg: float = Field(
+        default=45.0,
+        ge=-360,
+        le=360,
+        allow_inf_nan=False,
+        description="Where the light of the relit picture is: 0 is to the right, 90 above",
+    )
+    light_elevation_deg: float = Field(
+        default=45.0,
+        ge=5,
+        le=90,
+        allow_inf_nan=False,
+        description="How high the light of the relit picture and the turntable is over the surface; 90 is the camera",
+    )
+    frames: int = Field(default=24, ge=2, le=60, description="Pictures of the turntable")
+
+
+class Material(BaseModel):
+    """What the surface is made of."""
+
+    type: MaterialType
+    probabilities: dict[MaterialType, float]
+
+
+class SvbrdfRecord(BaseModel):
+    """What was found."""
+
+    width: int
+    height: int
+    material: Material
+    metallic: float = Field(ge=0, le=1, description="Probability of metal, taken for metallicness")
+    mean_roughness: float = Field(ge=0, le=1)
+    refined: bool = Field(description="Whether the maps are smoothed")
+    rerender_rmse: float = Field(
+        ge=0,
+        description="How far a render of the maps under a flash at the camera is from the photo: root mean square in "
+        "sRGB 0..1 at the network's size, in the exposure that fits best",
+    )
+    evidence: Evidence

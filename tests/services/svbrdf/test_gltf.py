@@ -1,0 +1,76 @@
+import io
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from services.svbrdf.gltf import glb_file
+from services.svbrdf.textures import png
+
+
+def parts(file: bytes) -> tuple[dict[str, Any], bytes]:
+    magic, version, total = struct.unpack("<4sII", file[:12])
+    assert (magic, version, total) == (b"glTF", 2, len(file))
+    size, kind = struct.unpack("<I4s", file[12:20])
+    assert kind == b"JSON"
+    data_size, data_kind = struct.unpack("<I4s", file[20 + size : 28 + size])
+    assert data_kind == b"BIN\0"
+    assert len(file) == 28 + size + data_size
+    document: dict[str, Any] = json.loads(file[20 : 20 + size])
+    return document, file[28 + size :]
+
+
+@pytest.fixture(scope="module")
+def glb() -> bytes:
+    names = ("diffuse", "normal", "metallic_roughness")
+    textures = {name: png(np.full((3, 5, 3), 50 * at, np.uint8)) for at, name in enumerate(names)}
+    return glb_file(textures, width=500, height=300, metallic=0.25, note="a note")
+
+
+def test_textures_are_where_the_document_says(glb: bytes) -> None:
+    document, data = parts(glb)
+
+    for at, image in enumerate(document["images"]):
+        view = document["bufferViews"][image["bufferView"]]
+        assert view["byteOffset"] % 4 == 0
+        with Image.open(io.BytesIO(data[view["byteOffset"] :][: view["byteLength"]])) as picture:
+            assert np.asarray(picture).max() == 50 * at
+    assert document["buffers"] == [{"byteLength": len(data)}]
+    material = document["materials"][0]
+    used = {name: part["index"] for name, part in material["pbrMetallicRoughness"].items() if "Texture" in name}
+    assert used == {"baseColorTexture": 0, "metallicRoughnessTexture": 2}
+    assert material["normalTexture"] == {"index": 1}
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0.25
+
+
+def test_the_plane_has_the_photos_proportions(glb: bytes) -> None:
+    document, data = parts(glb)
+
+    positions = np.frombuffer(data[: document["bufferViews"][0]["byteLength"]], "<f4").reshape(4, 3)
+    np.testing.assert_allclose(np.ptp(positions, axis=0), [1, 0.6, 0], atol=1e-6)
+    assert document["accessors"][0]["max"] == pytest.approx([0.5, 0.3, 0])
+
+
+def test_khronos_validator_finds_nothing(glb: bytes, tmp_path: Path) -> None:
+    """Runs where Node and the npm package gltf-validator are installed."""
+    node = shutil.which("node")
+    if node is None or subprocess.run([node, "-e", "require('gltf-validator')"], capture_output=True).returncode:
+        pytest.skip("Node with gltf-validator is not installed here")
+    (tmp_path / "surface.glb").write_bytes(glb)
+    script = (
+        "const {validateBytes} = require('gltf-validator');"
+        "validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))"
+        ".then(report => console.log(JSON.stringify(report)));"
+    )
+    done = subprocess.run(
+        [node, "-e", script, str(tmp_path / "surface.glb")], capture_output=True, text=True, check=True
+    )
+    report = json.loads(done.stdout)
+    assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]["messages"]
+    assert report["info"]["totalTriangleCount"] == 2

@@ -1,0 +1,212 @@
+"""The whole way with a network whose answer is known: the photo as albedo, a bowl, and roughness 0.3 + y / 4."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import OpenEXR
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import ValidationError
+
+from services.svbrdf.planner import SvbrdfPredictor, closest_size, create
+from services.svbrdf.schemas import MaterialType, SvbrdfOptions
+from sightline.imaging.decode import decode
+from sightline.imaging.limits import PixelLimits
+from sightline.imaging.transfer import decode_srgb
+from sightline.networks.svbrdf_net import TYPES
+from sightline.serving.contract import ContractError
+from sightline.serving.predictor import Rendered, Upload
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.weights import Weights
+
+Ask = Callable[..., Rendered]
+Png = Callable[..., bytes]
+
+LIMITS = PixelLimits(max_bytes=10**8, max_pixels=10**8)
+HALF = np.tan(np.deg2rad(30))
+
+
+def unpacked(reply: Rendered) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(reply.body)) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def opened(data: bytes) -> NDArray[Any]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+def test_types_are_in_the_networks_order() -> None:
+    assert tuple(MaterialType) == TYPES
+
+
+def test_the_archive_has_the_maps_of_every_pixel(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    files = unpacked(ask(png(wall), refine=False))
+
+    assert set(files) == {"diffuse.png", "normal.png", "roughness.png", "material.mtlx", "record.json"}
+    diffuse, normal, roughness = (opened(files[f"{name}.png"]) for name in ("diffuse", "normal", "roughness"))
+    assert diffuse.shape == normal.shape == wall.shape
+    assert roughness.shape == wall.shape[:2]
+    assert np.abs(diffuse.astype(int) - wall).mean() < 4
+    x = HALF * np.linspace(-1, 1, 420)
+    y = HALF * 300 / 420 * np.linspace(1, -1, 300)
+    assert np.abs(roughness / 255 - (0.3 + y / 4)[:, None])[8:-8].max() < 0.02
+    slope = (normal[..., 0] / 127.5 - 1) / np.maximum(normal[..., 2] / 127.5 - 1, 0.1)
+    assert np.abs(slope - x / 2)[:, 8:-8].max() < 0.03
+    assert normal[20, :, 1].mean() > 130 > 125 > normal[-20, :, 1].mean()
+
+
+def test_sixteen_bits_on_request(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    files = unpacked(ask(png(wall), depth=16))
+
+    deep = {name: decode(files[f"{name}.png"], LIMITS) for name in ("diffuse", "normal", "roughness")}
+    assert {each.bit_depth for each in deep.values()} == {16}
+    assert len(np.unique(deep["roughness"].pixels)) > 300
+
+
+def test_the_record_tells_what_it_is_and_how_well_it_is_explained(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    record = json.loads(ask(png(wall), accept="application/json").body)
+
+    assert record["material"]["type"] == "wood"
+    assert record["material"]["probabilities"]["metal"] == record["metallic"] == 0.25
+    assert sum(record["material"]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    assert record["mean_roughness"] == pytest.approx(0.3, abs=0.01)
+    assert 0 < record["rerender_rmse"] < 0.3
+    assert (record["width"], record["height"]) == (420, 300)
+    assert record["evidence"]["model"]["name"] == "svbrdf"
+    assert record["evidence"]["parameters"]["fov_deg"] == 60
+
+
+def test_refinement_can_be_switched_off(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    refined, plain = (json.loads(ask(png(wall), accept="application/json", refine=each).body) for each in (True, False))
+
+    assert (refined["refined"], plain["refined"]) == (True, False)
+    assert refined["rerender_rmse"] != plain["rerender_rmse"]
+
+
+def test_openexr_has_linear_layers(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    with OpenEXR.File(
+        io.BytesIO(ask(png(wall), accept="image/x-exr", refine=False).body), separate_channels=True
+    ) as file:
+        channels = {name: channel.pixels.astype(np.float32) for name, channel in file.channels().items()}
+
+    assert set(channels) == {*(f"diffuse.{c}" for c in "RGB"), *(f"normal.{c}" for c in "XYZ"), "roughness.Y"}
+    assert np.abs(channels["diffuse.G"] - decode_srgb(wall[..., 1] / 255)).mean() < 0.01
+    length = np.sqrt(sum(channels[f"normal.{axis}"] ** 2 for axis in "XYZ"))
+    np.testing.assert_allclose(length, 1, atol=2e-3)
+
+
+@pytest.mark.parametrize(("accept", "frames"), [("image/png", 1), ("image/apng", 5), ("image/gif", 5)])
+def test_pictures_under_other_lights(ask: Ask, png: Png, wall: NDArray[np.uint8], accept: str, frames: int) -> None:
+    reply = ask(png(wall), accept=accept, frames=5, light_azimuth_deg=180, light_elevation_deg=30)
+
+    assert reply.media_type == accept
+    with Image.open(io.BytesIO(reply.body)) as image:
+        assert getattr(image, "n_frames", 1) == frames
+        assert image.size == ((420, 300) if frames == 1 else (400, 286))
+    if frames == 1:
+        lit = opened(reply.body)
+        assert lit[:, :100].mean() > lit[:, -100:].mean()
+
+
+def test_a_glb_has_the_maps(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    body = ask(png(wall), accept="model/gltf-binary").body
+
+    assert body.startswith(b"glTF")
+    assert body.count(b"\x89PNG") == 3
+
+
+def test_linear_photos_are_taken_as_light(ask: Ask) -> None:
+    pixels = np.full((64, 64, 3), 20_000, np.uint16)
+    data = bytes(imagecodecs.png_encode(pixels))
+
+    given, decoded = (opened(unpacked(ask(data, linear=each))["diffuse.png"]).mean() for each in (True, False))
+
+    assert given == pytest.approx(255 * 0.588, abs=3)  # sRGB of 20000 / 65535
+    assert decoded == pytest.approx(255 * 20_000 / 65_535, abs=3)
+
+
+def test_a_wider_view_reaches_farther(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    narrow, wide = (opened(unpacked(ask(png(wall), fov_deg=fov))["roughness.png"]) for fov in (30, 90))
+
+    assert np.ptp(wide.astype(int)) > 3 * np.ptp(narrow.astype(int))
+
+
+def test_a_turned_photo_comes_back_upright(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = unpacked(ask(png(wall, exif=exif), refine=False))
+
+    diffuse = opened(files["diffuse.png"])
+    assert diffuse.shape == (420, 300, 3)
+    assert np.abs(diffuse.astype(int) - np.rot90(wall, -1)).mean() < 4
+
+
+def test_grey_photos_and_alpha_are_taken(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+    grey = opened(unpacked(ask(png(wall[..., 0])))["diffuse.png"])
+    assert np.ptp(grey.astype(int), axis=2).max() <= 1
+    assert opened(unpacked(ask(png(np.dstack([wall, wall[..., :1]]))))["diffuse.png"]).shape == wall.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (900, 2), (33, 47)])
+@pytest.mark.parametrize("accept", ["application/zip", "image/png", "image/gif", "image/x-exr", "model/gltf-binary"])
+def test_odd_sizes(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    reply = ask(png(noise), accept=accept, frames=2)
+
+    assert reply.media_type == accept
+    if accept == "application/zip":
+        assert opened(unpacked(reply)["normal.png"]).shape == (*size, 3)
+
+
+@pytest.mark.parametrize("tone", [0, 255])
+def test_a_photo_of_nothing_comes_back(ask: Ask, png: Png, tone: int) -> None:
+    record = json.loads(ask(png(np.full((120, 160, 3), tone, np.uint8)), accept="application/json").body)
+
+    assert np.isfinite(record["rerender_rmse"])
+
+
+def test_remarks_go_into_header_and_record(ask: Ask, wall: NDArray[np.uint8]) -> None:
+    frames, file = [Image.fromarray(wall), Image.fromarray(wall[::-1])], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+
+    assert ask(file.getvalue()).headers["X-Sightline-Notes"] == "first-frame-only"
+    record = json.loads(ask(file.getvalue(), accept="application/json").body)
+    assert record["evidence"]["notes"] == ["first-frame-only"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fov_deg": 5}, {"fov_deg": float("nan")}, {"depth": 12}, {"frames": 500}, {"light_elevation_deg": -3}, {"a": 1}],
+)
+def test_options_out_of_range_are_refused(ask: Ask, png: Png, options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ask(png(np.zeros((8, 8, 3), np.uint8)), **options)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((100, 100), (256, 256)), ((300, 400), (256, 384)), ((900, 100), (384, 256))]
+)
+def test_the_networks_size_is_the_one_closest_in_proportion(
+    mirror: Weights, settings: ServiceSettings, size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    data = bytes(imagecodecs.png_encode(np.zeros((*size, 3), np.uint8)))
+    predictor = SvbrdfPredictor(settings, mirror, "# Card\n")
+    request = predictor.read(Upload({"image": [data]}, SvbrdfOptions()))
+
+    assert closest_size(request.picture, predictor.signature.buckets) == expected
+    (sample,) = next(predictor.predict(request))
+    assert sample["photo"].shape == (*expected, 3)
+    assert sample["coordinates"].shape == (*expected, 2)
+
+
+def test_missing_weights_are_named(tmp_path: Any) -> None:
+    with pytest.raises(ContractError, match="no readable weights"):
+        create(ServiceSettings(weights=tmp_path / "none.onnx"))
