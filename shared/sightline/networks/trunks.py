@@ -1,6 +1,7 @@
 """Convolutional trunks without their classifiers, each of which normalises its input as it was pre-trained."""
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -17,7 +18,7 @@ RESNET50_BLOCKS = (3, 4, 6, 3)
 LITE_MEAN, LITE_STD = [127 / 255] * 3, [128 / 255] * 3
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """(b, 3, h, w) sRGB in 0..1 to a feature map (b, channels, h / 32, w / 32).
 
     `last` are the layers that fine-tuning trains, the deepest first.
@@ -38,14 +39,14 @@ class Trunk(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     @property
-    def last(self) -> Sequence[nn.Module]:
-        raise NotImplementedError
+    @abstractmethod
+    def last(self) -> Sequence[nn.Module]: ...
 
     def forward(self, image: Tensor) -> Tensor:
         return self.encode((image - self.mean) / self.std)
 
-    def encode(self, normalised: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def encode(self, normalised: Tensor) -> Tensor: ...
 
 
 class Vgg(Trunk):
