@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from services.hdr_correct.anchoring import anchor
 from services.hdr_correct.exposure import estimate_ev_error, is_usable, read_exposure
 from services.hdr_correct.floats import Floats, to_unit
 from services.hdr_correct.grid import AffineGrid, fit_grid
 from services.hdr_correct.preview import Preview
 from services.hdr_correct.restraint import grant, meant_white
 from services.hdr_correct.result import HdrRequest, HdrResult
-from services.hdr_correct.scene import Scene, expand, luminance
+from services.hdr_correct.scene import Scene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure
 from services.hdr_correct.slicing import mapped_bands
 from sightline.imaging.depth import quantized
@@ -28,16 +29,17 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
     own, shown = small.own, to_unit(small.srgb)
     wanted = _evenly_white(shown, wanted)
     compressed = _neutral(compressed) if picture.grey else compressed
-    light = expand(compressed)
-    applied = strength * grant(shown, wanted, meant=meant_white(picture.pixels))
+    granted = grant(shown, wanted, meant=meant_white(picture.pixels))
+    applied, usable = strength * granted, is_usable(small.srgb)
+    guess = expand(compressed)
+    light = anchor(shown, guess, estimate_ev_error(shown, guess, usable), withheld=1 - granted)
     corrected = shown + np.float32(applied) * (wanted - shown)
     pixels = _correct(request, fit_grid(own, small.to_own(wanted)), applied)
-    usable = is_usable(small.srgb)
     exposure = Exposure(
         before=read_exposure(picture, picture.pixels, estimate_ev_error(shown, light, usable)),
         after=read_exposure(picture, pixels, estimate_ev_error(corrected, light, usable)),
     )
-    scene = Scene(fit_grid(own, compressed), picture.pixels)
+    scene = Scene(fit_grid(own, compress(light)), picture.pixels)
     return HdrResult(request, pixels, scene, _stops(light), applied, exposure)
 
 

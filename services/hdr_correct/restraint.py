@@ -1,4 +1,4 @@
-"""Leaving well-exposed photos alone: nobody can tell from a photo to a third of a stop how bright it should be."""
+"""Leaving well-exposed photos alone: nobody can tell from a photo to half a stop how bright it should be."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from services.hdr_correct.scene import luminance
 from sightline.imaging.picture import Samples
 from sightline.imaging.transfer import decode_srgb
 
-WITHHELD_STOPS, GRANTED_STOPS = 0.3, 0.8
+WITHHELD_STOPS, GRANTED_STOPS = 0.4, 0.9
 CLIPPED_WITHHELD_STOPS, CLIPPED_GRANTED_STOPS = 0.1, 0.4
 """Where much is clipped the photo itself says that it is too bright, and less is asked of the network."""
 CLIPPED = 253 / 255

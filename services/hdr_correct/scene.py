@@ -45,6 +45,11 @@ def expand(compressed: Floats) -> Floats:
     return np.asarray(light / WHITE, np.float32)
 
 
+def compress(light: Floats) -> Floats:
+    """The inverse of `expand`, for light >= 0."""
+    return np.asarray(ALPHA * (WHITE * light) ** GAMMA, np.float32)
+
+
 def luminance(light: NDArray[Any]) -> Floats:
     """(..., 3) linear sRGB to (...)."""
     return np.asarray(light @ LUMINANCE, np.float32)
