@@ -19,10 +19,10 @@ def test_what_the_camera_saw_is_kept_but_for_the_exposure() -> None:
 def test_where_it_was_clipped_the_guess_counts() -> None:
     clipped = photo()
     clipped[:4] = 1
-    guess = np.full((16, 16, 3), 3, np.float32)
+    bright, dark = (np.full((16, 16, 3), light, np.float32) for light in (3, 0.03))
 
-    assert anchor(clipped, guess, 1.0)[:4] == pytest.approx(3)
-    assert anchor(clipped, np.asarray(guess / 100, np.float32), 1.0)[:4] == pytest.approx(0.5), "at least as bright as it looks"
+    assert anchor(clipped, bright, 1.0)[:4] == pytest.approx(3)
+    assert anchor(clipped, dark, 1.0)[:4] == pytest.approx(0.5), "at least as bright as it looks"
 
 
 def test_a_photo_that_is_well_exposed_is_its_scene() -> None:
