@@ -18,7 +18,7 @@ from sightline.serving.signature import Tensors
 
 OUTER_SHARE = 1e-3
 LEAST_LIGHT = 1e-5
-ALMOST_WHITE, WHITE = 0.94, 0.99
+ALMOST_WHITE, SURELY_WHITE = 0.94, 0.99
 LIGHTER = 0.05  # than the mean of the guesses, which costs nothing in error and looks more like a sky
 
 
@@ -56,7 +56,7 @@ def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
 
 def _evenly_white(shown: Floats, wanted: Floats) -> Floats:
     """What is white in the photo in one light grey: the network's guesses there are stains of no scene's colour."""
-    white = np.clip((shown.min(axis=2, keepdims=True) - ALMOST_WHITE) / (WHITE - ALMOST_WHITE), 0, 1)
+    white = np.clip((shown.min(axis=2, keepdims=True) - ALMOST_WHITE) / (SURELY_WHITE - ALMOST_WHITE), 0, 1)
     if not white.any():
         return wanted
     tone = float((white * _neutral(wanted)).sum() / (3 * white.sum())) + LIGHTER

@@ -50,9 +50,12 @@ def _share_between(pixels: Samples, low: int, high: int) -> float:
     return cv2.countNonZero(inside) / inside.size
 
 
-def _mean_luminance(picture: Picture, pixels: Samples) -> float:
-    """Of a regular sample; a picture scaled down would have lost its extremes."""
+def regular_sample(pixels: Samples) -> Samples:
+    """Of a photo (h, w, 3), less than twice SAMPLED_PX to a side; scaled down it would have lost its extremes."""
     rows, columns = (max(1, side // SAMPLED_PX) for side in pixels.shape[:2])
-    sampled = np.ascontiguousarray(pixels[::rows, ::columns])
-    light = decode_srgb(to_unit(to_srgb(replace(picture, pixels=sampled))))
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
+def _mean_luminance(picture: Picture, pixels: Samples) -> float:
+    light = decode_srgb(to_unit(to_srgb(replace(picture, pixels=regular_sample(pixels)))))
     return min(1.0, float(luminance(light).mean(dtype=np.float64)))

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from services.hdr_correct.exposure import regular_sample
 from services.hdr_correct.floats import Floats, to_unit
 from services.hdr_correct.scene import luminance
 from sightline.imaging.picture import Samples
@@ -18,7 +19,6 @@ BRIGHT = 215 / 255
 MEANT_RATIO, UNMEANT_RATIO = 0.1, 0.25
 """Bright pixels for each white one. Around lights and skies that are too bright the light falls off gradually; the
 white of a page or of a thing on white ends where it ends."""
-SAMPLED_PX = 1024
 REGION_PX = 16
 LEAST_LUMINANCE = 0.01
 
@@ -39,8 +39,7 @@ def grant(shown: Floats, wanted: Floats, *, meant: float = 0.0) -> float:
 
 def meant_white(pixels: Samples) -> float:
     """How sure it is that what is white in a photo (h, w, 3) is meant to be, 0..1, by how abruptly it ends."""
-    rows, columns = (max(1, side // SAMPLED_PX) for side in pixels.shape[:2])
-    sample = to_unit(pixels[::rows, ::columns])
+    sample = to_unit(regular_sample(pixels))
     white = sample.min(axis=2) >= CLIPPED
     bright = (sample.max(axis=2) >= BRIGHT) & ~white
     if white.mean() < TRUSTED_SHARE:

@@ -3,9 +3,11 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import onnx
 from pydantic import BaseModel
 
 from sightline.serving.answering import Question, answer
@@ -13,20 +15,28 @@ from sightline.serving.engine import OnnxEngine
 from sightline.serving.executor import run_inline
 from sightline.serving.predictor import Predictor, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights
+from sightline.serving.weights import Weights, load_weights
 
 Ask = Callable[..., Rendered]
 PATIENCE_S = 20.0
 
 
+def save_weights(folder: Path, model: onnx.ModelProto, contract: str) -> Weights:
+    """A network that a test made, with what is declared about it, as weights that are shipped."""
+    path = folder / "made.onnx"
+    onnx.save(model, path)
+    path.with_suffix(".toml").write_text(contract)
+    return load_weights(path, path.with_suffix(".toml"), shipped=True)
+
+
 def asking(predictor: Predictor[Any, Any], weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
-    """The bytes of a photo and options in, the reply out; `accept` unless a call says otherwise."""
+    """The bytes of photos and options in, the reply out; `accept` unless a call says otherwise."""
     engine = OnnxEngine(weights, weights.contract.adapt(predictor.signature), settings)
     identity, usual = weights.identity(predictor.info.name), accept
 
-    def ask(image: bytes, *, accept: str = usual, **options: Any) -> Rendered:
+    def ask(*images: bytes, accept: str = usual, **options: Any) -> Rendered:
         made: BaseModel = predictor.options(**options)
-        question = Question(Upload({"image": [image]}, made), accept, "request")
+        question = Question(Upload({"image": images}, made), accept, "request")
         return run_inline(answer(predictor, question, engine, identity), engine)
 
     return ask

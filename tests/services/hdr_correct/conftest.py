@@ -1,7 +1,5 @@
 """A network small enough to be made here, whose corrections and scenes are known pixel by pixel."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -10,8 +8,8 @@ from onnx import TensorProto, helper
 
 from services.hdr_correct.predictor import HdrPredictor
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights, load_weights
-from tests.services.asking import Ask, asking
+from sightline.serving.weights import Weights
+from tests.services.asking import Ask, asking, save_weights
 
 SCENE_GAMMA = 2.0
 
@@ -63,10 +61,7 @@ def curves_graph() -> onnx.ModelProto:
 
 @pytest.fixture(scope="session")
 def curves(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    path: Path = tmp_path_factory.mktemp("curves") / "curves.onnx"
-    onnx.save(curves_graph(), path)
-    path.with_suffix(".toml").write_text(CONTRACT)
-    return load_weights(path, path.with_suffix(".toml"), shipped=True)
+    return save_weights(tmp_path_factory.mktemp("curves"), curves_graph(), CONTRACT)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,6 @@
 """A network small enough to be made here: red says arms, green environment, blue out of school, grey no violation."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -10,16 +8,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from services.hra_screening.predictor import ScreeningPredictor
-from services.hra_screening.schemas import ScreeningOptions
 from sightline.api.screening import CATEGORIES, Category
-from sightline.serving.answering import Question, answer
-from sightline.serving.engine import OnnxEngine
-from sightline.serving.executor import run_inline
-from sightline.serving.predictor import Rendered, Upload
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights, load_weights
+from sightline.serving.weights import Weights
+from tests.services.asking import Ask, asking, save_weights
 
-Ask = Callable[..., Rendered]
 Png = Callable[..., bytes]
 
 SIDE_PX, CELLS = 64, 4
@@ -107,10 +100,7 @@ def colours_graph() -> onnx.ModelProto:
 
 @pytest.fixture(scope="session")
 def colours(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    path: Path = tmp_path_factory.mktemp("colours") / "colours.onnx"
-    onnx.save(colours_graph(), path)
-    path.with_suffix(".toml").write_text(CONTRACT)
-    return load_weights(path, path.with_suffix(".toml"), shipped=True)
+    return save_weights(tmp_path_factory.mktemp("colours"), colours_graph(), CONTRACT)
 
 
 @pytest.fixture(scope="session")
@@ -120,16 +110,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(colours: Weights, settings: ServiceSettings) -> Ask:
-    """The bytes of photos and options in, the reply out."""
-    predictor = ScreeningPredictor(settings, colours, "# Card\n")
-    engine = OnnxEngine(colours, colours.contract.adapt(predictor.signature), settings)
-    identity = colours.identity("hra_screening")
-
-    def ask(*images: bytes, accept: str = "application/json", **options: Any) -> Rendered:
-        upload = Upload({"image": images}, ScreeningOptions(**options))
-        return run_inline(answer(predictor, Question(upload, accept, "request"), engine, identity), engine)
-
-    return ask
+    return asking(ScreeningPredictor(settings, colours, "# Card\n"), colours, settings, accept="application/json")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Networks small enough to be made here: they keep known pixels and paint holes in one tone."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from sightline.serving.engine import OnnxEngine
 from sightline.serving.executor import run_inline
 from sightline.serving.predictor import Plan, Rendered, Upload
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights, load_weights
+from sightline.serving.weights import Weights
+from tests.services.asking import save_weights
 
 TONE = 0.25
 
@@ -61,12 +61,6 @@ def _value(name: str, dtype: int, shape: list[str | int]) -> onnx.ValueInfoProto
     return helper.make_tensor_value_info(name, dtype, shape)
 
 
-def _save(folder: Path, model: onnx.ModelProto, contract: str) -> Weights:
-    onnx.save(model, folder / "paint.onnx")
-    (folder / "paint.toml").write_text(contract)
-    return load_weights(folder / "paint.onnx", folder / "paint.toml", shipped=True)
-
-
 @pytest.fixture(scope="session")
 def shipped_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
     """Of the contract of the shipped weights: NHWC, any size that is a multiple of 128."""
@@ -83,7 +77,7 @@ def shipped_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
             ("outputs", "filled", "float32", 1),
         )
     )
-    return _save(tmp_path_factory.mktemp("shipped"), model, contract)
+    return save_weights(tmp_path_factory.mktemp("shipped"), model, contract)
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +92,7 @@ def lama_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
         TENSOR.format(side=side, name=name, dtype="float32", layout="nchw", high=high)
         for side, name, high in (("inputs", "image", 1), ("inputs", "mask", 1), ("outputs", "filled", 255))
     )
-    return _save(tmp_path_factory.mktemp("lama"), model, contract)
+    return save_weights(tmp_path_factory.mktemp("lama"), model, contract)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """A network small enough to be made here, whose maps are known pixel by pixel."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -10,8 +8,8 @@ from onnx import TensorProto, helper
 
 from services.svbrdf.planner import SvbrdfPredictor
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights, load_weights
-from tests.services.asking import Ask, asking
+from sightline.serving.weights import Weights
+from tests.services.asking import Ask, asking, save_weights
 
 PROBABILITIES = (0.05, 0.05, 0.05, 0.25, 0.05, 0.05, 0.1, 0.4)
 
@@ -78,10 +76,7 @@ def mirror_graph() -> onnx.ModelProto:
 
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    path: Path = tmp_path_factory.mktemp("mirror") / "mirror.onnx"
-    onnx.save(mirror_graph(), path)
-    path.with_suffix(".toml").write_text(CONTRACT)
-    return load_weights(path, path.with_suffix(".toml"), shipped=True)
+    return save_weights(tmp_path_factory.mktemp("mirror"), mirror_graph(), CONTRACT)
 
 
 @pytest.fixture(scope="session")

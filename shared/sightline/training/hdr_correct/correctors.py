@@ -38,13 +38,23 @@ class OnnxCorrector:
         return np.asarray(cv2.convertScaleAbs(np.clip(self.network(photo), 0, 1), alpha=255), np.uint8)
 
 
+class Service:
+    """A running fleet, asked as its users ask it; the bytes that it answers with."""
+
+    def __init__(self, url: str, media_type: str) -> None:
+        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": media_type})
+
+    def __call__(self, photo: Picture) -> bytes:
+        png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
+        return self.client.post(route_of("hdr_correct"), files={"image": png}).raise_for_status().content
+
+
 class ServiceCorrector:
-    """A running fleet, asked as its users ask it."""
+    """The corrected photo of a running fleet."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/png"})
+        self.service = Service(url, "image/png")
 
     def __call__(self, photo: Picture) -> Picture:
-        png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
-        reply = self.client.post(route_of("hdr_correct"), files={"image": png}).raise_for_status()
-        return np.asarray(cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
+        encoded = np.frombuffer(self.service(photo), np.uint8)
+        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx2
 import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from sightline.api.routes import route_of
 from sightline.imaging.transfer import decode_srgb
 from sightline.networks.drht import ALPHA, GAMMA
 from sightline.training.hdr_correct.baselines import gamma_to_mean
 from sightline.training.hdr_correct.cameras import Linear
-from sightline.training.hdr_correct.correctors import OnnxNetwork
+from sightline.training.hdr_correct.correctors import OnnxNetwork, Service
 from sightline.training.hdr_correct.data import WHITE
 from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera
 from sightline.training.hdr_correct.scenes import LUMINANCE, read_scenes, to_middle_grey
@@ -56,15 +54,13 @@ class OnnxEstimator:
 
 
 class ServiceEstimator:
-    """A running fleet, asked for OpenEXR."""
+    """The scene of a running fleet, as OpenEXR."""
 
     def __init__(self, url: str) -> None:
-        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/x-exr"})
+        self.service = Service(url, "image/x-exr")
 
     def __call__(self, photo: Picture) -> Linear:
-        png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
-        reply = self.client.post(route_of("hdr_correct"), files={"image": png}).raise_for_status()
-        with OpenEXR.File(BytesIO(reply.content)) as file:
+        with OpenEXR.File(BytesIO(self.service(photo))) as file:
             return np.asarray(file.channels()["RGB"].pixels, np.float32)
 
 
