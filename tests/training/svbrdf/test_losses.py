@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -5,7 +7,14 @@ from torch import Tensor
 from sightline.networks.rendering import Surface, plane_points
 from sightline.networks.svbrdf_net import TYPES, Svbrdf
 from sightline.training.svbrdf.data import Batch
-from sightline.training.svbrdf.losses import LossWeights, random_lights, rendering_loss, svbrdf_losses, type_loss
+from sightline.training.svbrdf.losses import (
+    LossWeights,
+    mean_chord,
+    random_lights,
+    rendering_loss,
+    svbrdf_losses,
+    type_loss,
+)
 
 
 def batch(roughness: float = 0.4) -> Batch:
@@ -42,6 +51,14 @@ def test_each_map_is_held_to_its_truth() -> None:
     assert float(losses["roughness"]) == pytest.approx(2 * 0.16, rel=1e-4)
     assert float(losses["albedo"]) == 0
     assert float(losses["rendering"]) > 0
+
+
+def test_the_chord_of_unit_vectors_is_about_their_angle() -> None:
+    one, other = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    one[:, 2], other[:, 0], other[:, 2] = 1, math.sin(0.1), math.cos(0.1)
+
+    assert float(mean_chord(one, other)) == pytest.approx(0.1, rel=0.02)
+    assert float(mean_chord(one, one)) == 0
 
 
 def test_a_wrong_roughness_shows_more_under_novel_lights_than_no_light_would() -> None:

@@ -10,11 +10,10 @@ from sightline.networks.svbrdf_net import SvbrdfConfig, SvbrdfNet
 from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.export import load_exported
-from sightline.training.svbrdf.config import PLAIN, SHIPPED, Stage, TrainConfig, config_from
+from sightline.training.svbrdf.config import SHIPPED, Stage, TrainConfig, Variant, config_from
 from sightline.training.svbrdf.estimators import NetworkEstimator, OnnxEstimator
 from sightline.training.svbrdf.export import export, load_network, sample_feeds
 from sightline.training.svbrdf.jobs import evaluate, recipe, training_materials
-from sightline.training.svbrdf.losses import LossWeights
 from sightline.training.svbrdf.materials import MaterialStore
 from sightline.training.svbrdf.train import train
 from tests.training.untrained import set_apart
@@ -118,8 +117,15 @@ def test_shipped_weights_fit_their_budget() -> None:
     assert SHIPPED.stride == 128
 
 
-def test_the_plain_network_is_trained_without_renders() -> None:
-    assert (PLAIN.types, PLAIN.coordinates) == (1, False)
-    assert {stage.losses.rendering for stage in recipe(1.0, plain=True)} == {0}
-    assert {stage.losses for stage in recipe(1.0)} == {LossWeights()}
-    assert sum(stage.minutes for stage in recipe(1.5)) == pytest.approx(90)
+@pytest.mark.parametrize(
+    ("variant", "types", "coordinates", "renders"),
+    [
+        (Variant.FULL, 8, True, True),
+        (Variant.NO_RENDERING_LOSS, 8, True, False),
+        (Variant.NO_CLASSIFIER, 1, True, True),
+        (Variant.PLAIN, 1, False, False),
+    ],
+)
+def test_a_variant_lacks_what_it_says(variant: Variant, types: int, coordinates: bool, renders: bool) -> None:
+    assert (variant.network.types, variant.network.coordinates) == (types, coordinates)
+    assert {stage.losses.rendering > 0 for stage in recipe(1.0, variant)} == {renders}

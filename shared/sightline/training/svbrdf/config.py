@@ -1,6 +1,7 @@
 """What a run of the material model depends on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Any
 
 from sightline.networks.svbrdf_net import SvbrdfConfig
@@ -9,8 +10,26 @@ from sightline.training.svbrdf.losses import LossWeights
 
 SHIPPED = SvbrdfConfig((16, 32, 64, 96, 128, 128, 128), (128, 96, 96, 64, 32, 16, 16), out_kernel=3)
 """Narrower than the paper's, to fit the budget of shipped weights."""
-PLAIN = SvbrdfConfig(SHIPPED.encoder, SHIPPED.decoder, SHIPPED.out_kernel, types=1, coordinates=False)
-"""A U-Net that knows neither where it is nor of which type the material is."""
+
+
+class Variant(StrEnum):
+    """What is left out, to see what it is good for; `plain` is a U-Net that knows neither where it is nor of which type
+    the material is, and is held to the maps alone."""
+
+    FULL = "full"
+    NO_RENDERING_LOSS = "no-rendering-loss"
+    NO_CLASSIFIER = "no-classifier"
+    PLAIN = "plain"
+
+    @property
+    def network(self) -> SvbrdfConfig:
+        whole = self in (Variant.FULL, Variant.NO_RENDERING_LOSS)
+        return SHIPPED if whole else replace(SHIPPED, types=1, coordinates=self is not Variant.PLAIN)
+
+    @property
+    def losses(self) -> LossWeights:
+        renders = self in (Variant.FULL, Variant.NO_CLASSIFIER)
+        return LossWeights() if renders else LossWeights(rendering=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,10 @@ from itertools import chain
 from pathlib import Path
 
 from sightline.imaging.surfaces.refinement import SHIPPED
-from sightline.training.svbrdf import config
-from sightline.training.svbrdf.config import Stage, TrainConfig
+from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
 from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy
 from sightline.training.svbrdf.export import export as export_network
-from sightline.training.svbrdf.losses import LossWeights
 from sightline.training.svbrdf.materials import Material, pack_materials, read_materials
 from sightline.training.svbrdf.pictures import write_sheet
 from sightline.training.svbrdf.procedural.generator import generate_many
@@ -25,13 +23,12 @@ GENERATED_PX = 320
 TEST_SEED = 2  # training materials are of seed 0, those of validation of 1
 
 
-def recipe(hours: float, *, plain: bool = False) -> tuple[Stage, ...]:
+def recipe(hours: float, variant: Variant = Variant.FULL) -> tuple[Stage, ...]:
     """Small photos first, then those of the size that the service will show it, with the batch norm frozen."""
     minutes = 60 * hours
-    losses = LossWeights(rendering=0.0) if plain else LossWeights()
     return (
-        Stage(0.65 * minutes, 128, 8, 1e-3, 1e-4, losses=losses),
-        Stage(0.35 * minutes, 256, 4, 3e-4, freeze_norm=True, losses=losses),
+        Stage(0.65 * minutes, 128, 8, 1e-3, 1e-4, losses=variant.losses),
+        Stage(0.35 * minutes, 256, 4, 3e-4, freeze_norm=True, losses=variant.losses),
     )
 
 
@@ -42,11 +39,11 @@ def train(
     generated: int = 1600,
     seed: int = 0,
     start: Path | None = None,
-    plain: bool = False,
+    variant: Variant = Variant.FULL,
 ) -> None:
     """Train on a folder of materials and so many generated ones; run it again to go on where it was cut off.
 
-    `start` is an exported file to begin with. `--plain` trains the U-Net that the model is compared with.
+    `start` is an exported file to begin with. A `variant` lacks something, and is what the model is compared with.
     """
     store = out / "store"
     if not (store / "index.json").exists():
@@ -55,8 +52,8 @@ def train(
         str(store),
         str(materials),
         str(out),
-        network=config.PLAIN if plain else config.SHIPPED,
-        stages=recipe(hours, plain=plain),
+        network=variant.network,
+        stages=recipe(hours, variant),
         seed=seed,
         start_weights=str(start) if start else None,
     )

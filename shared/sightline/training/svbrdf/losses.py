@@ -12,6 +12,7 @@ from sightline.training.svbrdf.data import Batch
 from sightline.training.svbrdf.materials import UNKNOWN
 
 FAINTEST = 0.01
+SHORTEST_CHORD = 1e-3  # below it the gradient fades, which else has no limit
 LOWEST_LIGHT = 0.15
 
 
@@ -21,6 +22,7 @@ class LossWeights:
 
     albedo: float = 1.0
     normal: float = 1.0
+    angle: float = 0.1
     roughness: float = 0.5
     rendering: float = 0.1
     type: float = 0.02
@@ -34,6 +36,7 @@ def svbrdf_losses(
     return {
         "albedo": weights.albedo * F.mse_loss(encoded(result.albedo), encoded(truth.albedo)),
         "normal": weights.normal * F.mse_loss(result.normal, truth.normal),
+        "angle": weights.angle * mean_chord(result.normal, truth.normal),
         "roughness": weights.roughness * F.mse_loss(result.roughness, truth.roughness),
         "rendering": weights.rendering * rendering_loss(result, batch, novel_lights=novel_lights),
         "type": weights.type * type_loss(result.logits, batch.type),
@@ -43,6 +46,12 @@ def svbrdf_losses(
 def encoded(albedo: Tensor) -> Tensor:
     """About as the eye sees it, so that dark materials count too."""
     return torch.sqrt(albedo + FAINTEST)
+
+
+def mean_chord(one: Tensor, other: Tensor) -> Tensor:
+    """Mean distance of unit vectors, which for small angles is the angle: squares alone leave flat surfaces bumpy."""
+    squares = ((one - other) ** 2).sum(1)
+    return (torch.sqrt(squares + SHORTEST_CHORD**2) - SHORTEST_CHORD).mean()
 
 
 def rendering_loss(result: Svbrdf, batch: Batch, *, novel_lights: bool) -> Tensor:
