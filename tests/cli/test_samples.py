@@ -35,6 +35,14 @@ def test_the_curl_line_survives_a_folder_with_blanks(monkeypatch: pytest.MonkeyP
     assert "image=@/home/a user/samples/photo.jpg" in shlex.split(curl_line("inpaint", "http://localhost:8080"))
 
 
-@pytest.mark.parametrize(("model", "saved"), [("hdr_correct", True), ("hra_screening", False)])
-def test_a_picture_is_saved_and_a_record_is_printed(model: str, saved: bool) -> None:
-    assert curl_line(model, "http://localhost:8080").endswith("-o out.png") == saved
+@pytest.mark.parametrize(
+    ("model", "end"),
+    [("hdr_correct", " -o out.png"), ("svbrdf", " -o material.zip"), ("hra_screening", "/v1/hra-screening")],
+)
+def test_files_are_saved_and_a_record_is_printed(model: str, end: str) -> None:
+    assert curl_line(model, "http://localhost:8080").endswith(end)
+
+
+@pytest.mark.parametrize("model", ["inpaint", "hdr_correct", "svbrdf"])
+def test_every_sample_is_there(model: str) -> None:
+    assert all(path.is_file() for path in sample_pictures(model).values())

@@ -1,4 +1,4 @@
-"""The photo and the mask that the repository brings along."""
+"""The pictures that the repository brings along."""
 
 import shlex
 from collections.abc import Mapping
@@ -7,19 +7,21 @@ from pathlib import Path
 from sightline.api.routes import route_of
 
 FOLDER = Path(__file__).parents[3] / "samples"
-FILES: Mapping[str, str] = {"image": "photo.jpg", "mask": "mask.png"}
-TAKES_MASK = frozenset({"inpaint"})
-ANSWERS_WITH_PICTURE = frozenset({"inpaint", "hdr_correct"})
+PHOTO = {"image": "photo.jpg"}
+PICTURES: Mapping[str, Mapping[str, str]] = {
+    "inpaint": PHOTO | {"mask": "mask.png"},
+    "svbrdf": {"image": "surface.jpg"},
+}
+SAVED_AS = {"inpaint": "out.png", "hdr_correct": "out.png", "svbrdf": "material.zip"}
 
 
 def sample_pictures(model: str) -> dict[str, Path]:
     """A request's worth of pictures by field."""
-    fields = ("image", "mask") if model in TAKES_MASK else ("image",)
-    return {field: FOLDER / FILES[field] for field in fields}
+    return {field: FOLDER / file for field, file in PICTURES.get(model, PHOTO).items()}
 
 
 def curl_line(model: str, address: str) -> str:
     """A command that works in any shell and any folder of this machine."""
     forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
-    save = " -o out.png" if model in ANSWERS_WITH_PICTURE else ""
+    save = f" -o {SAVED_AS[model]}" if model in SAVED_AS else ""
     return f"curl {forms} {shlex.quote(address + route_of(model))}{save}"
