@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sightline.networks.svbrdf_net import TYPES
 from sightline.training.svbrdf.materials import UNKNOWN, Material, MaterialStore, read_material, read_materials
@@ -23,6 +24,18 @@ def test_maps_are_read_as_they_were_written(material_folder: Path, generated: li
     np.testing.assert_array_equal(material.normal, generated[0].normal)
     assert abs(float(material.roughness.mean()) - float(generated[0].roughness.mean())) < 2
     assert np.abs(material.albedo.astype(int) - generated[0].albedo).mean() < 12
+
+
+def test_the_colour_of_metals_may_be_in_a_map_of_its_own(material_folder: Path) -> None:
+    specular = np.full((96, 96, 3), 58, np.uint8)
+    specular[:48] = 200, 150, 90
+    Image.fromarray(specular).save(material_folder / "m0" / "specular.png")
+
+    material = read_material(material_folder / "m0", {})
+
+    assert material.metallic == 0.5
+    assert set(map(tuple, material.albedo[:48].reshape(-1, 3).tolist())) == {(200, 150, 90)}
+    assert (material.albedo[48:].std(axis=(0, 1)) > 0).any()
 
 
 def test_a_folder_without_a_manifest_is_taken_whole(material_folder: Path) -> None:

@@ -10,7 +10,7 @@ from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
 from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy
 from sightline.training.svbrdf.export import export as export_network
-from sightline.training.svbrdf.materials import Material, pack_materials, read_materials
+from sightline.training.svbrdf.materials import AUTHORED, PUBLISHED, Material, pack_materials, read_materials
 from sightline.training.svbrdf.pictures import write_sheet
 from sightline.training.svbrdf.procedural.generator import generate_many
 from sightline.training.svbrdf.search import Refined, search
@@ -71,16 +71,19 @@ def evaluate(
     split: str = "test",
     per_material: int = 4,
     generated: int = 0,
+    published: bool = False,
     search_px: int = 0,
     pictures: Path | None = None,
 ) -> None:
     """Print errors of the maps and of renders under ten unseen lights beside trivial estimates, as Markdown.
 
-    Measured are the materials of a split, or so many generated ones that training has not seen. With a size to search
+    Measured are the materials of a split, those `published` with other papers, or so many generated ones that training
+    has not seen. With a size to search
     at, the refinement's coefficients are searched for on the validation split first. `pictures` is a PNG to write, with
     a row for each photo: true and estimated maps, and both under a light that no photo was taken with.
     """
-    chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else read_materials(materials, split)
+    collected = read_materials(materials, split, PUBLISHED if published else AUTHORED)
+    chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else collected
     cases = make_cases(chosen, size_px=size_px, per_material=per_material)
     network = OnnxEstimator(weights)
     coefficients = search(network, make_cases(held_out(materials), size_px=search_px)) if search_px else SHIPPED

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,12 @@ from sightline.networks.svbrdf_net import TYPES
 from sightline.training.photos import SUFFIXES, Picture, read_rgb
 
 UNKNOWN = -1
+AUTHORED = ("A", "B")
+PUBLISHED = ("T",)
+"""Tiers of the manifest: materials made for renderers, and the maps that papers on this task were tested with."""
 CHANNELS = 7
 FLAT = 127.5
+BRIGHTEST_DIELECTRIC = 80  # in sRGB, 8 % of the light; most reflect 4 %
 TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular"}
 """What the manifest calls some types; others that the network does not know, as paper, are of unknown type."""
 
@@ -46,26 +50,33 @@ class Material:
         return self.maps[..., 6]
 
 
-def read_materials(folder: Path, split: str) -> Iterator[Material]:
-    """Those of a split by the manifest.csv in the folder; without a manifest all of them, of unknown type."""
+def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) -> Iterator[Material]:
+    """Those of a split and of some tiers by the manifest.csv in the folder; without a manifest all of them, of unknown
+    type."""
     manifest = folder / "manifest.csv"
     if not manifest.exists():
         yield from (read_material(path.parent, {}) for path in sorted(folder.glob("*/normal.*")))
         return
     with manifest.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["tier"] in ("A", "B")]
+        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["tier"] in tiers]
     yield from (read_material(folder / row["material"], row) for row in rows)
 
 
 def read_material(folder: Path, row: dict[str, str]) -> Material:
-    """`diffuse`, `normal` and `roughness` pictures of one folder; ValueError when one cannot be read."""
+    """`diffuse`, `normal` and `roughness` pictures of one folder, and `specular` where metals have no diffuse colour;
+    ValueError when one cannot be read."""
     albedo, normal, roughness = (_read_map(folder, name) for name in ("diffuse", "normal", "roughness"))
     size = (albedo.shape[1], albedo.shape[0])
+    metal = np.zeros(size[::-1], bool)
+    if any(folder.glob("specular.*")):
+        specular = _read_map(folder, "specular")
+        metal = specular.max(axis=2) > BRIGHTEST_DIELECTRIC
+        albedo = np.where(metal[..., None], specular, albedo)
     others = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (normal, roughness[..., 1]))
     maps = np.dstack([albedo, *others]).astype(np.uint8)
     kind = row.get("type", "")
     name = TYPE_OF_KIND.get(kind, kind)
-    metallic = float(row.get("metallic_mean") or (name == "metal"))
+    metallic = float(row.get("metallic_mean") or metal.mean() or (name == "metal"))
     return Material(maps, TYPES.index(name) if name in TYPES else UNKNOWN, metallic, folder.name)
 
 
