@@ -75,8 +75,9 @@ def test_every_dependency_is_a_range(requirement: Requirement) -> None:
 def test_a_model_brings_its_card_its_weights_and_their_contract(folder: Path) -> None:
     assert (folder / "MODEL_CARD.md").read_text().strip()
     assert (folder / "app.py").is_file()
-    assert (folder / "weights" / f"{folder.name}.onnx").is_file()
-    assert (folder / "weights" / f"{folder.name}.toml").is_file()
+    contracts = [*(folder / "weights").glob("*.toml")]
+    assert contracts
+    assert all(contract.with_suffix(".onnx").is_file() for contract in contracts)
 
 
 def test_the_licence_is_apache_2_word_for_word() -> None:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sightline.api.screening import Category
-from sightline.serving.contract import Contract, ContractError
 
 PAPER_THRESHOLD = 0.85
 LEAST_SUPPORT = 30
@@ -25,12 +24,3 @@ class Facts(BaseModel):
         """Whether the class was learned; None where the weights do not say."""
         count = self.support.get(category)
         return None if count is None else count >= LEAST_SUPPORT
-
-
-def read_facts(contract: Contract) -> Facts:
-    """ContractError where the contract states facts that are not known here."""
-    try:
-        return Facts.model_validate(dict(contract.facts))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ContractError(f"{contract.name}: facts: {faults}") from error

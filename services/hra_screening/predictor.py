@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from services.hra_screening.facts import read_facts
+from services.hra_screening.facts import Facts
 from services.hra_screening.looking import Look, Unreadable, look_at
 from services.hra_screening.rendering import MEDIA_TYPES, render
 from services.hra_screening.result import ScreeningRequest, ScreeningResult
@@ -60,7 +60,7 @@ class ScreeningPredictor:
     def __init__(self, settings: ServiceSettings, weights: Weights, card: str) -> None:
         self.weights = weights
         self.info = _info(weights, card)
-        self._facts = read_facts(weights.contract)
+        self._facts = weights.contract.read_facts(Facts)
         self._side_px = square_side_px(weights)
         self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from sightline.imaging.orientation import swaps_sides, to_displayed, to_stored
+from sightline.imaging.orientation import boxes_to_stored, swaps_sides, to_displayed, to_stored
 
 
 def _turned_by_pillow(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -30,3 +30,13 @@ def test_the_stored_frame_comes_back(orientation: int, shape: tuple[int, ...], d
     assert back.dtype == dtype
     assert back.flags.c_contiguous
     assert np.array_equal(back, samples)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_boxes_go_where_their_pixels_go(orientation: int) -> None:
+    displayed = np.zeros((7, 10, 1), np.uint8)
+    left, top, right, bottom = 2, 1, 9, 3
+    displayed[top:bottom, left:right] = 1
+    rows, columns, _ = np.nonzero(to_stored(displayed, orientation))
+    box = boxes_to_stored(np.array([[left, top, right, bottom]], np.float32), orientation, 10, 7)
+    assert box.tolist() == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]

@@ -11,7 +11,7 @@ import onnx
 from pydantic import BaseModel
 
 from sightline.serving.answering import Question, answer
-from sightline.serving.engine import OnnxEngine
+from sightline.serving.engine import open_session
 from sightline.serving.executor import run_inline
 from sightline.serving.predictor import Predictor, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
@@ -31,7 +31,7 @@ def save_weights(folder: Path, model: onnx.ModelProto, contract: str) -> Weights
 
 def asking(predictor: Predictor[Any, Any], weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
     """The bytes of photos and options in, the reply out; `accept` unless a call says otherwise."""
-    engine = OnnxEngine(weights, weights.contract.adapt(predictor.signature), settings)
+    engine = open_session(predictor, settings)
     identity, usual = weights.identity(predictor.info.name), accept
 
     def ask(*images: bytes, accept: str = usual, **options: Any) -> Rendered:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from sightline.serving.contract import Contract, ContractError, DType, Layout, read_contract
 from sightline.serving.signature import ModelSignature, TensorSpec
@@ -117,3 +118,19 @@ def test_only_the_sides_of_a_picture_must_be_multiples(tmp_path: Path) -> None:
     signature = ModelSignature(SIGNATURE.inputs, SIGNATURE.outputs, ({"h": 256, "w": 256, "channels": 9},))
     text = LAMA.replace("fixed_size = [64, 32]", "multiple_of = 128")
     assert parsed(tmp_path, text).adapt(signature) == signature
+
+
+class Facts(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    threshold: float
+
+
+def test_facts_are_read_as_the_model_knows_them(tmp_path: Path) -> None:
+    contract = read_contract(write(tmp_path, f"{LAMA}\n[facts]\nthreshold = 0.5\n"))
+    assert contract.read_facts(Facts).threshold == 0.5
+
+
+def test_facts_that_the_model_does_not_know_are_named(tmp_path: Path) -> None:
+    contract = read_contract(write(tmp_path, f"{LAMA}\n[facts]\nlimit = 0.5\n"))
+    with pytest.raises(ContractError, match=r"lama: facts: threshold: .*; limit: "):
+        contract.read_facts(Facts)

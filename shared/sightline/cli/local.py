@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from sightline.cli.models import load_predictor
 from sightline.serving.answering import Question, answer
-from sightline.serving.engine import OnnxEngine
+from sightline.serving.engine import open_session
 from sightline.serving.executor import run_inline
 from sightline.serving.logs import configure_logging
 from sightline.serving.predictor import Rendered, Upload
@@ -19,9 +19,8 @@ class LocalModel:
         # What a service logs about its providers is noise in a terminal.
         configure_logging("error", service="cli")
         self.predictor = load_predictor(name, settings)
-        weights = self.predictor.weights
-        self._identity = weights.identity(self.predictor.info.name)
-        self._session = OnnxEngine(weights, weights.contract.adapt(self.predictor.signature), settings)
+        self._identity = self.predictor.weights.identity(self.predictor.info.name)
+        self._session = open_session(self.predictor, settings)
 
     @property
     def provider(self) -> str:

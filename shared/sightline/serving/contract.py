@@ -28,6 +28,9 @@ A contract is a TOML file beside the weights:
     [sizes]                        # axes that the model leaves to its weights, by the names it gives them
     channels = 512
 
+    [parts]                        # further files of a model that has several, beside the first
+    heads = "heads.onnx"
+
     [facts]                        # what else a model wants to know of its weights, such as a threshold
 """
 
@@ -35,13 +38,14 @@ import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sightline.serving.signature import ModelSignature, TensorSpec
 
 PICTURE_SIDES = frozenset(("h", "w"))
+FactsT = TypeVar("FactsT", bound=BaseModel)
 
 
 class ContractError(Exception):
@@ -62,6 +66,7 @@ class DType(StrEnum):
 
 
 Positive = Annotated[int, Field(gt=0)]
+FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 
 
 class _Declared(BaseModel):
@@ -95,6 +100,7 @@ class Contract(_Declared):
     multiple_of: Positive = 1
     fixed_batch: Positive | None = None
     sizes: Mapping[str, Positive] = Field(default_factory=dict)
+    parts: Mapping[str, FileName] = Field(default_factory=dict)
     facts: Mapping[str, Any] = Field(default_factory=dict)
 
     def adapt(self, signature: ModelSignature) -> ModelSignature:
@@ -110,6 +116,13 @@ class Contract(_Declared):
                     f"{self.name}: sizes must be multiples of {self.multiple_of}, {dict(bucket)} is not"
                 )
         return signature
+
+    def read_facts(self, model: type[FactsT]) -> FactsT:
+        """ContractError where the contract states facts that the model does not know."""
+        try:
+            return model.model_validate(dict(self.facts))
+        except ValidationError as error:
+            raise ContractError(f"{self.name}: facts: {_faults(error)}") from error
 
     def _with_own_sizes(self, signature: ModelSignature) -> ModelSignature:
         known = {name for bucket in signature.buckets for name in bucket} - PICTURE_SIDES

@@ -1,7 +1,8 @@
 """A model's weights, loaded and ready to run batches of canonical tensors."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnxruntime as ort
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from sightline.serving.adapter import Adapter
 from sightline.serving.binding import BoundRunner, Feeds
+from sightline.serving.predictor import Predictor
 from sightline.serving.providers import EXECUTION_PROVIDERS, Chain, open_on_first
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.signature import ModelSignature, Tensors
@@ -29,6 +31,22 @@ class Session(Protocol):
     def run(self, batch: Tensors) -> Tensors: ...
 
 
+@runtime_checkable
+class OpensSession(Protocol):
+    """A predictor whose weights are more than one graph, which it runs in a way of its own."""
+
+    def open_session(self, signature: ModelSignature, settings: ServiceSettings) -> Session: ...
+
+
+def open_session(predictor: Predictor[Any, Any], settings: ServiceSettings) -> Session:
+    """What runs the predictor's weights."""
+    weights = predictor.weights
+    signature = weights.contract.adapt(predictor.signature)
+    if isinstance(predictor, OpensSession):
+        return predictor.open_session(signature, settings)
+    return OnnxEngine(weights, signature, settings)
+
+
 class OnnxEngine:
     """An ONNX file behind the canonical tensors of its model.
 
@@ -39,11 +57,11 @@ class OnnxEngine:
     def __init__(self, weights: Weights, signature: ModelSignature, settings: ServiceSettings) -> None:
         self._adapter = Adapter.between(signature, weights.contract)
         self._fixed_batch = weights.contract.fixed_batch
-        provider, session = open_on_first(settings, _opener(weights, settings), ort.get_available_providers())
+        provider, session = open_graph(weights.path, settings)
         self._adapter.check(signature, weights.contract, session.get_inputs(), session.get_outputs())
         self._run = _runner(provider, session, settings)
         self.provider = EXECUTION_PROVIDERS[provider]
-        self.precision = _precision(provider, weights, settings)
+        self.precision = precision_on(provider, weights, settings)
 
     @property
     def max_batch(self) -> int | None:
@@ -68,13 +86,14 @@ def _fill(values: NDArray[Any], size: int) -> NDArray[Any]:
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
 
-def _opener(weights: Weights, settings: ServiceSettings) -> Callable[[Chain], ort.InferenceSession]:
+def open_graph(path: Path, settings: ServiceSettings) -> tuple[Provider, ort.InferenceSession]:
+    """On the first provider that takes it; ProviderError where none does."""
+
     def open_session(chain: Chain) -> ort.InferenceSession:
         # With its fallback enabled the runtime rebuilds a failed session on the CPU, now or at any later run.
-        options = _session_options(settings)
-        return ort.InferenceSession(str(weights.path), options, providers=chain, enable_fallback=0)
+        return ort.InferenceSession(str(path), _session_options(settings), providers=chain, enable_fallback=0)
 
-    return open_session
+    return open_on_first(settings, open_session, ort.get_available_providers())
 
 
 def _session_options(settings: ServiceSettings) -> ort.SessionOptions:
@@ -99,6 +118,6 @@ def _runner(
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def _precision(provider: Provider, weights: Weights, settings: ServiceSettings) -> str:
+def precision_on(provider: Provider, weights: Weights, settings: ServiceSettings) -> str:
     tensor_cores = provider in (Provider.CUDA, Provider.TENSORRT) and settings.tf32
     return "tf32" if tensor_cores and weights.contract.precision == "fp32" else weights.contract.precision

@@ -16,7 +16,7 @@ from sightline.api.problems import Code, Problem
 from sightline.serving.admission import Admission
 from sightline.serving.batcher import MicroBatcher
 from sightline.serving.costs import warm
-from sightline.serving.engine import OnnxEngine, Session
+from sightline.serving.engine import Session, open_session
 from sightline.serving.executor import execute
 from sightline.serving.hangup import due
 from sightline.serving.metrics import ServiceMetrics
@@ -184,7 +184,7 @@ class ModelService:
             self._on_fatal()
 
     def _load(self) -> MicroBatcher:
-        session = OnnxEngine(self.predictor.weights, self.signature, self.settings)
+        session = open_session(self.predictor, self.settings)
         costs = warm(session, self.signature, max_batch=self.settings.max_batch)
         self._session = session
         self.metrics.provider.labels(self.name).info({"provider": session.provider, "precision": session.precision})

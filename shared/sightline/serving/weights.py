@@ -1,7 +1,8 @@
 """Which weights a model runs: those shipped with it, or those that the settings point at."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sightline.api.evidence import ModelIdentity
@@ -13,12 +14,16 @@ SHIPPED = "shipped"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """An ONNX file with its declared contract; `sha256` is of the file's bytes."""
+    """An ONNX file with its declared contract, and the further files that this names.
+
+    `sha256` is of the file's bytes, followed by those of its parts in the order of their names.
+    """
 
     path: Path
     sha256: str
     contract: Contract
     shipped: bool
+    parts: Mapping[str, Path] = field(default_factory=dict)
 
     def identity(self, name: str) -> ModelIdentity:
         return ModelIdentity(
@@ -37,9 +42,18 @@ def resolve_weights(settings: ServiceSettings, shipped: Path) -> Weights:
 
 
 def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
+    digest = hashlib.sha256()
+    _digest_file(path, digest)
+    declared = read_contract(contract)
+    parts = {name: path.with_name(file) for name, file in sorted(declared.parts.items())}
+    for part in parts.values():
+        _digest_file(part, digest)
+    return Weights(path, digest.hexdigest(), declared, shipped, parts)
+
+
+def _digest_file(path: Path, digest: "hashlib._Hash") -> None:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            hashlib.file_digest(file, lambda: digest)
     except OSError as error:
         raise ContractError(f"{path}: there are no readable weights: {error.strerror}") from error
-    return Weights(path, digest, read_contract(contract), shipped)
