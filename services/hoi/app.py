@@ -1,0 +1,12 @@
+"""The interaction service, for `uvicorn --factory services.hoi.app:create`."""
+
+from fastapi import FastAPI
+
+from services.hoi import planner
+from sightline.serving.app import create_app
+from sightline.serving.settings import ServiceSettings
+
+
+def create() -> FastAPI:
+    settings = ServiceSettings()
+    return create_app(planner.create(settings), settings)

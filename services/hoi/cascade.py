@@ -1,0 +1,107 @@
+"""Both networks as one session: a picture in; boxes, and what the interaction network says of each, out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.hoi.facts import Facts
+from sightline.serving.adapter import Adapter, TensorAdapter
+from sightline.serving.contract import ContractError
+from sightline.serving.engine import open_graph, precision_on
+from sightline.serving.providers import EXECUTION_PROVIDERS
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.signature import ModelSignature, Tensors
+from sightline.serving.weights import Weights
+
+PART = "interactions"
+FEATURES = ("p3", "p4", "p5")
+BOXES = ("people", "objects", "object_scores")
+DETECTED = ("boxes", "scores", "labels")
+OF_PEOPLE = ("actions", "targets", "person_logits")
+OF_ALL = ("object_logits",)
+
+
+class Cascade:
+    """Detects, then has the interaction network look at the features of every box found.
+
+    The outputs have as many rows as the signature says; those beyond what was found have the score 0. One picture at
+    a time: the interaction network takes the boxes of one picture, however many they are.
+    """
+
+    max_batch = 1
+
+    def __init__(self, weights: Weights, facts: Facts, signature: ModelSignature, settings: ServiceSettings) -> None:
+        if PART not in weights.parts:
+            raise ContractError(f"{weights.contract.name}: parts must name the file of the {PART}")
+        self._facts, self._adapter = facts, Adapter.between(signature, weights.contract)
+        (self._image,), outputs = self._adapter.inputs, {each.spec.name: each for each in self._adapter.outputs}
+        self._shapes = {spec.name: (spec.sized(signature.buckets[0]), spec.dtype) for spec in signature.outputs}
+        self._detector = _Graph(weights.path, settings, [outputs[name] for name in DETECTED], FEATURES)
+        self._interactions = _Graph(weights.parts[PART], settings, [outputs[name] for name in (*OF_PEOPLE, *OF_ALL)])
+        self._check(signature)
+        if self._detector.provider != self._interactions.provider:
+            raise ContractError(f"{weights.contract.name}: both graphs must run on one provider")
+        self.provider = EXECUTION_PROVIDERS[self._detector.provider]
+        self.precision = precision_on(self._detector.provider, weights, settings)
+
+    def run(self, batch: Tensors) -> Tensors:
+        ran = [self._run_one(picture[None]) for picture in batch["image"]]
+        return {name: np.stack([outputs[name] for outputs in ran]) for name in ran[0]}
+
+    def _run_one(self, picture: NDArray[Any]) -> Tensors:
+        outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._shapes.items()}
+        seen = self._detector.run({self._image.declared.tensor: self._image.to_file(picture)})
+        count = min(len(seen["scores"]), len(outputs["scores"]))
+        for name in DETECTED:
+            outputs[name][:count] = seen[name][:count]
+        if count:
+            people = np.flatnonzero(outputs["labels"][:count] == self._facts.person)
+            said = self._interactions.run(self._questions(seen, count, people))
+            for name in OF_PEOPLE:
+                outputs[name][people] = said[name]
+            for name in OF_ALL:
+                outputs[name][:count] = said[name]
+        return outputs
+
+    def _questions(self, seen: Tensors, count: int, people: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        boxes, scores, labels = (seen[name][:count] for name in DETECTED)
+        object_scores = np.zeros((count, len(self._facts.classes)), np.float32)
+        object_scores[np.arange(count), labels] = scores
+        features = {name: seen[name] for name in FEATURES}
+        return {**features, "people": boxes[people], "objects": boxes, "object_scores": object_scores}
+
+    def _check(self, signature: ModelSignature) -> None:
+        pictures = [self._image.spec.sized(bucket) for bucket in signature.buckets]
+        self._detector.check(signature, {self._image.declared.tensor})
+        self._image.check(self._detector.inputs, pictures, 1)
+        self._interactions.check(signature, {*FEATURES, *BOXES})
+
+
+class _Graph:
+    """One file: some of its outputs by their canonical names, and others as they are."""
+
+    def __init__(
+        self, path: Path, settings: ServiceSettings, outputs: Sequence[TensorAdapter], others: Sequence[str] = ()
+    ) -> None:
+        self.provider, self._session = open_graph(path, settings)
+        self._outputs, self._others = outputs, others
+        self._names = [*(each.declared.tensor for each in outputs), *others]
+        self.inputs: Mapping[str, Any] = {each.name: each for each in self._session.get_inputs()}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> Tensors:
+        values = dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
+        canonical = {each.spec.name: each.from_file(values[each.declared.tensor]) for each in self._outputs}
+        return {**canonical, **{name: values[name] for name in self._others}}
+
+    def check(self, signature: ModelSignature, inputs: set[str]) -> None:
+        """ContractError where it takes or gives something else; how many boxes there are is left to a run."""
+        if set(self.inputs) != inputs:
+            raise ContractError(f"the graph takes {sorted(self.inputs)}, it should take {sorted(inputs)}")
+        found = {each.name: each for each in self._session.get_outputs()}
+        if missing := sorted(set(self._others) - set(found)):
+            raise ContractError(f"tensor {missing[0]!r} is not in the graph, which has {sorted(found)}")
+        for each in self._outputs:
+            each.check(found, [each.spec.sized(signature.buckets[0])[1:]], None)

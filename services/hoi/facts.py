@@ -1,0 +1,95 @@
+"""What the weights declare about themselves in the `[facts]` of their contract."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+PERSON = "person"
+Unit = Annotated[float, Field(ge=0, le=1)]
+
+
+class Role(StrEnum):
+    """What an object is to an action: what is acted upon, or what it is done with."""
+
+    OBJECT = "obj"
+    INSTRUMENT = "instr"
+
+
+class ActionScore(StrEnum):
+    """What the score of an action with an object is made of."""
+
+    GEOMETRIC_MEAN = "geometric_mean"
+    """of the two below"""
+    PERSON = "person"
+    """what the person alone says, as in the human-centric branch"""
+    PAIR = "pair"
+    """what person and object say together, as in the interaction branch"""
+
+
+class Slot(BaseModel):
+    """An action in one of its roles, or without any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: str
+    role: Role | None = None
+
+    def __str__(self) -> str:
+        return f"{self.action}-{self.role}" if self.role else self.action
+
+
+class Thresholds(BaseModel):
+    """detection: the least score of a box that may take part; empty_role: the least s_o * s^a * g of an object, below
+    which there is none; interaction: the least score of a triplet that is told unless the request names another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detection: Unit = 0.05
+    empty_role: Unit = 0.05
+    interaction: Unit = 0.05
+
+
+class Facts(BaseModel):
+    """`allowed`: the classes that an object of a slot, such as `ride-instr`, may have; of one not named, any."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    longest_side_px: int = Field(ge=32, multiple_of=32, description="Of the photo as the detector sees it")
+    classes: tuple[str, ...] = Field(min_length=1)
+    slots: tuple[Slot, ...] = Field(min_length=1)
+    sigma: float = Field(default=0.3, gt=0, allow_inf_nan=False)
+    action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
+    thresholds: Thresholds = Thresholds()
+    allowed: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _slots(cls, pairs: list[list[str]]) -> list[dict[str, str | None]]:
+        """Written as `["ride", "instr"]`, and as `["walk", ""]` or `["walk"]` for an action without object."""
+        return [{"action": pair[0], "role": (pair[1] or None) if len(pair) > 1 else None} for pair in pairs]
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Facts":
+        if PERSON not in self.classes:
+            raise ValueError(f"there must be a class {PERSON!r}")
+        if unknown := sorted(set(self.allowed) - {str(slot) for slot in self.slots}):
+            raise ValueError(f"allowed: there is no slot {unknown[0]!r}")
+        if unknown := sorted({name for names in self.allowed.values() for name in names} - set(self.classes)):
+            raise ValueError(f"allowed: there is no class {unknown[0]!r}")
+        return self
+
+    @property
+    def person(self) -> int:
+        return self.classes.index(PERSON)
+
+    @cached_property
+    def plausible(self) -> NDArray[np.bool_]:
+        """(classes, slots): whether an object of the class may have the slot's role."""
+        everything = self.classes
+        allowed = [self.allowed.get(str(slot), everything) for slot in self.slots]
+        return np.array([[name in names for names in allowed] for name in self.classes])

@@ -1,0 +1,55 @@
+"""What is asked of the interaction service and what comes out of it, before any encoding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.hoi.facts import Facts
+from services.hoi.found import Found
+from services.hoi.interactions import Interaction
+from services.hoi.schemas import HoiOptions
+from services.hoi.views import View
+from sightline.imaging.picture import Picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoiRequest:
+    """`data` is kept as it came: an overlay is drawn on the whole photo, of which `picture` may be a small copy."""
+
+    data: bytes
+    picture: Picture
+    options: HoiOptions
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the whole photo as displayed."""
+        return self.picture.size_px
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoiResult:
+    """found: everything of at least the weights' least score, by falling score; interactions: also the unlikely
+    ones, by falling score."""
+
+    request: HoiRequest
+    facts: Facts
+    views: Sequence[View]
+    found: Found
+    people_found: int
+    interactions: Sequence[Interaction]
+
+    @property
+    def min_score(self) -> float:
+        asked = self.request.options.min_score
+        return self.facts.thresholds.interaction if asked is None else asked
+
+    @property
+    def told(self) -> list[Interaction]:
+        """The interactions that are likely enough."""
+        return [each for each in self.interactions if each.score >= self.min_score]
+
+    @property
+    def shown(self) -> list[int]:
+        """What of `found` is told: what is sure enough or takes part."""
+        sure = self.found.scores >= self.request.options.min_detection_score
+        taking_part = {each.person for each in self.told} | {each.object for each in self.told}
+        return [at for at in range(len(self.found)) if sure[at] or at in taking_part]

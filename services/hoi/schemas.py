@@ -1,0 +1,123 @@
+"""What clients may ask about the interactions in a photo, and the record they get."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.hoi.facts import Role
+from sightline.api.evidence import Evidence
+
+BOX = "left, top, right and bottom in pixels"
+EXAMPLE_BOX = [212.4, 80.15, 431.0, 612.9]
+
+
+class Frame(StrEnum):
+    """Which way up boxes are told."""
+
+    DISPLAYED = "displayed"
+    STORED = "stored"
+
+
+class HoiOptions(BaseModel):
+    """Form fields or query parameters of the request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_score: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The least score of an interaction that is told, a product of up to four factors; left out, that "
+        "of the weights",
+    )
+    min_detection_score: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The least score of a detection that is told; one that takes part in an interaction always is",
+    )
+    max_people: int = Field(default=100, ge=0, le=1000, description="Of how many people to tell, the surest first")
+    objects_per_role: int = Field(
+        default=1, ge=1, le=20, description="How many objects an action of a person may have, the likeliest first"
+    )
+    tiles: bool = Field(
+        default=False,
+        description="Look at overlapping parts of a large photo as well, at its own scale as far as `max_tiles` "
+        "allows, so that small people are found; takes as many times longer as there are parts",
+    )
+    max_tiles: int = Field(default=64, ge=1, le=512, description="The most parts to look at")
+    frame: Frame = Field(
+        default=Frame.DISPLAYED,
+        description="Boxes in pixels of the photo as viewers show it, or of the rows and columns as they are stored "
+        "where its EXIF orientation turns it",
+    )
+
+
+class Detection(BaseModel):
+    """A person or an object."""
+
+    id: int
+    label: str = Field(description="One of the 80 classes of COCO", examples=["person"])
+    score: float = Field(ge=0, le=1)
+    box_xyxy: list[float] = Field(min_length=4, max_length=4, description=BOX, examples=[EXAMPLE_BOX])
+
+
+class ScoreFactors(BaseModel):
+    """What the score is the product of; `object` and `target` are null where no object takes part."""
+
+    person: float = Field(ge=0, le=1, description="s_h: that the person is one")
+    object: float | None = Field(default=None, ge=0, le=1, description="s_o: that the object is what its label says")
+    action: float = Field(ge=0, le=1, description="s^a: that the person does this, and with the object if there is one")
+    target: float | None = Field(
+        default=None, ge=0, le=1, description="g^a: how well the object is where the person's looks say that it is"
+    )
+
+
+class TargetDensity(BaseModel):
+    """Where the person alone says that the object is: a normal distribution of its box relative to the person's."""
+
+    mean_box_xyxy: list[float] = Field(
+        min_length=4, max_length=4, description=f"{BOX}; may reach beyond the photo", examples=[EXAMPLE_BOX]
+    )
+    sigma: float = Field(
+        description="Of each of: the offset of the centres in widths and heights of the person, and the logarithms of "
+        "the ratios of the sides"
+    )
+
+
+class HoiInteraction(BaseModel):
+    """What a person does, and with what."""
+
+    person: int = Field(description="Id of a detection")
+    action: str = Field(description="A verb of V-COCO", examples=["ride"])
+    role: Role | None = Field(
+        description="What the object is to the action: `obj` what is acted upon, `instr` what it is done with; null of "
+        "actions without object"
+    )
+    object: int | None = Field(description="Id of a detection; null where none fits")
+    score: float = Field(ge=0, le=1)
+    factors: ScoreFactors
+    target: TargetDensity | None = Field(description="Null of actions without object")
+
+
+class Sight(BaseModel):
+    """How closely the photo was looked at."""
+
+    views: int = Field(ge=1, description="The whole frame and each tile")
+    scale: float = Field(gt=0, description="Of the finest view: pixels of the network in one of the photo")
+
+
+class HoiRecord(BaseModel):
+    """Who does what with what."""
+
+    width: int = Field(description="In pixels of the frame that boxes are told in")
+    height: int
+    frame: Frame
+    detections: list[Detection] = Field(description="By falling score")
+    interactions: list[HoiInteraction] = Field(description="By falling score")
+    people_found: int = Field(description="More than `max_people` are counted here and else left out")
+    min_score: float
+    sight: Sight
+    evidence: Evidence

@@ -1,0 +1,74 @@
+"""Over a real server, with the tests' own weights."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+
+import httpx2
+import numpy as np
+import pytest
+from starlette.types import ASGIApp
+
+from services.hoi.app import create
+from sightline.serving.weights import Weights
+from tests.services.asking import ready_client
+from tests.services.hoi.conftest import Png, Scene
+
+Serve = Callable[[ASGIApp], str]
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch, serve: Serve, blobs: Weights) -> Iterator[httpx2.Client]:
+    monkeypatch.setenv("SIGHTLINE_WEIGHTS", str(blobs.path))
+    monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
+    with ready_client(serve(create())) as client:
+        yield client
+
+
+@pytest.fixture
+def photo(png: Png, scene: Scene) -> bytes:
+    return png(scene(("red", 100, 100, 200, 250), ("blue", 90, 250, 210, 400)))
+
+
+def test_photo_in_triplets_out(client: httpx2.Client, photo: bytes) -> None:
+    reply = client.post("/v1/hoi?min_score=0.3", content=photo, headers={"content-type": "image/png"})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["x-sightline-model"].startswith("hoi@1.0+")
+    assert reply.headers["x-sightline-input-sha256"] == hashlib.sha256(photo).hexdigest()
+    record = reply.json()
+    assert [each["label"] for each in record["detections"]] == ["person", "bicycle"]
+    (ride,) = [each for each in record["interactions"] if each["action"] == "ride"]
+    assert (ride["person"], ride["role"], ride["object"]) == (0, "instr", 1)
+    assert record["evidence"]["parameters"]["min_score"] == 0.3
+    assert record["evidence"]["model"]["weights_sha256"] in client.get("/readyz").text
+
+
+@pytest.mark.parametrize(
+    "options", [{"min_score": "2"}, {"min_score": "nan"}, {"max_people": "-1"}, {"frame": "turned"}, {"tile": "1"}]
+)
+def test_what_cannot_be_asked_is_a_problem(client: httpx2.Client, photo: bytes, options: dict[str, str]) -> None:
+    reply = client.post("/v1/hoi", files={"image": photo}, data=options)
+    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
+
+
+def test_what_is_no_picture_is_a_problem(client: httpx2.Client) -> None:
+    assert client.post("/v1/hoi", files={"image": b"no picture"}).status_code in (400, 415)
+
+
+def test_the_open_inference_protocol_gives_the_tensors(client: httpx2.Client) -> None:
+    tensor = {
+        "name": "image",
+        "shape": [1, 64, 64, 3],
+        "datatype": "UINT8",
+        "data": np.zeros(64 * 64 * 3, int).tolist(),
+    }
+    reply = client.post("/v2/models/hoi/infer", json={"inputs": [tensor]})
+    assert reply.status_code == 200, reply.text
+    outputs = {each["name"]: each for each in reply.json()["outputs"]}
+    assert outputs["boxes"]["shape"] == [1, 100, 4]
+    assert outputs["targets"]["shape"] == [1, 100, 4, 4]
+    assert not any(outputs["scores"]["data"])
+
+
+def test_stages_are_measured(client: httpx2.Client, photo: bytes) -> None:
+    timing = client.post("/v1/hoi", files={"image": photo}).headers["server-timing"]
+    assert {"decode", "infer", "encode"} <= {each.split(";")[0] for each in timing.split(", ")}

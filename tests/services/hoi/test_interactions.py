@@ -1,0 +1,157 @@
+"""Every score by hand."""
+
+from math import exp, log, sqrt
+
+import numpy as np
+import pytest
+
+from services.hoi.facts import ActionScore, Facts, Role, Slot, Thresholds
+from services.hoi.found import Found
+from services.hoi.interactions import Interaction, interactions, sigmoid
+
+SLOTS = [["ride", "instr"], ["hold", "obj"], ["walk"]]
+FACTS = Facts.model_validate(
+    {
+        "longest_side_px": 64,
+        "classes": ["person", "bicycle", "dog"],
+        "slots": SLOTS,
+        "sigma": 0.5,
+        "thresholds": {"empty_role": 0.05},
+    }
+)
+PERSON, BICYCLE, DOG = range(3)
+
+
+def found(*things: tuple[int, float, tuple[float, float, float, float]], logits: float = 0.0) -> Found:
+    """(label, score, box) of each; all people ride with 0.64, hold with 0.36 and walk with 0.25."""
+    count = len(things)
+    people = np.array([label == PERSON for label, _, _ in things], np.float32)
+    return Found(
+        boxes_xyxy=np.array([box for _, _, box in things], np.float32).reshape(count, 4),
+        scores=np.array([score for _, score, _ in things], np.float32),
+        labels=np.array([label for label, _, _ in things], np.int64),
+        actions=people[:, None] * np.array([0.64, 0.36, 0.25], np.float32),
+        targets=np.zeros((count, 3, 4), np.float32),
+        person_logits=np.zeros((count, 3), np.float32),
+        object_logits=np.full((count, 3), logits, np.float32),
+    )
+
+
+def only(every: list[Interaction], action: str, person: int = 0) -> Interaction:
+    (one,) = [each for each in every if each.slot.action == action and each.person == person]
+    return one
+
+
+def test_the_score_is_the_product_of_four_factors() -> None:
+    every = interactions(
+        found((PERSON, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.8, (5, 0, 15, 40))), [0], FACTS, objects_per_role=1
+    )
+
+    ride = only(every, "ride")
+    target = exp(-(0.5**2 + 0.5**2 + log(2) ** 2) / (2 * 0.5**2))
+    assert (ride.slot.role, ride.object) == (Role.INSTRUMENT, 1)
+    assert ride.factors.person == pytest.approx(0.9)
+    assert ride.factors.object == pytest.approx(0.8)
+    assert ride.factors.action == pytest.approx(sqrt(0.64 * 0.5))
+    assert ride.factors.target == pytest.approx(target)
+    assert ride.score == pytest.approx(0.9 * 0.8 * sqrt(0.64 * 0.5) * target)
+
+
+def test_an_action_without_object_is_the_persons_alone() -> None:
+    walk = only(interactions(found((PERSON, 0.9, (0, 0, 10, 20))), [0], FACTS, objects_per_role=1), "walk")
+
+    assert walk.score == pytest.approx(0.9 * 0.25)
+    assert (walk.slot.role, walk.object, walk.factors.object, walk.factors.target, walk.mean) == (None,) * 5
+
+
+def test_a_role_stays_empty_where_nothing_fits() -> None:
+    far = interactions(
+        found((PERSON, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.8, (90, 0, 100, 20))), [0], FACTS, objects_per_role=1
+    )
+
+    ride = only(far, "ride")
+    assert (ride.slot.role, ride.object, ride.factors.object, ride.factors.target) == (
+        Role.INSTRUMENT,
+        None,
+        None,
+        None,
+    )
+    assert ride.score == pytest.approx(0.9 * 0.64)
+    assert ride.mean is not None
+
+
+def test_the_threshold_of_an_empty_role_is_on_what_the_object_adds() -> None:
+    things = found((PERSON, 0.1, (0, 0, 10, 20)), (BICYCLE, 0.8, (0, 0, 10, 20)))
+    fit = 0.8 * sqrt(0.64 * 0.5)
+    for threshold, thing in ((fit - 0.01, 1), (fit + 0.01, None)):
+        facts = FACTS.model_copy(update={"thresholds": Thresholds(empty_role=threshold)})
+        assert only(interactions(things, [0], facts, objects_per_role=1), "ride").object == thing
+
+
+def test_the_likeliest_object_wins_not_the_surest() -> None:
+    things = found(
+        (PERSON, 0.9, (0, 0, 10, 20)),
+        (BICYCLE, 0.8, (4, 0, 14, 20)),
+        (BICYCLE, 0.7, (0, 0, 10, 20)),
+        (DOG, 0.1, (0, 0, 9, 9)),
+    )
+
+    assert only(interactions(things, [0], FACTS, objects_per_role=1), "ride").object == 2
+    several = [
+        each.object for each in interactions(things, [0], FACTS, objects_per_role=2) if each.slot.action == "ride"
+    ]
+    assert several == [2, 1]
+
+
+def test_people_are_objects_of_others_but_never_of_themselves() -> None:
+    things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (0, 0, 10, 20)))
+    every = interactions(things, [0, 1], FACTS, objects_per_role=5)
+
+    assert {(each.person, each.object) for each in every if each.slot.action == "hold"} == {(0, 1), (1, 0)}
+
+
+def test_one_object_may_serve_several_people_and_one_person_do_several_things() -> None:
+    things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (4, 0, 14, 20)), (BICYCLE, 0.9, (2, 0, 12, 20)))
+    every = interactions(things, [0, 1], FACTS, objects_per_role=1)
+
+    rides = {(each.person, each.object) for each in every if each.slot.action == "ride"}
+    assert rides == {(0, 2), (1, 2)}
+    assert {each.slot.action for each in every if each.person == 0} == {"ride", "hold", "walk"}
+    assert [each.score for each in every] == sorted((each.score for each in every), reverse=True)
+
+
+def test_only_the_people_asked_for_are_looked_at() -> None:
+    things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (50, 0, 60, 20)))
+
+    assert {each.person for each in interactions(things, [0], FACTS, objects_per_role=1)} == {0}
+    assert interactions(things, [], FACTS, objects_per_role=1) == []
+
+
+def test_classes_that_a_role_cannot_have_are_never_its_object() -> None:
+    facts = Facts.model_validate(
+        {**FACTS.model_dump(exclude={"slots"}), "slots": SLOTS, "allowed": {"ride-instr": ["bicycle"]}}
+    )
+    things = found((PERSON, 0.9, (0, 0, 10, 20)), (DOG, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.5, (2, 0, 12, 20)))
+
+    assert only(interactions(things, [0], facts, objects_per_role=1), "ride").object == 2
+    assert only(interactions(things.at(np.array([0, 1])), [0], facts, objects_per_role=1), "ride").object is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(ActionScore.PERSON, 0.64), (ActionScore.PAIR, 0.75), (ActionScore.GEOMETRIC_MEAN, sqrt(0.64 * 0.75))],
+)
+def test_how_the_action_is_scored_is_the_weights_choice(kind: ActionScore, expected: float) -> None:
+    things = found((PERSON, 1.0, (0, 0, 10, 20)), (BICYCLE, 1.0, (0, 0, 10, 20)), logits=log(3))
+    facts = FACTS.model_copy(update={"action_score": kind})
+
+    assert only(interactions(things, [0], facts, objects_per_role=1), "ride").score == pytest.approx(expected)
+
+
+def test_the_sigmoid_has_no_overflow() -> None:
+    assert sigmoid(np.array([-1e4, 0, 1e4], np.float32)).tolist() == [0, 0.5, 1]
+
+
+def test_slots_are_named_by_action_and_role() -> None:
+    assert [str(slot) for slot in FACTS.slots] == ["ride-instr", "hold-obj", "walk"]
+    assert FACTS.slots[2] == Slot(action="walk")
