@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PERSON = "person"
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -32,12 +32,22 @@ class ActionScore(StrEnum):
 
 
 class Slot(BaseModel):
-    """An action in one of its roles, or without any."""
+    """An action in one of its roles, or without any: `["ride", "instr"]`, and `["walk", ""]` or `["walk"]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: str
     role: Role | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pair(cls, written: Any) -> Any:
+        match written:
+            case [action]:
+                return {"action": action}
+            case [action, role]:
+                return {"action": action, "role": role or None}
+        return written
 
     def __str__(self) -> str:
         return f"{self.action}-{self.role}" if self.role else self.action
@@ -66,12 +76,6 @@ class Facts(BaseModel):
     action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
     thresholds: Thresholds = Thresholds()
     allowed: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
-
-    @field_validator("slots", mode="before")
-    @classmethod
-    def _slots(cls, pairs: list[list[str]]) -> list[dict[str, str | None]]:
-        """Written as `["ride", "instr"]`, and as `["walk", ""]` or `["walk"]` for an action without object."""
-        return [{"action": pair[0], "role": (pair[1] or None) if len(pair) > 1 else None} for pair in pairs]
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Facts":

@@ -1,8 +1,7 @@
 """A result as the record that goes over the wire."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from services.hoi.encoding import decoded
 from services.hoi.found import Floats
@@ -16,19 +15,35 @@ PEOPLE_LEFT_OUT = "people-left-out"
 BOX_DIGITS, SCORE_DIGITS = 2, 6
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a result says in one of the frames."""
+
+    detections: list[Detection]
+    interactions: list[HoiInteraction]
+
+
+def tell(result: HoiResult, frame: Frame) -> Told:
+    ids = {at: index for index, at in enumerate(result.shown)}
+    boxes = _Boxes(result, frame)
+    return Told(
+        [_detection(result, at, name, boxes) for at, name in ids.items()],
+        [_interaction(result, each, ids, boxes) for each in result.told],
+    )
+
+
 def describe(result: HoiResult, evidence: Evidence) -> HoiRecord:
-    shown, told, options = result.shown, result.told, result.request.options
-    ids = {at: index for index, at in enumerate(shown)}
-    width, height = size_told(result)
+    frame = result.request.options.frame
+    told, (width, height) = tell(result, frame), size_in(result, frame)
     return HoiRecord(
         width=width,
         height=height,
-        frame=options.frame,
-        detections=[_detection(result, at, ids[at]) for at in shown],
-        interactions=[_interaction(result, each, ids) for each in told],
+        frame=frame,
+        detections=told.detections,
+        interactions=told.interactions,
         people_found=result.people_found,
         min_score=result.min_score,
-        sight=Sight(views=len(result.views), scale=round(max(view.scale_xy[0] for view in result.views), SCORE_DIGITS)),
+        sight=Sight(views=len(result.views), scale=_finest_scale(result)),
         evidence=evidence.model_copy(update={"notes": notes_of(result)}),
     )
 
@@ -38,57 +53,59 @@ def notes_of(result: HoiResult) -> list[str]:
     return [*result.request.picture.notes, *([PEOPLE_LEFT_OUT] if too_many else [])]
 
 
-def size_told(result: HoiResult) -> tuple[int, int]:
-    """Width and height of the frame that boxes are told in."""
+def size_in(result: HoiResult, frame: Frame) -> tuple[int, int]:
+    """Width and height of the photo."""
     width, height = result.request.size_px
-    return (
-        (height, width) if _is_stored(result) and swaps_sides(result.request.picture.orientation) else (width, height)
-    )
+    turned = frame is Frame.STORED and swaps_sides(result.request.picture.orientation)
+    return (height, width) if turned else (width, height)
 
 
-def _detection(result: HoiResult, at: int, name: int) -> Detection:
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """Tells boxes in one of the frames."""
+
+    result: HoiResult
+    frame: Frame
+
+    def tell(self, box_xyxy: Floats) -> list[float]:
+        if self.frame is Frame.STORED:
+            picture, size_px = self.result.request.picture, self.result.request.size_px
+            box_xyxy = boxes_to_stored(box_xyxy, picture.orientation, *size_px)
+        return [round(float(side), BOX_DIGITS) for side in box_xyxy]
+
+
+def _detection(result: HoiResult, at: int, name: int, boxes: _Boxes) -> Detection:
     found = result.found
     return Detection(
         id=name,
         label=result.facts.classes[found.labels[at]],
-        score=rounded(found.scores[at]),
-        box_xyxy=_box(result, found.boxes_xyxy[at]),
+        score=_score(found.scores[at]),
+        box_xyxy=boxes.tell(found.boxes_xyxy[at]),
     )
 
 
-def _interaction(result: HoiResult, interaction: Interaction, ids: Mapping[int, int]) -> HoiInteraction:
-    factors, thing = interaction.factors, interaction.object
+def _interaction(result: HoiResult, interaction: Interaction, ids: Mapping[int, int], boxes: _Boxes) -> HoiInteraction:
+    person, thing, factors, mean = interaction.person, interaction.object, interaction.factors, interaction.mean
+    expected = None if mean is None else boxes.tell(decoded(mean, result.found.boxes_xyxy[person]))
     return HoiInteraction(
-        person=ids[interaction.person],
+        person=ids[person],
         action=interaction.slot.action,
         role=interaction.slot.role,
         object=None if thing is None else ids[thing],
-        score=rounded(interaction.score),
+        score=_score(interaction.score),
         factors=ScoreFactors(
-            person=rounded(factors.person),
-            object=None if factors.object is None else rounded(factors.object),
-            action=rounded(factors.action),
-            target=None if factors.target is None else rounded(factors.target),
+            person=_score(factors.person),
+            object=None if factors.object is None else _score(factors.object),
+            action=_score(factors.action),
+            target=None if factors.target is None else _score(factors.target),
         ),
-        target=None if interaction.mean is None else _density(result, interaction.person, interaction.mean),
+        target=None if expected is None else TargetDensity(mean_box_xyxy=expected, sigma=result.facts.sigma),
     )
 
 
-def _density(result: HoiResult, person: int, mean: Floats) -> TargetDensity:
-    box = decoded(mean, result.found.boxes_xyxy[person])
-    return TargetDensity(mean_box_xyxy=_box(result, box), sigma=result.facts.sigma)
+def _finest_scale(result: HoiResult) -> float:
+    return round(max(max(view.scale_xy) for view in result.views), SCORE_DIGITS)
 
 
-def _box(result: HoiResult, box_xyxy: Floats) -> list[float]:
-    width, height = result.request.size_px
-    turned = boxes_to_stored(box_xyxy, result.request.picture.orientation, width, height)
-    box: Sequence[float] = np.asarray(turned if _is_stored(result) else box_xyxy, np.float64).tolist()
-    return [round(side, BOX_DIGITS) for side in box]
-
-
-def _is_stored(result: HoiResult) -> bool:
-    return result.request.options.frame is Frame.STORED
-
-
-def rounded(value: float) -> float:
+def _score(value: float) -> float:
     return round(float(value), SCORE_DIGITS)

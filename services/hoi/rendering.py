@@ -1,14 +1,44 @@
 """A result as record, as overlay or as graph."""
 
-from services.hoi.record import describe
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from services.hoi import overlay
+from services.hoi.graphml import graphml
+from services.hoi.linked_data import linked_data
+from services.hoi.record import describe, notes_of, tell
 from services.hoi.result import HoiResult
+from services.hoi.schemas import Frame, HoiRecord
+from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.imaging.colour import to_srgb
+from sightline.imaging.decode import decode
+from sightline.imaging.encode import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.serving.predictor import Rendered
 
-JSON = "application/json"
-MEDIA_TYPES = (JSON,)
+JSON, JSON_LD, GRAPHML = "application/json", "application/ld+json", "application/graphml+xml"
+PNG, JPEG = "image/png", "image/jpeg"
+MEDIA_TYPES = (JSON, PNG, JPEG, JSON_LD, GRAPHML)
 
 
 def render(result: HoiResult, media_type: str, evidence: Evidence, limits: PixelLimits) -> Rendered:
-    return Rendered(describe(result, evidence).model_dump_json().encode(), JSON)
+    if media_type in _WRITERS:
+        return Rendered(_WRITERS[media_type](describe(result, evidence)), media_type)
+    notes = notes_of(result)
+    extra = {headers.NOTES: ", ".join(notes)} if notes else {}
+    return Rendered(_overlay(result, media_type, limits), media_type, extra)
+
+
+def _record(record: HoiRecord) -> bytes:
+    return record.model_dump_json().encode()
+
+
+def _overlay(result: HoiResult, media_type: str, limits: PixelLimits) -> bytes:
+    picture = decode(result.request.data, limits)
+    pixels = overlay.draw(to_srgb(picture), tell(result, Frame.DISPLAYED))
+    like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=False)
+    return encode(pixels, media_type, like)
+
+
+_WRITERS: Mapping[str, Callable[[HoiRecord], bytes]] = {JSON: _record, JSON_LD: linked_data, GRAPHML: graphml}

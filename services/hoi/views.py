@@ -82,7 +82,7 @@ def whole_frame(width: int, height: int, sizes: Sequence[Size]) -> View:
 def tiles(width: int, height: int, sizes: Sequence[Size], most: int) -> list[View]:
     """Views of overlapping parts, at most so many: at the photo's own scale, or as near to it as their number lets
     them be, then at halves of that. None for a photo that is seen whole at its own scale."""
-    side = max(max(size.values()) for size in sizes)
+    side = max(max(size["h"], size["w"]) for size in sizes)
     while sum(map(len, levels := _levels(width, height, side))) > most:
         side = ceil(1.1 * side)
     return [_fitted(window, sizes) for level in levels for window in level]

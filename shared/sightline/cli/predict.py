@@ -18,6 +18,8 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
     ".json": "application/json",
+    ".jsonld": "application/ld+json",
+    ".graphml": "application/graphml+xml",
     ".zip": "application/zip",
     ".glb": "model/gltf-binary",
     ".hdr": "image/vnd.radiance",

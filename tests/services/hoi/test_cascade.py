@@ -1,0 +1,135 @@
+"""Both graphs as one session, by ONNX Runtime."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from services.hoi.cascade import Cascade
+from services.hoi.facts import Facts
+from services.hoi.planner import signature_for
+from sightline.serving.contract import ContractError
+from sightline.serving.settings import ServiceSettings
+from sightline.serving.signature import Tensors
+from sightline.serving.weights import Weights, load_weights
+from tests.services.hoi.conftest import (
+    ACTIONS,
+    CONTRACT,
+    LONGEST_PX,
+    OBJECT_LOGITS,
+    PERSON_LOGITS,
+    SLOTS,
+    TARGETS,
+    Scene,
+    detector_graph,
+    interactions_graph,
+    save,
+)
+
+Change = Callable[[onnx.ModelProto], None]
+Open = Callable[[Weights], Cascade]
+
+
+@pytest.fixture(scope="module")
+def open_cascade(settings: ServiceSettings) -> Open:
+    def open_cascade(weights: Weights) -> Cascade:
+        facts = weights.contract.read_facts(Facts)
+        return Cascade(weights, facts, weights.contract.adapt(signature_for(facts)), settings)
+
+    return open_cascade
+
+
+@pytest.fixture(scope="module")
+def cascade(blobs: Weights, open_cascade: Open) -> Cascade:
+    return open_cascade(blobs)
+
+
+def run(cascade: Cascade, *pictures: np.ndarray) -> Tensors:
+    return cascade.run({"image": np.stack(pictures)})
+
+
+def test_rows_of_people_say_what_they_do_and_all_rows_what_they_are_for(cascade: Cascade, scene: Scene) -> None:
+    picture = scene(("red", 4, 8, 20, 40), ("blue", 30, 8, 50, 40), width=LONGEST_PX, height=LONGEST_PX)
+    outputs = {name: values[0] for name, values in run(cascade, picture).items()}
+
+    assert outputs["boxes"][:3].tolist() == [[4, 8, 20, 40], [30, 8, 50, 40], [0, 0, 0, 0]]
+    assert outputs["scores"][:3] == pytest.approx([0.9, 0.7, 0])
+    assert outputs["labels"][:2].tolist() == [0, 1]
+    assert outputs["actions"][:2] == pytest.approx(np.array([ACTIONS, np.zeros(len(SLOTS))]))
+    assert outputs["targets"][0] == pytest.approx(np.array(TARGETS))
+    assert outputs["person_logits"][0, :2] == pytest.approx(PERSON_LOGITS[:2])
+    for row, (label, score) in enumerate((("person", 0.9), ("bicycle", 0.7))):
+        assert outputs["object_logits"][row] == pytest.approx(score * np.array(OBJECT_LOGITS[label]))
+
+
+def test_nothing_is_found_in_nothing_and_things_without_people_do_nothing(cascade: Cascade, scene: Scene) -> None:
+    blank = scene(width=LONGEST_PX, height=LONGEST_PX)
+    things = scene(("blue", 4, 8, 20, 40), width=LONGEST_PX, height=LONGEST_PX)
+    outputs = run(cascade, blank, things)
+
+    assert outputs["boxes"].shape == (2, 100, 4)
+    assert not any(values[0].any() for values in outputs.values())
+    assert not outputs["actions"].any()
+    assert outputs["object_logits"][1, 0].any()
+
+
+def test_what_is_said_comes_from_the_pictures_own_features(cascade: Cascade, scene: Scene) -> None:
+    dark, bright = (scene(("red", 4, 8, 20, 40), width=LONGEST_PX, height=LONGEST_PX, tone=tone) for tone in (0, 200))
+    look = run(cascade, dark, bright)["person_logits"][:, 0, 2]
+
+    assert look[1] - look[0] == pytest.approx(200 / 255 * (1 - 16 * 32 / LONGEST_PX**2), abs=1e-4)
+
+
+def test_it_tells_on_what_it_runs(cascade: Cascade) -> None:
+    assert (cascade.provider, cascade.precision, cascade.max_batch) == ("CPUExecutionProvider", "fp32", 1)
+
+
+def without_p4(detector: onnx.ModelProto) -> None:
+    del detector.graph.output[4]
+
+
+def with_another_input(interactions: onnx.ModelProto) -> None:
+    interactions.graph.input[0].name = "p6"
+    for node in interactions.graph.node:
+        node.input[:] = ["p6" if name == "p3" else name for name in node.input]
+
+
+def in_one_size(detector: onnx.ModelProto) -> None:
+    detector.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 96
+
+
+def nothing(_: onnx.ModelProto) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("detector", "interactions", "contract", "said"),
+    [
+        (without_p4, nothing, CONTRACT, "'p4' is not in the graph"),
+        (nothing, with_another_input, CONTRACT, "the graph takes .*p6"),
+        (nothing, nothing, CONTRACT.replace(", ['walk', '']", ""), "actions.*size 3, the graph fixes 4"),
+        (in_one_size, nothing, CONTRACT, "image.*the graph fixes 96"),
+        (nothing, nothing, CONTRACT.replace('dtype = "int64"', 'dtype = "int32"'), "labels.*declared int32"),
+        (
+            nothing,
+            nothing,
+            CONTRACT.replace("interactions =", "heads ="),
+            "parts must name the file of the interactions",
+        ),
+    ],
+)
+def test_graphs_that_are_not_as_declared_are_refused(
+    tmp_path: Path, open_cascade: Open, detector: Change, interactions: Change, contract: str, said: str
+) -> None:
+    save(tmp_path, contract)
+    for name, graph, change in (
+        ("detector", detector_graph(), detector),
+        ("interactions", interactions_graph(), interactions),
+    ):
+        change(graph)
+        onnx.save(graph, tmp_path / f"{name}.onnx")
+    weights = load_weights(tmp_path / "detector.onnx", tmp_path / "detector.toml", shipped=True)
+    with pytest.raises(ContractError, match=said):
+        open_cascade(weights)

@@ -1,0 +1,41 @@
+import pytest
+
+from services.hoi.facts import ActionScore, Facts, Role
+from sightline.serving.contract import ContractError
+from sightline.serving.weights import Weights
+
+MADE = {"longest_side_px": 64, "classes": ["person", "dog"], "slots": [["hold", "obj"], ["walk", ""], ["run"]]}
+
+
+def test_slots_are_actions_in_roles_or_without() -> None:
+    facts = Facts.model_validate(MADE)
+
+    assert [(slot.action, slot.role) for slot in facts.slots] == [("hold", Role.OBJECT), ("walk", None), ("run", None)]
+    assert facts.person == 0
+    assert facts.action_score is ActionScore.GEOMETRIC_MEAN
+
+
+def test_any_class_is_plausible_unless_some_are_named() -> None:
+    assert Facts.model_validate(MADE).plausible.all()
+    named = Facts.model_validate({**MADE, "allowed": {"hold-obj": ["dog"]}})
+    assert named.plausible.tolist() == [[False, True, True], [True, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"longest_side_px": 100}, "multiple of 32"),
+        ({"classes": ["dog"]}, "class 'person'"),
+        ({"allowed": {"hold": ["dog"]}}, "no slot 'hold'"),
+        ({"allowed": {"hold-obj": ["cat"]}}, "no class 'cat'"),
+        ({"slots": [["hold", "agent"]]}, "slots.0.role"),
+        ({"slots": [[]]}, "slots"),
+        ({"slots": "hold"}, "slots"),
+        ({"sigma": 0}, "sigma"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(blobs: Weights, fault: dict[str, object], said: str) -> None:
+    contract = blobs.contract.model_copy(update={"facts": {**MADE, **fault}})
+    with pytest.raises(ContractError, match=said):
+        contract.read_facts(Facts)

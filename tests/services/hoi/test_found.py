@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from services.hoi.found import Found, distinct, found_in, iou, together
+from sightline.serving.signature import Tensors
+
+
+def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Found:
+    """(label, score, box) of each, with its number in the logits."""
+    count = len(things)
+    return Found(
+        boxes_xyxy=np.array([box for _, _, box in things], np.float32).reshape(count, 4),
+        scores=np.array([score for _, score, _ in things], np.float32),
+        labels=np.array([label for label, _, _ in things], np.int64),
+        actions=np.zeros((count, 2), np.float32),
+        targets=np.zeros((count, 2, 4), np.float32),
+        person_logits=np.arange(count, dtype=np.float32)[:, None].repeat(2, 1),
+        object_logits=np.zeros((count, 2), np.float32),
+    )
+
+
+def test_overlap_is_shared_area_over_that_of_both() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [10, 0, 20, 10]], np.float32)
+
+    assert iou(boxes, boxes[0]).tolist() == pytest.approx([1, 1 / 3, 0, 0])
+    assert iou(np.zeros((1, 4), np.float32), np.zeros(4, np.float32)).tolist() == [0]
+
+
+def test_the_surest_of_each_class_stays() -> None:
+    every = found(
+        (0, 0.9, (0, 0, 10, 10)), (0, 0.8, (1, 0, 11, 10)), (1, 0.7, (0, 0, 10, 10)), (0, 0.6, (8, 0, 18, 10))
+    )
+
+    assert distinct(every).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+
+
+def test_what_a_view_says_of_a_thing_stays_with_it() -> None:
+    whole = found((0, 0.5, (0, 0, 10, 10)), (1, 0.9, (50, 50, 60, 60)))
+    tile = found((2, 0.1, (30, 30, 40, 40)), (0, 0.8, (0, 0, 10, 10)))
+
+    both = together([whole, tile])
+
+    assert both.scores.tolist() == pytest.approx([0.9, 0.8, 0.1])
+    assert both.person_logits[:, 0].tolist() == [1, 1, 0]
+
+
+def test_nothing_is_left_of_nothing() -> None:
+    assert len(together([found(), found()])) == 0
+
+
+@pytest.mark.parametrize(("least", "count"), [(0.0, 2), (0.5, 1), (1.0, 0)])
+def test_rows_that_only_fill_up_are_left_out(least: float, count: int) -> None:
+    rows = found((0, 0.9, (0, 0, 1, 1)), (0, 0.2, (0, 0, 1, 1)), (0, 0.0, (0, 0, 0, 0)))
+    outputs: Tensors = {
+        "boxes": rows.boxes_xyxy,
+        **{name: getattr(rows, name) for name in Found.__slots__ if name != "boxes_xyxy"},
+    }
+
+    assert len(found_in(outputs, least)) == count

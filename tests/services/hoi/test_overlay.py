@@ -1,0 +1,81 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from services.hoi.facts import Role
+from services.hoi.overlay import LEAST_LONG_SIDE_PX, Pen, draw, ink_on, person_colour
+from services.hoi.record import Told
+from tests.services.hoi.telling import CYCLISTS, act, detection
+
+NOBODY = Told([], [])
+
+
+def luminance(colour: tuple[int, int, int]) -> float:
+    return float(np.dot([(channel / 255) ** 2.2 for channel in colour], [0.2126, 0.7152, 0.0722]))
+
+
+def test_where_nothing_was_found_nothing_is_drawn() -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (300, LEAST_LONG_SIDE_PX, 3), np.uint8)
+    drawn = draw(photo, NOBODY)
+    assert np.array_equal(drawn, photo)
+    assert not np.shares_memory(drawn, photo)
+
+
+@pytest.mark.parametrize(("width", "height", "factor"), [(200, 100, 4), (800, 20, 1), (799, 20, 2), (1, 1, 800)])
+def test_small_photos_are_enlarged_so_that_labels_can_be_read(width: int, height: int, factor: int) -> None:
+    drawn = draw(np.zeros((height, width, 3), np.uint8), NOBODY)
+    assert drawn.shape == (height * factor, width * factor, 3)
+
+
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (4000, 3000), (12_000, 800), (800, 90), (1, 5000)])
+def test_letters_are_of_a_size_to_be_read(width: int, height: int) -> None:
+    pen = Pen.fitting(width, height)
+    assert 14 <= pen.font.size <= max(14, height / 12)
+    assert pen.font.size >= min(max(width, height) / 80, min(width, height) / 20)
+    left, top, right, bottom = pen.font.getbbox("person")
+    size = pen.size("person")
+    assert (right - left, bottom - top) <= (size.width, size.height)
+
+
+def test_boxes_and_links_are_in_the_colour_of_their_person() -> None:
+    drawn = draw(
+        np.full((400, 800, 3), 90, np.uint8),
+        Told(
+            [detection(0, "person", (50, 100, 150, 380)), detection(1, "bicycle", (550, 100, 700, 380))],
+            [act(0, "ride", Role.INSTRUMENT, 1)],
+        ),
+    )
+    colour = np.array(person_colour(0))
+    of_person = (np.abs(drawn.astype(int) - colour) < 12).all(-1)
+    assert of_person[120:370, 45:55].any(axis=1).all()  # the left side of the box
+    assert of_person[:, 120:600].any(axis=0).all()  # the link
+    assert of_person[:, 750:].sum() == 0
+    assert (drawn[120:370, 695:705] == 255).all(-1).any(axis=1).all()  # the bicycle's box
+
+
+def test_a_crowd_can_be_drawn_and_everyone_has_a_number() -> None:
+    rng = np.random.default_rng(1)
+    corners = rng.uniform(0, 900, (300, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(5, 90, (300, 2))])
+    people = [detection(at, "person", tuple(box)) for at, box in enumerate(boxes.tolist())]
+    told = Told(people, [act(at, "look", Role.OBJECT, (at + 1) % 300) for at in range(300)])
+
+    drawn = draw(np.full((1000, 1000, 3), 90, np.uint8), told)
+
+    assert (drawn != 90).any(-1).mean() > 0.2
+    assert {tuple(colour) for colour in drawn.reshape(-1, 3)[::7].tolist()} >= {person_colour(0), person_colour(10)}
+
+
+def test_no_picture_is_too_thin() -> None:
+    for height, width in ((1, 900), (900, 1), (900, 3), (20, 20)):
+        assert draw(np.zeros((height, width, 3), np.uint8), CYCLISTS).shape[2] == 3
+
+
+def test_neighbours_in_the_list_differ_in_colour_and_every_number_can_be_read() -> None:
+    colours = [person_colour(at) for at in range(64)]
+    assert min(np.abs(np.subtract(one, other)).max() for one, other in combinations(colours[:8], 2)) > 60
+    assert len(set(colours)) == 64
+    for colour in colours:
+        light, dark = sorted((luminance(colour), luminance(ink_on(colour))), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # the least contrast of WCAG

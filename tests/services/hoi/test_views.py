@@ -1,0 +1,96 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.hoi.facts import Facts
+from services.hoi.planner import signature_for
+from services.hoi.views import GREY, Window, tiles, whole_frame
+
+SIZES = signature_for(Facts.model_validate({"longest_side_px": 64, "classes": ["person"], "slots": [["walk"]]})).buckets
+SIDES = st.integers(1, 3000)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "seen", "size"),
+    [
+        (640, 480, (64, 48), (64, 64)),
+        (640, 320, (64, 32), (64, 32)),
+        (320, 640, (32, 64), (32, 64)),
+        (32, 16, (64, 32), (64, 32)),
+        (1, 5000, (1, 64), (32, 64)),
+        (5000, 3, (64, 1), (64, 32)),
+        (1, 1, (64, 64), (64, 64)),
+    ],
+)
+def test_the_longest_side_fills_the_detectors(
+    width: int, height: int, seen: tuple[int, int], size: tuple[int, int]
+) -> None:
+    view = whole_frame(width, height, SIZES)
+
+    assert (view.seen_width, view.seen_height) == seen
+    assert (view.size["w"], view.size["h"]) == size
+    picture = view.draw(np.full((height, width, 3), 200, np.uint8))
+    assert picture.shape == (size[1], size[0], 3)
+    assert (picture[: seen[1], : seen[0]] == 200).all()
+    assert (picture[seen[1] :] == GREY).all()
+    assert (picture[:, seen[0] :] == GREY).all()
+
+
+def test_weights_of_one_size_see_everything_in_it() -> None:
+    view = whole_frame(640, 320, [{"h": 40, "w": 40}])
+    assert (view.seen_width, view.seen_height) == (40, 20)
+
+
+def test_boxes_come_back_to_the_photo_and_end_at_its_edges() -> None:
+    view = whole_frame(640, 480, SIZES)
+    boxes = view.to_photo(np.array([[6.4, 4.8, 32, 24], [-5, 40, 70, 64]], np.float32))
+    assert boxes == pytest.approx(np.array([[64, 48, 320, 240], [0, 400, 640, 480]], np.float32), abs=1e-3)
+
+
+def test_a_photo_seen_at_its_own_scale_needs_no_tiles() -> None:
+    assert tiles(64, 40, SIZES, 100) == []
+    assert tiles(1, 1, SIZES, 100) == []
+
+
+def test_tiles_are_at_the_photos_own_scale_and_at_halves_of_it() -> None:
+    every = tiles(160, 64, SIZES, 100)
+
+    scales = [view.scale_xy[0] for view in every]
+    assert scales == [1, 1, 1, 0.5, 0.5]
+    assert [view.window.left for view in every] == [0, 48, 96, 0, 32]
+
+
+def test_there_are_no_more_tiles_than_asked_for() -> None:
+    for most in (1, 2, 10, 64):
+        every = tiles(3000, 2000, SIZES, most)
+        assert len(every) <= most
+    assert len(every) > 32
+    assert tiles(3000, 2000, SIZES, 1) == []
+
+
+@given(width=SIDES, height=SIDES)
+@settings(max_examples=60, deadline=None)
+def test_what_is_cut_at_one_level_is_whole_at_the_next(width: int, height: int) -> None:
+    """A thing of a quarter of a tile's side is whole in some tile of that level, wherever it is."""
+    windows = [view.window for view in tiles(width, height, SIZES, 10**6)]
+    for side in {_side(window) for window in windows}:
+        level = [window for window in windows if _side(window) == side]
+        for starts, length in (({each.left for each in level}, width), ({each.top for each in level}, height)):
+            ordered = sorted(starts)
+            assert ordered[0] == 0
+            assert ordered[-1] + min(side, length) == length
+            assert all(after - before <= 0.75 * side + 1 for before, after in pairwise(ordered))
+
+
+def _side(window: Window) -> int:
+    return max(window.right - window.left, window.bottom - window.top)
+
+
+def test_what_touches_an_inner_edge_was_cut() -> None:
+    (view, *_) = tiles(160, 64, SIZES, 100)
+    assert view.window == Window(0, 0, 64, 64, 160, 64)
+    boxes = np.array([[0, 0, 30, 64], [30, 10, 63, 40], [30, 10, 55, 40]], np.float32)
+    assert view.whole(boxes).tolist() == [True, False, True]
