@@ -24,6 +24,7 @@ from tests.services.hoi.conftest import (
     TARGETS,
     Scene,
     detector_graph,
+    floats,
     interactions_graph,
     save,
 )
@@ -132,4 +133,31 @@ def test_graphs_that_are_not_as_declared_are_refused(
         onnx.save(graph, tmp_path / f"{name}.onnx")
     weights = load_weights(tmp_path / "detector.onnx", tmp_path / "detector.toml", shipped=True)
     with pytest.raises(ContractError, match=said):
+        open_cascade(weights)
+
+
+def test_no_more_is_told_than_there_are_rows(tmp_path: Path, open_cascade: Open, scene: Scene) -> None:
+    cascade = open_cascade(save(tmp_path, f"{CONTRACT}\n[sizes]\nfound = 1\n"))
+    picture = scene(("red", 4, 8, 20, 40), ("blue", 30, 8, 50, 40), width=LONGEST_PX, height=LONGEST_PX)
+
+    assert run(cascade, picture)["scores"] == pytest.approx(np.array([[0.9]]))
+
+
+def failing_with_people(interactions: onnx.ModelProto) -> None:
+    """Gathers the value behind the last one wherever there are people."""
+    nodes = interactions.graph.node
+    at = [node.op_type for node in nodes].index("ReduceMean")
+    nodes[at].output[0] = "plain_tone"
+    nodes.insert(at + 1, onnx.helper.make_node("Shape", ["people"], ["count"], start=0, end=1))
+    nodes.insert(at + 2, onnx.helper.make_node("Gather", ["only", "count"], ["nothing"]))
+    nodes.insert(at + 3, onnx.helper.make_node("Add", ["plain_tone", "nothing"], ["tone"]))
+    interactions.graph.initializer.append(floats("only", [0.0]))
+
+
+def test_an_interaction_network_that_fails_is_noticed_before_anyone_asks(tmp_path: Path, open_cascade: Open) -> None:
+    weights, broken = save(tmp_path), interactions_graph()
+    failing_with_people(broken)
+    onnx.save(broken, tmp_path / "interactions.onnx")
+
+    with pytest.raises(Exception, match="out of data bounds"):
         open_cascade(weights)
