@@ -55,13 +55,15 @@ class Slot(BaseModel):
 
 class Thresholds(BaseModel):
     """detection: the least score of a box that may take part; empty_role: the least s_o * s^a * g of an object, below
-    which there is none; interaction: the least score of a triplet that is told unless the request names another."""
+    which there is none; interaction and shown: the least scores of a triplet and of a box that are told unless the
+    request names others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detection: Unit = 0.05
     empty_role: Unit = 0.05
     interaction: Unit = 0.05
+    shown: Unit = 0.3
 
 
 class Facts(BaseModel):

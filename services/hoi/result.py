@@ -43,6 +43,11 @@ class HoiResult:
         return self.facts.thresholds.interaction if asked is None else asked
 
     @property
+    def min_detection_score(self) -> float:
+        asked = self.request.options.min_detection_score
+        return self.facts.thresholds.shown if asked is None else asked
+
+    @property
     def told(self) -> list[Interaction]:
         """The interactions that are likely enough."""
         return [each for each in self.interactions if each.score >= self.min_score]
@@ -50,6 +55,6 @@ class HoiResult:
     @property
     def shown(self) -> list[int]:
         """What of `found` is told: what is sure enough or takes part."""
-        sure = self.found.scores >= self.request.options.min_detection_score
+        sure = self.found.scores >= self.min_detection_score
         taking_part = {each.person for each in self.told} | {each.object for each in self.told}
         return [at for at in range(len(self.found)) if sure[at] or at in taking_part]

@@ -3,12 +3,22 @@
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from services.hoi.facts import Role
 from sightline.api.evidence import Evidence
 
 BOX = "left, top, right and bottom in pixels"
 EXAMPLE_BOX = [212.4, 80.15, 431.0, 612.9]
+RIDE: JsonDict = {
+    "person": 0,
+    "action": "ride",
+    "role": "instr",
+    "object": 1,
+    "score": 0.552,
+    "factors": {"person": 0.93, "object": 0.88, "action": 0.75, "target": 0.9},
+    "target": {"mean_box_xyxy": [95.0, 170.0, 215.0, 335.0], "sigma": 0.3},
+}
 
 
 class Frame(StrEnum):
@@ -31,12 +41,13 @@ class HoiOptions(BaseModel):
         description="The least score of an interaction that is told, a product of up to four factors; left out, that "
         "of the weights",
     )
-    min_detection_score: float = Field(
-        default=0.3,
+    min_detection_score: float | None = Field(
+        default=None,
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The least score of a detection that is told; one that takes part in an interaction always is",
+        description="The least score of a detection that is told; one that takes part in an interaction always is. "
+        "Left out, that of the weights",
     )
     max_people: int = Field(default=100, ge=0, le=1000, description="Of how many people to tell, the surest first")
     objects_per_role: int = Field(
@@ -90,6 +101,8 @@ class TargetDensity(BaseModel):
 class HoiInteraction(BaseModel):
     """What a person does, and with what."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [RIDE]})
+
     person: int = Field(description="Id of a detection")
     action: str = Field(description="A verb of V-COCO", examples=["ride"])
     role: Role | None = Field(
@@ -118,6 +131,7 @@ class HoiRecord(BaseModel):
     detections: list[Detection] = Field(description="By falling score")
     interactions: list[HoiInteraction] = Field(description="By falling score")
     people_found: int = Field(description="More than `max_people` are counted here and else left out")
-    min_score: float
+    min_score: float = Field(description="The least score of an interaction that is told")
+    min_detection_score: float = Field(description="The same of detections that take part in none")
     sight: Sight
     evidence: Evidence

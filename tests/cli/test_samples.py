@@ -23,6 +23,12 @@ def test_other_models_get_the_photo_alone() -> None:
     assert set(sample_pictures("hra_screening")) == {"image"}
 
 
+def test_models_that_look_at_people_get_some() -> None:
+    (photo,) = sample_pictures("hoi").values()
+    assert cv2.imread(str(photo)) is not None
+    assert curl_line("hoi", "http://localhost:8080").endswith("http://localhost:8080/v1/hoi")
+
+
 def test_the_curl_line_is_one_command_for_any_folder() -> None:
     words = shlex.split(curl_line("hra_screening", "http://localhost:8080"))
     assert words[0] == "curl"

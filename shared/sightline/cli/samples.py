@@ -11,6 +11,7 @@ PHOTO = {"image": "photo.jpg"}
 PICTURES: Mapping[str, Mapping[str, str]] = {
     "inpaint": PHOTO | {"mask": "mask.png"},
     "svbrdf": {"image": "surface.jpg"},
+    "hoi": {"image": "astronaut.jpg"},
 }
 SAVED_AS = {"inpaint": "out.png", "hdr_correct": "out.png", "svbrdf": "material.zip"}
 

@@ -38,6 +38,7 @@ def record(told: Told) -> HoiRecord:
         interactions=told.interactions,
         people_found=2,
         min_score=0.1,
+        min_detection_score=0.3,
         sight=Sight(views=1, scale=0.5),
         evidence=Evidence(
             request_id="a<b&c",

@@ -1,7 +1,11 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from services.hoi.facts import ActionScore, Facts, Role
-from sightline.serving.contract import ContractError
+from services.hoi.planner import signature_for
+from sightline.serving.contract import ContractError, read_contract
 from sightline.serving.weights import Weights
 
 MADE = {"longest_side_px": 64, "classes": ["person", "dog"], "slots": [["hold", "obj"], ["walk", ""], ["run"]]}
@@ -39,3 +43,14 @@ def test_what_does_not_fit_together_is_named(blobs: Weights, fault: dict[str, ob
     contract = blobs.contract.model_copy(update={"facts": {**MADE, **fault}})
     with pytest.raises(ContractError, match=said):
         contract.read_facts(Facts)
+
+
+def test_the_documented_contract_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "weights.md").read_text()
+    (example,) = [block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "interactions.onnx" in block]
+    path = tmp_path / "documented.toml"
+    path.write_text(example)
+
+    contract = read_contract(path)
+    facts = contract.read_facts(Facts)
+    assert contract.adapt(signature_for(facts)).buckets[0]["slots"] == 3
