@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from services.gateway import capacity, health, job_routes, models, v2, webhooks
+from services.gateway import capacity, health, job_routes, models, targets, v2, webhooks
 from services.gateway.authentication import AuthenticationMiddleware
 from services.gateway.body_limit import JobBodyLimitMiddleware
 from services.gateway.catalog import Catalog
@@ -49,7 +49,11 @@ def create_app(
 ) -> FastAPI:
     """Without `jobs`, or a Redis in them, everything is answered at once or not at all."""
     registry, keys = create_registry(), KeyRing(settings.all_keys)
-    fleet = Fleet(settings.upstreams, max_requests_per_replica=settings.max_requests_per_replica)
+    fleet = Fleet(
+        settings.upstreams,
+        max_requests_per_replica=settings.max_requests_per_replica,
+        resting=settings.resting_models,
+    )
     catalog = Catalog(fleet)
     parts = Parts(
         settings,
@@ -108,8 +112,8 @@ def _add_middleware(
 
 
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
-    for router in (health.router, models.router, capacity.router, job_routes.router, webhooks.router, v2.router):
-        app.include_router(router)
+    for part in (health, models, capacity, targets, job_routes, webhooks, v2):
+        app.include_router(part.router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)
 

@@ -11,7 +11,7 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Ready when every configured model has a ready replica."""
+    """Ready when every configured model that may not rest has a ready replica."""
 
     ready: bool
     models: dict[str, bool]

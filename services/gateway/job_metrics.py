@@ -30,10 +30,18 @@ class QueueCollector(Collector):
             dead.add_metric(labels, line.dead)
             for event, count in line.totals.items():
                 totals.add_metric((*labels, event), count)
-        return [waiting, oldest, running, retrying, dead, totals]
+        return [waiting, oldest, running, retrying, dead, totals, *self._redis()]
 
     def _lines(self) -> list[Line]:
         return list(self._watch.sighting.lines) if self._watch.sighting else []
+
+    def _redis(self) -> list[Metric]:
+        sighting = self._watch.sighting
+        up = GaugeMetricFamily("sightline_redis_up", "1 when the queues can be seen", value=float(sighting is not None))
+        used = GaugeMetricFamily("sightline_redis_used_bytes", "Memory that Redis has taken for its data")
+        if sighting is not None:
+            used.add_metric((), sighting.used_bytes)
+        return [up, used]
 
 
 def _gauge(name: str, documentation: str) -> GaugeMetricFamily:

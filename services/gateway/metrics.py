@@ -3,6 +3,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.gateway.replicas import Fleet
+from sightline.api.problems import Code
 from sightline.serving.metrics import DURATION_BUCKETS_S
 
 
@@ -37,6 +38,18 @@ class GatewayMetrics:
         )
         self.sent_bytes = Counter("sightline_gateway_sent_bytes", "Reply bodies", ["model"], registry=registry)
         registry.register(FleetCollector(fleet))
+        for model in fleet.models:
+            self._announce(model)
+
+    def _announce(self, model: str) -> None:
+        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+        self.upstream_duration_s.labels(model)
+        for metric in (self.received_bytes, self.sent_bytes):
+            metric.labels(model)
+        for code in (Code.NOT_READY, Code.OVERLOADED):
+            self.rejected.labels(model, code)
+        for reason in ("connect", "unavailable"):
+            self.retries.labels(model, reason)
 
 
 class FleetCollector(Collector):
@@ -49,7 +62,13 @@ class FleetCollector(Collector):
         labels = ["model", "replica"]
         ready = GaugeMetricFamily("sightline_gateway_replica_ready", "1 when it takes requests", labels=labels)
         in_flight = GaugeMetricFamily("sightline_gateway_upstream_in_flight", "Requests at a replica", labels=labels)
+        replicas = GaugeMetricFamily(
+            "sightline_gateway_ready_replicas", "Replicas that take requests, be it none", labels=["model", "may_rest"]
+        )
+        for model in self._fleet.models:
+            may_rest = str(model in self._fleet.resting).lower()
+            replicas.add_metric([model, may_rest], len(self._fleet.ready_replicas(model)))
         for replica in self._fleet:
             ready.add_metric([replica.model, replica.url], float(replica.ready))
             in_flight.add_metric([replica.model, replica.url], replica.in_flight)
-        return [ready, in_flight]
+        return [ready, in_flight, replicas]

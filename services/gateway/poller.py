@@ -6,6 +6,7 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from services.gateway.catalog import Catalog, Description
+from services.gateway.discovery import addresses
 from services.gateway.replicas import Fleet, Replica
 from services.gateway.reports import read_card, read_report
 from services.gateway.settings import GatewaySettings
@@ -27,6 +28,23 @@ class Poller:
         async with asyncio.TaskGroup() as tasks:
             for replica in self._fleet:
                 tasks.create_task(self._watch(replica))
+            for model, name in self._fleet.names:
+                tasks.create_task(self._follow(model, name, tasks))
+
+    async def _follow(self, model: str, name: str, tasks: asyncio.TaskGroup) -> None:
+        """Watches over whatever a name stands for; while DNS is away, over those that are well without it."""
+        watched: dict[Replica, asyncio.Task[None]] = {}
+        while True:
+            urls = await addresses(name)
+            gone = [replica for replica in watched if not (replica.ready if urls is None else replica.url in urls)]
+            for replica in gone:
+                watched.pop(replica).cancel()
+                self._fleet.remove(replica)
+            for url in set(urls or ()) - {replica.url for replica in watched}:
+                replica = Replica(model, url)
+                self._fleet.add(replica)
+                watched[replica] = tasks.create_task(self._watch(replica))
+            await asyncio.sleep(self._settings.poll_interval_s)
 
     async def _watch(self, replica: Replica) -> None:
         while True:

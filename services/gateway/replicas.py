@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from services.gateway.discovery import PREFIX
 from services.gateway.reports import Report
 from sightline.api.problems import Code, Problem
 
@@ -43,14 +44,33 @@ class Replica:
 
 
 class Fleet:
-    """The replicas of every configured model."""
+    """The replicas of every configured model; those behind a name come and go, and are not known at first."""
 
-    def __init__(self, upstreams: Mapping[str, Sequence[str]], *, max_requests_per_replica: int) -> None:
-        self._replicas = {model: [Replica(model, url) for url in urls] for model, urls in upstreams.items()}
+    def __init__(
+        self,
+        upstreams: Mapping[str, Sequence[str]],
+        *,
+        max_requests_per_replica: int,
+        resting: Collection[str] = (),
+    ) -> None:
+        self.resting = resting
+        self._replicas = {
+            model: [Replica(model, url) for url in urls if not url.startswith(PREFIX)]
+            for model, urls in upstreams.items()
+        }
+        self.names = [(model, url) for model, urls in upstreams.items() for url in urls if url.startswith(PREFIX)]
         self._max_requests = max_requests_per_replica
 
     def __iter__(self) -> Iterator[Replica]:
         return (replica for replicas in self._replicas.values() for replica in replicas)
+
+    def add(self, replica: Replica) -> None:
+        self._replicas[replica.model].append(replica)
+
+    def remove(self, replica: Replica) -> None:
+        """It is chosen no more; what it has in flight comes to its end."""
+        replica.set_ready(ready=False)
+        self._replicas[replica.model].remove(replica)
 
     @property
     def models(self) -> list[str]:
@@ -58,8 +78,10 @@ class Fleet:
 
     @property
     def ready(self) -> bool:
-        """Whether every model has a ready replica; a gateway without models never is."""
-        return bool(self._replicas) and all(self.ready_replicas(model) for model in self._replicas)
+        """Whether every model that may not rest has a ready replica; a gateway without models never is."""
+        return bool(self._replicas) and all(
+            self.ready_replicas(model) for model in self._replicas if model not in self.resting
+        )
 
     def replicas(self, model: str) -> Sequence[Replica]:
         """Raises Problem NOT_FOUND, which names the models there are."""

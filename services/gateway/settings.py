@@ -1,10 +1,21 @@
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, FilePath, HttpUrl, PositiveFloat, PositiveInt, TypeAdapter, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    HttpUrl,
+    PositiveFloat,
+    PositiveInt,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.gateway.discovery import PREFIX
 from services.gateway.keys import KeyName, KeySettings, read_keys
 
 MIB = 1024 * 1024
@@ -13,7 +24,7 @@ _http_url = TypeAdapter(HttpUrl)
 
 
 def _base_url(url: str) -> str:
-    _http_url.validate_python(url)
+    _http_url.validate_python(url.removeprefix(PREFIX))
     return url.rstrip("/")
 
 
@@ -30,8 +41,17 @@ def _not_reserved(name: str) -> str:
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_not_reserved)]
 
 
+def _names(value: Any) -> Any:
+    """Out of a list as shells have it, with names as they are in routes or as they are in folders."""
+    return [name.strip().replace("-", "_") for name in value.split(",") if name] if isinstance(value, str) else value
+
+
 class GatewaySettings(BaseSettings):
-    """Environment variables `SIGHTLINE_…`; upstreams are JSON: model name -> base URLs of its replicas."""
+    """Environment variables `SIGHTLINE_…`; upstreams are JSON: model name -> base URLs of its replicas.
+
+    `dns+http://name:port` stands for as many replicas as the name has addresses. Where all models are reached alike,
+    `models` (as `inpaint,hdr-correct`) and `model_url` say the same as `upstreams` in fewer words.
+    """
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
 
@@ -39,6 +59,13 @@ class GatewaySettings(BaseSettings):
     port: int = 8080
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     upstreams: dict[ModelName, Annotated[list[BaseUrl], Field(min_length=1)]] = Field(default_factory=dict)
+
+    models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_names)] = ()
+    model_url: str = Field(default="dns+http://{name}:8000", description="With the name as in the model's route")
+
+    resting_models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_names)] = Field(
+        default=(), description="Which may be without a replica until somebody asks for them"
+    )
 
     max_bytes: PositiveInt = 64 * MIB
     max_pixels: PositiveInt = 100_000_000
@@ -73,6 +100,12 @@ class GatewaySettings(BaseSettings):
     def all_keys(self) -> Mapping[str, KeySettings]:
         from_file = read_keys(self.keys_file) if self.keys_file else {}
         return {**from_file, **self.keys}
+
+    @model_validator(mode="after")
+    def _models_are_upstreams(self) -> Self:
+        urls = {name: _base_url(self.model_url.format(name=name.replace("_", "-"))) for name in self.models}
+        self.upstreams = {**{name: [url] for name, url in urls.items()}, **self.upstreams}
+        return self
 
     @model_validator(mode="after")
     def _default_deadline_is_allowed(self) -> Self:

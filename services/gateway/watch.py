@@ -20,6 +20,7 @@ class Sighting:
 
     lines: Sequence[Line] = ()
     loads: Mapping[str, Load] = field(default_factory=dict)
+    used_bytes: int = 0
 
 
 class QueueWatch:
@@ -44,7 +45,7 @@ class QueueWatch:
         if self.sighting is None:
             await self._set_limits()
         loads = {model: await self._overview.load(model) for model in self._models}
-        return Sighting(await self._overview.lines(self._models), loads)
+        return Sighting(await self._overview.lines(self._models), loads, await self._overview.used_bytes())
 
     async def _set_limits(self) -> None:
         """Redis may be another or an emptied one each time that it comes back."""

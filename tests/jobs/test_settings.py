@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -21,3 +23,16 @@ def test_the_environment_names_everything(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_no_redis_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="redis://"):
         JobSettings(redis_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://redis:6379", "redis://:a%2Fb@redis:6379"),
+        ("rediss://worker@redis:6379/1", "rediss://worker:a%2Fb@redis:6379/1"),
+    ],
+)
+def test_the_password_comes_from_a_file(tmp_path: Path, url: str, expected: str) -> None:
+    file = tmp_path / "password"
+    file.write_text("a/b\n")
+    assert JobSettings(redis_url=url, redis_password_file=file).redis_url == expected

@@ -30,11 +30,17 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> JobMetrics:
-    return JobMetrics(registry)
+    return JobMetrics(registry, "m")
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, {"model": "m", "priority": "bulk", **labels})
+
+
+@pytest.mark.usefixtures("metrics")
+def test_counters_begin_at_nothing(registry: CollectorRegistry) -> None:
+    for end in End:
+        assert value(registry, "sightline_job_attempt_ends_total", end=end) == 0
 
 
 def test_a_success_is_timed_from_its_submission(registry: CollectorRegistry, metrics: JobMetrics) -> None:
@@ -50,7 +56,7 @@ def test_a_success_is_timed_from_its_submission(registry: CollectorRegistry, met
 def test_a_second_attempt_did_not_wait_in_the_queue(registry: CollectorRegistry, metrics: JobMetrics) -> None:
     metrics.began(replace(JOB, attempts=2))
     assert value(registry, "sightline_job_attempts_total") == 1
-    assert value(registry, "sightline_job_queue_duration_seconds_count") is None
+    assert value(registry, "sightline_job_queue_duration_seconds_count") == 0
 
 
 def test_a_lost_lease_is_counted_and_is_no_success(registry: CollectorRegistry, metrics: JobMetrics) -> None:
@@ -58,4 +64,4 @@ def test_a_lost_lease_is_counted_and_is_no_success(registry: CollectorRegistry, 
     metrics.ended(JOB, End.LOST, ran_s=2.0)
     assert value(registry, "sightline_job_lost_leases_total") == 1
     assert value(registry, "sightline_job_attempt_ends_total", end="lost") == 1
-    assert value(registry, "sightline_job_duration_seconds_count") is None
+    assert value(registry, "sightline_job_duration_seconds_count") == 0

@@ -18,6 +18,13 @@ def test_registries_are_independent() -> None:
     assert "sightline_shed_total{" not in generate_latest(second).decode()
 
 
+def test_counters_begin_at_nothing() -> None:
+    registry = CollectorRegistry()
+    ServiceMetrics(registry).announce("a")
+    assert registry.get_sample_value("sightline_shed_total", {"model": "a"}) == 0
+    assert registry.get_sample_value("sightline_dropped_samples_total", {"model": "a", "reason": "expired"}) == 0
+
+
 def test_names_are_in_base_units_and_valid_as_open_metrics() -> None:
     registry = CollectorRegistry()
     HttpMetrics(registry)

@@ -1,10 +1,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import redis.asyncio
 from pydantic import TypeAdapter
 
+from sightline.jobs.connection import reachable
 from sightline.jobs.job import Priority
 from sightline.jobs.scripts import Scripts
 from sightline.jobs.settings import JobSettings
@@ -45,7 +47,7 @@ class Overview:
     """The queues as operators and metrics see them; all methods raise Problem QUEUE_UNAVAILABLE."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
-        self._scripts = Scripts(redis, settings)
+        self._redis, self._scripts = redis, Scripts(redis, settings)
 
     async def lines(self, models: Sequence[str]) -> list[Line]:
         """One per model and priority."""
@@ -53,3 +55,8 @@ class Overview:
 
     async def load(self, model: str) -> Load:
         return Load(**json.loads(await self._scripts.run("load", model=model)))
+
+    async def used_bytes(self) -> int:
+        """Memory that Redis has taken for its data."""
+        async with reachable():
+            return int(cast(Mapping[str, int], await self._redis.info("memory"))["used_memory"])

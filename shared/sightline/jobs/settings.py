@@ -1,6 +1,7 @@
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, FilePath, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 GIB = 1024**3
@@ -20,6 +21,7 @@ class JobSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(default=None, description="None: no jobs")
+    redis_password_file: FilePath | None = Field(default=None, description="With the password that the URL leaves out")
     redis_prefix: str = Field(default="sightline:", description="Of every key")
     blobs_url: str | None = Field(default=None, description="file:///folder or s3://bucket/prefix")
 
@@ -39,3 +41,12 @@ class JobSettings(BaseSettings):
     result_ttl_s: PositiveFloat = Field(default=DAY_S, description="For which a result is kept")
     record_ttl_s: PositiveFloat = Field(default=DAY_S, description="For which a job is known after its result is gone")
     dead_ttl_s: PositiveFloat = Field(default=7 * DAY_S, description="For which a dead job can be retried")
+
+    @model_validator(mode="after")
+    def _password_is_in_the_url(self) -> Self:
+        if self.redis_url and self.redis_password_file:
+            password, self.redis_password_file = self.redis_password_file.read_text().strip(), None
+            url = urlsplit(self.redis_url)
+            user, _, host = url.netloc.rpartition("@")
+            self.redis_url = url._replace(netloc=f"{user}:{quote(password, safe='')}@{host}").geturl()
+        return self

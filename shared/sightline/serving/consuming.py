@@ -36,7 +36,7 @@ async def consuming(service: ModelService, settings: JobSettings, registry: Coll
         store, references = BlobStore.from_url(settings.blobs_url), References(redis, settings)
         shop = Workshop(service, reader, store, references)
         queue, leases = JobQueue(redis, settings), Leases(redis, settings)
-        consumer = Consumer(shop, queue, leases, settings, JobMetrics(registry), worker=_worker_name())
+        consumer = Consumer(shop, queue, leases, settings, JobMetrics(registry, service.name), worker=_worker_name())
         async with consumer.running(), _tidying(Janitor(redis, settings, store)):
             yield
 

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from sightline.jobs.job import Job
+from sightline.jobs.job import Job, Priority
 from sightline.serving.job_run import End
 
 LABELS = ("model", "priority")
@@ -11,7 +11,7 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, MINUTE_S, 2 * MINUTE_S, 5 * MINU
 
 
 class JobMetrics:
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, model: str) -> None:
         self.attempts = Counter("sightline_job_attempts", "Jobs taken to work on", LABELS, registry=registry)
         self.ends = Counter(
             "sightline_job_attempt_ends",
@@ -26,6 +26,15 @@ class JobMetrics:
         self.queue_s = _histogram("sightline_job_queue_duration_seconds", "From submission to first start", registry)
         self.run_s = _histogram("sightline_job_run_duration_seconds", "From start to end of an attempt", registry)
         self.total_s = _histogram("sightline_job_duration_seconds", "From submission to success", registry)
+        self._announce(model)
+
+    def _announce(self, model: str) -> None:
+        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+        for priority in Priority:
+            for metric in (self.attempts, self.lost_leases, self.in_flight, self.queue_s, self.run_s, self.total_s):
+                metric.labels(model, priority)
+            for end in End:
+                self.ends.labels(model, priority, end)
 
     def began(self, job: Job) -> None:
         labels = (job.model, job.priority)

@@ -11,6 +11,7 @@ from sightline import __version__
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+DROP_REASONS = ("cancelled", "expired")
 
 
 def create_registry() -> CollectorRegistry:
@@ -57,6 +58,13 @@ class ServiceMetrics:
         self.failures = Counter("sightline_failed_samples", "Samples the model failed on", ["model"], registry=registry)
         self.ready = Gauge("sightline_ready", "1 when the model takes requests", ["model"], registry=registry)
         self.provider = Info("sightline_provider", "What the model runs on", ["model"], registry=registry)
+
+    def announce(self, model: str) -> None:
+        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+        for metric in (self.pending, self.shed, self.failures):
+            metric.labels(model)
+        for reason in DROP_REASONS:
+            self.dropped.labels(model, reason)
 
 
 def add_metrics_route(app: FastAPI, registry: CollectorRegistry) -> None:

@@ -20,7 +20,8 @@ log = structlog.get_logger()
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNMATCHED = "unmatched"
-PROBED = {"/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}  # asked every second, told when bad
+# Asked every few seconds, told when bad.
+PROBED = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
 _FACTS = "sightline.access_facts"
 
 

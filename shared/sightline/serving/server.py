@@ -9,7 +9,6 @@ from typing import Protocol, runtime_checkable
 import uvicorn
 
 from sightline.serving.logs import configure_logging
-from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
 
 KEEP_ALIVE_S = 65  # longer than clients and gateways keep an idle connection, so that they are the ones to close it
@@ -37,7 +36,7 @@ class NoticedServer(uvicorn.Server):
         service = self.lifespan.state.get("service")
         if isinstance(service, Draining):
             service.start_draining()
-        if isinstance(service, ModelService) and sig == signal.SIGTERM and self._notice_s:
+        if isinstance(service, Draining) and sig == signal.SIGTERM and self._notice_s:
             asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
             return
         super().handle_exit(sig, frame)

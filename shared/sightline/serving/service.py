@@ -70,6 +70,7 @@ class ModelService:
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
         self._failed = False
+        metrics.announce(self.name)
         metrics.ready.labels(self.name).set_function(lambda: self.state is State.READY)
 
     @property

@@ -1,6 +1,8 @@
 """What an operator may set for a model service, as environment variables with the prefix SIGHTLINE_."""
 
+import math
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MEBIBYTE = 1 << 20
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class Provider(StrEnum):
@@ -83,4 +86,14 @@ class ServiceSettings(BaseSettings):
 
 def available_cores() -> int:
     """The cores that this process may use, which in a container are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, cores_of_quota(CPU_QUOTA))
+
+
+def cores_of_quota(file: Path) -> int:
+    """What a container's share of time comes to, rounded up: more threads than that would only be held up."""
+    try:
+        quota, period = file.read_text().split()
+        return math.ceil(int(quota) / int(period))
+    except (OSError, ValueError):  # no container, or one without a limit: `max 100000`
+        return sys.maxsize

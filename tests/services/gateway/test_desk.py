@@ -36,6 +36,8 @@ def test_shows_depth_and_age_in_metrics_and_capacity(job_gateway: Server, hand: 
     hand.beat()
     lease = hand.take()
     eventually(lambda: metric(job_gateway, gauge("running", Priority.INTERACTIVE)) == 1)
+    assert metric(job_gateway, "sightline_redis_up") == 1
+    assert (metric(job_gateway, "sightline_redis_used_bytes") or 0) > 100_000
     assert metric(job_gateway, gauge("dead", Priority.BULK)) == 0
     assert metric(job_gateway, gauge("retrying", Priority.BULK)) == 0
     eventually(lambda: (metric(job_gateway, gauge("oldest_age_seconds", Priority.BULK)) or 0) > 0)
@@ -100,6 +102,7 @@ def test_while_redis_is_away_small_requests_are_served_and_jobs_put_off(
         assert (reply.status_code, reply.json()["code"]) == (503, Code.QUEUE_UNAVAILABLE)
         assert int(reply.headers["retry-after"]) > 0
     eventually(lambda: metric(gateway, gauge("waiting", Priority.INTERACTIVE)) is None)
+    assert metric(gateway, "sightline_redis_up") == 0
     assert httpx2.get(f"{gateway.url}/v1/capacity").json()["models"][0]["queue"] is None
     frail_redis.start()
     assert httpx2.get(gateway.url + path).json()["state"] == "queued"

@@ -75,5 +75,13 @@ def test_is_ready_when_every_model_has_a_ready_replica() -> None:
     assert fleet.ready
 
 
+def test_a_model_that_may_rest_is_not_waited_for() -> None:
+    fleet = Fleet({"hoi": ["http://a"], "inpaint": ["http://b"]}, max_requests_per_replica=1, resting=["hoi"])
+    _, inpaint = fleet
+    assert not fleet.ready
+    inpaint.ready = True
+    assert fleet.ready
+
+
 def test_a_fleet_without_models_is_never_ready() -> None:
     assert not Fleet({}, max_requests_per_replica=1).ready

@@ -35,3 +35,12 @@ def test_refuses_a_default_deadline_over_the_longest() -> None:
 def test_refuses_a_limit_for_jobs_below_the_usual_one() -> None:
     with pytest.raises(ValidationError):
         GatewaySettings(max_bytes=10, max_job_bytes=5)
+
+
+def test_models_that_are_reached_alike_are_named_in_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_MODELS", "inpaint,hdr-correct")
+    monkeypatch.setenv("SIGHTLINE_UPSTREAMS", '{"inpaint": ["http://10.0.0.1:8000"]}')
+    assert GatewaySettings().upstreams == {
+        "hdr_correct": ["dns+http://hdr-correct:8000"],
+        "inpaint": ["http://10.0.0.1:8000"],
+    }
