@@ -50,7 +50,7 @@ test: $(VENV)/.dev ## Run all tests
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: test-stack
-test-stack: $(VENV)/.dev ## Run the long tests, in which a real fleet is killed again and again
+test-stack: $(VENV)/.dev ## Run the long tests: a fleet in containers, and one that is killed again and again
 	@exec $(BIN)/python -m pytest -m stack -s tests/stack $(ARGS)
 
 .PHONY: lint
@@ -64,6 +64,10 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 format: $(VENV)/.dev ## Rewrite the sources as `make lint` wants them
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+.PHONY: dashboards
+dashboards: $(VENV)/.dev ## Write Grafana's dashboards anew
+	@$(BIN)/python deploy/grafana/dashboards.py
 
 .PHONY: evaluate
 evaluate: $(VENV)/.dev ## Measure a model against its baselines: make evaluate MODEL=inpaint ARGS="..."
@@ -80,6 +84,8 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --ge
 lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, where pip finds a CPU build of torch)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
 	@$(PIP_COMPILE) --extra cpu -o locks/cpu.txt pyproject.toml
+	@$(PIP_COMPILE) --extra gpu -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
+	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
 	@echo '$(TORCH)' > locks/torch.in
 	@$(PIP_COMPILE) --extra cpu --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
 	@awk '/^[a-z]/ { skip = /^torch==/ } !skip' locks/dev.all > locks/dev.txt

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from sightline import __version__
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("cpu", "dev")
+LOCKS = ("cpu", "gpu", "dev", "sbom")
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.MULTILINE)
 MODELS = sorted(file.parent for file in (ROOT / "services").glob("*/predictor.py"))
 
@@ -46,12 +46,18 @@ def test_every_pin_has_a_hash(lock: str) -> None:
     assert all("--hash=sha256:" in part for part in re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:])
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("cpu", ["cpu"]), ("dev", ["cpu", "dev", "train"])])
+@pytest.mark.parametrize(("lock", "extras"), [("cpu", ["cpu"]), ("gpu", ["gpu"]), ("dev", ["cpu", "dev", "train"])])
 def test_the_locks_hold_what_the_project_asks_for(lock: str, extras: list[str]) -> None:
     pins = pinned(lock)
     for requirement in required(*extras):
         if requirement.name != "torch":
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement.name
+
+
+def test_on_a_gpu_and_on_the_cpu_the_same_runs() -> None:
+    cpu, gpu = pinned("cpu"), pinned("gpu")
+    assert {name for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]} == set()
+    assert cpu.keys() - gpu.keys() == {"onnxruntime"}
 
 
 def test_tests_run_on_the_versions_that_are_deployed() -> None:

@@ -1,0 +1,70 @@
+"""The compose files by themselves; tests/stack runs them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sightline.cli.models import find_models
+
+ROOT = Path(__file__).parents[2]
+MODELS = ("hdr-correct", "hoi", "hra-screening", "inpaint", "svbrdf")
+
+
+def read(file: str) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / file).read_text())
+    services: dict[str, Any] = document["services"]
+    return services
+
+
+SERVICES, GPU = read("docker-compose.yml"), read("deploy/docker-compose.gpu.yml")
+BUILT = {name: service for name, service in SERVICES.items() if "build" in service}
+
+
+def test_every_model_has_a_container_of_its_own() -> None:
+    assert {name for name in BUILT if "SERVICE" in BUILT[name]["build"]["args"]} == set(MODELS)
+    for name in MODELS:
+        assert SERVICES[name]["profiles"] == [name]
+        assert BUILT[name]["build"]["args"]["SERVICE"] == name.replace("-", "_")
+
+
+def test_what_is_started_is_what_is_served() -> None:
+    (line,) = [line for line in (ROOT / ".env").read_text().splitlines() if line.startswith("COMPOSE_PROFILES=")]
+    served = {name.replace("_", "-") for name in find_models()}
+    assert set(line.removeprefix("COMPOSE_PROFILES=").split(",")) == served, "name what is served in .env"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
+    service = SERVICES[name]
+    if name == "secrets":  # runs once, without a network
+        assert service["network_mode"] == "none"
+        return
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["restart"] == "unless-stopped"
+    assert "mem_limit" in service
+
+
+def test_only_the_gateway_and_grafana_have_doors_and_on_this_machine_alone() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert set(ports) == {"gateway", "grafana"}
+    assert all(port.startswith(("127.0.0.1:", "${SIGHTLINE_BIND:-127.0.0.1}:")) for (port,) in ports.values())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_on_a_gpu_a_model_never_falls_back_to_the_cpu(name: str) -> None:
+    service = GPU[name]
+    assert service["build"]["args"] == {"RUNTIME": "gpu"}
+    assert service["environment"]["SIGHTLINE_PROVIDERS"] == "${SIGHTLINE_GPU_PROVIDERS:-cuda}"
+    (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
+    assert device["device_ids"] == [f"${{SIGHTLINE_GPU_{name.replace('-', '_').upper()}:-0}}"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_image_is_whatever_is_newest(name: str) -> None:
+    tag = SERVICES[name]["image"].partition(":")[2]
+    assert tag
+    assert tag != "latest"

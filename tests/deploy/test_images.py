@@ -1,0 +1,64 @@
+"""What images leave out is what their programs never import; what they name is there."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from sightline.cli.models import find_models
+
+ROOT = Path(__file__).parents[2]
+DOCKER = ROOT / "deploy" / "docker"
+LEFT_OUT = {"gateway": "left-out-of-gateway.txt", **dict.fromkeys(find_models(), "left-out-of-services.txt")}
+# Structlog takes rich when it is there, and does without it when it is not; setuptools comes into every process.
+OPTIONAL = {"rich", "pygments", "markdown-it-py", "mdurl", "setuptools"}
+
+
+def left_out(file: str) -> set[str]:
+    return {line for line in (DOCKER / file).read_text().splitlines() if not line.startswith("#")}
+
+
+def locked(lock: str) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "locks" / f"{lock}.txt").read_text(), re.MULTILINE))
+
+
+def imported(service: str) -> set[str]:
+    """Distributions that serving this service imports."""
+    script = f"import sys, sightline.serving.__main__, services.{service}.app; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    owners = packages_distributions()
+    modules = {name.partition(".")[0] for name in done.stdout.split()}
+    return {canonicalize_name(owner) for module in modules for owner in owners.get(module, ())}
+
+
+@pytest.mark.parametrize("service", LEFT_OUT)
+def test_nothing_that_is_imported_is_left_out(service: str) -> None:
+    missed = (imported(service) & left_out(LEFT_OUT[service])) - OPTIONAL
+    assert missed == set()
+
+
+@pytest.mark.parametrize("file", sorted(set(LEFT_OUT.values())))
+def test_only_what_is_locked_can_be_left_out(file: str) -> None:
+    assert left_out(file) <= locked("cpu")
+
+
+@pytest.mark.parametrize("file", sorted(DOCKER.glob("*.Dockerfile")), ids=lambda file: file.stem)
+def test_what_is_copied_is_there_and_comes_with_the_context(file: Path) -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", file.read_text(), re.MULTILINE)
+    sources = [source for line in copied for source in line.split() if "$" not in source]
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert any(source.startswith(prefix) for prefix in allowed), source
+
+
+@pytest.mark.parametrize("script", sorted(DOCKER.glob("*.sh")), ids=lambda file: file.stem)
+def test_scripts_can_be_run(script: Path) -> None:
+    assert script.stat().st_mode & 0o111
+    shell = script.read_text().splitlines()[0].removeprefix("#!")
+    subprocess.run([shell, "-n", str(script)], check=True)
