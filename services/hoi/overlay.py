@@ -22,7 +22,9 @@ Colour = tuple[int, int, int]
 LEAST_LONG_SIDE_PX = 800
 """Smaller photos are drawn enlarged: at their own size there would be no room for a letter."""
 LEAST_FONT_PX = 14
-FONTS_PER_LONG_SIDE, FONTS_PER_SHORT_SIDE = 64, 16
+FONTS_PER_LONG_SIDE, FONTS_PER_SHORT_SIDE = 48, 16
+MOST_FONTS_PER_LONG_SIDE, CROWD = 110, 100
+"""In a crowd of so many letters are smaller, as there is less room for each."""
 OBJECT: Colour = (255, 255, 255)
 BYSTANDER: Colour = (170, 170, 170)
 SHADE: Colour = (0, 0, 0)
@@ -40,9 +42,10 @@ class Pen:
     pad_px: int
 
     @classmethod
-    def fitting(cls, width: int, height: int) -> "Pen":
-        share = min(max(width, height) / FONTS_PER_LONG_SIDE, min(width, height) / FONTS_PER_SHORT_SIDE)
-        font_px = max(LEAST_FONT_PX, round(share))
+    def fitting(cls, width: int, height: int, signs: int) -> "Pen":
+        lines = np.interp(signs, [0, CROWD], [FONTS_PER_LONG_SIDE, MOST_FONTS_PER_LONG_SIDE])
+        share = min(max(width, height) / lines, min(width, height) / FONTS_PER_SHORT_SIDE)
+        font_px = max(LEAST_FONT_PX, round(float(share)))
         font = ImageFont.load_default(font_px)
         assert isinstance(font, ImageFont.FreeTypeFont)
         return cls(font, max(2, font_px // 7), max(2, font_px // 5))
@@ -72,7 +75,7 @@ class _Drawing:
     def __init__(self, pixels: Pixels, factor: int, plan: Sketch) -> None:
         height, width = pixels.shape[:2]
         self._pixels, self._factor, self._plan = pixels, factor, plan
-        self._pen, self._placer = Pen.fitting(width, height), Placer(width, height)
+        self._pen, self._placer = Pen.fitting(width, height, len(plan.signs)), Placer(width, height)
         self._room_for_words_px = WORDS_SHARE * width * height
         people = sorted(sign.of.id for sign in plan.signs if sign.is_person)
         self._colours = {person: person_colour(at) for at, person in enumerate(people)}

@@ -105,15 +105,14 @@ class HoiPredictor:
         return found.at(view.whole(found.boxes_xyxy) & (sides > 0).all(axis=1))
 
     def _conclude(self, request: HoiRequest, views: Sequence[View], parts: Sequence[Found]) -> HoiResult:
-        everything = together(parts) if len(parts) > 1 else parts[0].best_first()
-        found, options = everything.at(np.arange(min(len(everything), MOST_COMPARED))), request.options
+        everything, options = together(parts) if len(parts) > 1 else parts[0].best_first(), request.options
+        found = everything.at(np.arange(min(len(everything), MOST_COMPARED)))
         people = np.flatnonzero(found.labels == self.facts.person)[: options.max_people].tolist()
         return HoiResult(
             request=request,
             facts=self.facts,
             views=views,
             found=found,
-            people_found=int((everything.labels == self.facts.person).sum()),
             interactions=interactions(found, people, self.facts, objects_per_role=options.objects_per_role),
         )
 

@@ -34,7 +34,6 @@ class HoiResult:
     facts: Facts
     views: Sequence[View]
     found: Found
-    people_found: int
     interactions: Sequence[Interaction]
 
     @property
@@ -46,6 +45,12 @@ class HoiResult:
     def min_detection_score(self) -> float:
         asked = self.request.options.min_detection_score
         return self.facts.thresholds.shown if asked is None else asked
+
+    @property
+    def people_found(self) -> int:
+        """Those who are sure enough."""
+        people = self.found.labels == self.facts.person
+        return int((people & (self.found.scores >= self.min_detection_score)).sum())
 
     @property
     def told(self) -> list[Interaction]:

@@ -130,7 +130,9 @@ class HoiRecord(BaseModel):
     frame: Frame
     detections: list[Detection] = Field(description="By falling score")
     interactions: list[HoiInteraction] = Field(description="By falling score")
-    people_found: int = Field(description="More than `max_people` are counted here and else left out")
+    people_found: int = Field(
+        description="Of at least `min_detection_score`; of more than `max_people` the rest is not looked at"
+    )
     min_score: float = Field(description="The least score of an interaction that is told")
     min_detection_score: float = Field(description="The same of detections that take part in none")
     sight: Sight

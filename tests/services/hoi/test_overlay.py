@@ -28,14 +28,16 @@ def test_small_photos_are_enlarged_so_that_labels_can_be_read(width: int, height
     assert drawn.shape == (height * factor, width * factor, 3)
 
 
+@pytest.mark.parametrize("signs", [1, 50, 1000])
 @pytest.mark.parametrize(("width", "height"), [(800, 600), (4000, 3000), (12_000, 800), (800, 90), (1, 5000)])
-def test_letters_are_of_a_size_to_be_read(width: int, height: int) -> None:
-    pen = Pen.fitting(width, height)
+def test_letters_are_of_a_size_to_be_read(width: int, height: int, signs: int) -> None:
+    pen = Pen.fitting(width, height, signs)
     assert 14 <= pen.font.size <= max(14, height / 12)
-    assert pen.font.size >= min(max(width, height) / 80, min(width, height) / 20)
+    assert pen.font.size >= min(max(width, height) / 120, min(width, height) / 20)
     left, top, right, bottom = pen.font.getbbox("person")
     size = pen.size("person")
-    assert (right - left, bottom - top) <= (size.width, size.height)
+    assert right - left <= size.width
+    assert bottom - top <= size.height
 
 
 def test_boxes_and_links_are_in_the_colour_of_their_person() -> None:
