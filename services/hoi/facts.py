@@ -71,7 +71,7 @@ class Facts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    longest_side_px: int = Field(ge=32, multiple_of=32, description="Of the photo as the detector sees it")
+    longest_side_px: int = Field(ge=64, multiple_of=32, description="Of the photo as the detector sees it")
     classes: tuple[str, ...] = Field(min_length=1)
     slots: tuple[Slot, ...] = Field(min_length=1)
     sigma: float = Field(default=0.3, gt=0, allow_inf_nan=False)

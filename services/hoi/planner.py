@@ -28,7 +28,8 @@ from sightline.serving.weights import Weights, resolve_weights
 
 NAME = "hoi"
 FILE = "detector.onnx"
-STEP_PX = 32
+STEP_PX, LEAST_PX = 32, 64
+"""Of a picture's sides. A feature map one cell wide is what graphs are seldom exported for."""
 MOST_FOUND = 100
 SLOTS = 29
 
@@ -123,7 +124,7 @@ class HoiPredictor:
 def signature_for(facts: Facts) -> ModelSignature:
     """With a size for each of the proportions that a photo may have."""
     longest, found = facts.longest_side_px, {"found": MOST_FOUND, "slots": len(facts.slots)}
-    sides = range(STEP_PX, longest + 1, STEP_PX)
+    sides = range(LEAST_PX, longest + 1, STEP_PX)
     wide = [{"h": side, "w": longest, **found} for side in sides]
     high = [{"h": longest, "w": side, **found} for side in sides if side < longest]
     return SIGNATURE.with_buckets(*wide, *high)

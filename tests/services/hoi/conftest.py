@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 Rectangle = tuple[str, int, int, int, int]
 Scene = Callable[..., Pixels]
 
-LONGEST_PX = 64
+LONGEST_PX = 128
 CLASSES = ("person", "bicycle", "dog")
 SLOTS = (("ride", "instr"), ("hold", "obj"), ("look", "obj"), ("walk", ""))
 COLOURS = {"red": (255, 0, 0), "magenta": (255, 0, 255), "blue": (0, 0, 255), "green": (0, 255, 0)}

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from services.hoi.app import create
 from sightline.serving.weights import Weights
 from tests.services.asking import ready_client
-from tests.services.hoi.conftest import Png, Scene
+from tests.services.hoi.conftest import LONGEST_PX, Png, Scene
 
 Serve = Callable[[ASGIApp], str]
 
@@ -55,12 +55,8 @@ def test_what_is_no_picture_is_a_problem(client: httpx2.Client) -> None:
 
 
 def test_the_open_inference_protocol_gives_the_tensors(client: httpx2.Client) -> None:
-    tensor = {
-        "name": "image",
-        "shape": [1, 64, 64, 3],
-        "datatype": "UINT8",
-        "data": np.zeros(64 * 64 * 3, int).tolist(),
-    }
+    blank = np.zeros((1, LONGEST_PX, LONGEST_PX, 3), int)
+    tensor = {"name": "image", "shape": blank.shape, "datatype": "UINT8", "data": blank.ravel().tolist()}
     reply = client.post("/v2/models/hoi/infer", json={"inputs": [tensor]})
     assert reply.status_code == 200, reply.text
     outputs = {each["name"]: each for each in reply.json()["outputs"]}

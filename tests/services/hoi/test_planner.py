@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from services.hoi.planner import HoiPredictor, create
+from services.hoi.facts import Facts
+from services.hoi.planner import HoiPredictor, create, signature_for
 from services.hoi.schemas import HoiOptions
 from sightline.api.problems import Problem
 from sightline.serving.contract import ContractError
@@ -129,6 +130,11 @@ def test_boxes_are_told_in_either_frame(ask: Ask, scene: Scene, orientation: int
     assert (told["displayed"]["detections"] == told["stored"]["detections"]) == (orientation == 1)
 
 
+def test_pictures_come_in_the_sizes_that_the_detector_takes(facts: Facts) -> None:
+    sizes = {(bucket["w"], bucket["h"]) for bucket in signature_for(facts).buckets}
+    assert sizes == {(128, 64), (128, 96), (128, 128), (64, 128), (96, 128)}
+
+
 @pytest.mark.parametrize("accept", ["application/json", "image/png", "image/jpeg", "application/ld+json"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (900, 2), (33, 47)])
 def test_odd_sizes_and_blank_pictures(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> None:
@@ -171,14 +177,14 @@ def test_a_large_jpeg_is_told_in_its_own_pixels(ask: Ask, scene: Scene) -> None:
 
 
 def test_tiles_find_who_is_too_small_for_the_whole_frame(tell: Tell, scene: Scene) -> None:
-    small = scene(("red", 302, 201, 306, 211), ("blue", 300, 208, 308, 216))
+    small = scene(("red", 302, 201, 306, 211), ("blue", 302, 208, 307, 216))
 
     assert tell(small)["detections"] == []
     record = tell(small, tiles=True, max_tiles=500)
-    assert [each["box_xyxy"] for each in record["detections"]] == [[302, 201, 306, 208], [300, 208, 308, 216]]
+    assert [each["box_xyxy"] for each in record["detections"]] == [[302, 201, 306, 208], [302, 208, 307, 216]]
     assert acts(record, "ride")[0]["object"] == 1
     assert record["sight"]["scale"] == 1
-    assert record["sight"]["views"] > 100
+    assert record["sight"]["views"] > 20
 
 
 def test_tiles_tell_each_thing_once_and_whole(tell: Tell, scene: Scene) -> None:
@@ -193,7 +199,7 @@ def test_tiles_tell_each_thing_once_and_whole(tell: Tell, scene: Scene) -> None:
 def test_what_people_in_a_tile_do_is_seen_in_the_tile(tell: Tell, scene: Scene) -> None:
     """The tests' network takes people for looking where its picture is bright, which only the tile is."""
     photo = scene(tone=0)
-    photo[200:264, 300:364] = 230
+    photo[100:330, 200:430] = 230
     photo[201:211, 302:306] = (255, 0, 0)
     photo[201:211, 310:314] = (255, 0, 255)
 

@@ -5,11 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.hoi.facts import Facts
-from services.hoi.planner import signature_for
 from services.hoi.views import GREY, Window, tiles, whole_frame
 
-SIZES = signature_for(Facts.model_validate({"longest_side_px": 64, "classes": ["person"], "slots": [["walk"]]})).buckets
+SIZES = ({"h": 32, "w": 64}, {"h": 64, "w": 64}, {"h": 64, "w": 32})
 SIDES = st.integers(1, 3000)
 
 
