@@ -9,6 +9,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from services.hoi.app import create
+from services.hoi.schemas import HoiOptions
 from sightline.serving.weights import Weights
 from tests.services.asking import ready_client
 from tests.services.hoi.conftest import LONGEST_PX, Png, Scene
@@ -40,6 +41,25 @@ def test_photo_in_triplets_out(client: httpx2.Client, photo: bytes) -> None:
     assert (ride["person"], ride["role"], ride["object"]) == (0, "instr", 1)
     assert record["evidence"]["parameters"]["min_score"] == 0.3
     assert record["evidence"]["model"]["weights_sha256"] in client.get("/readyz").text
+
+
+def test_every_form_that_is_documented_can_be_had(client: httpx2.Client, photo: bytes) -> None:
+    route = client.get("/openapi.json").json()["paths"]["/v1/hoi"]["post"]
+    forms = route["responses"]["200"]["content"]
+    assert set(forms) == {
+        "application/json",
+        "image/png",
+        "image/jpeg",
+        "application/ld+json",
+        "application/graphml+xml",
+    }
+    for media_type in forms:
+        reply = client.post("/v1/hoi", files={"image": photo}, headers={"accept": media_type})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, media_type)
+    assert client.post("/v1/hoi", files={"image": photo}, headers={"accept": "image/x-exr"}).status_code == 406
+    fields = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert set(fields) == {"image", *HoiOptions.model_fields}
+    assert all("description" in each for each in fields.values())
 
 
 @pytest.mark.parametrize(

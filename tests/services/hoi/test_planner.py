@@ -17,6 +17,8 @@ from services.hoi.facts import Facts
 from services.hoi.planner import HoiPredictor, create, signature_for
 from services.hoi.schemas import HoiOptions
 from sightline.api.problems import Problem
+from sightline.imaging.decode import decode
+from sightline.imaging.limits import PixelLimits
 from sightline.serving.contract import ContractError
 from sightline.serving.predictor import Rendered, Upload
 from sightline.serving.settings import ServiceSettings
@@ -26,6 +28,7 @@ from tests.services.hoi.conftest import Png, Scene
 Ask = Callable[..., Rendered]
 Record = dict[str, Any]
 
+LIMITS = PixelLimits(max_bytes=10**8, max_pixels=10**8)
 CYCLIST = (("red", 100, 100, 200, 250), ("blue", 90, 250, 210, 400))
 BOXES = ([100, 100, 200, 250], [90, 250, 210, 400])
 
@@ -128,6 +131,18 @@ def test_boxes_are_told_in_either_frame(ask: Ask, scene: Scene, orientation: int
     size = (told["displayed"]["width"], told["displayed"]["height"])
     assert size == ((480, 640) if orientation > 4 else (640, 480))
     assert (told["displayed"]["detections"] == told["stored"]["detections"]) == (orientation == 1)
+
+
+def test_a_turned_photo_is_drawn_over_as_it_is_displayed(ask: Ask, png: Png, scene: Scene) -> None:
+    upright, exif = scene(*CYCLIST), Image.Exif()
+    exif[0x0112] = 6
+    turned = png(np.ascontiguousarray(np.rot90(upright)), exif=exif)
+
+    drawn, expected = (decode(ask(data, accept="image/png").body, LIMITS) for data in (turned, png(upright)))
+
+    assert drawn.orientation == 6
+    assert np.array_equal(drawn.pixels, expected.pixels)
+    assert not np.array_equal(expected.pixels[::2, ::2], upright)
 
 
 def test_pictures_come_in_the_sizes_that_the_detector_takes(facts: Facts) -> None:
