@@ -9,13 +9,15 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
 from services.hoi.facts import Facts
 from services.hoi.planner import HoiPredictor, create, signature_for
-from services.hoi.schemas import HoiOptions
+from services.hoi.schemas import Frame, HoiOptions
 from sightline.api.problems import Problem
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
@@ -23,7 +25,7 @@ from sightline.serving.contract import ContractError
 from sightline.serving.predictor import Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.weights import Weights
-from tests.services.hoi.conftest import Png, Scene
+from tests.services.hoi.conftest import COLOURS, Png, Scene
 
 Ask = Callable[..., Rendered]
 Record = dict[str, Any]
@@ -225,13 +227,59 @@ def test_what_people_in_a_tile_do_is_seen_in_the_tile(tell: Tell, scene: Scene) 
     assert look["factors"]["action"] > in_the_dark + 0.02
 
 
-def test_a_tiled_photo_tells_how_far_it_is(settings: ServiceSettings, blobs: Weights, png: Png, scene: Scene) -> None:
-    predictor = HoiPredictor(settings, blobs, "# Card\n")
+def test_a_tiled_photo_tells_how_far_it_is(blobs: Weights, png: Png, scene: Scene) -> None:
+    predictor = HoiPredictor(ServiceSettings(), blobs, "# Card\n")
     plan = predictor.predict(predictor.read(Upload({"image": [png(scene())]}, HoiOptions(tiles=True))))
     round_ = next(plan)
     assert getattr(round_, "done", None) == 0
     assert 1 <= len(round_) <= 8
     plan.close()
+
+
+SIDES = st.integers(1, 500)
+SHARES = st.floats(0, 1)
+
+
+@given(
+    width=SIDES,
+    height=SIDES,
+    corners=st.dictionaries(st.sampled_from(list(COLOURS)), st.tuples(SHARES, SHARES, SHARES, SHARES)),
+    options=st.fixed_dictionaries(
+        {"min_score": SHARES, "max_people": st.integers(0, 2), "objects_per_role": st.integers(1, 4)},
+        optional={"tiles": st.booleans(), "frame": st.sampled_from(Frame), "min_detection_score": SHARES},
+    ),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_told_fits_together(
+    ask: Ask,
+    png: Png,
+    width: int,
+    height: int,
+    corners: dict[str, tuple[float, float, float, float]],
+    options: dict[str, Any],
+) -> None:
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for colour, (x0, y0, x1, y1) in corners.items():
+        rows, columns = (sorted((int(a * side), int(b * side))) for a, b, side in ((y0, y1, height), (x0, x1, width)))
+        pixels[slice(*rows), slice(*columns)] = COLOURS[colour]
+
+    record = json.loads(ask(png(pixels), **options).body)
+
+    things = {each["id"]: each for each in record["detections"]}
+    for thing in things.values():
+        left, top, right, bottom = thing["box_xyxy"]
+        assert 0 <= left <= right <= width
+        assert 0 <= top <= bottom <= height
+    scores = [each["score"] for each in record["interactions"]]
+    assert scores == sorted(scores, reverse=True)
+    assert all(score >= options["min_score"] - 1e-6 for score in scores)
+    assert len({each["person"] for each in record["interactions"]}) <= options["max_people"]
+    for each in record["interactions"]:
+        assert things[each["person"]]["label"] == "person"
+        assert each["object"] is None or (each["object"] in things and each["object"] != each["person"])
+        assert (each["object"] is None) == (each["factors"]["target"] is None) == (each["factors"]["object"] is None)
+        factors = [factor for factor in each["factors"].values() if factor is not None]
+        assert each["score"] == pytest.approx(np.prod(factors), abs=1e-5)
 
 
 def test_remarks_go_into_header_and_record(ask: Ask, scene: Scene) -> None:
