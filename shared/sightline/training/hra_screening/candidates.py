@@ -63,7 +63,8 @@ def candidates(backbones: Sequence[str]) -> Iterator[Candidate]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Validation:
-    """Logits of pictures whose sources were not trained on, and what they are worth at their best temperature."""
+    """Logits of pictures whose sources were not trained on, their best temperature, and what they are worth when each
+    fold is scaled by the temperature of the others, so that calibration too is measured on what it has not seen."""
 
     logits: Logits
     labels: NDArray[np.int64]
@@ -71,22 +72,30 @@ class Validation:
     scores: Scores
 
 
-def cross_validate(examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: Recipe) -> Validation:
-    fold = source_folds(examples, FOLDS)
+def cross_validate(
+    examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: Recipe, *, folds: int = FOLDS
+) -> Validation:
+    """The more folds, the nearer each head is to the one that all pictures are fitted with."""
+    fold = source_folds(examples, folds)
     labels = np.array([example.label for example in examples])
     logits = np.zeros((len(examples), 9), np.float32)
-    for at in range(FOLDS):
+    for at in range(folds):
         kept, left_out = np.flatnonzero(fold != at).tolist(), np.flatnonzero(fold == at).tolist()
         if left_out:
             heads = fit_heads([examples[place] for place in kept], [each[kept] for each in inputs], recipe)
             logits[left_out] = judge(heads, [each[left_out] for each in inputs])
     judged = fold >= 0
-    return _validation(logits[judged], labels[judged], supported(support(examples)))
+    return _validation(logits[judged], labels[judged], fold[judged], supported(support(examples)))
 
 
-def _validation(logits: Logits, labels: NDArray[np.int64], learned: frozenset[Category]) -> Validation:
-    temperature = fit_temperature(logits, labels)
-    return Validation(logits, labels, temperature, score(probabilities(logits, temperature), labels, learned))
+def _validation(
+    logits: Logits, labels: NDArray[np.int64], fold: NDArray[np.int64], learned: frozenset[Category]
+) -> Validation:
+    given = np.zeros_like(logits)
+    for at in np.unique(fold):
+        inside, outside = fold == at, fold != at
+        given[inside] = probabilities(logits[inside], fit_temperature(logits[outside], labels[outside]))
+    return Validation(logits, labels, fit_temperature(logits, labels), score(given, labels, learned))
 
 
 def fit_heads(

@@ -28,6 +28,7 @@ from sightline.training.hra_screening.train import fine_tune
 from sightline.training.hra_screening.views import Views
 
 log = logging.getLogger(__name__)
+CALIBRATION_FOLDS = 20
 
 
 def train(
@@ -114,7 +115,7 @@ def fit(
     inputs = candidate.inputs(pooled)
     places = _places(examples, developed)
     chosen = [each[places] for each in inputs]
-    validation = cross_validate(developed, chosen, recipe)
+    validation = cross_validate(developed, chosen, recipe, folds=CALIBRATION_FOLDS)
     print(f"Cross-validated over sources, temperature {validation.temperature:.2f}:\n\n{markdown(validation.scores)}\n")
     heads = fit_heads(developed, chosen, recipe)
     if held_out:
