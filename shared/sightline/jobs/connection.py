@@ -6,9 +6,11 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError, OutOfMemoryError, ReadOnlyError, ResponseError, TimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel
 
 from sightline.api.problems import Code, Problem
 from sightline.jobs.cancellation import cancellable
+from sightline.jobs.sentinel import read_sentinel_url
 
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_TIMEOUT_S = 5.0
@@ -29,17 +31,49 @@ OPTIONS: dict[str, Any] = {
     "protocol": 2,
     "max_connections": MAX_CONNECTIONS,
 }
+SENTINEL_OPTIONS = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": SOCKET_TIMEOUT_S}
 
 
 def connect(url: str) -> redis.asyncio.Redis:
     """Opens no connection yet."""
-    retry = redis.asyncio.retry.Retry(NoBackoff(), 0)
-    return redis.asyncio.Redis.from_url(url, retry=retry, **OPTIONS)
+    options = {**OPTIONS, "retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
+    if known := read_sentinel_url(url):
+        sentinel = redis.asyncio.Sentinel(known.sentinels, sentinel_kwargs=SENTINEL_OPTIONS)
+        guarded: redis.asyncio.Redis = sentinel.master_for(
+            known.service, redis_class=_Guarded, **options, **known.options
+        )
+        return guarded
+    return redis.asyncio.Redis.from_url(url, **options)
 
 
 def connect_sync(url: str) -> redis.Redis:
     """Opens no connection yet."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **OPTIONS)
+    options = {**OPTIONS, "retry": Retry(NoBackoff(), 0)}
+    if known := read_sentinel_url(url):
+        sentinel = Sentinel(known.sentinels, sentinel_kwargs=SENTINEL_OPTIONS)
+        guarded: redis.Redis = sentinel.master_for(known.service, redis_class=_GuardedSync, **options, **known.options)
+        return guarded
+    return redis.Redis.from_url(url, **options)
+
+
+class _Guarded(redis.asyncio.Redis):
+    """Closes the connections to its sentinels with its own."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        pool: Any = self.connection_pool
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()
+
+
+class _GuardedSync(redis.Redis):
+    """The same."""
+
+    def close(self) -> None:
+        super().close()
+        pool: Any = self.connection_pool
+        for sentinel in pool.sentinel_manager.sentinels:
+            sentinel.close()
 
 
 @asynccontextmanager

@@ -4,9 +4,11 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, Field, FilePath, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from sightline.jobs.sentinel import SENTINEL_SCHEMES
+
 GIB = 1024**3
 DAY_S = 24 * 3600.0
-SCHEMES = ("redis://", "rediss://", "unix://")
+SCHEMES = ("redis://", "rediss://", "unix://", *SENTINEL_SCHEMES)
 
 
 def _redis_url(url: str) -> str:
