@@ -1,0 +1,262 @@
+"""The chart: linted and rendered by Helm's own SDK, and each object checked against the schema of its kind."""
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sightline import __version__
+from sightline.cli.models import find_models
+
+helm = pytest.importorskip("helm_python", reason="Helm's SDK is not installed")
+kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas are not installed")
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy" / "helm" / "sightline"
+KUBERNETES = "1.31"
+NAMESPACE = "lab"
+CUSTOM = {
+    "keda.sh/v1alpha1": "cloudcoil.models.keda.v1alpha1",
+    "monitoring.coreos.com/v1": "cloudcoil.models.prometheus_operator.v1",
+}
+
+Object = Mapping[str, Any]
+PLAIN: Object = {"redis": {"url": "redis://redis:6379"}, "blobs": {"url": "s3://pictures/jobs"}}
+FULL: Object = {
+    "image": {"pullSecrets": [{"name": "pull"}]},
+    "redis": {
+        "url": "redis+sentinel://a:26379,b:26379/main",
+        "passwordSecret": {"name": "redis", "key": "password"},
+    },
+    "blobs": {"url": "s3://b", "credentialsSecret": "s3", "env": {"AWS_REGION": "eu-west-1"}},
+    "serviceAccount": {"annotations": {"role": "reader"}},
+    "prometheus": {"labels": {"release": "prometheus"}},
+    "tracing": {"endpoint": "http://collector:4318"},
+    "gateway": {
+        "keysSecret": "keys",
+        "clients": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+        "service": {"annotations": {"a": "b"}},
+        "env": {"SIGHTLINE_SYNC_PIXELS": 8000000},
+    },
+    "models": {
+        "inpaint": {"providers": "tensorrt,cuda", "minReplicas": 2},
+        "hdr-correct": {"gpu": {"enabled": False}, "env": {"SIGHTLINE_MAX_BATCH": 4}},
+        "hoi": {"enabled": True, "minReplicas": 0},
+    },
+    "training": {
+        "image": "sightline/train:1",
+        "jobs": {
+            "inpaint": {
+                "args": ["train", "inpaint", "/data"],
+                "nodes": 2,
+                "gpusPerNode": 8,
+                "volumes": [{"name": "data", "mountPath": "/data", "claim": "photos"}],
+                "resources": {"requests": {"cpu": "8"}, "limits": {"memory": "64Gi"}},
+            }
+        },
+    },
+}
+
+
+@cache
+def rendered(values: str) -> tuple[Object, ...]:
+    with helm.Chart.load(str(CHART)) as chart:
+        files = chart.render(json.loads(values), name="fleet", namespace=NAMESPACE)
+    documents = [document for text in files.values() for document in yaml.safe_load_all(text)]
+    return tuple(document for document in documents if document)
+
+
+def objects(values: Object, kind: str) -> dict[str, Object]:
+    """By name."""
+    return {each["metadata"]["name"]: each for each in rendered(json.dumps(values)) if each["kind"] == kind}
+
+
+def container(deployment: Object) -> Object:
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    found: Object = only
+    return found
+
+
+def environment(deployment: Object) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in container(deployment)["env"]}
+
+
+@pytest.mark.parametrize("values", [PLAIN, FULL], ids=["plain", "full"])
+def test_lint_finds_nothing(values: Object) -> None:
+    findings = helm.lint(str(CHART), values=values)
+    messages = findings["messages"] if isinstance(findings, dict) else findings
+    assert [finding for finding in messages if "icon" not in str(finding)] == []
+
+
+@pytest.mark.parametrize("values", [PLAIN, FULL], ids=["plain", "full"])
+def test_every_object_is_of_its_kind(values: Object) -> None:
+    for each in rendered(json.dumps(values)):
+        if each["apiVersion"] in CUSTOM:
+            check_custom(each)
+        else:
+            kubernetes_validate.validate(each, KUBERNETES, strict=True)
+
+
+def check_custom(each: Object) -> None:
+    """The schema has to know every field: what it dropped was misspelt."""
+    kind = getattr(importlib.import_module(CUSTOM[each["apiVersion"]]), each["kind"])
+    kept = json.loads(kind.model_validate(each).model_dump_json(by_alias=True, exclude_none=True))
+    assert set(paths(each)) <= set(paths(kept)), each["metadata"]["name"]
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    (each,) = [each for each in objects(PLAIN, "ScaledObject").values() if each["metadata"]["name"] == "fleet-inpaint"]
+    with pytest.raises(AssertionError, match="fleet-inpaint"):
+        check_custom({**each, "spec": {**each["spec"], "maxReplicaCounts": 3}})
+
+
+def paths(value: Any, at: str = "") -> Iterator[str]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield from paths(inner, f"{at}.{key}")
+        case list():
+            for index, inner in enumerate(value):
+                yield from paths(inner, f"{at}[{index}]")
+        case _:
+            yield at
+
+
+@pytest.mark.parametrize(("missing", "complaint"), [("redis", "redis.url"), ("blobs", "blobs.url")])
+def test_what_must_be_said_is_asked_for(missing: str, complaint: str) -> None:
+    values = {key: value for key, value in PLAIN.items() if key != missing}
+    with pytest.raises(helm.HelmError, match=complaint):
+        rendered(json.dumps(values))
+
+
+def test_what_is_installed_is_what_is_served() -> None:
+    models = yaml.safe_load((CHART / "values.yaml").read_text())["models"]
+    enabled = {name.replace("-", "_") for name, model in models.items() if model.get("enabled", True)}
+    assert enabled == set(find_models()), "say so in values.yaml"
+    parts = {name.replace("_", "-") for name in (*find_models(), "gateway")}
+    assert set(objects(PLAIN, "Deployment")) == {f"fleet-{part}" for part in parts}
+
+
+def test_the_chart_is_of_this_version() -> None:
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
+
+
+def test_the_gateway_finds_replicas_by_the_headless_services() -> None:
+    upstreams = json.loads(environment(objects(FULL, "Deployment")["fleet-gateway"])["SIGHTLINE_UPSTREAMS"])
+    assert upstreams["hdr_correct"] == ["dns+http://fleet-hdr-correct.lab.svc:8000"]
+    services = objects(FULL, "Service")
+    for (url,) in upstreams.values():
+        name = url.removeprefix("dns+http://").partition(".")[0]
+        assert services[name]["spec"]["clusterIP"] == "None"
+
+
+def test_the_gateway_takes_its_settings() -> None:
+    from services.gateway.settings import GatewaySettings
+
+    env = environment(objects(FULL, "Deployment")["fleet-gateway"])
+    settings = GatewaySettings(
+        upstreams=json.loads(env["SIGHTLINE_UPSTREAMS"]),
+        resting_models=env["SIGHTLINE_RESTING_MODELS"],  # type: ignore[arg-type]  # as the environment has it
+    )
+    assert settings.resting_models == ("hoi",)
+    assert set(settings.upstreams) == {"hdr_correct", "hoi", "hra_screening", "inpaint"}
+
+
+@pytest.mark.parametrize("name", ["fleet-gateway", "fleet-inpaint", "fleet-hdr-correct"])
+def test_a_pod_may_do_no_more_than_it_must_and_ends_in_peace(name: str) -> None:
+    spec = objects(FULL, "Deployment")[name]["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert not spec["automountServiceAccountToken"]
+    for each in (*spec["containers"], *spec.get("initContainers", ())):
+        assert each["securityContext"]["readOnlyRootFilesystem"]
+        assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    (only,) = spec["containers"]
+    pause_s = int(only["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert spec["terminationGracePeriodSeconds"] > pause_s + 30
+
+
+def test_a_gpu_is_asked_for_where_it_is_used_and_nowhere_else() -> None:
+    deployments = objects(FULL, "Deployment")
+    assert container(deployments["fleet-inpaint"])["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert container(deployments["fleet-inpaint"])["image"].endswith("-gpu")
+    assert "nvidia.com/gpu" not in container(deployments["fleet-hdr-correct"])["resources"]["limits"]
+    assert "nodeSelector" not in deployments["fleet-hdr-correct"]["spec"]["template"]["spec"]
+    assert environment(deployments["fleet-hdr-correct"])["SIGHTLINE_PROVIDERS"] == "cpu"
+    assert "cpu" not in environment(deployments["fleet-inpaint"])["SIGHTLINE_PROVIDERS"]
+
+
+def test_engines_are_built_before_the_service_starts_and_with_its_settings() -> None:
+    spec = objects(FULL, "Deployment")["fleet-inpaint"]["spec"]["template"]["spec"]
+    (build,) = spec["initContainers"]
+    assert build["command"] == ["build-engines"]
+    assert {entry["name"]: entry["value"] for entry in build["env"]}["SIGHTLINE_TENSORRT_CACHE"] == "/engines"
+    assert build["image"] == spec["containers"][0]["image"]
+    assert "initContainers" not in objects(PLAIN, "Deployment")["fleet-inpaint"]["spec"]["template"]["spec"]
+
+
+def test_each_model_scales_on_its_own_queue_and_only_a_rare_one_rests() -> None:
+    scaled = objects(FULL, "ScaledObject")
+    triggers = {trigger["name"]: trigger["metadata"] for trigger in scaled["fleet-hoi"]["spec"]["triggers"]}
+    assert set(triggers) == {"waiting-jobs", "oldest-job", "requests-in-flight", "turned-away"}
+    assert all('namespace="lab", model="hoi"' in trigger["query"] for trigger in triggers.values())
+    assert all(trigger["activationThreshold"] == "0" for trigger in triggers.values())
+    assert scaled["fleet-hoi"]["spec"]["minReplicaCount"] == 0
+    assert scaled["fleet-hoi"]["spec"]["fallback"]["replicas"] == 1
+    assert scaled["fleet-inpaint"]["spec"]["minReplicaCount"] == 2
+    for name, each in scaled.items():
+        assert each["spec"]["scaleTargetRef"]["name"] == name
+        assert "replicas" not in objects(FULL, "Deployment")[name]["spec"]  # two that say it would fight
+
+
+def test_scalers_ask_for_metrics_that_there_are() -> None:
+    known = (ROOT / "services" / "gateway" / "job_metrics.py").read_text() + (
+        ROOT / "services" / "gateway" / "metrics.py"
+    ).read_text()
+    for each in objects(FULL, "ScaledObject").values():
+        for trigger in each["spec"]["triggers"]:
+            name = trigger["metadata"]["query"].partition("{")[0].rpartition("(")[2]
+            assert name.removeprefix("sightline_jobs_").removesuffix("_total") in known
+
+
+def test_models_are_reached_by_the_gateway_and_prometheus_alone() -> None:
+    policy = objects(FULL, "NetworkPolicy")["fleet-models"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    (ingress,) = policy["ingress"]
+    pods, namespace = ingress["from"]
+    assert pods["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "gateway"
+    assert namespace["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+    for name in ("fleet-inpaint", "fleet-hoi"):
+        labels = objects(FULL, "Deployment")[name]["spec"]["template"]["metadata"]["labels"]
+        assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_rules_are_those_of_the_compose_fleet() -> None:
+    (installed,) = objects(FULL, "PrometheusRule").values()
+    files = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    assert installed["spec"]["groups"] == groups
+
+
+def test_prometheus_finds_every_service_under_the_names_that_rules_use() -> None:
+    (monitor,) = objects(FULL, "ServiceMonitor").values()
+    wanted = monitor["spec"]["selector"]["matchLabels"]
+    label = monitor["spec"]["jobLabel"]
+    found = {name: service["metadata"]["labels"] for name, service in objects(FULL, "Service").items()}
+    watched = {name: labels for name, labels in found.items() if wanted.items() <= labels.items() and label in labels}
+    assert {labels[label] for labels in watched.values()} == {"gateway", "model"}
+
+
+def test_training_runs_on_every_machine_under_torchrun() -> None:
+    (job,) = objects(FULL, "Job").values()
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
+    assert job["spec"]["completionMode"] == "Indexed"
+    command = container(job)["command"]
+    assert "--rdzv-endpoint=fleet-train-inpaint-0.fleet-train-inpaint:29500" in command
+    assert {"--nnodes=2", "--nproc-per-node=8"} <= set(command)
+    assert container(job)["resources"]["limits"]["nvidia.com/gpu"] == 8
+    assert container(job)["args"] == ["train", "inpaint", "/data"]
