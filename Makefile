@@ -83,11 +83,11 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --ge
 .PHONY: lock
 lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, where pip finds a CPU build of torch)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
-	@$(PIP_COMPILE) --extra cpu -o locks/cpu.txt pyproject.toml
-	@$(PIP_COMPILE) --extra gpu -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
+	@$(PIP_COMPILE) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
+	@$(PIP_COMPILE) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
 	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
 	@echo '$(TORCH)' > locks/torch.in
-	@$(PIP_COMPILE) --extra cpu --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
+	@$(PIP_COMPILE) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
 	@awk '/^[a-z]/ { skip = /^torch==/ } !skip' locks/dev.all > locks/dev.txt
 	@rm locks/torch.in locks/dev.all
 

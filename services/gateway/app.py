@@ -35,6 +35,7 @@ from sightline.serving.logs import configure_logging
 from sightline.serving.metrics import HttpMetrics, add_metrics_route, create_registry
 from sightline.serving.middleware import install_middleware
 from sightline.serving.tasks import in_background
+from sightline.serving.tracing import TELEMETRY
 
 
 def create() -> FastAPI:
@@ -69,6 +70,7 @@ def create_app(
         version=__version__,
         description="Vision models for people who investigate with pictures.",
         lifespan=_lifespan(parts, registry),
+        telemetry=TELEMETRY,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,

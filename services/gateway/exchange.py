@@ -13,6 +13,7 @@ from services.gateway.wire import SKIPPED_AUTO_HEADERS, reply_headers, request_h
 from sightline.api.problems import Code, Problem
 from sightline.serving.errors import current_request_id
 from sightline.serving.middleware import note
+from sightline.serving.tracing import exemplar
 
 log = structlog.get_logger()
 
@@ -81,7 +82,7 @@ class Exchange:
         )
 
     def _observe(self, replica: Replica, reply: ClientResponse, duration_s: float) -> None:
-        self._gateway.metrics.upstream_duration_s.labels(self._model).observe(duration_s)
+        self._gateway.metrics.upstream_duration_s.labels(self._model).observe(duration_s, exemplar())
         # A replica that fails fast must not look quick.
         if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             replica.observe(duration_s)

@@ -20,6 +20,7 @@ from sightline.jobs.queue import Standing
 from sightline.serving.errors import current_request_id, problem_response
 from sightline.serving.middleware import note
 from sightline.serving.tasks import end
+from sightline.serving.tracing import current_traceparent
 
 KEY_HOLD_S = 30.0
 RETRY_AFTER_S = 5.0
@@ -128,6 +129,7 @@ class Intake:
             content_type=self._content_type,
             accept=self._visit.headers.get("accept"),
             body=body,
+            traceparent=current_traceparent(),
         )
 
     @property

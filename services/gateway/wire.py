@@ -6,6 +6,7 @@ from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
 from sightline.api import headers as names
+from sightline.serving.tracing import inject
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -46,6 +47,7 @@ def request_headers(headers: Headers, *, request_id: str, left_s: float) -> CIMu
     )
     forwarded[names.REQUEST_ID] = request_id
     forwarded[names.DEADLINE_MS] = str(max(1, int(left_s * 1000)))
+    inject(forwarded)
     return forwarded
 
 

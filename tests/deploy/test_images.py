@@ -14,8 +14,8 @@ from sightline.cli.models import find_models
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy" / "docker"
 LEFT_OUT = {"gateway": "left-out-of-gateway.txt", **dict.fromkeys(find_models(), "left-out-of-services.txt")}
-# Structlog takes rich when it is there, and does without it when it is not; setuptools comes into every process.
-OPTIONAL = {"rich", "pygments", "markdown-it-py", "mdurl", "setuptools"}
+# Structlog takes rich, and OpenTelemetry psutil, where it is there; setuptools comes into every process.
+OPTIONAL = {"rich", "pygments", "markdown-it-py", "mdurl", "psutil", "setuptools"}
 
 
 def left_out(file: str) -> set[str]:

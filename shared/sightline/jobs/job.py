@@ -51,13 +51,17 @@ class BlobRef:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The POST as it came, for a service to read as if it came now; `accept` is what the client will take."""
+    """The POST as it came, for a service to read as if it came now; `accept` is what the client will take.
+
+    `traceparent` is that of W3C Trace Context, where somebody traces.
+    """
 
     path: str
     query: str
     content_type: str
     accept: str | None
     body: BlobRef
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sightline.serving.predict_route import predict_router
 from sightline.serving.predictor import Predictor
 from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
+from sightline.serving.tracing import TELEMETRY
 from sightline.serving.v2.routes import v2_router
 
 
@@ -47,13 +48,12 @@ def create_app(
         async with service.running(), consuming(service, jobs, registry):
             yield {"service": service}
 
-    # Telemetry's logs would quote exceptions, which may quote what was sent.
     app = FastAPI(
         title=f"Sightline: {predictor.info.title}",
         description=predictor.info.description,
         version=__version__,
         lifespan=lifespan,
-        telemetry={"logs": False},
+        telemetry=TELEMETRY,
     )
     for router in (predict_router(service), card_router(service), health_router(service), v2_router(service)):
         app.include_router(router)

@@ -21,6 +21,7 @@ from sightline.serving.job_run import End, JobRun
 from sightline.serving.outages import forever
 from sightline.serving.service import State
 from sightline.serving.tasks import end
+from sightline.serving.tracing import job_span
 
 log = structlog.get_logger()
 
@@ -99,7 +100,10 @@ class Consumer:
 
     async def _see_through(self, run: JobRun) -> None:
         job, began_at, became = run.lease.job, time.monotonic(), End.LOST
-        with structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job.id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job.id),
+            job_span(job.model, job.request.traceparent, job=job.id, attempt=job.attempts),
+        ):
             self._metrics.began(job)
             try:
                 became = await self._run(run) or await run.let_go()

@@ -16,6 +16,7 @@ from sightline.serving.predictor import Plan, Round
 from sightline.serving.signature import Tensors
 from sightline.serving.stages import Stage, Stages
 from sightline.serving.tickets import Answer
+from sightline.serving.tracing import span, tell_run
 
 ResultT = TypeVar("ResultT")
 
@@ -107,23 +108,29 @@ class _Execution(Generic[ResultT]):
         self._stages.add(Stage.QUEUE, step.began_at - queued_at)
         stage = Stage.DECODE if isinstance(step.outcome, _Wanted) else Stage.ENCODE
         self._stages.add(stage, step.ended_at - step.began_at)
+        tell_run(stage, step.ended_at - step.began_at)
         return step.outcome
 
     async def _infer(self, samples: Sequence[Tensors]) -> list[Tensors]:
         """All samples at once; what the round took beyond its longest run was waiting."""
         self._stages.current, started = Stage.INFER, time.perf_counter()
         self._stages.share = samples.done if isinstance(samples, Round) else None
+        with span("round", samples=len(samples)):
+            answers = await self._submit_all(samples)
+            ran_s = max((answer.ran_s for answer in answers), default=0.0)
+            tell_run("session", ran_s)
+        self._stages.add(Stage.INFER, ran_s)
+        self._stages.add(Stage.QUEUE, max(0.0, time.perf_counter() - started - ran_s))
+        return [answer.outputs for answer in answers]
+
+    async def _submit_all(self, samples: Sequence[Tensors]) -> list[Answer]:
         tasks = [asyncio.create_task(self._submit(sample)) for sample in samples]
         try:
-            answers = await asyncio.gather(*tasks)
+            return await asyncio.gather(*tasks)
         finally:
             # When one fails the request fails, and the others would run for nobody.
             for task in tasks:
                 task.cancel()
-        ran_s = max((answer.ran_s for answer in answers), default=0.0)
-        self._stages.add(Stage.INFER, ran_s)
-        self._stages.add(Stage.QUEUE, max(0.0, time.perf_counter() - started - ran_s))
-        return [answer.outputs for answer in answers]
 
     async def _submit(self, sample: Tensors) -> Answer:
         async with self._turn:

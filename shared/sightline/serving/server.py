@@ -10,6 +10,7 @@ import uvicorn
 
 from sightline.serving.logs import configure_logging
 from sightline.serving.settings import ServiceSettings
+from sightline.serving.tracing import configure_tracing
 
 KEEP_ALIVE_S = 65  # longer than clients and gateways keep an idle connection, so that they are the ones to close it
 
@@ -44,7 +45,9 @@ class NoticedServer(uvicorn.Server):
 
 def serve(factory: str, settings: ServiceSettings) -> None:
     """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
-    configure_logging(settings.log_level, service=factory.partition(":")[0])
+    name = factory.partition(":")[0]
+    configure_logging(settings.log_level, service=name)
+    configure_tracing(name.removeprefix("services.").removesuffix(".app"))
     config = uvicorn.Config(
         factory,
         factory=True,

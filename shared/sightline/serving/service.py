@@ -24,6 +24,7 @@ from sightline.serving.observer import MetricsObserver
 from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stage, Stages
+from sightline.serving.tracing import exemplar
 
 log = structlog.get_logger()
 
@@ -161,7 +162,7 @@ class ModelService:
 
     def observe(self, stages: Stages) -> None:
         for stage, seconds in stages.seconds.items():
-            self.metrics.stage_duration_s.labels(self.name, stage).observe(seconds)
+            self.metrics.stage_duration_s.labels(self.name, stage).observe(seconds, exemplar())
 
     @contextmanager
     def _counting_shed(self) -> Iterator[None]:
