@@ -11,7 +11,7 @@ import time
 import structlog
 
 from sightline.serving.costs import warm
-from sightline.serving.engine import OnnxEngine
+from sightline.serving.engine import open_session
 from sightline.serving.logs import configure_logging
 from sightline.serving.settings import ServiceSettings
 
@@ -24,10 +24,10 @@ def prebuild(factory: str, settings: ServiceSettings) -> None:
     predictor = getattr(importlib.import_module(module), name)(settings)
     signature = predictor.weights.contract.adapt(predictor.signature)
     started = time.monotonic()
-    engine = OnnxEngine(predictor.weights, signature, settings)
-    costs = warm(engine, signature, max_batch=settings.max_batch)
+    session = open_session(predictor, settings)
+    costs = warm(session, signature, max_batch=settings.max_batch)
     sizes = [list(sizes) for sizes in costs.sizes.values()]
-    log.info("prebuilt", provider=engine.provider, batch_sizes=sizes, took_s=round(time.monotonic() - started, 1))
+    log.info("prebuilt", provider=session.provider, batch_sizes=sizes, took_s=round(time.monotonic() - started, 1))
 
 
 if __name__ == "__main__":
