@@ -1,5 +1,8 @@
 """The engine on real ONNX graphs: the shipped kind, and one with the contract of the public LaMa export."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,18 @@ def test_refuses_to_start_on_the_cpu_unless_it_is_listed(
 def test_tells_what_it_runs_on(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
     engine = open_engine(lama_weights(), make_settings(providers=("cuda", "cpu")))
     assert (engine.provider, engine.precision, engine.max_batch) == ("CPUExecutionProvider", "fp32", 1)
+
+
+def test_the_runtime_reports_to_nobody(tiny_weights: Weights, tmp_path: Path) -> None:
+    """It keeps what it is going to send in the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "import sys; from sightline.serving.engine import ort;"
+        "ort.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])"
+    )
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2] / "shared")}
+    for name in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    subprocess.run([sys.executable, "-c", script, str(tiny_weights.path)], env=environment, check=True)
+    assert list(home.rglob("*")) == []
