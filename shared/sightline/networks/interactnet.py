@@ -1,0 +1,160 @@
+"""InteractNet: Faster R-CNN with a human-centric and an interaction branch.
+
+Gkioxari, Girshick, Dollár, He, "Detecting and Recognizing Human-Object Interactions", CVPR 2018, arXiv:1704.07333.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from sightline.networks.boxes import encode
+from sightline.networks.faster_rcnn import DetectorConfig, FasterRcnn, RoiHead
+from sightline.networks.proposals import DenseProposals
+
+SIGMA = 0.3
+"""Of the target density, as the paper chose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class InteractNetConfig:
+    """`slots`: pairs of an action and a role, 29 in V-COCO. `human_hidden` and `object_hidden` are the widths of the
+    branches' layers, 1024 in the paper.
+
+    `uses_classes` departs from the paper: the interaction branch also sees the classes of an object, which tell with
+    few pictures what only many would teach its appearance.
+    """
+
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    slots: int = 29
+    human_hidden: int = 1024
+    object_hidden: int = 1024
+    uses_classes: bool = False
+    dropout: float = 0.0
+
+
+class HumanBranch(nn.Module):
+    """Of people's RoI features (p, c, 7, 7): action logits (p, slots), target means (p, slots, 4) as b_{o|h}, and the
+    person's part (p, slots) of the interaction branch, which shares the person's features."""
+
+    def __init__(self, config: InteractNetConfig) -> None:
+        super().__init__()
+        self.slots = config.slots
+        self.hidden = RoiHead(config.detector.width, config.human_hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.actions = nn.Linear(config.human_hidden, config.slots)
+        self.targets = nn.Linear(config.human_hidden, 4 * config.slots)
+        self.person = nn.Linear(config.human_hidden, config.slots)
+        nn.init.normal_(self.targets.weight, std=0.001)
+        nn.init.zeros_(self.targets.bias)
+
+    def forward(self, pooled: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        hidden = self.dropout(self.hidden(pooled))
+        return self.actions(hidden), self.targets(hidden).unflatten(1, (self.slots, 4)), self.person(hidden)
+
+
+class ObjectBranch(nn.Module):
+    """The object's part (o, slots) of the interaction logits, from RoI features and class scores (o, classes)."""
+
+    def __init__(self, config: InteractNetConfig) -> None:
+        super().__init__()
+        self.hidden = RoiHead(config.detector.width, config.object_hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.logits = nn.Linear(config.object_hidden, config.slots)
+        self.classes = nn.Linear(config.detector.classes, config.slots, bias=False) if config.uses_classes else None
+        if self.classes is not None:
+            nn.init.zeros_(self.classes.weight)
+
+    def forward(self, pooled: Tensor, class_scores: Tensor) -> Tensor:
+        logits = self.logits(self.dropout(self.hidden(pooled)))
+        return cast(Tensor, logits if self.classes is None else logits + self.classes(class_scores))
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """What training looks at in a batch: boxes (n, 4) in pixels and their pictures (n,), for each head."""
+
+    rois: Tensor
+    rois_image: Tensor
+    people: Tensor
+    people_image: Tensor
+    objects: Tensor
+    objects_image: Tensor
+    object_scores: Tensor
+
+
+RegionsT = TypeVar("RegionsT", bound=Regions)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs(Generic[RegionsT]):
+    """Of all anchors and of the regions: what the losses are made of."""
+
+    dense: DenseProposals
+    regions: RegionsT
+    class_logits: Tensor
+    deltas: Tensor
+    actions: Tensor
+    targets: Tensor
+    person_logits: Tensor
+    object_logits: Tensor
+
+
+class InteractNet(nn.Module):
+    """The detector and the two branches on its pyramid."""
+
+    def __init__(self, config: InteractNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.detector = FasterRcnn(config.detector)
+        self.human = HumanBranch(config)
+        self.object = ObjectBranch(config)
+
+    def forward(self, shallow: Tensor, choose: Callable[[DenseProposals], RegionsT]) -> Outputs[RegionsT]:
+        """All heads in one pass from the trunk's level of stride 8; `choose` samples among the proposals."""
+        detector = self.detector
+        levels = detector.levels_from(shallow)
+        dense = detector.propose(levels)
+        regions = choose(dense)
+        class_logits, deltas = detector.box_head(detector.pool(levels, regions.rois, regions.rois_image))
+        actions, targets, person = self.human(detector.pool(levels, regions.people, regions.people_image))
+        pooled = detector.pool(levels, regions.objects, regions.objects_image)
+        things = self.object(pooled, regions.object_scores)
+        return Outputs(dense, regions, class_logits, deltas, actions, targets, person, things)
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """actions (p, slots) in 0..1; targets (p, slots, 4); person_logits (p, slots) and object_logits (o, slots)."""
+
+    actions: Tensor
+    targets: Tensor
+    person_logits: Tensor
+    object_logits: Tensor
+
+
+def interact(
+    network: InteractNet, levels: Sequence[Tensor], people: Tensor, objects: Tensor, object_scores: Tensor
+) -> Interactions:
+    """Of one picture: people (p, 4) and objects (o, 4) in pixels, and the objects' class scores (o, classes).
+
+    Each person and each object is looked at once; pairs cost one addition each.
+    """
+    rois = torch.cat([people, objects])
+    pooled = network.detector.pool(levels, rois, torch.zeros_like(rois[:, 0], dtype=torch.long))
+    actions, targets, person = network.human(pooled[: people.shape[0]])
+    return Interactions(actions.sigmoid(), targets, person, network.object(pooled[people.shape[0] :], object_scores))
+
+
+def target_density(targets: Tensor, people: Tensor, objects: Tensor, sigma: float = SIGMA) -> Tensor:
+    """g of every pair and action, (p, o, slots): how well each object's place fits the predicted target."""
+    offsets = encode(objects[None, :], people[:, None])
+    distance = (offsets[:, :, None] - targets[:, None]).square().sum(-1)
+    return (-distance / (2 * sigma**2)).exp()
+
+
+def pair_scores(found: Interactions) -> Tensor:
+    """s^a_{h,o} of every pair, (p, o, slots): the logits of person and object are added before the sigmoid."""
+    return (found.person_logits[:, None] + found.object_logits[None]).sigmoid()

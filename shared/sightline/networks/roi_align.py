@@ -1,0 +1,100 @@
+"""RoIAlign over a feature pyramid (He et al., "Mask R-CNN", 2017, section 3; levels as in Lin et al., FPN, 2017)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sightline.networks.boxes import areas
+
+SAMPLES = 2  # along each side of a bin
+ALIGN_OPSET = 16
+FINEST_ROIS_PX = 96.0
+"""RoIs of smaller sides are taken from the finest level, of less than twice this from the next, and so on."""
+
+
+def roi_align(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, image: Tensor, bins: int) -> Tensor:
+    """(r, c, bins, bins) of levels (b, c, h, w), for boxes (r, 4) in pixels of the pictures (r,) that they are in.
+
+    Each bin is the mean of 2 x 2 bilinear samples. As ONNX it is the standard's RoiAlign, and takes one picture.
+    """
+    level = roi_levels(boxes, len(levels))
+    if torch.compiler.is_exporting():
+        return _onnx_roi_align(levels, strides, boxes, level, bins)
+    return _gathered_roi_align(levels, strides, boxes, image, level, bins)
+
+
+def roi_levels(boxes: Tensor, count: int) -> Tensor:
+    """(r,) the level of the pyramid that each box is pooled from."""
+    level = (areas(boxes).clamp_min(1).sqrt() / FINEST_ROIS_PX).log2().floor() + 1
+    return level.clamp(0, count - 1).long()
+
+
+def _gathered_roi_align(
+    levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, image: Tensor, level: Tensor, bins: int
+) -> Tensor:
+    """All levels and pictures as one table of cells, of which each bin is a weighted sum: a single gather."""
+    channels = levels[0].shape[1]
+    table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in levels])
+    heights = torch.tensor([each.shape[2] for each in levels], device=boxes.device)[level]
+    widths = torch.tensor([each.shape[3] for each in levels], device=boxes.device)[level]
+    sizes = [each.shape[0] * each.shape[2] * each.shape[3] for each in levels]
+    starts = torch.tensor([sum(sizes[:at]) for at in range(len(sizes))], device=boxes.device)[level]
+    scale = 1 / torch.tensor(strides, dtype=boxes.dtype, device=boxes.device)[level][:, None]
+    rows, row_weights = _taps(boxes[:, 1::2] * scale, heights, bins)
+    columns, column_weights = _taps(boxes[:, 0::2] * scale, widths, bins)
+    first = (starts + image * heights * widths)[:, None, None]
+    cells = _cells(first, rows, columns, widths)
+    weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
+    pooled = F.embedding_bag(cells, table, per_sample_weights=weights.reshape(cells.shape), mode="sum")
+    return pooled.view(-1, bins, bins, channels).permute(0, 3, 1, 2).contiguous()
+
+
+def _cells(first: Tensor, rows: Tensor, columns: Tensor, widths: Tensor) -> Tensor:
+    """(r * bins * bins, taps) places in the table."""
+    down = rows * widths[:, None, None] + first
+    return (down[:, :, None, :, None] + columns[:, None, :, None, :]).flatten(3).flatten(0, 2)
+
+
+def _taps(ends: Tensor, size: Tensor, bins: int) -> tuple[Tensor, Tensor]:
+    """Along one axis, from start and end (r, 2) in cells: what each bin is read from, and its weights, (r, bins, 4)."""
+    steps = (torch.arange(bins * SAMPLES, dtype=ends.dtype, device=ends.device) + 0.5) / (bins * SAMPLES)
+    last = (size - 1)[:, None]
+    at = (ends[:, :1] + (ends[:, 1:] - ends[:, :1]) * steps - 0.5).clamp_min(0).minimum(last.to(ends.dtype))
+    low = at.floor().long()
+    high = (low + 1).minimum(last)
+    share = at - low
+    places = torch.stack([low, high], 2).unflatten(1, (bins, SAMPLES)).flatten(2)
+    weights = torch.stack([1 - share, share], 2).unflatten(1, (bins, SAMPLES)).flatten(2) / SAMPLES
+    return places, weights
+
+
+def _onnx_roi_align(
+    levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int
+) -> Tensor:
+    """Pooled from every level and chosen from, as shapes that depend on the levels do not export."""
+    image = torch.zeros_like(level)
+    pooled = _onnx_level(levels[0], strides[0], boxes, image, bins)
+    for at in range(1, len(levels)):
+        other = _onnx_level(levels[at], strides[at], boxes, image, bins)
+        pooled = torch.where((level == at)[:, None, None, None], other, pooled)
+    return pooled
+
+
+def _onnx_level(level: Tensor, stride: int, boxes: Tensor, image: Tensor, bins: int) -> Tensor:
+    return torch.onnx.ops.symbolic(
+        "RoiAlign",
+        (level, boxes, image),
+        {
+            "mode": "avg",
+            "output_height": bins,
+            "output_width": bins,
+            "sampling_ratio": SAMPLES,
+            "spatial_scale": 1 / stride,
+            "coordinate_transformation_mode": "half_pixel",
+        },
+        dtype=level.dtype,
+        shape=(boxes.shape[0], level.shape[1], bins, bins),
+        version=ALIGN_OPSET,
+    )

@@ -1,0 +1,54 @@
+import torch
+
+from sightline.networks.roi_align import roi_align, roi_levels
+
+STRIDES = (8, 16, 32)
+
+
+def pyramid(batch: int = 1) -> list[torch.Tensor]:
+    """Maps that say where they are: channel 0 the x and channel 1 the y of a cell's centre in pixels."""
+    levels = []
+    for stride in STRIDES:
+        along = (torch.arange(320 // stride) + 0.5) * stride
+        levels.append(torch.stack([along.expand(len(along), -1), along[:, None].expand(-1, len(along))])[None])
+    return [level.expand(batch, -1, -1, -1) for level in levels]
+
+
+def test_bins_are_read_at_their_centres() -> None:
+    boxes = torch.tensor([[40.0, 48, 96, 104], [30.0, 60, 170, 200], [40.0, 60, 280, 300]])
+
+    pooled = roi_align(pyramid(), STRIDES, boxes, torch.zeros(3, dtype=torch.long), 7)
+
+    for box, bins in zip(boxes, pooled, strict=True):
+        steps = (torch.arange(7) + 0.5) / 7
+        torch.testing.assert_close(bins[0, 3], box[0] + steps * (box[2] - box[0]))
+        torch.testing.assert_close(bins[1, :, 3], box[1] + steps * (box[3] - box[1]))
+
+
+def test_each_box_is_read_from_its_own_picture() -> None:
+    levels = pyramid(2)
+    levels = [torch.cat([level[:1], level[1:] + 1000]) for level in levels]
+    box = torch.tensor([[40.0, 48, 96, 104]]).expand(2, 4)
+
+    pooled = roi_align(levels, STRIDES, box, torch.tensor([0, 1]), 7)
+
+    torch.testing.assert_close(pooled[1], pooled[0] + 1000)
+
+
+def test_large_boxes_are_read_from_coarse_levels() -> None:
+    sides = torch.tensor([10.0, 95, 97, 191, 193, 900])
+    boxes = torch.stack([torch.zeros(6), torch.zeros(6), sides, sides], 1)
+
+    assert roi_levels(boxes, 3).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_beyond_the_edge_the_edge_is_read() -> None:
+    pooled = roi_align(pyramid(), STRIDES, torch.tensor([[0.0, 0, 4, 4]]), torch.zeros(1, dtype=torch.long), 7)
+
+    torch.testing.assert_close(pooled, torch.full_like(pooled, 4.0))
+
+
+def test_no_boxes_give_no_features() -> None:
+    pooled = roi_align(pyramid(), STRIDES, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), 7)
+
+    assert pooled.shape == (0, 2, 7, 7)
