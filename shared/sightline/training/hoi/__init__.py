@@ -1,0 +1,1 @@
+"""InteractNet: detection of people, objects and what the people do with them."""

@@ -1,0 +1,176 @@
+"""The trained network as the two ONNX files that the service loads: the detector with its feature maps, and the
+interactions of people and objects on those maps."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from sightline.networks.faster_rcnn import Detecting, detect
+from sightline.networks.interactnet import InteractNet, interact
+from sightline.training.export import OPSET, SMALLEST_HALVED, forget_origins, halve_weights
+
+log = logging.getLogger(__name__)
+op = onnxscript.opset18
+
+DETECTOR_OUTPUTS = ("boxes", "scores", "labels", "p3", "p4", "p5")
+INTERACTION_OUTPUTS = ("actions", "targets", "person_logits", "object_logits")
+TOLERANCE = 1e-2  # pixels of boxes, and of logits and features that span some 10
+SIDES = ((96, 128), (256, 320), (320, 224))
+
+
+def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, most: int) -> Any:
+    """The standard's suppression, which tells the place of a box in its last column, by falling score."""
+    constant: Any = op.Constant
+    rows: Any = op.NonMaxSuppression(
+        op.Unsqueeze(boxes, constant(value_ints=[0])),
+        op.Unsqueeze(scores, constant(value_ints=[0, 1])),
+        constant(value_ints=[most]),
+        constant(value_floats=[iou_threshold]),
+        constant(value_floats=[score_threshold]),
+    )
+    return op.Gather(rows, constant(value_int=2), axis=1)
+
+
+class ExportedDetector(nn.Module):
+    """image (1, 3, h, w) RGB of 0..255, sides multiples of 32, to boxes (n, 4) in its pixels, scores (n,), labels (n,)
+    and the pyramid's three levels."""
+
+    def __init__(self, network: InteractNet, detecting: Detecting) -> None:
+        super().__init__()
+        self.detector, self.detecting = network.detector, detecting
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        levels = self.detector.levels(image / 255)
+        found = detect(self.detector, levels, (image.shape[2], image.shape[3]), self.detecting)
+        return found.boxes, found.scores, found.labels, *levels
+
+
+class ExportedInteractions(nn.Module):
+    """The levels, people (p, 4), objects (o, 4) and object_scores (o, classes) to what the two branches say."""
+
+    def __init__(self, network: InteractNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, p3: Tensor, p4: Tensor, p5: Tensor, people: Tensor, objects: Tensor, object_scores: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        found = interact(self.network, (p3, p4, p5), people, objects, object_scores)
+        return found.actions, found.targets, found.person_logits, found.object_logits
+
+
+def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> None:
+    """Write detector.onnx and interactions.onnx. ValueError when ONNX and torch disagree."""
+    # Rounded beforehand, as half a rounding error may decide which of two boxes stays.
+    network = rounded(network)
+    folder.mkdir(parents=True, exist_ok=True)
+    high, wide = Dim("high", min=2), Dim("wide", min=2)
+    detector = ExportedDetector(network, detecting).eval()
+    shapes: list[Any] = [{2: 32 * high, 3: 32 * wide}]
+    save(detector, (torch.rand(1, 3, 96, 128) * 255,), shapes, ["image"], DETECTOR_OUTPUTS, folder / "detector.onnx")
+    feeds = interaction_feeds(network, 96, 128, people=2, objects=3)
+    shapes = [{2: factor * high, 3: factor * wide} for factor in (4, 2, 1)]
+    people, objects = Dim("people", min=0), Dim("objects", min=0)
+    shapes += [{0: people}, {0: objects}, {0: objects}]
+    interactions = ExportedInteractions(network).eval()
+    path = folder / "interactions.onnx"
+    save(interactions, tuple(feeds.values()), shapes, list(feeds), INTERACTION_OUTPUTS, path)
+    check(network, detector, interactions, folder)
+
+
+def rounded(network: InteractNet) -> InteractNet:
+    """A copy in evaluation mode, its large weights as the files store them."""
+    copied = copy.deepcopy(network).eval()
+    for weights in copied.parameters():
+        if weights.numel() >= SMALLEST_HALVED:
+            weights.data = weights.data.half().float()
+    return copied
+
+
+def check(network: InteractNet, detector: ExportedDetector, interactions: ExportedInteractions, folder: Path) -> None:
+    """On pictures of several sizes, and for no people, no objects and many of both."""
+    generator = torch.Generator().manual_seed(0)
+    session = open_session(folder / "detector.onnx")
+    for height, width in SIDES:
+        image = torch.rand(1, 3, height, width, generator=generator) * 255
+        compare(session, detector, {"image": image}, DETECTOR_OUTPUTS)
+    session = open_session(folder / "interactions.onnx")
+    for people, objects in ((2, 3), (0, 3), (2, 0), (0, 0), (1, 1), (12, 90)):
+        feeds = interaction_feeds(network, 256, 320, people=people, objects=objects)
+        compare(session, interactions, feeds, INTERACTION_OUTPUTS)
+
+
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def compare(
+    session: onnxruntime.InferenceSession, module: nn.Module, feeds: Mapping[str, Tensor], outputs: Sequence[str]
+) -> None:
+    given = session.run(list(outputs), {name: tensor.numpy() for name, tensor in feeds.items()})
+    with torch.inference_mode():
+        wanted = module(*feeds.values())
+    for name, ours, theirs in zip(outputs, given, wanted, strict=True):
+        if ours.shape != tuple(theirs.shape):
+            raise ValueError(f"{name} is {ours.shape} as ONNX and {tuple(theirs.shape)} in torch")
+        difference = float(np.abs(ours - theirs.numpy()).max(initial=0))
+        if difference > TOLERANCE:
+            raise ValueError(f"{name} differs by {difference:.2g} between ONNX and torch, more than {TOLERANCE}")
+
+
+def save(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    shapes: list[Any],
+    names: list[str],
+    outputs: Sequence[str],
+    path: Path,
+) -> None:
+    with warnings.catch_warnings():
+        # The exporter warns of its own internals.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=names,
+            output_names=list(outputs),
+            dynamic_shapes=tuple(shapes),
+            custom_translation_table={torch.ops.sightline.nms.default: nms},
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    halve_weights(model)
+    forget_origins(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def interaction_feeds(network: InteractNet, height: int, width: int, *, people: int, objects: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    channels = network.config.detector.width
+    levels = {
+        f"p{3 + at}": torch.randn(1, channels, height // stride, width // stride, generator=generator)
+        for at, stride in enumerate((8, 16, 32))
+    }
+    scores = torch.rand(objects, network.config.detector.classes, generator=generator)
+    boxes = [_boxes(count, height, width, generator) for count in (people, objects)]
+    return levels | {"people": boxes[0], "objects": boxes[1], "object_scores": scores}
+
+
+def _boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    ends = torch.rand(count, 2, 2, generator=generator).sort(1).values * torch.tensor([width - 8.0, height - 8.0])
+    return torch.cat([ends[:, 0], ends[:, 1] + 8], 1)

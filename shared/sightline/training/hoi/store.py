@@ -1,0 +1,71 @@
+"""Pictures at training size with their truths, packed into files that loader processes map."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.training.hoi.truth import Truth, concatenated
+from sightline.training.photos import PhotoStore, Picture, pack_pictures
+
+COLUMNS = ("boxes", "labels", "confidence", "actions", "targets")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """A picture to pack: `size` is the width and height that its truth is in, `weight` how often it is drawn."""
+
+    picture: Picture
+    size: tuple[int, int]
+    truth: Truth
+    weight: float
+
+
+class SceneStore:
+    """`store[i]`: a picture (h, w, 3), not a copy, and its truth in its pixels; `weights` say how often to draw it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.photos = PhotoStore(folder)
+        with np.load(folder / "truths.npz") as saved:
+            self._columns: list[NDArray[Any]] = [saved[name] for name in COLUMNS]
+            self._ends, self.weights, self.sizes = saved["ends"], saved["weights"], saved["sizes"]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def __getitem__(self, at: int) -> tuple[Picture, Truth]:
+        rows = slice(self._ends[at], self._ends[at + 1])
+        return self.photos[at], Truth(*(column[rows] for column in self._columns))
+
+
+def pack_scenes(scenes: Iterable[Packed], folder: Path, *, longest_px: int) -> int:
+    """Write them, every longest side brought to `longest_px`, and return how many there are."""
+    truths: list[Truth] = []
+    weights: list[float] = []
+    sizes: list[tuple[int, int]] = []
+
+    def pictures() -> Iterator[Picture]:
+        for scene in scenes:
+            width, height = fitted(scene.size, longest_px)
+            truths.append(scene.truth.scaled(width / scene.size[0], height / scene.size[1]))
+            weights.append(scene.weight)
+            sizes.append((height, width))
+            shrinks = scene.picture.shape[1] > width
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+            yield np.asarray(cv2.resize(scene.picture, (width, height), interpolation=how), np.uint8)
+
+    count = pack_pictures(pictures(), folder)
+    columns, ends = concatenated(truths)
+    named = dict(zip(COLUMNS, columns, strict=True))
+    np.savez(folder / "truths.npz", ends=ends, weights=np.array(weights), sizes=np.array(sizes), **named)  # type: ignore[arg-type]
+    return count
+
+
+def fitted(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
+    """Width and height with the longest side as given."""
+    scale = longest_px / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

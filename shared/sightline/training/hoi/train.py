@@ -1,0 +1,65 @@
+"""What InteractNet brings to the training loop: all of its heads at once on a trunk whose stem is frozen."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from itertools import starmap
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sightline.networks.interactnet import InteractNet, InteractNetConfig
+from sightline.networks.pyramid import TrunkLevels
+from sightline.training import loop
+from sightline.training.backbones import load_trunk
+from sightline.training.data import Samples, batches
+from sightline.training.hoi.config import TrainConfig
+from sightline.training.hoi.data import Batch, SceneBatches
+from sightline.training.hoi.losses import detection_losses, interaction_losses
+from sightline.training.hoi.sampling import Sampler
+from sightline.training.hoi.stem import export_stem
+from sightline.training.hoi.validation import Validator
+from sightline.training.schedule import Progress, Stage
+
+log = logging.getLogger(__name__)
+
+
+class InteractNetTask:
+    """Scenes with boxes and actions for the detector and its two branches."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.stages = config, config.stages
+        self.network = with_trunk(config.network, config.trunk)
+        self.network.detector.trunk.stem.requires_grad_(False)
+        self.stem_path = Path(config.out_folder) / "stem.onnx"
+        export_stem(self.network.detector.trunk, self.stem_path)
+
+    def begin_stage(self, stage: Stage, device: torch.device) -> None:
+        self.network.train()
+
+    def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
+        store = Path(self.config.train_store)
+        make = SceneBatches(store, self.stem_path, stage.batch_size, stage.crop_px)
+        done, worker = divmod(start, stage.batch_size * step)
+        samples = Samples(make, seed=self.config.seed, start=done * step + worker, step=step)
+        return starmap(Batch.of, batches(samples, 1))
+
+    def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
+        outputs = network(batch.shallow, Sampler(batch))
+        deltas = self.network.detector.class_deltas(outputs.deltas, outputs.regions.labels.clamp_min(0))
+        return {**detection_losses(outputs, deltas), **interaction_losses(outputs)}
+
+    def validator(self) -> loop.Score:
+        return Validator(Path(self.config.validation_folder))
+
+
+def with_trunk(config: InteractNetConfig, trunk: str) -> InteractNet:
+    """An untrained network on a pre-trained trunk."""
+    network = InteractNet(config)
+    network.detector.trunk = TrunkLevels(load_trunk(trunk))
+    return network
+
+
+def train(config: TrainConfig) -> Progress:
+    return loop.train(lambda: InteractNetTask(config))
