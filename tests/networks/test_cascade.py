@@ -40,7 +40,7 @@ def test_a_role_that_nothing_fits_is_empty(found: Interactions) -> None:
     triplets = compose(found, SEEN, ANYTHING, PAIR)
 
     assert triplets.objects[:, 1].tolist() == [-1, -1]
-    torch.testing.assert_close(triplets.scores[:, 1], torch.tensor([0.9 * 0.6, 0.8 * 0.1]))
+    torch.testing.assert_close(triplets.scores[:, 1], torch.tensor([0.9 * 0.6 * 0.01, 0.8 * 0.1 * 0.01]))
 
 
 def test_what_action_scores_are_made_of(found: Interactions) -> None:

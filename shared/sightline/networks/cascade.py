@@ -25,12 +25,12 @@ class ActionScore(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """`empty_role`: the least s_o * s^a * g of an object; where none reaches it, the role is empty. With `uses_targets`
-    off, g is 1."""
+    """`empty_role`: what s_o * g is taken to be for no object at all: where none fits better than that, the role is
+    empty. With `uses_targets` off, g is 1."""
 
     action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
     sigma: float = SIGMA
-    empty_role: float = 0.05
+    empty_role: float = 0.03
     uses_targets: bool = True
 
 
@@ -46,8 +46,8 @@ class Boxes:
 
 @dataclass(frozen=True, slots=True)
 class Triplets:
-    """Of every person and slot: objects (p, slots), places among the boxes or -1 for an empty role, and scores
-    (p, slots). agents (p, slots): s_h * s^a of the person alone."""
+    """Of every person and slot: objects (p, slots), places among the boxes or -1 for an empty role, and the role's
+    scores (p, slots), in which nothing counts as an object. agents (p, slots): s_h * s^a of the person alone."""
 
     objects: Tensor
     scores: Tensor
@@ -59,10 +59,10 @@ def compose(found: Interactions, seen: Boxes, plausible: Tensor, composition: Co
     fits = fitness(found, seen, composition) * plausible
     fits[torch.arange(len(seen.people), device=fits.device), seen.people] = 0
     best, objects = fits.max(1) if fits.shape[1] else (found.actions * 0, found.actions.long() * 0)
-    empty = best < composition.empty_role
+    nothing = composition.empty_role * found.actions
     person = seen.scores[seen.people][:, None]
-    scores = person * torch.where(empty, found.actions, best)
-    return Triplets(torch.where(empty, NOTHING, objects), scores, person * found.actions)
+    objects = torch.where(best < nothing, NOTHING, objects)
+    return Triplets(objects, person * torch.maximum(best, nothing), person * found.actions)
 
 
 def fitness(found: Interactions, seen: Boxes, composition: Composition) -> Tensor:

@@ -19,6 +19,8 @@ from torch.export import Dim
 from sightline.networks.faster_rcnn import Detecting, detect
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.training.export import OPSET, SMALLEST_HALVED, forget_origins, halve_weights
+from sightline.training.hoi.contract import contract_of
+from sightline.training.hoi.model import load_model
 
 log = logging.getLogger(__name__)
 op = onnxscript.opset18
@@ -68,6 +70,18 @@ class ExportedInteractions(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         found = interact(self.network, (p3, p4, p5), people, objects, object_scores)
         return found.actions, found.targets, found.person_logits, found.object_logits
+
+
+def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
+    """Write detector.onnx, interactions.onnx and detector.toml into the folder; the path of the first.
+
+    ValueError when ONNX and torch disagree.
+    """
+    model, detecting = load_model(checkpoint), Detecting()
+    export_graphs(model.network, folder, detecting)
+    contract = contract_of(model.composition, detecting, model.network.config.detector.image_px, version)
+    (folder / "detector.toml").write_text(contract)
+    return folder / "detector.onnx"
 
 
 def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> None:

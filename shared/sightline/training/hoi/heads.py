@@ -46,7 +46,9 @@ def fit_branches(network: InteractNet, lessons: Sequence[Lesson], odds: Tensor, 
         nn.utils.clip_grad_norm_(branches.parameters(), 1.0)
         optimizer.step()
         if step % 100 == 0:
-            log.info("step %d: %s", step, " ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items()))
+            log.info(
+                "step %d: %s", step, " ".join(f"{name} {float(loss.detach()):.3f}" for name, loss in losses.items())
+            )
     return network.eval()
 
 

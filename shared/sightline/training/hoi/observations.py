@@ -12,6 +12,7 @@ from sightline.networks.cascade import Boxes
 from sightline.networks.interactnet import InteractNet
 from sightline.training.hoi.data import canvas, laid_on_canvas
 from sightline.training.hoi.detections import Detections
+from sightline.training.hoi.predictions import plausible_slots
 from sightline.training.hoi.truth import Truth
 from sightline.training.hoi.verbs import PERSON
 from sightline.training.photos import Picture
@@ -85,6 +86,8 @@ def lesson(observation: Observation, truth: Truth) -> Lesson | None:
     hits = (overlaps >= MATCH_IOU)[:, targets.clamp_min(0)].permute(1, 0, 2)
     placed = torch.where((targets >= 0)[:, None], hits.long(), -1)
     pairs = torch.where((actions == 1)[:, None], placed, actions[:, None])
+    # What cannot be is left out when scores are composed, and would drown the few pairs that are.
+    pairs = pairs.masked_fill(plausible_slots()[seen.labels] == 0, -1)
     pairs = pairs.masked_fill(_itself(seen, seen.people[kept]), -1)
     chosen = Observation(observation.pooled, Boxes(seen.boxes, seen.scores, seen.labels, seen.people[kept]))
     return Lesson(chosen, actions, pairs, true_boxes[targets.clamp_min(0)], has_target)

@@ -50,13 +50,12 @@ def pack_scenes(scenes: Iterable[Packed], folder: Path, *, longest_px: int) -> i
 
     def pictures() -> Iterator[Picture]:
         for scene in scenes:
-            width, height = fitted(scene.size, longest_px)
+            picture = resized(scene.picture, scene.size, longest_px)
+            height, width = picture.shape[:2]
             truths.append(scene.truth.scaled(width / scene.size[0], height / scene.size[1]))
             weights.append(scene.weight)
             sizes.append((height, width))
-            shrinks = scene.picture.shape[1] > width
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-            yield np.asarray(cv2.resize(scene.picture, (width, height), interpolation=how), np.uint8)
+            yield picture
 
     count = pack_pictures(pictures(), folder)
     columns, ends = concatenated(truths)
@@ -69,3 +68,10 @@ def fitted(size: tuple[int, int], longest_px: int) -> tuple[int, int]:
     """Width and height with the longest side as given."""
     scale = longest_px / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resized(picture: Picture, size: tuple[int, int], longest_px: int) -> Picture:
+    """The picture as it is fitted; its own size does not matter, as it may have been squashed."""
+    width, height = fitted(size, longest_px)
+    how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)

@@ -1,5 +1,6 @@
 """NanoDet-Plus as a teacher: an exported COCO detector whose boxes stand in where no one drew any."""
 
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -31,30 +32,33 @@ class NanoDetPlus:
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.least_score = least_score
-        self.corners, self.strides = _cells()
 
     def detect(self, picture: Picture) -> Detections:
         stretched = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
         data = (stretched[..., ::-1].astype(np.float32) - MEAN) / STD
         (output,) = self.session.run(["output"], {"data": data.transpose(2, 0, 1)[None]})
-        found = self._decode(np.asarray(output[0], np.float32))
+        found = decoded(np.asarray(output[0], np.float32), self.least_score)
         height, width = picture.shape[:2]
         return suppress(found, NMS_IOU, at_most=MOST_BOXES).scaled(width / SIDE_PX, height / SIDE_PX)
 
-    def _decode(self, output: NDArray[np.float32]) -> Detections:
-        scores = output[:, :CLASSES]
-        cells, labels = np.nonzero(scores >= self.least_score)
-        best = np.argsort(-scores[cells, labels], kind="stable")[:MOST_CANDIDATES]
-        cells, labels = cells[best], labels[best]
-        bins = output[cells, CLASSES:].reshape(-1, 4, BINS)
-        weights = np.exp(bins - bins.max(2, keepdims=True))
-        distances = (weights @ np.arange(BINS, dtype=np.float32)) / weights.sum(2) * self.strides[cells, None]
-        x, y = self.corners[cells].T
-        left, top, right, bottom = distances.T
-        boxes = np.stack([x - left, y - top, x + right, y + bottom], 1).clip(0, SIDE_PX)
-        return Detections(boxes.astype(np.float32), labels.astype(np.int64), scores[cells, labels])
+
+def decoded(output: NDArray[np.float32], least_score: float) -> Detections:
+    """The likeliest boxes of one picture's output (3598, 112), in the pixels of the network's square."""
+    scores = output[:, :CLASSES]
+    cells, labels = np.nonzero(scores >= least_score)
+    best = np.argsort(-scores[cells, labels], kind="stable")[:MOST_CANDIDATES]
+    cells, labels = cells[best], labels[best]
+    corners, strides = _cells()
+    bins = output[cells, CLASSES:].reshape(-1, 4, BINS)
+    weights = np.exp(bins - bins.max(2, keepdims=True))
+    distances = (weights @ np.arange(BINS, dtype=np.float32)) / weights.sum(2) * strides[cells, None]
+    x, y = corners[cells].T
+    left, top, right, bottom = distances.T
+    boxes = np.stack([x - left, y - top, x + right, y + bottom], 1).clip(0, SIDE_PX)
+    return Detections(boxes.astype(np.float32), labels.astype(np.int64), scores[cells, labels])
 
 
+@cache
 def _cells() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The corner (n, 2) that each row of the output measures from, and its stride (n,)."""
     corners, strides = [], []

@@ -33,7 +33,8 @@ class InteractNetTask:
         self.network = with_trunk(config.network, config.trunk)
         self.network.detector.trunk.stem.requires_grad_(False)
         self.stem_path = Path(config.out_folder) / "stem.onnx"
-        export_stem(self.network.detector.trunk, self.stem_path)
+        if not self.stem_path.exists():
+            export_stem(self.network.detector.trunk, self.stem_path)
 
     def begin_stage(self, stage: Stage, device: torch.device) -> None:
         self.network.train()

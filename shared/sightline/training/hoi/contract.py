@@ -1,0 +1,69 @@
+"""What the service is told of the two files."""
+
+import json
+
+from sightline.networks.cascade import Composition
+from sightline.networks.faster_rcnn import Detecting
+from sightline.training.hoi.verbs import ALLOWED, COCO_CLASSES, SLOTS
+
+OUTPUTS = {
+    "boxes": "float32",
+    "scores": "float32",
+    "labels": "int64",
+    "actions": "float32",
+    "targets": "float32",
+    "person_logits": "float32",
+    "object_logits": "float32",
+}
+
+CONTRACT = """\
+# What detector.onnx and interactions.onnx take and give; docs/weights.md says what each entry means.
+name = "interactnet"
+version = "{version}"
+precision = "fp32"
+multiple_of = 32
+
+[parts]
+interactions = "interactions.onnx"
+
+[inputs.image]
+tensor = "image"
+dtype = "float32"
+layout = "nchw"
+range = [0.0, 255.0]
+
+{outputs}
+
+[facts]
+longest_side_px = {longest_side_px}
+classes = {classes}
+slots = {slots}
+sigma = {sigma}
+action_score = "{action_score}"
+
+[facts.thresholds]
+detection = {detection}
+empty_role = {empty_role}
+
+# The classes that V-COCO knows in a role; any in those not named.
+[facts.allowed]
+{allowed}
+"""
+
+
+def contract_of(composition: Composition, detecting: Detecting, longest_side_px: int, version: str) -> str:
+    outputs = [f'[outputs.{name}]\ntensor = "{name}"\ndtype = "{dtype}"' for name, dtype in OUTPUTS.items()]
+    allowed = [f"{action}-{role} = {json.dumps(list(names))}" for (action, role), names in ALLOWED.items()]
+    slots = [[action, role] if role else [action] for action, role in SLOTS]
+    return CONTRACT.format(
+        version=version,
+        outputs="\n\n".join(outputs),
+        longest_side_px=longest_side_px,
+        classes=json.dumps(list(COCO_CLASSES)),
+        slots=json.dumps(slots),
+        sigma=composition.sigma,
+        action_score=composition.action_score,
+        detection=detecting.score_threshold,
+        empty_role=composition.empty_role,
+        allowed="\n".join(allowed),
+    )

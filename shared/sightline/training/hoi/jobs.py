@@ -1,0 +1,125 @@
+"""The jobs behind `sightline train|evaluate|export hoi`."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from sightline.networks.cascade import ActionScore, Composition
+from sightline.networks.faster_rcnn import DetectorConfig
+from sightline.networks.interactnet import InteractNetConfig
+from sightline.serving.contract import read_contract
+from sightline.training.hoi.config import TrainConfig
+from sightline.training.hoi.evaluate import box_table, boxes_of, by_role, comparison, look_at, methods, role_scores
+from sightline.training.hoi.export import export as export_network
+from sightline.training.hoi.fitting import fit_on_lessons
+from sightline.training.hoi.heads import Recipe
+from sightline.training.hoi.onnx_network import OnnxInteractNet
+from sightline.training.hoi.packing import Sources, TeacherBoxes, read_folder, training_scenes
+from sightline.training.hoi.splits import hold_out
+from sightline.training.hoi.store import Packed, pack_scenes
+from sightline.training.hoi.teacher import NanoDetPlus
+from sightline.training.hoi.train import train as run_training
+from sightline.training.hoi.vcoco import read_extract
+from sightline.training.photos import read_rgb
+from sightline.training.schedule import Stage
+
+log = logging.getLogger(__name__)
+PAPER = InteractNetConfig(DetectorConfig())
+LIGHT = InteractNetConfig(
+    DetectorConfig("efficientnet-lite0", width=96, hidden=256, per_class_boxes=False, image_px=320),
+    human_hidden=256,
+    object_hidden=128,
+    uses_classes=True,
+    dropout=0.2,
+)
+"""What CPUs train and serve."""
+COMPOSITION = Composition(ActionScore.GEOMETRIC_MEAN, sigma=1.0, empty_role=0.005)
+"""As it was best on training pictures; the paper's sigma of 0.3 asks for targets learned from more of them."""
+VALIDATED = 33
+"""One in so many pictures of VOC is kept to choose the best network by."""
+
+
+def train(
+    vcoco: Path,
+    teacher: Path,
+    out: Path,
+    coco: Path | None = None,
+    voc: Path | None = None,
+    stanford40: Path | None = None,
+    photos: list[Path] | None = None,
+    barred_ids: Path | None = None,
+    hours: float = 1.5,
+    batch_size: int = 4,
+    backbone: str = "efficientnet-lite0",
+    paper: bool = False,
+    branches_only: bool = False,
+    most_lessons: int = 1500,
+    seed: int = 0,
+) -> None:
+    """Train detector and branches together, then fit the branches on the detector; writes OUT/model.pt.
+
+    `vcoco` is an extract of V-COCO with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's
+    format. Pictures whose COCO ids are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the
+    first hundred of its validation set. Run it again to go on where it was cut off; `branches_only` takes the detector
+    as it is.
+    """
+    network = replace_backbone(PAPER if paper else LIGHT, backbone)
+    px = network.detector.image_px
+    store, validation = out / "store", out / "validation"
+    if not (validation / "truths.npz").exists():
+        training, held_out = hold_out(list(read_extract(vcoco)))
+        barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
+        sources = Sources(coco, voc, stanford40, tuple(photos or ()), VALIDATED)
+        boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
+        scenes = training_scenes(training, held_out, barred, sources, boxes)
+        log.info("packed %d scenes", pack_scenes(scenes, store, longest_px=px))
+        pack_scenes(validation_scenes(sources), validation, longest_px=px)
+    if not branches_only:
+        stages = (Stage(60 * hours, px, batch_size, 4e-4, 4e-6),)
+        places = (str(store), str(validation), str(out / "detector"))
+        config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, stages=stages)
+        run_training(replace(config, validate_every_minutes=12.0, save_every_minutes=3.0))
+    recipe = Recipe(seed=seed)
+    model = fit_on_lessons(out / "detector" / "last.pt", store, recipe, COMPOSITION, most=most_lessons)
+    model.save(out / "model.pt")
+
+
+def replace_backbone(config: InteractNetConfig, backbone: str) -> InteractNetConfig:
+    """The network's part of NAME or NAME:PATH."""
+    return replace(config, detector=replace(config.detector, backbone=backbone.partition(":")[0]))
+
+
+def validation_scenes(sources: Sources) -> Iterator[Packed]:
+    """What the detector is judged by while it trains: true boxes that are left out of its training."""
+    for scene in read_folder(sources.voc)[::VALIDATED]:
+        yield Packed(read_rgb(scene.path), (scene.width, scene.height), scene.truth, 1.0)
+
+
+def evaluate(
+    vcoco: Path,
+    weights: Path = Path("services/hoi/weights/detector.onnx"),
+    teacher: Path | None = None,
+    roles: bool = False,
+) -> None:
+    """Print AP of actions, roles and boxes on the held-out pictures beside the baselines, as Markdown.
+
+    With the teacher's file, also on its boxes; with `roles`, each role by itself.
+    """
+    facts = read_contract(weights.with_suffix(".toml")).facts
+    how = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
+    network = OnnxInteractNet(weights.parent, facts["longest_side_px"])
+    training, held_out = hold_out(list(read_extract(vcoco)))
+    looks = {"own boxes": look_at(network, held_out)}
+    if teacher:
+        looks["the teacher's boxes"] = look_at(network, held_out, NanoDetPlus(teacher).detect)
+    print(f"{len(held_out)} held-out pictures\n\n{box_table({name: boxes_of(each) for name, each in looks.items()})}\n")
+    for name, each in looks.items():
+        print(f"With {name}:\n\n{comparison(each, how, training)}\n")
+        if roles:
+            print(by_role(role_scores(each, methods(how, training)["InteractNet"])), "\n")
+
+
+def export(checkpoint: Path, version: str, folder: Path = Path("services/hoi/weights")) -> None:
+    """Write detector.onnx, interactions.onnx and their contract, checked against torch."""
+    log.info("wrote %s", export_network(checkpoint, folder, version=version))

@@ -1,0 +1,51 @@
+import torch
+
+from sightline.networks.boxes import iou
+from sightline.networks.faster_rcnn import Detecting, DetectorConfig, FasterRcnn, detect
+from sightline.networks.proposals import best_candidates, level_anchors
+
+SMALL = DetectorConfig("efficientnet-lite0", width=16, hidden=32, classes=5)
+
+
+def test_anchors_lie_around_the_cells() -> None:
+    anchors = level_anchors(torch.zeros(1, 1, 2, 3), 8).unflatten(0, (2, 3, 3))
+
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+    sides = anchors[..., 2:] - anchors[..., :2]
+    torch.testing.assert_close(centres[1, 2], torch.tensor([[20.0, 12.0]]).expand(3, 2))
+    torch.testing.assert_close(sides.prod(-1), torch.full((2, 3, 3), 576.0))
+    torch.testing.assert_close(sides[0, 0, :, 1] / sides[0, 0, :, 0], torch.tensor([0.5, 1, 2]))
+
+
+def test_candidates_are_the_likeliest_within_the_picture() -> None:
+    torch.manual_seed(0)
+    network = FasterRcnn(SMALL).eval()
+    with torch.inference_mode():
+        dense = network.propose(network.levels(torch.rand(2, 3, 64, 96)))
+        boxes, logits = best_candidates(dense, 1, (64, 96), 40)
+
+    assert dense.logits.shape == (2, 3 * (8 * 12 + 4 * 6 + 2 * 3 + 1 * 2))
+    assert torch.equal(logits, dense.logits[1].sort(descending=True).values[:40])
+    assert boxes.min() >= 0
+    assert (boxes <= torch.tensor([96, 64, 96, 64])).all()
+
+
+def test_detections_are_few_apart_and_falling() -> None:
+    torch.manual_seed(0)
+    network = FasterRcnn(SMALL).eval()
+    with torch.inference_mode():
+        levels = network.levels(torch.rand(1, 3, 64, 96))
+        found = detect(network, levels, (64, 96), Detecting(score_threshold=0.16, most=20))
+
+    assert 0 < len(found.scores) <= 20
+    assert torch.equal(found.scores, found.scores.sort(descending=True).values)
+    assert found.scores.min() > 0.16
+    same = (found.labels[:, None] == found.labels) & ~torch.eye(len(found.labels), dtype=torch.bool)
+    assert iou(found.boxes, found.boxes)[same].max() <= 0.5
+
+
+def test_deltas_are_those_of_the_class() -> None:
+    network = FasterRcnn(SMALL)
+    deltas = torch.arange(40.0).view(2, 20)
+
+    assert network.class_deltas(deltas, torch.tensor([0, 3])).tolist() == [[0, 1, 2, 3], [32, 33, 34, 35]]

@@ -1,0 +1,124 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sightline.networks.boxes import iou
+from sightline.networks.proposals import DenseProposals
+from sightline.training.hoi.data import Batch
+from sightline.training.hoi.losses import box_loss, known_cross_entropy, soft_cross_entropy, target_loss
+from sightline.training.hoi.sampling import Sample, Sampler, picture_truth, sample_anchors, sample_rois
+from sightline.training.hoi.verbs import CLASS_INDEX, SLOT_INDEX
+
+RIDE, HOLD, STAND = SLOT_INDEX["ride", "instr"], SLOT_INDEX["hold", "obj"], SLOT_INDEX["stand", None]
+PERSON, HORSE, CUP = [8.0, 8, 40, 60], [4.0, 56, 60, 92], [70.0, 10, 80, 20]
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """A rider who holds something unannotated, with a cup and a region to leave alone; and an empty picture."""
+    rows = torch.tensor([[PERSON, [62.0, 62, 94, 94], HORSE, CUP, [0.0] * 4]])
+    labels = torch.tensor([[0, 0, CLASS_INDEX["horse"], CLASS_INDEX["cup"], -1]])
+    actions, targets = torch.full((1, 5, 29), -1), torch.full((1, 5, 29), -1)
+    actions[0, 0] = 0
+    actions[0, 0, [RIDE, HOLD]] = 1
+    targets[0, 0, RIDE] = 2
+    full = Batch(torch.zeros(1, 4, 12, 12), rows, labels, torch.tensor([[1.0, 0, 1, 0.6, -1]]), actions, targets)
+    empty = [rows * 0, labels * 0 - 1, full.confidence * 0 - 1, actions * 0 - 1, targets * 0 - 1]
+    return Batch(
+        torch.zeros(2, 4, 12, 12), *(torch.cat([one, two]) for one, two in zip(_rows(full), empty, strict=True))
+    )
+
+
+def _rows(batch: Batch) -> list[torch.Tensor]:
+    return [batch.boxes, batch.labels, batch.confidence, batch.actions, batch.targets]
+
+
+@pytest.fixture
+def sample(batch: Batch) -> Sample:
+    torch.manual_seed(0)
+    x, y = torch.meshgrid(torch.arange(4, 92, 8.0), torch.arange(4, 92, 8.0), indexing="ij")
+    centres = torch.stack([x.flatten(), y.flatten()], 1)
+    anchors = torch.cat([centres - 12, centres + 12], 1)
+    dense = DenseProposals(torch.rand(2, len(anchors)), torch.zeros(2, len(anchors), 4), anchors)
+    return Sampler(batch)(dense)
+
+
+def test_targets_survive_that_ignored_rows_drop_out(batch: Batch) -> None:
+    truth = picture_truth(batch, 0)
+
+    assert truth.labels.tolist() == [0, CLASS_INDEX["horse"], CLASS_INDEX["cup"]]
+    assert truth.targets[0, RIDE] == 1
+    assert truth.ignored.tolist() == [[62, 62, 94, 94]]
+
+
+def test_every_box_has_an_anchor_and_ignored_regions_have_none(batch: Batch) -> None:
+    truth = picture_truth(batch, 0)
+    anchors = torch.tensor([[0.0, 0, 4, 4], [66, 66, 90, 90], [66, 6, 84, 24], [4, 50, 60, 90], [8, 8, 40, 40]])
+
+    found = sample_anchors(anchors, truth)
+
+    assert sorted(found["anchors"].tolist()) == [0, 2, 3, 4]
+    sure = dict(zip(found["anchors"].tolist(), found["objectness"].tolist(), strict=True))
+    assert sure == pytest.approx({0: 0, 2: 0.6, 3: 1, 4: 1})
+
+
+def test_rois_are_matched_with_what_they_overlap(batch: Batch) -> None:
+    truth = picture_truth(batch, 0)
+
+    found = sample_rois(torch.tensor([PERSON, [60.0, 0, 64, 4], [64.0, 64, 92, 92]]), truth)
+
+    assert found["labels"].tolist() == [0, -1]
+    assert found["roi_truth"][0].tolist() == PERSON
+
+
+def test_people_and_pairs(sample: Sample) -> None:
+    assert len(sample.people) > 0
+    assert iou(sample.people, torch.tensor([PERSON])).min() >= 0.5
+    assert sample.has_target.sum(0).nonzero().flatten().tolist() == [RIDE]
+    assert torch.equal(sample.target_boxes[0, RIDE], torch.tensor(HORSE))
+    objects = [sample.objects[at].tolist() for at in sample.pairs[1]]
+    for thing, labels in zip(objects, sample.pair_labels, strict=True):
+        assert labels[RIDE] == int(thing == HORSE)
+        assert (labels[HOLD], labels[STAND]) == (-1, 0)
+    assert {HORSE[0], CUP[0]} == {thing[0] for thing in objects}
+
+
+def test_an_empty_picture_gives_background_alone(sample: Sample) -> None:
+    assert set(sample.labels[sample.rois_image == 1].tolist()) == {-1}
+    assert not (sample.people_image == 1).any()
+
+
+def test_soft_labels_are_part_background() -> None:
+    logits = torch.zeros(1, 3)
+
+    half = soft_cross_entropy(logits, torch.tensor([1]), torch.tensor([0.5]))
+    sure = soft_cross_entropy(torch.tensor([[0.0, 9, 0]]), torch.tensor([1]), torch.tensor([1.0]))
+
+    assert float(half) == pytest.approx(math.log(3))
+    assert float(sure) < 0.01
+
+
+def test_unknown_labels_teach_nothing() -> None:
+    logits = torch.tensor([[2.0, -50.0]])
+
+    loss = known_cross_entropy(logits, torch.tensor([[1, -1]]))
+
+    assert float(loss) == pytest.approx(float(F.softplus(torch.tensor(-2.0))))
+    assert float(known_cross_entropy(logits, torch.tensor([[-1, -1]]))) == 0
+
+
+def test_boxes_weigh_as_much_as_they_are_sure() -> None:
+    found, wanted = torch.ones(2, 4), torch.zeros(2, 4)
+
+    assert float(box_loss(found, wanted, torch.tensor([1.0, 0.5]))) == pytest.approx(1.5 * 4 * (1 - 1 / 18) / 2)
+
+
+def test_targets_are_learned_where_there_are_some(sample: Sample) -> None:
+    none = replace(sample, has_target=torch.zeros_like(sample.has_target))
+    given = torch.zeros(*sample.has_target.shape, 4)
+
+    assert float(target_loss(given, sample.people, sample.target_boxes, sample.has_target)) > 0
+    assert float(target_loss(given, none.people, none.target_boxes, none.has_target)) == 0

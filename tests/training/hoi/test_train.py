@@ -1,0 +1,185 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from sightline.networks.cascade import ActionScore, Boxes, Composition
+from sightline.networks.faster_rcnn import Detecting
+from sightline.networks.interactnet import InteractNet, interact
+from sightline.serving.contract import read_contract
+from sightline.training.checkpoints import load_checkpoint
+from sightline.training.hoi.coco import Scene
+from sightline.training.hoi.config import TrainConfig, network_from
+from sightline.training.hoi.data import FrozenStem, SceneBatches
+from sightline.training.hoi.evaluate import comparison, look_at, methods, role_scores
+from sightline.training.hoi.export import ExportedDetector, export, rounded
+from sightline.training.hoi.fitting import lessons_of
+from sightline.training.hoi.heads import Recipe, branch_losses, fit_branches
+from sightline.training.hoi.model import Model, load_model
+from sightline.training.hoi.onnx_network import OnnxInteractNet
+from sightline.training.hoi.splits import hold_out
+from sightline.training.hoi.store import SceneStore
+from sightline.training.hoi.train import train, with_trunk
+from sightline.training.hoi.verbs import SLOTS
+from sightline.training.schedule import Stage
+from tests.training.hoi.conftest import SMALL
+
+SHORT = Stage(minutes=2 / 60, crop_px=96, batch_size=4, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="module")
+def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short training, once resumed."""
+    out = tmp_path_factory.mktemp("run")
+    config = TrainConfig(str(store), str(store), str(out), network=SMALL, stages=(SHORT,), precision="fp32")
+    first = train(config)
+    second = train(replace(config, stages=(SHORT, SHORT)))
+    assert (first.stage, second.stage) == (1, 2)
+    assert second.samples == 4 * second.step > 4 * first.step
+    return out
+
+
+def test_a_checkpoint_knows_its_network(run: Path) -> None:
+    assert network_from(load_checkpoint(run / "best.pt")["config"]["network"]) == SMALL
+
+
+def test_the_frozen_stem_is_the_same_as_onnx(run: Path) -> None:
+    network = load_model(run / "last.pt").network
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = network.detector.trunk.shallow(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)
+
+    np.testing.assert_allclose(FrozenStem(run / "stem.onnx")(pictures), expected.numpy(), atol=1e-3)
+
+
+def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
+    batches = [SceneBatches(store, run / "stem.onnx", 3, 96)(np.random.default_rng((0, 5))) for _ in range(2)]
+
+    for one, two in zip(*batches, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert batches[0][0].shape == (3, 40, 12, 12)
+
+
+def test_branches_learn_from_lessons(run: Path, store: Path) -> None:
+    network = load_model(run / "last.pt").network
+    made = [each for each, _ in lessons_of(network, SceneStore(store), most=8, seed=0)]
+    recipe = Recipe(steps=40, lessons_per_step=8, learning_rate=3e-3)
+
+    fitted = fit_branches(network, made, torch.ones(len(made)), recipe)
+
+    assert len(made) == 16
+    with torch.inference_mode():
+        before, after = (
+            sum(float(loss) for loss in branch_losses(each, made, recipe).values()) for each in (network, fitted)
+        )
+    assert after < 0.7 * before
+    assert fitted.detector is network.detector
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    network = with_trunk(SMALL, "efficientnet-lite0").eval()
+    # Scores of an untrained network are too even for a detection.
+    torch.nn.init.normal_(network.detector.box_head.logits.weight, std=0.5)
+    return Model(network, Composition(ActionScore.PAIR, sigma=0.7, empty_role=0.02))
+
+
+@pytest.fixture(scope="module")
+def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    model.save(folder / "model.pt")
+    return export(folder / "model.pt", folder / "weights", version="1.2.3")
+
+
+def test_a_saved_model_comes_back(model: Model, exported: Path) -> None:
+    again = load_model(exported.parent.parent / "model.pt")
+
+    assert again.composition == model.composition
+    torch.testing.assert_close(again.network.state_dict(), model.network.state_dict())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 160), (128, 96)])
+def test_the_detector_gives_what_torch_gives(model: Model, exported: Path, size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 255
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+
+    given = session.run(None, {"image": image.numpy()})
+
+    with torch.inference_mode():
+        expected = ExportedDetector(rounded(model.network), Detecting())(image)
+    assert len(given[1]) > 0
+    for one, two in zip(given, expected, strict=True):
+        np.testing.assert_allclose(one, two.numpy(), atol=1e-2)
+
+
+@pytest.mark.parametrize(("people", "objects"), [(0, 0), (0, 2), (1, 1), (3, 7)])
+def test_interactions_of_any_number(model: Model, exported: Path, people: int, objects: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    levels = [torch.randn(1, 16, 96 // stride, 64 // stride, generator=generator) for stride in (8, 16, 32)]
+    corners = torch.rand(people + objects, 2, generator=generator) * 40
+    boxes = torch.cat([corners, corners + 20], 1)
+    labels = torch.arange(people + objects) % 80
+    seen = Boxes(boxes, torch.full((people + objects,), 0.5), labels, torch.arange(people))
+
+    said = OnnxInteractNet(exported.parent, 96).interact(
+        {f"p{at + 3}": level.numpy() for at, level in enumerate(levels)}, seen
+    )
+
+    with torch.inference_mode():
+        scores = torch.nn.functional.one_hot(labels, 80) * 0.5
+        expected = interact(rounded(model.network), levels, boxes[:people], boxes, scores)
+    assert said.targets.shape == (people, len(SLOTS), 4)
+    for name in ("actions", "targets", "person_logits", "object_logits"):
+        torch.testing.assert_close(getattr(said, name), getattr(expected, name), atol=1e-2, rtol=1e-2)
+
+
+def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
+    contract = read_contract(exported.with_suffix(".toml"))
+
+    assert (contract.version, contract.multiple_of) == ("1.2.3", 32)
+    assert contract.facts["longest_side_px"] == 96
+    assert contract.facts["slots"][0] == ["hold", "obj"]
+    assert contract.facts["slots"][1] == ["stand"]
+    assert (contract.facts["sigma"], contract.facts["thresholds"]["empty_role"]) == (0.7, 0.02)
+    assert contract.facts["allowed"]["kick-obj"] == ["sports ball"]
+
+
+def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
+    for path in (exported, exported.with_name("interactions.onnx")):
+        large = [each for each in onnx.load(path).graph.initializer if np.prod(each.dims) >= 1024]
+        assert {each.data_type for each in large} == {onnx.TensorProto.FLOAT16}
+
+
+def test_evaluation_compares_with_baselines(exported: Path, scenes: list[Scene]) -> None:
+    training, held_out = hold_out(scenes, 2)
+
+    looks = look_at(OnnxInteractNet(exported.parent, 96), held_out)
+
+    table = comparison(looks, Composition(), training)
+    for name in ("InteractNet", "without target localisation", "without interaction branch", "prior, near"):
+        assert f"| {name} |" in table
+    scores = role_scores(looks, methods(Composition(), training)["prior"])
+    assert scores.truths["ride"] == 1
+
+
+def test_what_is_held_out_is_of_val(scenes: list[Scene]) -> None:
+    training, held_out = hold_out(scenes, 3)
+
+    assert [each.coco_id for each in held_out] == [116, 117, 118]
+    assert len(training) == len(scenes) - 3
+
+
+def test_the_network_of_the_paper_can_be_built() -> None:
+    from sightline.training.hoi.jobs import LIGHT, PAPER, replace_backbone
+
+    network = InteractNet(replace_backbone(PAPER, "resnet50:/some/weights.pth"))
+
+    assert network.detector.box_head.deltas.out_features == 320
+    assert network.human.actions.out_features == 29
+    parameters = sum(each.numel() for each in InteractNet(LIGHT).parameters())
+    assert 2 * parameters < 14e6
