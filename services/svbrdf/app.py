@@ -2,11 +2,11 @@
 
 from fastapi import FastAPI
 
-from services.svbrdf import planner
+from services.svbrdf import predictor
 from sightline.serving.app import create_app
 from sightline.serving.settings import ServiceSettings
 
 
 def create() -> FastAPI:
     settings = ServiceSettings()
-    return create_app(planner.create(settings), settings)
+    return create_app(predictor.create(settings), settings)

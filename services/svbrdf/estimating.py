@@ -1,22 +1,31 @@
 """From the network's outputs to maps of the photo's size."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import MaterialType
 from services.svbrdf.upsampling import fit_detail
 from sightline.imaging.surfaces.camera import Camera
 from sightline.imaging.surfaces.maps import Floats, Maps, unit
+from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps
 from sightline.imaging.surfaces.refinement import SHIPPED, refine
 from sightline.imaging.surfaces.selfcheck import rerender_rmse
 from sightline.serving.signature import Tensors
 
+METAL = tuple(MaterialType).index(MaterialType.METAL)
+
 
 def apply_outputs(
-    request: SvbrdfRequest, photo: LinearPhoto, camera: Camera, light: Floats, outputs: Tensors
+    request: SvbrdfRequest, photo: LinearPhoto, camera: Camera, light: Floats, outputs: Sequence[Tensors]
 ) -> SvbrdfResult:
-    """Outputs are of the size of `light`, the photo as the network saw it."""
-    probabilities = {kind: float(share) for kind, share in zip(MaterialType, outputs["probabilities"], strict=True)}
-    maps = read_maps(outputs, metallic=probabilities[MaterialType.METAL])
+    """Outputs are those of `light`, the photo as the network saw it, and of its mirror image."""
+    upright, mirrored = (read_maps(each) for each in outputs)
+    maps = mean_maps(upright, mirrored_maps(mirrored))
+    shares = np.mean([each["probabilities"] for each in outputs], axis=0)
+    probabilities = {kind: float(share) for kind, share in zip(MaterialType, shares, strict=True)}
     if request.options.refine:
         maps = refine(maps, light, camera.points(maps.height, maps.width), SHIPPED)
     return SvbrdfResult(
@@ -30,5 +39,6 @@ def apply_outputs(
     )
 
 
-def read_maps(outputs: Tensors, *, metallic: float) -> Maps:
+def read_maps(outputs: Tensors) -> Maps:
+    metallic = float(outputs["probabilities"][METAL])
     return Maps(outputs["albedo"], unit(outputs["normal"]), outputs["roughness"][..., 0], metallic)

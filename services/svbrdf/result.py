@@ -1,4 +1,4 @@
-"""What is asked of the planner and what comes out of it, before any encoding."""
+"""What is asked of the predictor and what comes out of it, before any encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

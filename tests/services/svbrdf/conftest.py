@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from services.svbrdf.planner import SvbrdfPredictor
+from services.svbrdf.predictor import SvbrdfPredictor
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.weights import Weights
 from tests.services.asking import Ask, asking, save_weights

@@ -7,7 +7,7 @@ from sightline.imaging.surfaces.refinement import Coefficients
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps, compare, make_cases
 from sightline.training.svbrdf.flash import Floats
 from sightline.training.svbrdf.materials import Material
-from sightline.training.svbrdf.search import Refined, search
+from sightline.training.svbrdf.search import Mirrored, Refined, search
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +47,22 @@ def test_true_maps_are_left_alone(cases: list[Case], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("sightline.training.svbrdf.search.SIGMAS", (0.03,))
 
     assert search(knowing(cases, 0.0), cases) == Coefficients()
+
+
+def test_what_depends_on_the_side_cancels_in_two_views(cases: list[Case]) -> None:
+    case = cases[0]
+    truths = {case.photo.tobytes(): case.truth.maps, case.photo[:, ::-1].tobytes(): mirrored(case.truth.maps)}
+    slope = np.linspace(-0.1, 0.1, case.photo.shape[1], dtype=np.float32)
+
+    def leaning(photo: Floats, _coordinates: Floats) -> Maps:
+        maps = truths[photo.tobytes()].copy()
+        maps[..., 6] += slope
+        return Maps(maps, 0.5)
+
+    found = Mirrored(leaning)(case.photo, case.coordinates)
+
+    np.testing.assert_allclose(found.maps, case.truth.maps, atol=1e-5)
+
+
+def mirrored(maps: Floats) -> Floats:
+    return np.ascontiguousarray(maps[:, ::-1] * np.array([1, 1, 1, -1, 1, 1, 1], np.float32))

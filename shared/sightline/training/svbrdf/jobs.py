@@ -13,7 +13,7 @@ from sightline.training.svbrdf.export import export as export_network
 from sightline.training.svbrdf.materials import AUTHORED, PUBLISHED, Material, pack_materials, read_materials
 from sightline.training.svbrdf.pictures import write_sheet
 from sightline.training.svbrdf.procedural.generator import generate_many
-from sightline.training.svbrdf.search import Refined, search
+from sightline.training.svbrdf.search import Mirrored, Refined, search
 from sightline.training.svbrdf.train import train as run_training
 from sightline.training.svbrdf.validation import held_out
 from sightline.training.tables import markdown_table
@@ -86,9 +86,11 @@ def evaluate(
     chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else collected
     cases = make_cases(chosen, size_px=size_px, per_material=per_material)
     network = OnnxEstimator(weights)
-    coefficients = search(network, make_cases(held_out(materials), size_px=search_px)) if search_px else SHIPPED
+    mirrored = Mirrored(network)
+    coefficients = search(mirrored, make_cases(held_out(materials), size_px=search_px)) if search_px else SHIPPED
     estimators: dict[str, Estimator] = {
-        "refined": Refined(network, coefficients),
+        "refined": Refined(mirrored, coefficients),
+        "two views": mirrored,
         "network": network,
         "median colour": median_colour,
         "photo": photo_colour,

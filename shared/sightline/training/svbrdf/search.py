@@ -1,4 +1,4 @@
-"""The refinement's coefficients: searched for on validation photos, and its gain measured on others."""
+"""What the service does around the network, and the refinement's coefficients, searched for on validation photos."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from sightline.imaging.surfaces.maps import Maps as Surface
+from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps, mirrored_view
 from sightline.imaging.surfaces.refinement import Coefficients, Weights, refine, refine_albedo, refine_normal
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps
 from sightline.training.svbrdf.flash import Floats
@@ -18,6 +19,21 @@ log = logging.getLogger(__name__)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0, 4.0)
 SIGMAS = (0.01, 0.03)
 PEAKS = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """An estimator that sees the photo and its mirror image, as the service lets the network; the type is that of the
+    photo itself."""
+
+    estimate: Estimator
+
+    def __call__(self, photo: Floats, coordinates: Floats) -> Maps:
+        maps = self.estimate(photo, coordinates)
+        light, places = mirrored_view(photo, coordinates.transpose(1, 2, 0))
+        mirrored = mirrored_maps(_surface(self.estimate(light, np.ascontiguousarray(places.transpose(2, 0, 1)))))
+        mean = mean_maps(_surface(maps), mirrored)
+        return replace(maps, maps=np.dstack([mean.albedo, mean.normal, mean.roughness]), metallic=mean.metallic)
 
 
 @dataclass(frozen=True, slots=True)

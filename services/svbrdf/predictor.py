@@ -17,6 +17,7 @@ from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.picture import Picture
 from sightline.imaging.surfaces.camera import camera_for
+from sightline.imaging.surfaces.mirroring import mirrored_view
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, TensorSpec
@@ -50,7 +51,7 @@ is the surface under a light of your choice, `image/apng` and `image/gif` show i
 
 
 class SvbrdfPredictor:
-    """The planner around any network that estimates maps from a small photo."""
+    """The predictor around any network that estimates maps from a small photo."""
 
     options: type[BaseModel] = SvbrdfOptions
     signature = SIGNATURE
@@ -70,8 +71,9 @@ class SvbrdfPredictor:
         camera = camera_for(picture.width, picture.height, options.fov_deg)
         photo = linear_photo(picture, linear=options.linear)
         size = closest_size(picture, self._buckets)
-        light = photo.stretched(*size)
-        (outputs,) = yield [{"photo": light, "coordinates": camera.coordinates(*size)}]
+        light, coordinates = photo.stretched(*size), camera.coordinates(*size)
+        views = (light, coordinates), mirrored_view(light, coordinates)
+        outputs = yield [{"photo": seen, "coordinates": places} for seen, places in views]
         return apply_outputs(request, photo, camera, light, outputs)
 
     def render(self, result: SvbrdfResult, media_type: str, evidence: Evidence) -> Rendered:

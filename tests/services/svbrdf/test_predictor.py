@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from services.svbrdf.planner import SvbrdfPredictor, closest_size, create
+from services.svbrdf.predictor import SvbrdfPredictor, closest_size, create
 from services.svbrdf.schemas import MaterialType, SvbrdfOptions
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
@@ -191,6 +191,18 @@ def test_options_out_of_range_are_refused(ask: Ask, png: Png, options: dict[str,
         ask(png(np.zeros((8, 8, 3), np.uint8)), **options)
 
 
+def test_the_network_sees_the_photo_and_its_mirror_image(
+    mirror: Weights, settings: ServiceSettings, wall: NDArray[np.uint8]
+) -> None:
+    data = bytes(imagecodecs.png_encode(wall))
+    predictor = SvbrdfPredictor(settings, mirror, "# Card\n")
+
+    upright, mirrored = next(predictor.predict(predictor.read(Upload({"image": [data]}, SvbrdfOptions()))))
+
+    np.testing.assert_array_equal(mirrored["photo"], upright["photo"][:, ::-1])
+    np.testing.assert_allclose(mirrored["coordinates"], upright["coordinates"], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("size", "expected"), [((100, 100), (256, 256)), ((300, 400), (256, 384)), ((900, 100), (384, 256))]
 )
@@ -202,9 +214,9 @@ def test_the_networks_size_is_the_one_closest_in_proportion(
     request = predictor.read(Upload({"image": [data]}, SvbrdfOptions()))
 
     assert closest_size(request.picture, predictor.signature.buckets) == expected
-    (sample,) = next(predictor.predict(request))
-    assert sample["photo"].shape == (*expected, 3)
-    assert sample["coordinates"].shape == (*expected, 2)
+    samples = next(predictor.predict(request))
+    assert {sample["photo"].shape for sample in samples} == {(*expected, 3)}
+    assert {sample["coordinates"].shape for sample in samples} == {(*expected, 2)}
 
 
 def test_missing_weights_are_named(tmp_path: Any) -> None:
