@@ -36,6 +36,7 @@ ENV PATH=/opt/sightline/bin:/usr/local/bin:/usr/bin:/bin \
     LD_LIBRARY_PATH=/opt/sightline/cuda \
     # Threads that come and go must not leave an arena each behind.
     MALLOC_ARENA_MAX=2 \
+    ORT_DISABLE_TELEMETRY=1 \
     SIGHTLINE_HOST=0.0.0.0 \
     SIGHTLINE_PORT=8000
 WORKDIR /srv
@@ -43,7 +44,7 @@ USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # A probe costs 20 ms of processor, which is more than an idle service takes meanwhile: hence not more often.
-HEALTHCHECK --interval=15s --timeout=3s --start-period=120s --retries=3 CMD ["probe", "/readyz"]
+HEALTHCHECK --interval=30s --timeout=3s --start-period=120s --retries=3 CMD ["probe", "/readyz"]
 ENTRYPOINT ["serve"]
 
 FROM runtime

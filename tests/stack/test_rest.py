@@ -2,12 +2,11 @@
 
 import os
 import time
-from typing import Any
 
 import pytest
-from docker.models.containers import Container
 
 from tests.stack.compose import MODELS, Stack
+from tests.stack.load import cpu_s, memory_bytes
 
 pytestmark = pytest.mark.stack
 
@@ -15,15 +14,6 @@ WATCHED_S = 60.0
 SETTLED_S = 10.0
 MAX_SHARE = 0.02  # of the machine
 PARTS = ("gateway", "redis", *MODELS)
-
-
-def usage(container: Container) -> dict[str, Any]:
-    stats: dict[str, Any] = container.stats(stream=False, one_shot=True)
-    return stats
-
-
-def cpu_s(container: Container) -> float:
-    return float(usage(container)["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
 
 
 def test_a_fleet_at_rest_takes_next_to_nothing(stack: Stack) -> None:
@@ -35,6 +25,5 @@ def test_a_fleet_at_rest_takes_next_to_nothing(stack: Stack) -> None:
     elapsed_s = time.monotonic() - started
     shares = {part: (after[part] - before[part]) / elapsed_s for part in containers}
     for part, container in containers.items():
-        memory = usage(container)["memory_stats"]["usage"]
-        print(f"{part}: {100 * shares[part]:.2f} % of a core, {memory / 2**20:.0f} MiB")
+        print(f"{part}: {100 * shares[part]:.2f} % of a core, {memory_bytes(container) / 2**20:.0f} MiB")
     assert sum(shares[part] for part in PARTS) / (os.cpu_count() or 1) < MAX_SHARE
