@@ -78,16 +78,17 @@ bench: $(VENV)/.runtime ## Throughput beside a bare ONNX Runtime loop: make benc
 	@exec $(BIN)/sightline bench $(MODEL) $(ARGS)
 
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
-	--no-emit-index-url --no-emit-find-links --resolver=backtracking --build-deps-for editable
+	--no-emit-index-url --no-emit-find-links --resolver=backtracking
+OF_PROJECT = --build-deps-for editable
 
 .PHONY: lock
 lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, where pip finds a CPU build of torch)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
-	@$(PIP_COMPILE) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
-	@$(PIP_COMPILE) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
+	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
+	@$(PIP_COMPILE) $(OF_PROJECT) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
 	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
 	@echo '$(TORCH)' > locks/torch.in
-	@$(PIP_COMPILE) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
+	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
 	@awk '/^[a-z]/ { skip = /^torch==/ } !skip' locks/dev.all > locks/dev.txt
 	@rm locks/torch.in locks/dev.all
 

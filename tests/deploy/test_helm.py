@@ -164,7 +164,7 @@ def test_the_gateway_takes_its_settings() -> None:
         resting_models=env["SIGHTLINE_RESTING_MODELS"],  # type: ignore[arg-type]  # as the environment has it
     )
     assert settings.resting_models == ("hoi",)
-    assert set(settings.upstreams) == {"hdr_correct", "hoi", "hra_screening", "inpaint"}
+    assert set(settings.upstreams) == {"hdr_correct", "hoi", "hra_screening", "inpaint", "svbrdf"}
 
 
 @pytest.mark.parametrize("name", ["fleet-gateway", "fleet-inpaint", "fleet-hdr-correct"])
