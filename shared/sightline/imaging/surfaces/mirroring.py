@@ -15,13 +15,11 @@ def mirrored_view(light: Floats, coordinates: Floats) -> tuple[Floats, Floats]:
 
 def mirrored_maps(maps: Maps) -> Maps:
     """As the surface looks in a mirror at its side."""
-    return Maps(maps.albedo[:, ::-1], maps.normal[:, ::-1] * OTHER_SIDE, maps.roughness[:, ::-1], maps.metallic)
+    normal = np.asarray(maps.normal[:, ::-1] * OTHER_SIDE, np.float32)
+    return Maps(maps.albedo[:, ::-1], normal, maps.roughness[:, ::-1], maps.metallic)
 
 
 def mean_maps(one: Maps, other: Maps) -> Maps:
-    return Maps(
-        (one.albedo + other.albedo) / 2,
-        unit(one.normal + other.normal),
-        (one.roughness + other.roughness) / 2,
-        (one.metallic + other.metallic) / 2,
-    )
+    albedo, roughness = (one.albedo + other.albedo) / 2, (one.roughness + other.roughness) / 2
+    normal, metallic = unit(one.normal + other.normal), (one.metallic + other.metallic) / 2
+    return Maps(np.asarray(albedo, np.float32), normal, np.asarray(roughness, np.float32), metallic)
