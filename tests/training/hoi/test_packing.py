@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.packing import Sources, TeacherBoxes, training_scenes
 from sightline.training.hoi.splits import hold_out, unlike
-from sightline.training.hoi.store import SceneStore, fitted
+from sightline.training.hoi.store import SceneStore, fitted, repeat_factors
 from sightline.training.hoi.teacher import SIDE_PX, NanoDetPlus, decoded
+from sightline.training.hoi.truth import boxes_only
 from sightline.training.hoi.verbs import COCO_IDS, PERSON, SLOT_INDEX
 from sightline.training.photos import Picture, read_rgb
 from tests.training.hoi.conftest import draw
@@ -98,6 +100,18 @@ def test_a_store_gives_pictures_with_their_truths(store: Path, scenes: list[Scen
     assert picture.shape == (72, 96, 3)
     np.testing.assert_allclose(truth.boxes_xyxy, scenes[3].truth.boxes_xyxy, rtol=1e-5)
     np.testing.assert_array_equal(truth.targets, scenes[3].truth.targets)
+
+
+def test_pictures_of_rare_classes_are_drawn_more_often() -> None:
+    person, both = (
+        boxes_only(np.zeros((len(labels), 4), np.float32), np.array(labels)) for labels in ([PERSON], [PERSON, 17])
+    )
+    unsure = replace(both, confidence=np.array([1, 0.3], np.float32))
+
+    factors = repeat_factors([person] * 98 + [both, unsure], np.ones(100))
+
+    assert factors[:98].tolist() == [1] * 98
+    assert factors[98:].tolist() == [pytest.approx((0.04 / 0.01) ** 0.5), 1]
 
 
 def test_pictures_are_fitted_by_their_longest_side() -> None:

@@ -12,7 +12,9 @@ from sightline.training.hoi.losses import box_loss, known_cross_entropy, soft_cr
 from sightline.training.hoi.sampling import Sample, Sampler, picture_truth, sample_anchors, sample_rois
 from sightline.training.hoi.verbs import CLASS_INDEX, SLOT_INDEX
 
-RIDE, HOLD, STAND = SLOT_INDEX["ride", "instr"], SLOT_INDEX["hold", "obj"], SLOT_INDEX["stand", None]
+RIDE, HOLD, LOOK, STAND = (
+    SLOT_INDEX[each] for each in (("ride", "instr"), ("hold", "obj"), ("look", "obj"), ("stand", None))
+)
 PERSON, HORSE, CUP = [8.0, 8, 40, 60], [4.0, 56, 60, 92], [70.0, 10, 80, 20]
 
 
@@ -81,8 +83,8 @@ def test_people_and_pairs(sample: Sample) -> None:
     assert torch.equal(sample.target_boxes[0, RIDE], torch.tensor(HORSE))
     objects = [sample.objects[at].tolist() for at in sample.pairs[1]]
     for thing, labels in zip(objects, sample.pair_labels, strict=True):
-        assert labels[RIDE] == int(thing == HORSE)
-        assert (labels[HOLD], labels[STAND]) == (-1, 0)
+        assert labels[RIDE] == (1 if thing == HORSE else -1)  # nobody rides a cup
+        assert (labels[HOLD], labels[LOOK], labels[STAND]) == (-1, 0, -1)
     assert {HORSE[0], CUP[0]} == {thing[0] for thing in objects}
 
 

@@ -1,3 +1,4 @@
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,21 +11,23 @@ import torch
 from sightline.networks.cascade import ActionScore, Boxes, Composition
 from sightline.networks.faster_rcnn import Detecting
 from sightline.networks.interactnet import InteractNet, interact
-from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.config import TrainConfig, network_from
+from sightline.training.hoi.contract import read_facts
 from sightline.training.hoi.data import FrozenStem, SceneBatches
 from sightline.training.hoi.evaluate import comparison, look_at, methods, role_scores
 from sightline.training.hoi.export import ExportedDetector, export, rounded
-from sightline.training.hoi.fitting import lessons_of
+from sightline.training.hoi.fitting import EMPTY_ROLES, SIGMAS, fit
 from sightline.training.hoi.heads import Recipe, branch_losses, fit_branches
+from sightline.training.hoi.lessons import Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.splits import hold_out
-from sightline.training.hoi.store import SceneStore
+from sightline.training.hoi.store import Packed, SceneStore, pack_scenes
 from sightline.training.hoi.train import train, with_trunk
 from sightline.training.hoi.verbs import SLOTS
+from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
 from tests.training.hoi.conftest import SMALL
 
@@ -64,9 +67,10 @@ def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
     assert batches[0][0].shape == (3, 40, 12, 12)
 
 
-def test_branches_learn_from_lessons(run: Path, store: Path) -> None:
+def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
     network = load_model(run / "last.pt").network
-    made = [each for each, _ in lessons_of(network, SceneStore(store), most=8, seed=0)]
+    watcher = Watcher(network, run / "stem.onnx")
+    made = [each for scene in scenes[:8] for each in watcher.watch(scene).lessons]
     recipe = Recipe(steps=40, lessons_per_step=8, learning_rate=3e-3)
 
     fitted = fit_branches(network, made, torch.ones(len(made)), recipe)
@@ -78,6 +82,28 @@ def test_branches_learn_from_lessons(run: Path, store: Path) -> None:
         )
     assert after < 0.7 * before
     assert fitted.detector is network.detector
+
+
+def test_a_fit_chooses_a_composition(run: Path, store: Path, scenes: list[Scene]) -> None:
+    fitted = fit(run / "last.pt", scenes[:10], store, Recipe(steps=5, lessons_per_step=4), most=5)
+
+    assert fitted.composition.sigma in SIGMAS
+    assert fitted.composition.empty_role in EMPTY_ROLES
+    before = load_model(run / "last.pt").network
+    assert torch.equal(fitted.network.detector.box_head.logits.weight, before.detector.box_head.logits.weight)
+    assert not torch.equal(fitted.network.human.actions.weight, before.human.actions.weight)
+
+
+def test_scenes_known_in_part_are_lessons_too(run: Path, scenes: list[Scene], tmp_path: Path) -> None:
+    truth = replace(scenes[0].truth, actions=scenes[0].truth.actions.copy())
+    truth.actions[0, 20:] = -1
+    picture = read_rgb(scenes[0].path)
+    pack_scenes([Packed(picture, (96, 72), each, 1.0) for each in (truth, scenes[1].truth)], tmp_path, longest_px=96)
+    watcher = Watcher(load_model(run / "last.pt").network, run / "stem.onnx")
+
+    (made,) = store_lessons(watcher, SceneStore(tmp_path), most=5, seed=0)
+
+    assert made.actions.min() == -1
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +165,16 @@ def test_interactions_of_any_number(model: Model, exported: Path, people: int, o
 
 
 def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
-    contract = read_contract(exported.with_suffix(".toml"))
+    contract = tomllib.loads(exported.with_suffix(".toml").read_text())
+    facts = read_facts(exported)
 
-    assert (contract.version, contract.multiple_of) == ("1.2.3", 32)
-    assert contract.facts["longest_side_px"] == 96
-    assert contract.facts["slots"][0] == ["hold", "obj"]
-    assert contract.facts["slots"][1] == ["stand"]
-    assert (contract.facts["sigma"], contract.facts["thresholds"]["empty_role"]) == (0.7, 0.02)
-    assert contract.facts["allowed"]["kick-obj"] == ["sports ball"]
+    assert (contract["version"], contract["multiple_of"]) == ("1.2.3", 32)
+    assert contract["parts"] == {"interactions": "interactions.onnx"}
+    assert facts["longest_side_px"] == 96
+    assert facts["slots"][0] == ["hold", "obj"]
+    assert facts["slots"][1] == ["stand"]
+    assert (facts["sigma"], facts["thresholds"]["empty_role"]) == (0.7, 0.02)
+    assert facts["allowed"]["kick-obj"] == ["sports ball"]
 
 
 def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:

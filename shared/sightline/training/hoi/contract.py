@@ -1,6 +1,9 @@
 """What the service is told of the two files."""
 
 import json
+import tomllib
+from pathlib import Path
+from typing import Any
 
 from sightline.networks.cascade import Composition
 from sightline.networks.faster_rcnn import Detecting
@@ -67,3 +70,9 @@ def contract_of(composition: Composition, detecting: Detecting, longest_side_px:
         empty_role=composition.empty_role,
         allowed="\n".join(allowed),
     )
+
+
+def read_facts(weights: Path) -> dict[str, Any]:
+    """What was declared of the weights beside the file."""
+    facts: dict[str, Any] = tomllib.loads(weights.with_suffix(".toml").read_text("utf-8"))["facts"]
+    return facts

@@ -1,61 +1,89 @@
-"""The branches, fitted on what the detector that is now frozen sees in scenes with actions."""
+"""The branches on a detector that is now frozen, and the composition of their scores."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from sightline.networks.cascade import Composition
-from sightline.networks.faster_rcnn import Detecting, detect
-from sightline.networks.interactnet import InteractNet
-from sightline.training.hoi.detections import Detections
-from sightline.training.hoi.heads import Recipe, fit_branches
+from sightline.networks.cascade import ActionScore, Composition, compose
+from sightline.networks.interactnet import Interactions, InteractNet
+from sightline.training.hoi.coco import Scene
+from sightline.training.hoi.heads import Recipe, fit_branches, interactions_of
+from sightline.training.hoi.lessons import Watched, Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
-from sightline.training.hoi.observations import Lesson, lesson, levels_of, observe, with_truth
+from sightline.training.hoi.observations import Lesson
+from sightline.training.hoi.predictions import as_prediction, plausible_slots
+from sightline.training.hoi.role_scores import Prediction, mean, score
 from sightline.training.hoi.store import SceneStore
-from sightline.training.hoi.truth import Truth
-from sightline.training.photos import Picture
 
 log = logging.getLogger(__name__)
-LOG_EVERY = 100
+FOLDS = 2
+LEAST_TRUTHS = 5
+SIGMAS = (0.3, 0.6, 1.0, 1.5, 2.5)
+EMPTY_ROLES = (0.01, 0.03, 0.06)
 
 
-def fit_on_lessons(checkpoint: Path, store: Path, recipe: Recipe, composition: Composition, *, most: int) -> Model:
-    """At most so many scenes, those that are drawn often first; they are seen as they are and mirrored."""
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A scene with what a network says of it that was not fitted on it."""
+
+    watched: Watched
+    said: Interactions
+
+    def prediction(self, composition: Composition) -> Prediction:
+        seen = self.watched.observation.seen
+        triplets = compose(self.said, seen, plausible_slots()[seen.labels], composition)
+        return as_prediction(seen, triplets, self.watched.scale)
+
+
+def fit(checkpoint: Path, scenes: Sequence[Scene], store: Path, recipe: Recipe, *, most: int) -> Model:
+    """On scenes of V-COCO and at most so many others of the store.
+
+    The composition is the best of all on scenes that were left out of a fit, the branches are then fitted on all.
+    """
     network = load_model(checkpoint).network
-    lessons, odds = [], []
-    for each, weight in lessons_of(network, SceneStore(store), most=most, seed=recipe.seed):
-        lessons.append(each)
-        odds.append(weight)
-    log.info("%d lessons", len(lessons))
-    return Model(fit_branches(network, lessons, torch.tensor(odds), recipe), composition)
+    watcher = Watcher(network, checkpoint.with_name("stem.onnx"))
+    watched = [watcher.watch(scene) for scene in scenes]
+    log.info("watched %d scenes", len(watched))
+    others = list(store_lessons(watcher, SceneStore(store), most=most, seed=recipe.seed))
+    composition = choose_composition(cross_fitted(network, watched, others, recipe))
+    return Model(fit_on(network, watched, others, recipe), composition)
 
 
-def lessons_of(network: InteractNet, store: SceneStore, *, most: int, seed: int) -> Iterator[tuple[Lesson, float]]:
-    """With the weights of their scenes, of which only those with a known action teach anything."""
-    rng = np.random.default_rng(seed)
-    order = np.lexsort((rng.random(len(store)), -store.weights))
-    teaching = [int(at) for at in order if (store[int(at)][1].actions >= 0).any()][:most]
-    for count, at in enumerate(teaching):
-        picture, truth = store[at]
-        for view, known in ((picture, truth), (picture[:, ::-1], truth.flipped(picture.shape[1]))):
-            if made := _lesson(network, np.ascontiguousarray(view), known):
-                yield made, float(store.weights[at])
-        if count % LOG_EVERY == 0:
-            log.info("lessons of %d of %d scenes", count, len(teaching))
+def fit_on(network: InteractNet, watched: Sequence[Watched], others: Sequence[Lesson], recipe: Recipe) -> InteractNet:
+    lessons = [each for scene in watched for each in scene.lessons]
+    odds = torch.tensor([1.0] * len(lessons) + [recipe.odds_of_others] * len(others))
+    return fit_branches(network, [*lessons, *others], odds, recipe)
 
 
-def _lesson(network: InteractNet, picture: Picture, truth: Truth) -> Lesson | None:
-    with torch.inference_mode():
-        levels = levels_of(network, picture)
-        seen = with_truth(_detections(network, levels), truth)
-        return lesson(observe(network, levels, seen), truth)
+def cross_fitted(
+    network: InteractNet, watched: Sequence[Watched], others: Sequence[Lesson], recipe: Recipe
+) -> list[Left]:
+    left = []
+    for fold in range(FOLDS):
+        kept = [scene for at, scene in enumerate(watched) if at % FOLDS != fold]
+        fitted = fit_on(network, kept, others, recipe)
+        left += [Left(scene, interactions_of(fitted, scene.observation)) for scene in watched[fold::FOLDS]]
+    return left
 
 
-def _detections(network: InteractNet, levels: list[Tensor]) -> Detections:
-    size = 8 * levels[0].shape[2], 8 * levels[0].shape[3]
-    found = detect(network.detector, levels, size, Detecting())
-    return Detections(found.boxes.numpy(), found.labels.numpy(), found.scores.numpy())
+def choose_composition(left: Sequence[Left]) -> Composition:
+    """By the mean AP_role of both scenarios: first what actions are made of and sigma, then what nothing is worth."""
+    best = _best(left, [Composition(how, sigma) for how, sigma in product(ActionScore, SIGMAS)])
+    return _best(left, [replace(best, empty_role=worth) for worth in EMPTY_ROLES])
+
+
+def _best(left: Sequence[Left], candidates: Sequence[Composition]) -> Composition:
+    found = {each: _worth(left, each) for each in candidates}
+    best = max(found, key=lambda each: sum(found[each]))
+    log.info("left out of the fit, %s gives AP_role %.3f and %.3f", best, *found[best])
+    return best
+
+
+def _worth(left: Sequence[Left], composition: Composition) -> tuple[float, float]:
+    scores = score([each.prediction(composition) for each in left], [each.watched.truth for each in left])
+    common = scores.common_roles(LEAST_TRUTHS)
+    return mean(scores.scenario_1, common), mean(scores.scenario_2, common)

@@ -19,14 +19,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`lessons_per_step` are pictures. `target_weight` is 1 in the paper."""
+    """`lessons_per_step` are pictures; others than V-COCO's are drawn `odds_of_others` times as often.
 
-    steps: int = 600
+    `target_weight` is 1 in the paper.
+    """
+
+    steps: int = 300
     lessons_per_step: int = 16
     learning_rate: float = 3e-4
     weight_decay: float = 0.05
     target_weight: float = 0.5
     feature_dropout: float = 0.2
+    odds_of_others: float = 0.3
     seed: int = 0
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from sightline.networks.cascade import ActionScore, Composition
 from sightline.networks.faster_rcnn import DetectorConfig
 from sightline.networks.interactnet import InteractNetConfig
-from sightline.serving.contract import read_contract
+from sightline.networks.proposals import Proposing
 from sightline.training.hoi.config import TrainConfig
+from sightline.training.hoi.contract import read_facts
 from sightline.training.hoi.evaluate import box_table, boxes_of, by_role, comparison, look_at, methods, role_scores
 from sightline.training.hoi.export import export as export_network
-from sightline.training.hoi.fitting import fit_on_lessons
+from sightline.training.hoi.fitting import fit
 from sightline.training.hoi.heads import Recipe
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import Sources, TeacherBoxes, read_folder, training_scenes
@@ -27,15 +28,15 @@ from sightline.training.schedule import Stage
 log = logging.getLogger(__name__)
 PAPER = InteractNetConfig(DetectorConfig())
 LIGHT = InteractNetConfig(
-    DetectorConfig("efficientnet-lite0", width=96, hidden=256, per_class_boxes=False, image_px=320),
+    DetectorConfig(
+        "efficientnet-lite0", width=96, hidden=256, per_class_boxes=False, image_px=320, proposing=Proposing(600, 150)
+    ),
     human_hidden=256,
     object_hidden=128,
     uses_classes=True,
     dropout=0.2,
 )
 """What CPUs train and serve."""
-COMPOSITION = Composition(ActionScore.GEOMETRIC_MEAN, sigma=1.0, empty_role=0.005)
-"""As it was best on training pictures; the paper's sigma of 0.3 asks for targets learned from more of them."""
 VALIDATED = 33
 """One in so many pictures of VOC is kept to choose the best network by."""
 
@@ -67,8 +68,8 @@ def train(
     network = replace_backbone(PAPER if paper else LIGHT, backbone)
     px = network.detector.image_px
     store, validation = out / "store", out / "validation"
+    training, held_out = hold_out(list(read_extract(vcoco)))
     if not (validation / "truths.npz").exists():
-        training, held_out = hold_out(list(read_extract(vcoco)))
         barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
         sources = Sources(coco, voc, stanford40, tuple(photos or ()), VALIDATED)
         boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
@@ -80,8 +81,7 @@ def train(
         places = (str(store), str(validation), str(out / "detector"))
         config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, stages=stages)
         run_training(replace(config, validate_every_minutes=12.0, save_every_minutes=3.0))
-    recipe = Recipe(seed=seed)
-    model = fit_on_lessons(out / "detector" / "last.pt", store, recipe, COMPOSITION, most=most_lessons)
+    model = fit(out / "detector" / "last.pt", training, store, Recipe(seed=seed), most=most_lessons)
     model.save(out / "model.pt")
 
 
@@ -106,7 +106,7 @@ def evaluate(
 
     With the teacher's file, also on its boxes; with `roles`, each role by itself.
     """
-    facts = read_contract(weights.with_suffix(".toml")).facts
+    facts = read_facts(weights)
     how = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
     network = OnnxInteractNet(weights.parent, facts["longest_side_px"])
     training, held_out = hold_out(list(read_extract(vcoco)))

@@ -10,12 +10,10 @@ from torch import Tensor
 from sightline.networks.boxes import iou
 from sightline.networks.cascade import Boxes
 from sightline.networks.interactnet import InteractNet
-from sightline.training.hoi.data import canvas, laid_on_canvas
 from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.predictions import plausible_slots
 from sightline.training.hoi.truth import Truth
 from sightline.training.hoi.verbs import PERSON
-from sightline.training.photos import Picture
 
 MATCH_IOU = 0.5
 MOST_BOXES = 40
@@ -45,12 +43,6 @@ def seen_boxes(found: Detections) -> Boxes:
     chosen = found.where(np.arange(min(len(found), MOST_BOXES)))
     boxes, scores, labels = (torch.from_numpy(each) for each in (chosen.boxes_xyxy, chosen.scores, chosen.labels))
     return Boxes(boxes, scores, labels, (labels == PERSON).nonzero().squeeze(1))
-
-
-def levels_of(network: InteractNet, picture: Picture) -> list[Tensor]:
-    laid = laid_on_canvas(picture, canvas(picture.shape[:2], max(picture.shape[:2])))
-    image = torch.from_numpy(laid).permute(2, 0, 1)[None].float() / 255
-    return network.detector.levels(image.contiguous(memory_format=torch.channels_last))
 
 
 @torch.inference_mode()

@@ -51,7 +51,8 @@ class Scores:
 def mean(figures: Figures, chosen: Sequence[tuple[str, str | None]] | None = None) -> float:
     """Of the chosen ones, or of all that could be found but for `point`."""
     kept = [slot for slot in figures if slot[0] != POINT[0]] if chosen is None else chosen
-    return float(np.nanmean([figures[slot] for slot in kept]))
+    there = [figures[slot] for slot in kept if not np.isnan(figures[slot])]
+    return float(np.mean(there)) if there else float("nan")
 
 
 def score(predictions: Sequence[Prediction], truths: Sequence[Truth]) -> Scores:

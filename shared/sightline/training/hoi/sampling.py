@@ -10,6 +10,7 @@ from sightline.networks import boxes
 from sightline.networks.interactnet import Regions
 from sightline.networks.proposals import DenseProposals, best_candidates
 from sightline.training.hoi.data import Batch
+from sightline.training.hoi.predictions import plausible_slots
 from sightline.training.hoi.verbs import PERSON
 
 ANCHOR_IOU, BACKGROUND_ANCHOR_IOU = 0.5, 0.35
@@ -165,7 +166,7 @@ def sample_people(proposals: Tensor, truth: PictureTruth) -> dict[str, Tensor]:
 def sample_pairs(people: Tensor, person: Tensor, truth: PictureTruth, _size_px: tuple[int, int]) -> dict[str, Tensor]:
     """Every sampled person with every box, the targets of someone first.
 
-    A pair's label is 1 if the box is the action's object, unknown if the action has one that was not annotated.
+    A pair's label is 1 if the box is the action's object, and unknown if that was not annotated or the class cannot be.
     """
     wanted = torch.zeros(len(truth.boxes), dtype=torch.bool, device=people.device)
     targets = truth.targets[person]
@@ -183,11 +184,12 @@ def sample_pairs(people: Tensor, person: Tensor, truth: PictureTruth, _size_px: 
     action, target = truth.actions[person[rows]].long(), targets[rows]
     hit = target == objects[columns][:, None]
     labels = torch.where(action == 1, torch.where(target >= 0, hit.long(), -1), action)
+    possible = plausible_slots().to(labels.device)[truth.labels[objects[columns]]] > 0
     return {
         "objects": truth.boxes[objects],
         "object_scores": F.one_hot(truth.labels[objects], 80).float(),
         "pairs": torch.stack([rows, columns]),
-        "pair_labels": labels,
+        "pair_labels": torch.where(possible, labels, -1),
     }
 
 

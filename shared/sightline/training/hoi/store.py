@@ -1,6 +1,6 @@
 """Pictures at training size with their truths, packed into files that loader processes map."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.training.hoi.truth import Truth, concatenated
+from sightline.training.hoi.verbs import COCO_CLASSES
 from sightline.training.photos import PhotoStore, Picture, pack_pictures
 
+COMMON_SHARE, MOST_REPEATED = 0.04, 4.0
+"""Classes in fewer pictures than this share are drawn more often, but never more than so many times."""
 COLUMNS = ("boxes", "labels", "confidence", "actions", "targets")
 
 
@@ -58,9 +61,10 @@ def pack_scenes(scenes: Iterable[Packed], folder: Path, *, longest_px: int) -> i
             yield picture
 
     count = pack_pictures(pictures(), folder)
+    drawn = np.array(weights) * repeat_factors(truths, np.array(weights))
     columns, ends = concatenated(truths)
     named = dict(zip(COLUMNS, columns, strict=True))
-    np.savez(folder / "truths.npz", ends=ends, weights=np.array(weights), sizes=np.array(sizes), **named)  # type: ignore[arg-type]
+    np.savez(folder / "truths.npz", ends=ends, weights=drawn, sizes=np.array(sizes), **named)  # type: ignore[arg-type]
     return count
 
 
@@ -75,3 +79,17 @@ def resized(picture: Picture, size: tuple[int, int], longest_px: int) -> Picture
     width, height = fitted(size, longest_px)
     how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
+
+
+def repeat_factors(truths: Sequence[Truth], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much more often to draw each picture for its rarest class (Gupta et al., "LVIS", CVPR 2019).
+
+    The root of the common share over the class's own, up to a limit. A class counts where a box is more likely than
+    not.
+    """
+    sure = [np.unique(truth.labels[truth.confidence > 0.5]) for truth in truths]
+    shares = np.zeros(len(COCO_CLASSES))
+    for labels, weight in zip(sure, weights, strict=True):
+        shares[labels] += weight / weights.sum()
+    factors = np.sqrt(COMMON_SHARE / shares.clip(1e-6)).clip(1, MOST_REPEATED)
+    return np.array([factors[labels].max(initial=1.0) for labels in sure])
