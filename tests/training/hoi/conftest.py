@@ -12,9 +12,12 @@ import pytest
 from sightline.networks.faster_rcnn import DetectorConfig
 from sightline.networks.interactnet import InteractNetConfig
 from sightline.training.hoi.coco import Scene
+from sightline.training.hoi.detections import Detections
+from sightline.training.hoi.packing import TeacherBoxes
 from sightline.training.hoi.store import Packed, pack_scenes
+from sightline.training.hoi.teacher import NanoDetPlus
 from sightline.training.hoi.vcoco import read_extract
-from sightline.training.photos import read_rgb
+from sightline.training.photos import Picture, read_rgb
 
 COLOURS = {"person": (220, 40, 40), "horse": (120, 80, 40), "cup": (40, 60, 220)}
 SMALL = InteractNetConfig(
@@ -72,3 +75,21 @@ def store(scenes: list[Scene], tmp_path_factory: pytest.TempPathFactory) -> Path
     packed = (Packed(read_rgb(each.path), (each.width, each.height), each.truth, 1.0) for each in scenes)
     assert pack_scenes(packed, folder, longest_px=96) == len(scenes)
     return folder
+
+
+class Horses(NanoDetPlus):
+    """Sees a horse in the lower half of whatever it is shown."""
+
+    def __init__(self) -> None:
+        self.shown = 0
+
+    def detect(self, picture: Picture) -> Detections:
+        self.shown += 1
+        height, width = picture.shape[:2]
+        boxes = np.array([[0, height / 2, width, height]], np.float32)
+        return Detections(boxes, np.array([17]), np.array([0.9], np.float32))
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> TeacherBoxes:
+    return TeacherBoxes(Horses(), tmp_path / "teacher")

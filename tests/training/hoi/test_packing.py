@@ -7,28 +7,14 @@ import numpy as np
 import pytest
 
 from sightline.training.hoi.coco import Scene
-from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.packing import Sources, TeacherBoxes, training_scenes
 from sightline.training.hoi.splits import hold_out, unlike
 from sightline.training.hoi.store import SceneStore, fitted, repeat_factors
-from sightline.training.hoi.teacher import SIDE_PX, NanoDetPlus, decoded
+from sightline.training.hoi.teacher import SIDE_PX, decoded
 from sightline.training.hoi.truth import boxes_only
 from sightline.training.hoi.verbs import COCO_IDS, PERSON, SLOT_INDEX
-from sightline.training.photos import Picture, read_rgb
-from tests.training.hoi.conftest import draw
-
-
-class Horses(NanoDetPlus):
-    """Sees a horse in the lower half of whatever it is shown."""
-
-    def __init__(self) -> None:
-        self.shown = 0
-
-    def detect(self, picture: Picture) -> Detections:
-        self.shown += 1
-        height, width = picture.shape[:2]
-        boxes = np.array([[0, height / 2, width, height]], np.float32)
-        return Detections(boxes, np.array([17]), np.array([0.9], np.float32))
+from sightline.training.photos import read_rgb
+from tests.training.hoi.conftest import Horses, draw
 
 
 def folder_of(folder: Path, names: Sequence[str], **about: object) -> Path:
@@ -40,11 +26,6 @@ def folder_of(folder: Path, names: Sequence[str], **about: object) -> Path:
     rows = [{"image_id": at, "category_id": COCO_IDS[PERSON], "bbox": box} for at in range(len(names))]
     (folder / "annotations.json").write_text(json.dumps({"images": images, "annotations": rows}))
     return folder
-
-
-@pytest.fixture
-def boxes(tmp_path: Path) -> TeacherBoxes:
-    return TeacherBoxes(Horses(), tmp_path / "teacher")
 
 
 def test_all_sources_but_what_is_barred(scenes: list[Scene], boxes: TeacherBoxes, tmp_path: Path) -> None:

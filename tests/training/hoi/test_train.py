@@ -16,6 +16,7 @@ from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.config import TrainConfig, network_from
 from sightline.training.hoi.contract import read_facts
 from sightline.training.hoi.data import FrozenStem, SceneBatches
+from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.evaluate import comparison, look_at, methods, role_scores
 from sightline.training.hoi.export import ExportedDetector, export, rounded
 from sightline.training.hoi.fitting import EMPTY_ROLES, SIGMAS, fit
@@ -23,6 +24,7 @@ from sightline.training.hoi.heads import Recipe, branch_losses, fit_branches
 from sightline.training.hoi.lessons import Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.onnx_network import OnnxInteractNet
+from sightline.training.hoi.packing import TeacherBoxes
 from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, SceneStore, pack_scenes
 from sightline.training.hoi.train import train, with_trunk
@@ -31,6 +33,7 @@ from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
 from tests.training.hoi.conftest import SMALL
 
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32))
 SHORT = Stage(minutes=2 / 60, crop_px=96, batch_size=4, learning_rate=1e-3)
 
 
@@ -70,7 +73,7 @@ def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
 def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
     network = load_model(run / "last.pt").network
     watcher = Watcher(network, run / "stem.onnx")
-    made = [each for scene in scenes[:8] for each in watcher.watch(scene).lessons]
+    made = [each for scene in scenes[:8] for each in watcher.watch(scene, NOTHING).lessons]
     recipe = Recipe(steps=40, lessons_per_step=8, learning_rate=3e-3)
 
     fitted = fit_branches(network, made, torch.ones(len(made)), recipe)
@@ -84,8 +87,8 @@ def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
     assert fitted.detector is network.detector
 
 
-def test_a_fit_chooses_a_composition(run: Path, store: Path, scenes: list[Scene]) -> None:
-    fitted = fit(run / "last.pt", scenes[:10], store, Recipe(steps=5, lessons_per_step=4), most=5)
+def test_a_fit_chooses_a_composition(run: Path, store: Path, scenes: list[Scene], boxes: TeacherBoxes) -> None:
+    fitted = fit(run / "last.pt", scenes[:10], store, boxes, Recipe(steps=5, lessons_per_step=4), most=5)
 
     assert fitted.composition.sigma in SIGMAS
     assert fitted.composition.empty_role in EMPTY_ROLES

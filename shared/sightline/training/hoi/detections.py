@@ -27,6 +27,10 @@ class Detections:
         factors = np.array([by_x, by_y, by_x, by_y], np.float32)
         return Detections(self.boxes_xyxy * factors, self.labels, self.scores)
 
+    def flipped(self, width: float) -> "Detections":
+        x1, y1, x2, y2 = self.boxes_xyxy.T
+        return Detections(np.stack([width - x2, y1, width - x1, y2], 1), self.labels, self.scores)
+
 
 def iou_matrix(first: Boxes, second: Boxes) -> NDArray[np.float32]:
     """(n, m) intersections over unions of (n, 4) and (m, 4)."""

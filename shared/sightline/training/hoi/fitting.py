@@ -15,6 +15,7 @@ from sightline.training.hoi.heads import Recipe, fit_branches, interactions_of
 from sightline.training.hoi.lessons import Watched, Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.observations import Lesson
+from sightline.training.hoi.packing import TeacherBoxes
 from sightline.training.hoi.predictions import as_prediction, plausible_slots
 from sightline.training.hoi.role_scores import Prediction, mean, score
 from sightline.training.hoi.store import SceneStore
@@ -39,14 +40,17 @@ class Left:
         return as_prediction(seen, triplets, self.watched.scale)
 
 
-def fit(checkpoint: Path, scenes: Sequence[Scene], store: Path, recipe: Recipe, *, most: int) -> Model:
+def fit(
+    checkpoint: Path, scenes: Sequence[Scene], store: Path, boxes: TeacherBoxes, recipe: Recipe, *, most: int
+) -> Model:
     """On scenes of V-COCO and at most so many others of the store.
 
     The composition is the best of all on scenes that were left out of a fit, the branches are then fitted on all.
     """
     network = load_model(checkpoint).network
     watcher = Watcher(network, checkpoint.with_name("stem.onnx"))
-    watched = [watcher.watch(scene) for scene in scenes]
+    taught = boxes.of("vcoco", [scene.path for scene in scenes])
+    watched = [watcher.watch(scene, taught[scene.path.name]) for scene in scenes]
     log.info("watched %d scenes", len(watched))
     others = list(store_lessons(watcher, SceneStore(store), most=most, seed=recipe.seed))
     composition = choose_composition(cross_fitted(network, watched, others, recipe))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.networks.interactnet import Interactions, InteractNet
+from sightline.networks.interactnet import HumanBranch, Interactions, InteractNet, ObjectBranch
 from sightline.training.hoi.losses import ACTION_WEIGHT, known_cross_entropy, target_loss
 from sightline.training.hoi.observations import Lesson, Observation
 
@@ -35,7 +35,10 @@ class Recipe:
 
 
 def fit_branches(network: InteractNet, lessons: Sequence[Lesson], odds: Tensor, recipe: Recipe) -> InteractNet:
-    """A network with branches trained on from those given; `odds` (lessons,) say how often each is drawn."""
+    """A network on the same detector with branches of its own; `odds` (lessons,) say how often each is drawn.
+
+    The branches that were trained along with the detector know its few pictures with actions by heart, and are left.
+    """
     torch.manual_seed(recipe.seed)
     network = with_fresh_branches(network)
     branches = nn.ModuleList([network.human, network.object]).train()
@@ -57,10 +60,10 @@ def fit_branches(network: InteractNet, lessons: Sequence[Lesson], odds: Tensor, 
 
 
 def with_fresh_branches(network: InteractNet) -> InteractNet:
-    """A network that shares the detector and has branches of its own, a copy of these."""
+    """A network that shares the detector and has untrained branches."""
     copied = copy.copy(network)
     copied._modules = dict(network._modules)
-    copied.human, copied.object = copy.deepcopy(network.human), copy.deepcopy(network.object)
+    copied.human, copied.object = HumanBranch(network.config), ObjectBranch(network.config)
     return copied
 
 

@@ -69,10 +69,10 @@ def train(
     px = network.detector.image_px
     store, validation = out / "store", out / "validation"
     training, held_out = hold_out(list(read_extract(vcoco)))
+    boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
     if not (validation / "truths.npz").exists():
         barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
         sources = Sources(coco, voc, stanford40, tuple(photos or ()), VALIDATED)
-        boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
         scenes = training_scenes(training, held_out, barred, sources, boxes)
         log.info("packed %d scenes", pack_scenes(scenes, store, longest_px=px))
         pack_scenes(validation_scenes(sources), validation, longest_px=px)
@@ -81,7 +81,7 @@ def train(
         places = (str(store), str(validation), str(out / "detector"))
         config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, stages=stages)
         run_training(replace(config, validate_every_minutes=12.0, save_every_minutes=3.0))
-    model = fit(out / "detector" / "last.pt", training, store, Recipe(seed=seed), most=most_lessons)
+    model = fit(out / "detector" / "last.pt", training, store, boxes, Recipe(seed=seed), most=most_lessons)
     model.save(out / "model.pt")
 
 

@@ -56,21 +56,26 @@ class Watcher:
         return Detections(found.boxes.numpy(), found.labels.numpy(), found.scores.numpy())
 
     @torch.inference_mode()
-    def watch(self, scene: Scene) -> Watched:
+    def watch(self, scene: Scene, taught: Detections) -> Watched:
+        """The lessons are of the boxes of a teacher as well, as shares of the picture's sides: what a better detector
+        would confuse people with."""
         picture = resized(read_rgb(scene.path), (scene.width, scene.height), self.network.config.detector.image_px)
         height, width = picture.shape[:2]
         truth = scene.truth.scaled(width / scene.width, height / scene.height)
         levels = self.levels(picture)
         seen = seen_boxes(self.detections(levels))
-        made = [self.lesson(view, known) for view, known in views(picture, truth)]
+        others = taught.scaled(width, height)
+        both = (others, others.flipped(width))
+        made = [self.lesson(*view, others) for view, others in zip(views(picture, truth), both, strict=True)]
         lessons = tuple(each for each in made if each is not None)
         scale = scene.width / width, scene.height / height
         return Watched(observe(self.network, levels, seen), scene.truth, scale, lessons)
 
     @torch.inference_mode()
-    def lesson(self, picture: Picture, truth: Truth) -> Lesson | None:
+    def lesson(self, picture: Picture, truth: Truth, *others: Detections) -> Lesson | None:
         levels = self.levels(picture)
-        return lesson(observe(self.network, levels, with_truth(self.detections(levels), truth)), truth)
+        seen = with_truth(truth, self.detections(levels), *others)
+        return lesson(observe(self.network, levels, seen), truth)
 
 
 def views(picture: Picture, truth: Truth) -> Iterator[tuple[Picture, Truth]]:

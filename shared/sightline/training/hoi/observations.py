@@ -51,13 +51,13 @@ def observe(network: InteractNet, levels: Sequence[Tensor], seen: Boxes) -> Obse
     return Observation(pooled.half(), seen)
 
 
-def with_truth(found: Detections, truth: Truth) -> Boxes:
-    """What a detector saw, and the true people and objects besides: what it missed is still to be learned."""
+def with_truth(truth: Truth, *found: Detections) -> Boxes:
+    """What detectors saw, and the true people and objects besides: what they missed is still to be learned."""
     sure = truth.confidence > 0.5
-    seen = seen_boxes(found)
-    boxes = torch.cat([seen.boxes, torch.from_numpy(truth.boxes_xyxy[sure])])
-    labels = torch.cat([seen.labels, torch.from_numpy(truth.labels[sure])])
-    scores = torch.cat([seen.scores, torch.from_numpy(truth.confidence[sure])])
+    seen = [seen_boxes(each) for each in found]
+    boxes = torch.cat([*(each.boxes for each in seen), torch.from_numpy(truth.boxes_xyxy[sure])])
+    labels = torch.cat([*(each.labels for each in seen), torch.from_numpy(truth.labels[sure])])
+    scores = torch.cat([*(each.scores for each in seen), torch.from_numpy(truth.confidence[sure])])
     return Boxes(boxes, scores, labels, (labels == PERSON).nonzero().squeeze(1))
 
 
