@@ -1,6 +1,7 @@
 """RoIAlign over a feature pyramid (He et al., "Mask R-CNN", 2017, section 3; levels as in Lin et al., FPN, 2017)."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,7 +10,6 @@ from torch.nn import functional as F
 from sightline.networks.boxes import areas
 
 SAMPLES = 2  # along each side of a bin
-ALIGN_OPSET = 16
 FINEST_ROIS_PX = 96.0
 """RoIs of smaller sides are taken from the finest level, of less than twice this from the next, and so on."""
 
@@ -21,7 +21,7 @@ def roi_align(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, i
     """
     level = roi_levels(boxes, len(levels))
     if torch.compiler.is_exporting():
-        return _onnx_roi_align(levels, strides, boxes, level, bins)
+        return cast(Tensor, aligned(list(levels), list(strides), boxes, level, bins))
     return _gathered_roi_align(levels, strides, boxes, image, level, bins)
 
 
@@ -70,31 +70,12 @@ def _taps(ends: Tensor, size: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     return places, weights
 
 
-def _onnx_roi_align(
-    levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int
-) -> Tensor:
-    """Pooled from every level and chosen from, as shapes that depend on the levels do not export."""
-    image = torch.zeros_like(level)
-    pooled = _onnx_level(levels[0], strides[0], boxes, image, bins)
-    for at in range(1, len(levels)):
-        other = _onnx_level(levels[at], strides[at], boxes, image, bins)
-        pooled = torch.where((level == at)[:, None, None, None], other, pooled)
-    return pooled
+@torch.library.custom_op("sightline::roi_align", mutates_args=())
+def aligned(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int) -> Tensor:
+    """The same of one picture, as an operator of its own, which exporters can replace by the standard's."""
+    return _gathered_roi_align(levels, strides, boxes, torch.zeros_like(level), level, bins)
 
 
-def _onnx_level(level: Tensor, stride: int, boxes: Tensor, image: Tensor, bins: int) -> Tensor:
-    return torch.onnx.ops.symbolic(
-        "RoiAlign",
-        (level, boxes, image),
-        {
-            "mode": "avg",
-            "output_height": bins,
-            "output_width": bins,
-            "sampling_ratio": SAMPLES,
-            "spatial_scale": 1 / stride,
-            "coordinate_transformation_mode": "half_pixel",
-        },
-        dtype=level.dtype,
-        shape=(boxes.shape[0], level.shape[1], bins, bins),
-        version=ALIGN_OPSET,
-    )
+@aligned.register_fake
+def _(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int) -> Tensor:
+    return boxes.new_empty(boxes.shape[0], levels[0].shape[1], bins, bins)

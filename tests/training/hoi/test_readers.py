@@ -10,7 +10,7 @@ import scipy.io
 
 from sightline.training.hoi.coco import Scene, read_coco
 from sightline.training.hoi.hico_det import rare_classes, read_hico_det
-from sightline.training.hoi.vcoco import read_vcoco
+from sightline.training.hoi.vcoco import read_scenes
 from sightline.training.hoi.verbs import ACTIONS, CLASS_INDEX, PERSON, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
 
 RIDE = SLOT_INDEX["ride", "instr"]
@@ -52,12 +52,13 @@ def test_coco_boxes_are_corners_and_crowds_count_nothing(tmp_path: Path) -> None
 
 
 def test_official_vcoco(tmp_path: Path) -> None:
-    for name, document in (("vcoco", vcoco_document()), ("instances", coco_document())):
+    for name, document in (("vcoco_val", vcoco_document()), ("instances", coco_document())):
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
 
-    (scene,) = read_vcoco(tmp_path / "vcoco.json", tmp_path / "instances.json", tmp_path)
+    (scene,) = read_scenes([tmp_path / "vcoco_val.json"], tmp_path / "instances.json", tmp_path)
 
     actions, targets = scene.truth.actions, scene.truth.targets
+    assert (scene.split, scene.coco_id) == ("val", 7)
     assert {SLOTS[at] for at in np.flatnonzero(actions[0] == 1)} == {("ride", "instr"), ("hold", "obj")}
     assert (targets[0, RIDE], targets[0, SLOT_INDEX["hold", "obj"]]) == (2, -1)
     assert set(actions[1].tolist()) == {0}

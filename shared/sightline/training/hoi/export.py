@@ -18,6 +18,7 @@ from torch.export import Dim
 
 from sightline.networks.faster_rcnn import Detecting, detect
 from sightline.networks.interactnet import InteractNet, interact
+from sightline.networks.roi_align import SAMPLES
 from sightline.training.export import OPSET, SMALLEST_HALVED, forget_origins, halve_weights
 from sightline.training.hoi.contract import contract_of
 from sightline.training.hoi.model import load_model
@@ -42,6 +43,35 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, m
         constant(value_floats=[score_threshold]),
     )
     return op.Gather(rows, constant(value_int=2), axis=1)
+
+
+def roi_align(levels: Any, strides: Any, boxes: Any, level: Any, bins: int) -> Any:
+    """The standard's RoIAlign on the boxes of each level, and its rows put back in their order."""
+    constant: Any = op.Constant
+    rows, pooled = [], []
+    for at, (each, stride) in enumerate(zip(levels, strides, strict=True)):
+        mine: Any = op.Reshape(op.NonZero(op.Equal(level, constant(value_int=at))), constant(value_ints=[-1]))
+        some: Any = op.Gather(boxes, mine)
+        image = op.Sub(mine, mine)
+        rows.append(mine)
+        pooled.append(
+            op.RoiAlign(
+                each,
+                some,
+                image,
+                mode="avg",
+                output_height=bins,
+                output_width=bins,
+                sampling_ratio=SAMPLES,
+                spatial_scale=1 / stride,
+                coordinate_transformation_mode="half_pixel",
+            )
+        )
+    order: Any = op.Concat(*rows, axis=0)
+    count = op.Size(order)
+    numbers = op.Range(constant(value_int=0), count, constant(value_int=1))
+    places = op.ScatterElements(op.Sub(order, order), order, numbers)
+    return op.Gather(op.Concat(*pooled, axis=0), places)
 
 
 class ExportedDetector(nn.Module):
@@ -162,7 +192,10 @@ def save(
             input_names=names,
             output_names=list(outputs),
             dynamic_shapes=tuple(shapes),
-            custom_translation_table={torch.ops.sightline.nms.default: nms},
+            custom_translation_table={
+                torch.ops.sightline.nms.default: nms,
+                torch.ops.sightline.roi_align.default: roi_align,
+            },
             verbose=False,
         )
     assert program is not None

@@ -21,7 +21,7 @@ from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, pack_scenes
 from sightline.training.hoi.teacher import NanoDetPlus
 from sightline.training.hoi.train import train as run_training
-from sightline.training.hoi.vcoco import read_extract
+from sightline.training.hoi.vcoco import read_scenes
 from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
 
@@ -42,9 +42,11 @@ VALIDATED = 33
 
 
 def train(
-    vcoco: Path,
+    vcoco: list[Path],
     teacher: Path,
     out: Path,
+    instances: Path | None = None,
+    images: Path | None = None,
     coco: Path | None = None,
     voc: Path | None = None,
     stanford40: Path | None = None,
@@ -60,15 +62,15 @@ def train(
 ) -> None:
     """Train detector and branches together, then fit the branches on the detector; writes OUT/model.pt.
 
-    `vcoco` is an extract of V-COCO with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's
-    format. Pictures whose COCO ids are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the
-    first hundred of its validation set. Run it again to go on where it was cut off; `branches_only` takes the detector
-    as it is.
+    `vcoco` are the official vcoco_train.json and vcoco_val.json with COCO's `instances` and `images`, or an extract
+    with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
+    are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the first hundred of its validation
+    set. Run it again to go on where it was cut off; `branches_only` takes the detector as it is.
     """
     network = replace_backbone(PAPER if paper else LIGHT, backbone)
     px = network.detector.image_px
     store, validation = out / "store", out / "validation"
-    training, held_out = hold_out(list(read_extract(vcoco)))
+    training, held_out = hold_out(read_scenes(vcoco, instances, images))
     boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
     if not (validation / "truths.npz").exists():
         barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
@@ -97,8 +99,10 @@ def validation_scenes(sources: Sources) -> Iterator[Packed]:
 
 
 def evaluate(
-    vcoco: Path,
+    vcoco: list[Path],
     weights: Path = Path("services/hoi/weights/detector.onnx"),
+    instances: Path | None = None,
+    images: Path | None = None,
     teacher: Path | None = None,
     roles: bool = False,
 ) -> None:
@@ -109,7 +113,7 @@ def evaluate(
     facts = read_facts(weights)
     how = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
     network = OnnxInteractNet(weights.parent, facts["longest_side_px"])
-    training, held_out = hold_out(list(read_extract(vcoco)))
+    training, held_out = hold_out(read_scenes(vcoco, instances, images))
     looks = {"own boxes": look_at(network, held_out)}
     if teacher:
         looks["the teacher's boxes"] = look_at(network, held_out, NanoDetPlus(teacher).detect)

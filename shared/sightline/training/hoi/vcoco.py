@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,13 @@ import numpy as np
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.truth import UNKNOWN, Truth, boxes_only
 from sightline.training.hoi.verbs import CLASS_INDEX, INDEX_OF_COCO_ID, ROLES, SLOT_INDEX, SLOTS_OF
+
+
+def read_scenes(files: Sequence[Path], instances: Path | None, images: Path | None) -> list[Scene]:
+    """Of official files, for which COCO's instances and images are needed, or of extracts, for which they are not."""
+    if instances is None or images is None:
+        return [scene for file in files for scene in read_extract(file)]
+    return [scene for file in files for scene in read_vcoco(file, instances, images)]
 
 
 def read_vcoco(actions: Path, instances: Path, images: Path) -> Iterator[Scene]:
@@ -29,7 +36,8 @@ def read_vcoco(actions: Path, instances: Path, images: Path) -> Iterator[Scene]:
     for image in document["images"]:
         if image["id"] in wanted:
             truth = _official_truth(rows[image["id"]], said)
-            yield Scene(images / image["file_name"], image["width"], image["height"], truth, image["id"])
+            path, split = images / image["file_name"], actions.stem.removeprefix("vcoco_")
+            yield Scene(path, image["width"], image["height"], truth, image["id"], split=split)
 
 
 Said = Mapping[int, Mapping[str, Mapping[str, int]]]
