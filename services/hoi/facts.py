@@ -54,9 +54,9 @@ class Slot(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """detection: the least score of a box that may take part; empty_role: the least s_o * s^a * g of an object, below
-    which there is none; interaction and shown: the least scores of a triplet and of a box that are told unless the
-    request names others."""
+    """detection: the least score of a box that may take part; empty_role: what no object counts as: there is one where
+    its s_o * s^a * g is at least as much times the action of the person alone; interaction and shown: the least scores
+    of a triplet and of a box that are told unless the request names others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

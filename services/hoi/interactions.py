@@ -55,7 +55,9 @@ def _of(found: Found, person: int, facts: Facts, objects_per_role: int) -> Itera
     fits[person] = 0
     for at, slot in enumerate(facts.slots):
         mean = targets[at] if slot.role else None
-        things = _best(fits[:, at], objects_per_role, facts.thresholds.empty_role) if slot.role else []
+        # A person who surely rides must ride a surer thing than one who hardly does.
+        least = facts.thresholds.empty_role * float(alone[at])
+        things = _best(fits[:, at], objects_per_role, least) if slot.role else []
         for thing in things:
             factors = Factors(score, float(action[thing, at]), float(found.scores[thing]), float(target[thing, at]))
             yield Interaction(person, slot, thing, factors, mean)

@@ -80,9 +80,9 @@ def test_a_role_stays_empty_where_nothing_fits() -> None:
     assert ride.mean is not None
 
 
-def test_the_threshold_of_an_empty_role_is_on_what_the_object_adds() -> None:
+def test_an_object_must_outdo_the_action_alone() -> None:
     things = found((PERSON, 0.1, (0, 0, 10, 20)), (BICYCLE, 0.8, (0, 0, 10, 20)))
-    fit = 0.8 * sqrt(0.64 * 0.5)
+    fit = 0.8 * sqrt(0.64 * 0.5) / 0.64
     for threshold, thing in ((fit - 0.01, 1), (fit + 0.01, None)):
         facts = FACTS.model_copy(update={"thresholds": Thresholds(empty_role=threshold)})
         assert only(interactions(things, [0], facts, objects_per_role=1), "ride").object == thing
