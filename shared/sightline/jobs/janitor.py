@@ -16,6 +16,7 @@ from sightline.jobs.upkeep import Upkeep
 log = structlog.get_logger()
 
 INTERVAL_S = 1.0
+CLEARING_INTERVALS = 5  # what is over can wait longer than a job whose worker died
 MAX_BACKOFF_S = 30.0
 DOUBLINGS = 16  # more would overflow one day
 PAGE = 100
@@ -39,8 +40,8 @@ class Janitor:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as tasks:
             # Apart, because a store that hangs must not keep the jobs of dead workers waiting.
-            tasks.create_task(self._again_and_again(self.recover))
-            tasks.create_task(self._again_and_again(self.clear))
+            tasks.create_task(self._again_and_again(self.recover, self._interval_s))
+            tasks.create_task(self._again_and_again(self.clear, self._interval_s * CLEARING_INTERVALS))
 
     async def recover(self) -> None:
         """One round of bringing back what dead workers had, and what is due for another attempt."""
@@ -55,7 +56,7 @@ class Janitor:
         await self._delete_unneeded()
         await self._sweep()
 
-    async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _again_and_again(self, work: Callable[[], Awaitable[None]], interval_s: float) -> None:
         """While Redis or the store is away, ever less often."""
         failures = 0
         while True:
@@ -70,7 +71,7 @@ class Janitor:
                 # Whatever is wrong with one round, there must be another.
                 failures += 1
                 log.error("janitor_failed", error=type(error).__name__)
-            longest_s = min(self._interval_s * 2.0 ** min(failures, DOUBLINGS), max(self._interval_s, MAX_BACKOFF_S))
+            longest_s = min(interval_s * 2.0 ** min(failures, DOUBLINGS), max(interval_s, MAX_BACKOFF_S))
             await asyncio.sleep(SystemRandom().uniform(longest_s / 2, longest_s))
 
     async def _delete_unneeded(self) -> None:
