@@ -1,8 +1,6 @@
 """Exposure correction: a badly exposed photo in, the photo well exposed and the scene in linear light out."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -19,7 +17,7 @@ from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.weights import Weights, resolve_weights
+from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "hdr_correct"
 
@@ -81,9 +79,7 @@ def fitting_sizes(weights: Weights) -> Sequence[Mapping[str, int]]:
 
 
 def create(settings: ServiceSettings) -> HdrPredictor:
-    folder = Path(str(resources.files("services.hdr_correct")))
-    weights = resolve_weights(settings, folder / "weights" / f"{NAME}.onnx")
-    return HdrPredictor(settings, weights, (folder / "MODEL_CARD.md").read_text("utf-8"))
+    return HdrPredictor(settings, *weights_and_card(settings, "services.hdr_correct", f"{NAME}.onnx"))
 
 
 def _info(weights: Weights, card: str) -> ModelInfo:

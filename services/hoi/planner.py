@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel
@@ -24,7 +22,7 @@ from sightline.serving.engine import Session
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, Tensors, TensorSpec
-from sightline.serving.weights import Weights, resolve_weights
+from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "hoi"
 FILE = "detector.onnx"
@@ -131,9 +129,7 @@ def signature_for(facts: Facts) -> ModelSignature:
 
 
 def create(settings: ServiceSettings) -> HoiPredictor:
-    folder = Path(str(resources.files("services.hoi")))
-    weights = resolve_weights(settings, folder / "weights" / FILE)
-    return HoiPredictor(settings, weights, (folder / "MODEL_CARD.md").read_text("utf-8"))
+    return HoiPredictor(settings, *weights_and_card(settings, "services.hoi", FILE))
 
 
 def _info(weights: Weights, card: str) -> ModelInfo:

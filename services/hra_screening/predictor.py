@@ -1,8 +1,6 @@
 """Human-rights screening: photos in, calibrated probabilities of nine classes and a decision or an abstention out."""
 
 from collections.abc import Sequence
-from importlib import resources
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -19,7 +17,7 @@ from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, Tensors, TensorSpec
-from sightline.serving.weights import Weights, resolve_weights
+from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "hra_screening"
 
@@ -95,9 +93,7 @@ def square_side_px(weights: Weights) -> int:
 
 
 def create(settings: ServiceSettings) -> ScreeningPredictor:
-    folder = Path(str(resources.files("services.hra_screening")))
-    weights = resolve_weights(settings, folder / "weights" / f"{NAME}.onnx")
-    return ScreeningPredictor(settings, weights, (folder / "MODEL_CARD.md").read_text("utf-8"))
+    return ScreeningPredictor(settings, *weights_and_card(settings, "services.hra_screening", f"{NAME}.onnx"))
 
 
 def _samples(chosen: Sequence[tuple[int, Look]]) -> list[Tensors]:

@@ -1,8 +1,5 @@
 """Inpainting: a photo with holes in, the photo with the holes filled out."""
 
-from importlib import resources
-from pathlib import Path
-
 from pydantic import BaseModel
 
 from services.inpaint.filling import fill_holes
@@ -20,7 +17,7 @@ from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.weights import Weights, resolve_weights
+from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "inpaint"
 
@@ -90,9 +87,7 @@ def square_sides_px(weights: Weights) -> list[int]:
 
 
 def create(settings: ServiceSettings) -> InpaintPredictor:
-    folder = Path(str(resources.files("services.inpaint")))
-    weights = resolve_weights(settings, folder / "weights" / f"{NAME}.onnx")
-    return InpaintPredictor(settings, weights, (folder / "MODEL_CARD.md").read_text("utf-8"))
+    return InpaintPredictor(settings, *weights_and_card(settings, "services.inpaint", f"{NAME}.onnx"))
 
 
 def _info(weights: Weights, card: str) -> ModelInfo:

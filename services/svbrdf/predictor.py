@@ -1,9 +1,7 @@
 """Materials: a flash photo of a surface in, its diffuse colour, normals and roughness out."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from math import log
-from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -21,7 +19,7 @@ from sightline.imaging.surfaces.mirroring import mirrored_view
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.weights import Weights, resolve_weights
+from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "svbrdf"
 
@@ -87,9 +85,7 @@ def closest_size(picture: Picture, buckets: Sequence[Mapping[str, int]]) -> tupl
 
 
 def create(settings: ServiceSettings) -> SvbrdfPredictor:
-    folder = Path(str(resources.files("services.svbrdf")))
-    weights = resolve_weights(settings, folder / "weights" / f"{NAME}.onnx")
-    return SvbrdfPredictor(settings, weights, (folder / "MODEL_CARD.md").read_text("utf-8"))
+    return SvbrdfPredictor(settings, *weights_and_card(settings, "services.svbrdf", f"{NAME}.onnx"))
 
 
 def _info(weights: Weights, card: str) -> ModelInfo:

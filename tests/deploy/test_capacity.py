@@ -1,26 +1,15 @@
 """The queueing model beside a simulation of the same, and beside what is known in closed form."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tests.scripts import load_script
 
 FILE = Path(__file__).parents[2] / "deploy" / "capacity.py"
 
 
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("capacity", FILE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-capacity = load()
+capacity = load_script(FILE)
 
 
 @pytest.mark.parametrize("load", [0.1, 0.5, 0.9])

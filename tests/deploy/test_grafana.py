@@ -1,29 +1,18 @@
 """The dashboards by themselves; tests/stack asks a Prometheus every question in them."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.scripts import load_script
+
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
-
-
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dashboards", GRAFANA / "dashboards.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def panels(file: Path) -> list[dict[str, Any]]:
@@ -32,7 +21,7 @@ def panels(file: Path) -> list[dict[str, Any]]:
 
 
 def test_what_is_committed_is_what_the_code_says(tmp_path: Path) -> None:
-    generator().write(tmp_path)
+    load_script(GRAFANA / "dashboards.py").write(tmp_path)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         file.name: file.read_text() for file in FILES
     }

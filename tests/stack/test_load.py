@@ -1,9 +1,6 @@
 """What work costs, and how waiting grows with load: short, and printed for docs/scaling.md."""
 
-import importlib.util
-import sys
 import time
-from types import ModuleType
 
 import httpx2
 import pytest
@@ -12,6 +9,7 @@ from docker.models.containers import Container
 from sightline.api.routes import route_of
 from sightline.cli.models import find_models
 from sightline.cli.samples import sample_pictures
+from tests.scripts import load_script
 from tests.stack.compose import ROOT, Stack, until
 from tests.stack.load import cpu_s, open_loop
 
@@ -24,16 +22,6 @@ LOADS = (0.3, 0.5, 0.7, 0.85)
 LOADED_S = 40.0
 MODEL = "hra_screening"  # one run for each photo
 TOLERANCE = 2.5  # other work shares the machine
-
-
-def capacity() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("capacity", ROOT / "deploy" / "capacity.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def files_for(model: str) -> dict[str, bytes]:
@@ -75,12 +63,13 @@ def test_what_a_request_costs(stack: Stack, model: str) -> None:
 async def test_waiting_grows_with_load_as_the_model_says(stack: Stack) -> None:
     url, files = f"{stack.gateway}{route_of(MODEL)}", files_for(MODEL)
     alone = await open_loop(url, files, rate_per_s=0.5, duration_s=20.0, seed=0)
-    replica = capacity().Replica(fixed_s=0.0, each_s=alone.quantile_s(0.5))
+    capacity = load_script(ROOT / "deploy" / "capacity.py")
+    replica = capacity.Replica(fixed_s=0.0, each_s=alone.quantile_s(0.5))
     print(f"\n{MODEL}, alone: {alone.quantile_s(0.5) * 1e3:.0f} ms (p50 of {len(alone.latencies_s)})")
     for load in LOADS:
         rate_per_s = load * replica.capacity_per_s
         tally = await open_loop(url, files, rate_per_s=rate_per_s, duration_s=LOADED_S, seed=1)
-        predicted_s = capacity().mean_response_s(replica, rate_per_s)
+        predicted_s = capacity.mean_response_s(replica, rate_per_s)
         print(
             f"load {load}: {rate_per_s:.1f} per s, measured mean {tally.mean_s * 1e3:.0f} ms, "
             f"p95 {tally.quantile_s(0.95) * 1e3:.0f}, model {predicted_s * 1e3:.0f}, refused {tally.refused}"

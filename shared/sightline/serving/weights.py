@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 
 from sightline.api.evidence import ModelIdentity
@@ -39,6 +40,12 @@ def resolve_weights(settings: ServiceSettings, shipped: Path) -> Weights:
     path = settings.weights or shipped
     contract = (settings.contract if settings.weights else None) or path.with_suffix(".toml")
     return load_weights(path, contract, shipped=settings.weights is None)
+
+
+def weights_and_card(settings: ServiceSettings, package: str, file: str) -> tuple[Weights, str]:
+    """What a service's folder brings along: its weights, unless the settings name others, and its model card."""
+    folder = Path(str(resources.files(package)))
+    return resolve_weights(settings, folder / "weights" / file), (folder / "MODEL_CARD.md").read_text("utf-8")
 
 
 def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:

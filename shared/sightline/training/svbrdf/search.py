@@ -32,8 +32,7 @@ class Mirrored:
         maps = self.estimate(photo, coordinates)
         light, places = mirrored_view(photo, coordinates.transpose(1, 2, 0))
         mirrored = mirrored_maps(_surface(self.estimate(light, np.ascontiguousarray(places.transpose(2, 0, 1)))))
-        mean = mean_maps(_surface(maps), mirrored)
-        return replace(maps, maps=np.dstack([mean.albedo, mean.normal, mean.roughness]), metallic=mean.metallic)
+        return _with_surface(maps, mean_maps(_surface(maps), mirrored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +44,7 @@ class Refined:
 
     def __call__(self, photo: Floats, coordinates: Floats) -> Maps:
         maps = self.estimate(photo, coordinates)
-        refined = refine(_surface(maps), photo, _points(coordinates), self.coefficients)
-        return replace(maps, maps=np.dstack([refined.albedo, refined.normal, refined.roughness]))
+        return _with_surface(maps, refine(_surface(maps), photo, _points(coordinates), self.coefficients))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +116,11 @@ def _roughness_error(known: Sequence[Estimated], coefficients: Coefficients) -> 
 def _surface(maps: Maps) -> Surface:
     values = maps.maps
     return Surface(values[..., :3], values[..., 3:6], values[..., 6], maps.metallic)
+
+
+def _with_surface(maps: Maps, surface: Surface) -> Maps:
+    values = np.dstack([surface.albedo, surface.normal, surface.roughness])
+    return replace(maps, maps=values, metallic=surface.metallic)
 
 
 def _points(coordinates: Floats) -> Floats:
