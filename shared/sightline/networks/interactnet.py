@@ -90,8 +90,9 @@ RegionsT = TypeVar("RegionsT", bound=Regions)
 
 @dataclass(frozen=True, slots=True)
 class Outputs(Generic[RegionsT]):
-    """Of all anchors and of the regions: what the losses are made of."""
+    """Of the pyramid's levels, all anchors and the regions: what the losses are made of."""
 
+    levels: Sequence[Tensor]
     dense: DenseProposals
     regions: RegionsT
     class_logits: Tensor
@@ -122,7 +123,7 @@ class InteractNet(nn.Module):
         actions, targets, person = self.human(detector.pool(levels, regions.people, regions.people_image))
         pooled = detector.pool(levels, regions.objects, regions.objects_image)
         things = self.object(pooled, regions.object_scores)
-        return Outputs(dense, regions, class_logits, deltas, actions, targets, person, things)
+        return Outputs(levels, dense, regions, class_logits, deltas, actions, targets, person, things)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def _gathered_roi_align(
     first = (starts + image * heights * widths)[:, None, None]
     cells = _cells(first, rows, columns, widths)
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
-    pooled = F.embedding_bag(cells, table, per_sample_weights=weights.reshape(cells.shape), mode="sum")
+    pooled = F.embedding_bag(cells, table, per_sample_weights=weights.reshape(cells.shape).to(table.dtype), mode="sum")
     return pooled.view(-1, bins, bins, channels).permute(0, 3, 1, 2).contiguous()
 
 

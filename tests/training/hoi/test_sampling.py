@@ -27,15 +27,17 @@ def batch() -> Batch:
     actions[0, 0] = 0
     actions[0, 0, [RIDE, HOLD]] = 1
     targets[0, 0, RIDE] = 2
-    full = Batch(torch.zeros(1, 4, 12, 12), rows, labels, torch.tensor([[1.0, 0, 1, 0.6, -1]]), actions, targets)
-    empty = [rows * 0, labels * 0 - 1, full.confidence * 0 - 1, actions * 0 - 1, targets * 0 - 1]
+    untaught = torch.zeros(1, 0, 0), torch.zeros(1, 0)
+    sure = torch.tensor([[1.0, 0, 1, 0.6, -1]])
+    full = Batch(torch.zeros(1, 4, 12, 12), rows, labels, sure, actions, targets, *untaught)
+    empty = [rows * 0, labels * 0 - 1, full.confidence * 0 - 1, actions * 0 - 1, targets * 0 - 1, *untaught]
     return Batch(
         torch.zeros(2, 4, 12, 12), *(torch.cat([one, two]) for one, two in zip(_rows(full), empty, strict=True))
     )
 
 
 def _rows(batch: Batch) -> list[torch.Tensor]:
-    return [batch.boxes, batch.labels, batch.confidence, batch.actions, batch.targets]
+    return [batch.boxes, batch.labels, batch.confidence, batch.actions, batch.targets, batch.features, batch.likely]
 
 
 @pytest.fixture

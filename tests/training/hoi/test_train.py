@@ -12,6 +12,7 @@ from sightline.networks.cascade import ActionScore, Boxes, Composition
 from sightline.networks.faster_rcnn import Detecting
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.training.checkpoints import load_checkpoint
+from sightline.training.export import quantized
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.config import TrainConfig, network_from
 from sightline.training.hoi.contract import read_facts
@@ -180,10 +181,21 @@ def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
     assert facts["allowed"]["kick-obj"] == ["sports ball"]
 
 
-def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
+def test_large_weights_are_stored_small(exported: Path) -> None:
     for path in (exported, exported.with_name("interactions.onnx")):
         large = [each for each in onnx.load(path).graph.initializer if np.prod(each.dims) >= 1024]
-        assert {each.data_type for each in large} == {onnx.TensorProto.FLOAT16}
+        kinds = {each.data_type: len(each.dims) for each in large}
+        assert kinds.pop(onnx.TensorProto.INT8) == 2
+        assert kinds.keys() <= {onnx.TensorProto.FLOAT16}
+
+
+def test_whole_numbers_are_as_near_as_their_steps() -> None:
+    weights = np.random.default_rng(0).normal(size=(5, 300)).astype(np.float32) * [[1], [10], [0], [0.01], [3]]
+
+    whole, scale = quantized(weights.astype(np.float32))
+
+    assert np.abs(whole).max(1).tolist() == [127, 127, 0, 127, 127]
+    assert (np.abs(whole * scale - weights) <= scale / 2 + 1e-7).all()
 
 
 def test_evaluation_compares_with_baselines(exported: Path, scenes: list[Scene]) -> None:

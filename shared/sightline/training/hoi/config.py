@@ -11,10 +11,14 @@ from sightline.training import schedule
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig(schedule.Run):
-    """`train_store` and `validation_folder` are scene stores; `trunk` names the weights to start from."""
+    """`train_store` and `validation_folder` are scene stores.
+
+    `trunk` names the weights to start from, `teacher` the file of the detector whose features are imitated, if any.
+    """
 
     network: InteractNetConfig = field(default_factory=InteractNetConfig)
     trunk: str = "efficientnet-lite0"
+    teacher: str | None = None
     stages: tuple[schedule.Stage, ...] = ()
 
 

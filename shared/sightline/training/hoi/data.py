@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.training.data import Arrays
+from sightline.training.hoi.imitation import TeacherMaps
 from sightline.training.hoi.store import SceneStore
 from sightline.training.hoi.truth import Truth, arrays
 from sightline.training.photos import Picture
@@ -27,7 +28,8 @@ SMALLEST_SCALE = 0.55
 @dataclass(frozen=True, slots=True)
 class Batch:
     """shallow: (b, c, h / 8, w / 8) of the stem; boxes (b, n, 4) in pixels, labels (b, n), confidence (b, n), actions
-    (b, n, 29), targets (b, n, 29) as in `Truth`, filled up with rows of no label."""
+    (b, n, 29), targets (b, n, 29) as in `Truth`, filled up with rows of no label. features (b, cells, c) and likely
+    (b, cells) are a teacher's, without cells where there is none."""
 
     shallow: Tensor
     boxes: Tensor
@@ -35,6 +37,8 @@ class Batch:
     confidence: Tensor
     actions: Tensor
     targets: Tensor
+    features: Tensor
+    likely: Tensor
 
     @classmethod
     def of(cls, *arrays: Tensor) -> "Batch":
@@ -68,16 +72,20 @@ class FrozenStem:
 class SceneBatches:
     """One sample is a whole batch of scenes of one canvas, drawn by their weights; mirrored and shrunk by chance."""
 
-    def __init__(self, store_folder: Path, stem_path: Path, batch_size: int, longest_px: int) -> None:
-        self.store_folder, self.stem_path = store_folder, stem_path
+    def __init__(
+        self, store_folder: Path, stem_path: Path, batch_size: int, longest_px: int, teacher_path: Path | None = None
+    ) -> None:
+        self.store_folder, self.stem_path, self.teacher_path = store_folder, stem_path, teacher_path
         self.batch_size, self.longest_px = batch_size, longest_px
         # Opened where they are used: in the loader's process.
         self.store: SceneStore | None = None
         self.stem: FrozenStem | None = None
+        self.teacher: TeacherMaps | None = None
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
         if self.store is None or self.stem is None:
             self.store, self.stem = SceneStore(self.store_folder), FrozenStem(self.stem_path)
+            self.teacher = TeacherMaps(self.teacher_path) if self.teacher_path else None
             self.shapes = np.array([canvas(size, self.longest_px) for size in self.store.sizes.tolist()])
         store = self.store
         first = int(rng.choice(len(store), p=store.weights / store.weights.sum()))
@@ -87,7 +95,10 @@ class SceneBatches:
         scenes = [augmented(*store[at], (height, width), rng) for at in (first, *others.tolist())]
         pictures = np.stack([picture for picture, _ in scenes])
         columns = zip(*(filled_up(truth) for _, truth in scenes), strict=True)
-        return self.stem(pictures), *(np.stack(column) for column in columns)
+        taught = (
+            self.teacher(pictures) if self.teacher else (np.zeros((1, 0, 0), np.float32), np.zeros((1, 0), np.float32))
+        )
+        return self.stem(pictures), *(np.stack(column) for column in columns), *taught
 
 
 def canvas(size: tuple[int, int], longest_px: int) -> tuple[int, int]:

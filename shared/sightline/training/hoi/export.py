@@ -19,7 +19,14 @@ from torch.export import Dim
 from sightline.networks.faster_rcnn import Detecting, detect
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.networks.roi_align import SAMPLES
-from sightline.training.export import OPSET, SMALLEST_HALVED, forget_origins, halve_weights
+from sightline.training.export import (
+    OPSET,
+    SMALLEST_HALVED,
+    forget_origins,
+    halve_weights,
+    quantize_linear,
+    quantized,
+)
 from sightline.training.hoi.contract import contract_of
 from sightline.training.hoi.model import load_model
 
@@ -136,10 +143,16 @@ def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> N
 def rounded(network: InteractNet) -> InteractNet:
     """A copy in evaluation mode, its large weights as the files store them."""
     copied = copy.deepcopy(network).eval()
+    linear = {id(part.weight) for part in copied.modules() if isinstance(part, nn.Linear)}
     for weights in copied.parameters():
         if weights.numel() >= SMALLEST_HALVED:
-            weights.data = weights.data.half().float()
+            weights.data = _whole(weights.data) if id(weights) in linear else weights.data.half().float()
     return copied
+
+
+def _whole(weights: Tensor) -> Tensor:
+    whole, scale = quantized(weights.numpy())
+    return torch.from_numpy(whole * scale)
 
 
 def check(network: InteractNet, detector: ExportedDetector, interactions: ExportedInteractions, folder: Path) -> None:
@@ -200,6 +213,7 @@ def save(
         )
     assert program is not None
     model = program.model_proto
+    quantize_linear(model)
     halve_weights(model)
     forget_origins(model)
     onnx.checker.check_model(model)

@@ -15,6 +15,7 @@ from sightline.training.hoi.evaluate import box_table, boxes_of, by_role, compar
 from sightline.training.hoi.export import export as export_network
 from sightline.training.hoi.fitting import fit
 from sightline.training.hoi.heads import Recipe
+from sightline.training.hoi.imitation import CHANNELS
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import Sources, TeacherBoxes, read_folder, training_scenes
 from sightline.training.hoi.splits import hold_out
@@ -62,6 +63,9 @@ def train(
 ) -> None:
     """Train detector and branches together, then fit the branches on the detector; writes OUT/model.pt.
 
+    The detector learns from true boxes, from the `teacher`'s where no one drew any, and, where its pyramid is as wide
+    as the teacher's, from its features.
+
     `vcoco` are the official vcoco_train.json and vcoco_val.json with COCO's `instances` and `images`, or an extract
     with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
     are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the first hundred of its validation
@@ -81,7 +85,8 @@ def train(
     if not branches_only:
         stages = (Stage(60 * hours, px, batch_size, 4e-4, 4e-6),)
         places = (str(store), str(validation), str(out / "detector"))
-        config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, stages=stages)
+        imitated = str(teacher) if network.detector.width == CHANNELS else None
+        config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, teacher=imitated, stages=stages)
         run_training(replace(config, validate_every_minutes=12.0, save_every_minutes=3.0))
     model = fit(out / "detector" / "last.pt", training, store, boxes, Recipe(seed=seed), most=most_lessons)
     model.save(out / "model.pt")

@@ -34,12 +34,16 @@ class NanoDetPlus:
         self.least_score = least_score
 
     def detect(self, picture: Picture) -> Detections:
-        stretched = cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-        data = (stretched[..., ::-1].astype(np.float32) - MEAN) / STD
-        (output,) = self.session.run(["output"], {"data": data.transpose(2, 0, 1)[None]})
+        stretched = np.asarray(cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), np.uint8)
+        (output,) = self.session.run(["output"], {"data": normalized(stretched[None])})
         found = decoded(np.asarray(output[0], np.float32), self.least_score)
         height, width = picture.shape[:2]
         return suppress(found, NMS_IOU, at_most=MOST_BOXES).scaled(width / SIDE_PX, height / SIDE_PX)
+
+
+def normalized(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(b, h, w, 3) RGB to (b, 3, h, w) as the network wants it."""
+    return np.ascontiguousarray(((pictures[..., ::-1].astype(np.float32) - MEAN) / STD).transpose(0, 3, 1, 2))
 
 
 def decoded(output: NDArray[np.float32], least_score: float) -> Detections:

@@ -15,6 +15,7 @@ from sightline.training.backbones import load_trunk
 from sightline.training.data import Samples, batches
 from sightline.training.hoi.config import TrainConfig
 from sightline.training.hoi.data import Batch, SceneBatches
+from sightline.training.hoi.imitation import imitation_loss
 from sightline.training.hoi.losses import detection_losses, interaction_losses
 from sightline.training.hoi.sampling import Sampler
 from sightline.training.hoi.stem import export_stem
@@ -22,6 +23,7 @@ from sightline.training.hoi.validation import Validator
 from sightline.training.schedule import Progress, Stage
 
 log = logging.getLogger(__name__)
+IMITATION_WEIGHT = 4.0
 
 
 class InteractNetTask:
@@ -41,7 +43,8 @@ class InteractNetTask:
 
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
         store = Path(self.config.train_store)
-        make = SceneBatches(store, self.stem_path, stage.batch_size, stage.crop_px)
+        teacher = Path(self.config.teacher) if self.config.teacher else None
+        make = SceneBatches(store, self.stem_path, stage.batch_size, stage.crop_px, teacher)
         done, worker = divmod(start, stage.batch_size * step)
         samples = Samples(make, seed=self.config.seed, start=done * step + worker, step=step)
         return starmap(Batch.of, batches(samples, 1))
@@ -49,7 +52,10 @@ class InteractNetTask:
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         outputs = network(batch.shallow, Sampler(batch))
         deltas = self.network.detector.class_deltas(outputs.deltas, outputs.regions.labels.clamp_min(0))
-        return {**detection_losses(outputs, deltas), **interaction_losses(outputs)}
+        losses = {**detection_losses(outputs, deltas), **interaction_losses(outputs)}
+        if self.config.teacher:
+            losses["imitation"] = IMITATION_WEIGHT * imitation_loss(outputs.levels, batch.features, batch.likely)
+        return losses
 
     def validator(self) -> loop.Score:
         return Validator(Path(self.config.validation_folder))
