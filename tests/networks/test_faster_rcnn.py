@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import torch
 
 from sightline.networks.boxes import iou
@@ -49,3 +51,27 @@ def test_deltas_are_those_of_the_class() -> None:
     deltas = torch.arange(40.0).view(2, 20)
 
     assert network.class_deltas(deltas, torch.tensor([0, 3])).tolist() == [[0, 1, 2, 3], [32, 33, 34, 35]]
+
+
+def test_a_second_pass_goes_on_from_the_boxes_of_the_first() -> None:
+    torch.manual_seed(0)
+    once = FasterRcnn(replace(SMALL, per_class_boxes=False)).eval()
+    with torch.no_grad():
+        # A tenth of the width to the right at every look, whatever is seen.
+        once.box_head.deltas.bias.copy_(torch.tensor([1.0, 0, 0, 0]))
+        once.box_head.deltas.weight.zero_()
+        once.box_head.logits.weight.zero_()
+    twice = FasterRcnn(replace(SMALL, per_class_boxes=False, passes=2)).eval()
+    twice.load_state_dict(once.state_dict())
+    image, detecting = torch.rand(1, 3, 128, 128), Detecting(score_threshold=0.0, iou_threshold=0.99)
+
+    with torch.inference_mode():
+        first, second = (
+            detect(network, network.levels(image), (128, 128), detecting).boxes for network in (once, twice)
+        )
+
+    inside = (second[:, 2] < 127) & (second[:, 0] > 20)
+    width = (second[:, 2] - second[:, 0])[inside]
+    expected = second[inside] - 0.1 * width[:, None] * torch.tensor([1.0, 0, 1, 0])
+    assert inside.any()
+    assert (iou(expected, first).amax(1) > 0.999).all()

@@ -28,7 +28,9 @@ BOX_SCALE = (0.1, 0.1, 0.2, 0.2)
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
     """`backbone` as in `sightline.networks.trunks`. `per_class_boxes`: four deltas for each class as in the paper, or,
-    where data are few, four for all. `image_px`: the longest side that the network was trained at."""
+    where data are few, four for all. `image_px`: the longest side that the network was trained at. `passes`: how often
+    the head looks at each proposal, the second time at what it made of it the first (Gidaris and Komodakis, ICCV 2015).
+    """
 
     backbone: str = "resnet50"
     width: int = 256
@@ -36,6 +38,7 @@ class DetectorConfig:
     classes: int = 80
     per_class_boxes: bool = True
     image_px: int = 1333
+    passes: int = 1
     proposing: Proposing = field(default_factory=Proposing)
 
 
@@ -126,8 +129,22 @@ def detect(network: FasterRcnn, levels: Sequence[Tensor], size_px: tuple[int, in
     proposing = network.config.proposing
     candidates, logits = best_candidates(network.propose(levels), 0, size_px, proposing.candidates)
     rois = candidates[suppressed(candidates, logits, proposing.iou_threshold, LOWEST, proposing.kept)]
-    class_logits, deltas = network.box_head(network.pool(levels, rois, torch.zeros_like(rois[:, 0], dtype=torch.long)))
+    class_logits, deltas = _look(network, levels, rois)
+    for _ in range(network.config.passes - 1):
+        rois = boxes.clip(_refined(network, rois, deltas, class_logits[:, :-1].argmax(1)), *size_px)
+        class_logits, deltas = _look(network, levels, rois)
     return _best_boxes(network, rois, class_logits, deltas, size_px, detecting)
+
+
+def _look(network: FasterRcnn, levels: Sequence[Tensor], rois: Tensor) -> tuple[Tensor, Tensor]:
+    """What the head says of boxes (r, 4) in one picture."""
+    pooled = network.pool(levels, rois, torch.zeros_like(rois[:, 0], dtype=torch.long))
+    return cast(tuple[Tensor, Tensor], network.box_head(pooled))
+
+
+def _refined(network: FasterRcnn, rois: Tensor, deltas: Tensor, labels: Tensor) -> Tensor:
+    """The boxes (r, 4) that the deltas of these classes (r,) make of them."""
+    return boxes.decode(network.class_deltas(deltas, labels) * deltas.new_tensor(BOX_SCALE), rois)
 
 
 def _best_boxes(
@@ -138,8 +155,7 @@ def _best_boxes(
     scores = logits.softmax(1)[:, :classes].flatten()
     rows = torch.arange(rois.shape[0], device=rois.device)[:, None].expand(-1, classes).flatten()
     labels = torch.arange(classes, device=rois.device)[None].expand(rois.shape[0], -1).flatten()
-    chosen = network.class_deltas(deltas[rows], labels) * deltas.new_tensor(BOX_SCALE)
-    found = boxes.clip(boxes.decode(chosen, rois[rows]), *size_px)
+    found = boxes.clip(_refined(network, rois[rows], deltas[rows], labels), *size_px)
     apart = boxes.class_offsets(found, labels)
     kept = suppressed(apart, scores, detecting.iou_threshold, detecting.score_threshold, detecting.most)
     return Found(found[kept], scores[kept], labels[kept])

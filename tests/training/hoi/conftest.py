@@ -21,7 +21,7 @@ from sightline.training.photos import Picture, read_rgb
 
 COLOURS = {"person": (220, 40, 40), "horse": (120, 80, 40), "cup": (40, 60, 220)}
 SMALL = InteractNetConfig(
-    DetectorConfig("efficientnet-lite0", width=16, hidden=32, per_class_boxes=False, image_px=96),
+    DetectorConfig("efficientnet-lite0", width=16, hidden=32, per_class_boxes=False, image_px=96, passes=2),
     human_hidden=24,
     object_hidden=16,
     uses_classes=True,

@@ -30,7 +30,13 @@ log = logging.getLogger(__name__)
 PAPER = InteractNetConfig(DetectorConfig())
 LIGHT = InteractNetConfig(
     DetectorConfig(
-        "efficientnet-lite0", width=96, hidden=256, per_class_boxes=False, image_px=320, proposing=Proposing(600, 150)
+        "efficientnet-lite0",
+        width=96,
+        hidden=256,
+        per_class_boxes=False,
+        image_px=320,
+        passes=2,
+        proposing=Proposing(600, 150),
     ),
     human_hidden=256,
     object_hidden=128,
