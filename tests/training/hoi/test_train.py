@@ -22,7 +22,7 @@ from sightline.training.hoi.evaluate import comparison, look_at, methods, role_s
 from sightline.training.hoi.export import ExportedDetector, export, rounded
 from sightline.training.hoi.fitting import EMPTY_ROLES, SIGMAS, fit
 from sightline.training.hoi.heads import Recipe, branch_losses, fit_branches
-from sightline.training.hoi.lessons import Watcher, store_lessons
+from sightline.training.hoi.lessons import RANDOM_VIEWS, Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import TeacherBoxes
@@ -74,12 +74,13 @@ def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
 def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
     network = load_model(run / "last.pt").network
     watcher = Watcher(network, run / "stem.onnx")
-    made = [each for scene in scenes[:8] for each in watcher.watch(scene, NOTHING).lessons]
+    rng = np.random.default_rng(0)
+    made = [each for scene in scenes[:8] for each in watcher.watch(scene, NOTHING, rng).lessons]
     recipe = Recipe(steps=40, lessons_per_step=8, learning_rate=3e-3)
 
     fitted = fit_branches(network, made, torch.ones(len(made)), recipe)
 
-    assert len(made) == 16
+    assert len(made) == 8 * (2 + RANDOM_VIEWS)
     with torch.inference_mode():
         before, after = (
             sum(float(loss) for loss in branch_losses(each, made, recipe).values()) for each in (network, fitted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sightline.networks.cascade import ActionScore, Composition, compose
@@ -50,7 +51,8 @@ def fit(
     network = load_model(checkpoint).network
     watcher = Watcher(network, checkpoint.with_name("stem.onnx"))
     taught = boxes.of("vcoco", [scene.path for scene in scenes])
-    watched = [watcher.watch(scene, taught[scene.path.name]) for scene in scenes]
+    rng = np.random.default_rng(recipe.seed)
+    watched = [watcher.watch(scene, taught[scene.path.name], rng) for scene in scenes]
     log.info("watched %d scenes", len(watched))
     others = list(store_lessons(watcher, SceneStore(store), most=most, seed=recipe.seed))
     composition = choose_composition(cross_fitted(network, watched, others, recipe))

@@ -18,15 +18,18 @@ from sightline.training.hoi.observations import Lesson, Observation, lesson, obs
 from sightline.training.hoi.stem import export_stem
 from sightline.training.hoi.store import SceneStore, resized
 from sightline.training.hoi.truth import Truth
+from sightline.training.hoi.views import View, random_view
 from sightline.training.photos import Picture, read_rgb
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 100
+RANDOM_VIEWS = 2
+"""Of a scene with actions, beside the scene as it is and its mirror image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A scene with what the detector alone sees in it, and its lessons: as it is and mirrored.
+    """A scene with what the detector alone sees in it, and its lessons: as it is, mirrored and as `RANDOM_VIEWS`.
 
     `scale` leads to the scene's pixels along x and y.
     """
@@ -56,7 +59,7 @@ class Watcher:
         return Detections(found.boxes.numpy(), found.labels.numpy(), found.scores.numpy())
 
     @torch.inference_mode()
-    def watch(self, scene: Scene, taught: Detections) -> Watched:
+    def watch(self, scene: Scene, taught: Detections, rng: np.random.Generator) -> Watched:
         """The lessons are of the boxes of a teacher as well, as shares of the picture's sides: what a better detector
         would confuse people with."""
         picture = resized(read_rgb(scene.path), (scene.width, scene.height), self.network.config.detector.image_px)
@@ -65,22 +68,17 @@ class Watcher:
         levels = self.levels(picture)
         seen = seen_boxes(self.detections(levels))
         others = taught.scaled(width, height)
-        both = (others, others.flipped(width))
-        made = [self.lesson(*view, others) for view, others in zip(views(picture, truth), both, strict=True)]
+        views = (View(), View(mirrored=True), *(random_view(rng) for _ in range(RANDOM_VIEWS)))
+        made = [self.lesson(view, picture, truth, others) for view in views]
         lessons = tuple(each for each in made if each is not None)
         scale = scene.width / width, scene.height / height
         return Watched(observe(self.network, levels, seen), scene.truth, scale, lessons)
 
     @torch.inference_mode()
-    def lesson(self, picture: Picture, truth: Truth, *others: Detections) -> Lesson | None:
-        levels = self.levels(picture)
-        seen = with_truth(truth, self.detections(levels), *others)
+    def lesson(self, view: View, picture: Picture, truth: Truth, *others: Detections) -> Lesson | None:
+        levels, truth = self.levels(view.picture(picture)), view.boxes(truth, picture)
+        seen = with_truth(truth, self.detections(levels), *(view.boxes(each, picture) for each in others))
         return lesson(observe(self.network, levels, seen), truth)
-
-
-def views(picture: Picture, truth: Truth) -> Iterator[tuple[Picture, Truth]]:
-    yield picture, truth
-    yield np.ascontiguousarray(picture[:, ::-1]), truth.flipped(picture.shape[1])
 
 
 def store_lessons(watcher: Watcher, store: SceneStore, *, most: int, seed: int) -> Iterator[Lesson]:
@@ -88,8 +86,7 @@ def store_lessons(watcher: Watcher, store: SceneStore, *, most: int, seed: int) 
     rng = np.random.default_rng(seed)
     partly = [at for at in rng.permutation(len(store)).tolist() if _known_in_part(store[at][1])]
     for count, at in enumerate(partly[:most]):
-        chosen = list(views(*store[at]))[int(rng.integers(2))]
-        if (made := watcher.lesson(*chosen)) is not None:
+        if (made := watcher.lesson(View(mirrored=bool(rng.integers(2))), *store[at])) is not None:
             yield made
         if count % LOG_EVERY == 0:
             log.info("lessons of %d of %d scenes of the store", count, min(most, len(partly)))
