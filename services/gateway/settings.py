@@ -91,7 +91,9 @@ class GatewaySettings(BaseSettings):
     keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without any, everybody may call")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
 
-    poll_interval_s: PositiveFloat = 1.0
+    poll_interval_s: PositiveFloat = Field(
+        default=1.5, description="Between looks at a replica; those that leave say so for twice as long"
+    )
     poll_timeout_s: PositiveFloat = 2.0
     poll_misses: PositiveInt = Field(default=3, description="Late probes in a row that take a replica out")
     docs_assets_url: str | None = Field(default=None, description="Of Swagger UI, instead of the copy shipped")
