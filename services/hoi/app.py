@@ -2,11 +2,11 @@
 
 from fastapi import FastAPI
 
-from services.hoi import planner
+from services.hoi import predictor
 from sightline.serving.app import create_app
 from sightline.serving.settings import ServiceSettings
 
 
 def create() -> FastAPI:
     settings = ServiceSettings()
-    return create_app(planner.create(settings), settings)
+    return create_app(predictor.create(settings), settings)

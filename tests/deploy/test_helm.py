@@ -46,7 +46,7 @@ FULL: Object = {
     "models": {
         "inpaint": {"providers": "tensorrt,cuda", "minReplicas": 2},
         "hdr-correct": {"gpu": {"enabled": False}, "env": {"SIGHTLINE_MAX_BATCH": 4}},
-        "hoi": {"enabled": True, "minReplicas": 0},
+        "hoi": {"minReplicas": 0},
     },
     "training": {
         "image": "sightline/train:1",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from services.hoi.facts import Facts
-from services.hoi.planner import HoiPredictor
+from services.hoi.predictor import HoiPredictor
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.weights import Weights, load_weights
 from tests.services.asking import Ask, asking

@@ -9,7 +9,7 @@ import pytest
 
 from services.hoi.cascade import Cascade
 from services.hoi.facts import Facts
-from services.hoi.planner import signature_for
+from services.hoi.predictor import signature_for
 from sightline.serving.contract import ContractError
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.signature import Tensors

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from services.hoi.facts import ActionScore, Facts, Role
-from services.hoi.planner import signature_for
+from services.hoi.predictor import signature_for
 from sightline.serving.contract import ContractError, read_contract
 from sightline.serving.weights import Weights
 

@@ -19,6 +19,9 @@ OUTPUTS = {
     "object_logits": "float32",
 }
 
+INTERACTION, SHOWN = 0.1, 0.35
+"""The least scores of a triplet and of a box that are told unless asked for: with lower ones, overlays cannot be read."""
+
 CONTRACT = """\
 # What detector.onnx and interactions.onnx take and give; docs/weights.md says what each entry means.
 name = "interactnet"
@@ -47,6 +50,8 @@ action_score = "{action_score}"
 [facts.thresholds]
 detection = {detection}
 empty_role = {empty_role}
+interaction = {interaction}
+shown = {shown}
 
 # The classes that V-COCO knows in a role; any in those not named.
 [facts.allowed]
@@ -68,6 +73,8 @@ def contract_of(composition: Composition, detecting: Detecting, longest_side_px:
         action_score=composition.action_score,
         detection=detecting.score_threshold,
         empty_role=composition.empty_role,
+        interaction=INTERACTION,
+        shown=SHOWN,
         allowed="\n".join(allowed),
     )
 

@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from services.hoi.facts import Facts
-from services.hoi.planner import HoiPredictor, create, signature_for
+from services.hoi.predictor import HoiPredictor, create, signature_for
 from services.hoi.schemas import Frame, HoiOptions
 from sightline.api.problems import Problem
 from sightline.imaging.decode import decode
