@@ -20,7 +20,7 @@ OUTPUTS = {
 }
 
 INTERACTION, SHOWN = 0.1, 0.35
-"""The least scores of a triplet and of a box that are told unless asked for: with lower ones, overlays cannot be read."""
+"""The least scores of a triplet and of a box that are told unless asked for; with lower ones overlays are a thicket."""
 
 CONTRACT = """\
 # What detector.onnx and interactions.onnx take and give; docs/weights.md says what each entry means.
