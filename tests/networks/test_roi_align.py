@@ -52,3 +52,16 @@ def test_no_boxes_give_no_features() -> None:
     pooled = roi_align(pyramid(), STRIDES, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), 7)
 
     assert pooled.shape == (0, 2, 7, 7)
+
+
+def test_levels_may_be_in_half_the_precision_of_the_boxes() -> None:
+    """As under autocast, which leaves boxes alone."""
+    boxes = torch.tensor([[40.0, 48, 96, 104], [40.0, 60, 280, 300]])
+    halved = [level.bfloat16().requires_grad_() for level in pyramid()]
+
+    pooled = roi_align(halved, STRIDES, boxes, torch.zeros(2, dtype=torch.long), 7)
+    pooled.float().sum().backward()
+
+    whole = roi_align(pyramid(), STRIDES, boxes, torch.zeros(2, dtype=torch.long), 7)
+    torch.testing.assert_close(pooled.float(), whole, rtol=0.02, atol=1)
+    assert all(level.grad is not None for level in halved)
