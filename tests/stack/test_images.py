@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from docker.models.containers import Container
 
-from tests.stack.compose import MODELS, Stack
+from tests.stack.compose import MODELS, ROOT, Stack
 
 pytestmark = pytest.mark.stack
 
@@ -68,9 +68,8 @@ def test_there_is_nothing_that_no_service_needs(stack: Stack, service: str) -> N
 @pytest.mark.parametrize("service", MODELS)
 def test_a_model_has_its_own_weights_alone(stack: Stack, service: str) -> None:
     found = output(container_of(stack, service), ["find", "/srv", "-name", "*.onnx"]).split()
-    folder = f"/srv/services/{service.replace('-', '_')}/weights"
-    assert f"{folder}/{service.replace('-', '_')}.onnx" in found
-    assert all(file.startswith(f"{folder}/") for file in found)
+    folder = f"services/{service.replace('-', '_')}/weights"
+    assert set(found) == {f"/srv/{folder}/{file.name}" for file in (ROOT / folder).glob("*.onnx")}
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -14,7 +14,7 @@ from sightline.jobs.sentinel import read_sentinel_url
 
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_TIMEOUT_S = 5.0
-BLOCK_S = 2.0  # longest wait inside Redis; a wait beyond the socket's own timeout would look like a dead server
+BLOCK_S = 4.0  # longest wait inside Redis; a wait beyond the socket's own timeout would look like a dead server
 MAX_CONNECTIONS = 1024  # each reader of events keeps one to itself
 RETRY_AFTER_S = 5.0
 
