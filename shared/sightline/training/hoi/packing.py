@@ -19,7 +19,7 @@ from sightline.training.photos import list_photos, read_rgb
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 500
-WEIGHTS = {"vcoco": 12.0, "coco": 8.0, "voc": 1.0, "stanford40": 1.0, "photos": 1.0}
+WEIGHTS = {"vcoco": 4.0, "coco": 3.0, "voc": 1.0, "stanford40": 1.0, "photos": 1.0}
 """How often a picture is drawn: the few with all of their boxes true more often."""
 LEAST_INTERESTING = 0.4
 """The teacher's best score in a photo that is worth training on."""
