@@ -5,13 +5,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sightline.training.data import Arrays
 from sightline.training.hoi.imitation import TeacherMaps
+from sightline.training.hoi.sessions import cpu_session
 from sightline.training.hoi.store import SceneStore
 from sightline.training.hoi.truth import Truth, arrays
 from sightline.training.photos import Picture
@@ -60,9 +60,7 @@ class FrozenStem:
     """(b, h, w, 3) uint8 to the trunk's level of stride 8, by ONNX Runtime: four times faster on CPU than torch."""
 
     def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = cpu_session(path)
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         image = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2), np.float32) / 255

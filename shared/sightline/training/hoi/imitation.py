@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import Tensor
 
+from sightline.training.hoi.sessions import cpu_session
 from sightline.training.hoi.teacher import CLASSES, normalized
 
 LEVELS, CHANNELS = 3, 96
@@ -28,12 +28,7 @@ class TeacherMaps:
     features (b, cells, channels) and the best class score (b, cells) in 0..1, level after level, row by row."""
 
     def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        model = _with_maps(onnx.load(path))
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = cpu_session(_with_maps(onnx.load(path)).SerializeToString())
 
     def __call__(self, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         maps = self.session.run(None, {"data": normalized(pictures)})

@@ -66,19 +66,24 @@ class Watcher:
         height, width = picture.shape[:2]
         truth = scene.truth.scaled(width / scene.width, height / scene.height)
         levels = self.levels(picture)
-        seen = seen_boxes(self.detections(levels))
-        others = taught.scaled(width, height)
-        views = (View(), View(mirrored=True), *(random_view(rng) for _ in range(RANDOM_VIEWS)))
-        made = [self.lesson(view, picture, truth, others) for view in views]
+        found, others = self.detections(levels), taught.scaled(width, height)
+        views = (View(mirrored=True), *(random_view(rng) for _ in range(RANDOM_VIEWS)))
+        made = [
+            self._lesson(levels, truth, found, others),
+            *(self.lesson(view, picture, truth, others) for view in views),
+        ]
         lessons = tuple(each for each in made if each is not None)
         scale = scene.width / width, scene.height / height
-        return Watched(observe(self.network, levels, seen), scene.truth, scale, lessons)
+        return Watched(observe(self.network, levels, seen_boxes(found)), scene.truth, scale, lessons)
 
     @torch.inference_mode()
     def lesson(self, view: View, picture: Picture, truth: Truth, *others: Detections) -> Lesson | None:
-        levels, truth = self.levels(view.picture(picture)), view.boxes(truth, picture)
-        seen = with_truth(truth, self.detections(levels), *(view.boxes(each, picture) for each in others))
-        return lesson(observe(self.network, levels, seen), truth)
+        levels = self.levels(view.picture(picture))
+        placed = [view.boxes(each, picture) for each in others]
+        return self._lesson(levels, view.boxes(truth, picture), self.detections(levels), *placed)
+
+    def _lesson(self, levels: Sequence[Tensor], truth: Truth, *found: Detections) -> Lesson | None:
+        return lesson(observe(self.network, levels, with_truth(truth, *found)), truth)
 
 
 def store_lessons(watcher: Watcher, store: SceneStore, *, most: int, seed: int) -> Iterator[Lesson]:

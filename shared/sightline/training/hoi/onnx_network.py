@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from sightline.networks.cascade import Boxes
 from sightline.networks.interactnet import Interactions
 from sightline.training.hoi.data import canvas, laid_on_canvas
 from sightline.training.hoi.detections import Detections
+from sightline.training.hoi.sessions import cpu_session
 from sightline.training.hoi.store import fitted, resized
 from sightline.training.hoi.verbs import COCO_CLASSES
 from sightline.training.photos import Picture
@@ -24,13 +24,9 @@ class OnnxInteractNet:
     """`look(picture)`: detections in the pixels of the picture at the network's size, and the levels they come from."""
 
     def __init__(self, folder: Path, longest_px: int, *, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        opened = [
-            onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for name in ("detector.onnx", "interactions.onnx")
-        ]
-        self.detector, self.interactions = opened
+        self.detector, self.interactions = (
+            cpu_session(folder / name, threads=threads) for name in ("detector.onnx", "interactions.onnx")
+        )
         self.longest_px = longest_px
 
     def look(self, picture: Picture, size: tuple[int, int]) -> tuple[Detections, Levels]:

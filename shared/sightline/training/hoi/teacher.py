@@ -5,10 +5,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from sightline.training.hoi.detections import Detections, suppress
+from sightline.training.hoi.sessions import cpu_session
 from sightline.training.photos import Picture
 
 SIDE_PX = 416
@@ -28,9 +28,7 @@ class NanoDetPlus:
     """
 
     def __init__(self, path: Path, *, least_score: float = 0.05, threads: int = 1) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = cpu_session(path, threads=threads)
         self.least_score = least_score
 
     def detect(self, picture: Picture) -> Detections:
