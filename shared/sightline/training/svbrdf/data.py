@@ -15,7 +15,7 @@ from sightline.training.svbrdf.flash import Floats, random_flash, random_window
 from sightline.training.svbrdf.materials import FLAT, Material, MaterialStore
 
 SMALLEST_SHARE = 0.35  # of a material's side that a crop shows
-LINEAR = decode_srgb(np.arange(256) / 255)
+LINEAR = decode_srgb(np.arange(256) / 255).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,11 @@ def as_surface(maps: Tensor, metallic: Tensor) -> Surface:
 
 def linear_maps(maps: NDArray[np.uint8]) -> Floats:
     """(h, w, 7) as in `Material` to linear base colour, normals about of unit length, and roughness in 0..1."""
-    albedo, normal, roughness = LINEAR[maps[..., :3]], maps[..., 3:6] / FLAT - 1, maps[..., 6:] / 255
-    return np.concatenate([albedo, normal, roughness], 2).astype(np.float32)
+    linear = np.empty(maps.shape, np.float32)
+    linear[..., :3] = LINEAR[maps[..., :3]]
+    linear[..., 3:6] = maps[..., 3:6] * np.float32(1 / FLAT) - 1
+    linear[..., 6:] = maps[..., 6:] * np.float32(1 / 255)
+    return linear
 
 
 def random_view(rng: np.random.Generator, material: Material, size_px: int) -> Floats:
@@ -120,7 +123,7 @@ def resized(maps: Floats, size_px: int) -> Floats:
 def unit_normals(maps: Floats) -> Floats:
     normal = maps[..., 3:6]
     normal[..., 2] = np.maximum(normal[..., 2], 0.05)
-    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    normal /= np.sqrt(np.einsum("hwc,hwc->hw", normal, normal))[..., None]
     return maps
 
 
