@@ -24,10 +24,10 @@ def test_candidates_are_the_likeliest_within_the_picture() -> None:
     network = FasterRcnn(SMALL).eval()
     with torch.inference_mode():
         dense = network.propose(network.levels(torch.rand(2, 3, 64, 96)))
-        boxes, logits = best_candidates(dense, 1, (64, 96), 40)
+        boxes, logits = best_candidates(dense, (64, 96), 40)
 
     assert dense.logits.shape == (2, 3 * (8 * 12 + 4 * 6 + 2 * 3 + 1 * 2))
-    assert torch.equal(logits, dense.logits[1].sort(descending=True).values[:40])
+    assert torch.equal(logits, dense.logits.sort(1, descending=True).values[:, :40])
     assert boxes.min() >= 0
     assert (boxes <= torch.tensor([96, 64, 96, 64])).all()
 

@@ -1,4 +1,4 @@
-"""Boxes as tensors (n, 4) of corners x1, y1, x2, y2 in pixels: overlap, encodings, suppression."""
+"""Boxes as tensors (..., n, 4) of corners x1, y1, x2, y2 in pixels: overlap, encodings, suppression."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,22 @@ FARTHEST_PX = 4096.0
 
 
 def areas(boxes: Tensor) -> Tensor:
-    """(n,)"""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(1)
+    """(..., n)"""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
 
 
 def intersections(first: Tensor, second: Tensor) -> Tensor:
-    """(n, m) areas that (n, 4) and (m, 4) share."""
-    top_left = torch.maximum(first[:, None, :2], second[None, :, :2])
-    bottom_right = torch.minimum(first[:, None, 2:], second[None, :, 2:])
-    return (bottom_right - top_left).clamp_min(0).prod(2)
+    """(..., n, m) areas that (..., n, 4) and (..., m, 4) share."""
+    first, second = first.unsqueeze(-2), second.unsqueeze(-3)
+    top_left = torch.maximum(first[..., :2], second[..., :2])
+    bottom_right = torch.minimum(first[..., 2:], second[..., 2:])
+    return (bottom_right - top_left).clamp_min(0).prod(-1)
 
 
 def iou(first: Tensor, second: Tensor) -> Tensor:
-    """(n, m) intersections over unions of (n, 4) and (m, 4)."""
+    """(..., n, m) intersections over unions of (..., n, 4) and (..., m, 4)."""
     shared = intersections(first, second)
-    return shared / (areas(first)[:, None] + areas(second)[None] - shared).clamp_min(1e-6)
+    return shared / (areas(first).unsqueeze(-1) + areas(second).unsqueeze(-2) - shared).clamp_min(1e-6)
 
 
 def centres_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,19 +60,23 @@ def clip(boxes: Tensor, height_px: int, width_px: int) -> Tensor:
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
-    """Greedy non-maximum suppression: the kept places (k,), by falling score.
+    """Greedy non-maximum suppression of (n, 4) by scores (n,): the kept places (k,), by falling score."""
+    order = scores.argsort(descending=True, stable=True)
+    return order[unrivalled(boxes[order], iou_threshold)]
+
+
+def unrivalled(ranked: Tensor, iou_threshold: float) -> Tensor:
+    """(..., n) which boxes greedy suppression keeps of (..., n, 4), the best first.
 
     A box is out if a kept one before it overlaps it. Starting from all kept, each round settles at least one box more,
     and a handful settle all; the fixed point is what going through them one by one gives.
     """
-    order = scores.argsort(descending=True, stable=True)
-    ranked = boxes[order]
     rivals = (iou(ranked, ranked) > iou_threshold).triu(1)
-    kept = torch.ones(len(order), dtype=torch.bool, device=boxes.device)
+    kept = torch.ones(ranked.shape[:-1], dtype=torch.bool, device=ranked.device)
     while True:
-        settled = ~(rivals & kept[:, None]).any(0)
+        settled = ~(rivals & kept.unsqueeze(-1)).any(-2)
         if torch.equal(settled, kept):
-            return order[kept]
+            return kept
         kept = settled
 
 

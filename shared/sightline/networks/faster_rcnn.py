@@ -127,8 +127,9 @@ class Found:
 def detect(network: FasterRcnn, levels: Sequence[Tensor], size_px: tuple[int, int], detecting: Detecting) -> Found:
     """What is in one picture of this height and width, from its levels."""
     proposing = network.config.proposing
-    candidates, logits = best_candidates(network.propose(levels), 0, size_px, proposing.candidates)
-    rois = candidates[suppressed(candidates, logits, proposing.iou_threshold, LOWEST, proposing.kept)]
+    every, logits = best_candidates(network.propose(levels), size_px, proposing.candidates)
+    candidates = every[0]
+    rois = candidates[suppressed(candidates, logits[0], proposing.iou_threshold, LOWEST, proposing.kept)]
     class_logits, deltas = _look(network, levels, rois)
     for _ in range(network.config.passes - 1):
         rois = boxes.clip(_refined(network, rois, deltas, class_logits[:, :-1].argmax(1)), *size_px)

@@ -71,8 +71,8 @@ def level_anchors(level: Tensor, stride: int) -> Tensor:
     return corners.flatten(0, 2)
 
 
-def best_candidates(dense: DenseProposals, at: int, size_px: tuple[int, int], most: int) -> tuple[Tensor, Tensor]:
-    """Boxes (k, 4) and logits (k,) of the likeliest anchors in picture `at`, clipped to it (height, width)."""
-    logits, places = dense.logits[at].topk(torch.sym_min(most, dense.logits.shape[1]))
-    found = boxes.decode(dense.deltas[at][places], dense.anchors[places])
-    return boxes.clip(found, *size_px), logits
+def best_candidates(dense: DenseProposals, size_px: tuple[int, int], most: int) -> tuple[Tensor, Tensor]:
+    """Boxes (b, k, 4) and falling logits (b, k) of each picture's likeliest anchors, clipped to it (height, width)."""
+    logits, places = dense.logits.topk(torch.sym_min(most, dense.logits.shape[1]))
+    deltas = dense.deltas.gather(1, places.unsqueeze(-1).expand(-1, -1, 4))
+    return boxes.clip(boxes.decode(deltas, dense.anchors[places]), *size_px), logits

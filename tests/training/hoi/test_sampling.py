@@ -9,7 +9,7 @@ from sightline.networks.boxes import iou
 from sightline.networks.proposals import DenseProposals
 from sightline.training.hoi.data import Batch
 from sightline.training.hoi.losses import box_loss, known_cross_entropy, soft_cross_entropy, target_loss
-from sightline.training.hoi.sampling import Sample, Sampler, picture_truth, sample_anchors, sample_rois
+from sightline.training.hoi.sampling import Sample, Sampler, random_picks, sample_anchors, sample_rois, truths_of
 from sightline.training.hoi.verbs import CLASS_INDEX, SLOT_INDEX
 
 RIDE, HOLD, LOOK, STAND = (
@@ -50,32 +50,51 @@ def sample(batch: Batch) -> Sample:
     return Sampler(batch)(dense)
 
 
-def test_targets_survive_that_ignored_rows_drop_out(batch: Batch) -> None:
-    truth = picture_truth(batch, 0)
+def test_nobody_aims_at_what_is_to_be_left_alone(batch: Batch) -> None:
+    batch.targets[0, 0, LOOK] = 1
 
-    assert truth.labels.tolist() == [0, CLASS_INDEX["horse"], CLASS_INDEX["cup"]]
-    assert truth.targets[0, RIDE] == 1
-    assert truth.ignored.tolist() == [[62, 62, 94, 94]]
+    truths = truths_of(batch)
+
+    assert truths.known.tolist() == [[True, False, True, True], [False] * 4]
+    assert truths.ignored.tolist() == [[False, True, False, False], [False] * 4]
+    assert truths.targets[0, 0, RIDE] == 2
+    assert truths.targets[0, 0, LOOK] == -1
 
 
 def test_every_box_has_an_anchor_and_ignored_regions_have_none(batch: Batch) -> None:
-    truth = picture_truth(batch, 0)
     anchors = torch.tensor([[0.0, 0, 4, 4], [66, 66, 90, 90], [66, 6, 84, 24], [4, 50, 60, 90], [8, 8, 40, 40]])
 
-    found = sample_anchors(anchors, truth)
+    found = sample_anchors(anchors, truths_of(batch))
 
-    assert sorted(found["anchors"].tolist()) == [0, 2, 3, 4]
     sure = dict(zip(found["anchors"].tolist(), found["objectness"].tolist(), strict=True))
-    assert sure == pytest.approx({0: 0, 2: 0.6, 3: 1, 4: 1})
+    of_first = {at: each for at, each in sure.items() if at < 5}
+    assert of_first == pytest.approx({0: 0, 2: 0.6, 3: 1, 4: 1})
+    assert {at for at in sure if at >= 5} == set(range(5, 10))
+    assert all(sure[at] == 0 for at in range(5, 10))
 
 
 def test_rois_are_matched_with_what_they_overlap(batch: Batch) -> None:
-    truth = picture_truth(batch, 0)
+    proposals = torch.tensor([PERSON, [60.0, 0, 64, 4], [64.0, 64, 92, 92], PERSON]).expand(2, -1, -1)
+    real = torch.tensor([True, True, True, False]).expand(2, -1)
 
-    found = sample_rois(torch.tensor([PERSON, [60.0, 0, 64, 4], [64.0, 64, 92, 92]]), truth)
+    found = sample_rois(proposals, real, truths_of(batch))
 
-    assert found["labels"].tolist() == [0, -1]
+    assert found["labels"][found["rois_image"] == 0].tolist() == [0, -1]
     assert found["roi_truth"][0].tolist() == PERSON
+    assert found["labels"][found["rois_image"] == 1].tolist() == [-1, -1, -1]
+
+
+def test_picks_are_random_but_for_what_comes_first() -> None:
+    torch.manual_seed(0)
+    chosen = torch.tensor([[True] * 6, [False] * 6])
+    first = torch.tensor([[False, True, False, False, True, False]] * 2)
+
+    picks = random_picks(chosen, 4, first=first)
+
+    assert set(picks.places[0, :2].tolist()) == {1, 4}
+    assert picks.there.tolist() == [[True] * 4, [False] * 4]
+    seen = {tuple(random_picks(chosen, 2).places[0].tolist()) for _ in range(60)}
+    assert len(seen) > 10
 
 
 def test_people_and_pairs(sample: Sample) -> None:

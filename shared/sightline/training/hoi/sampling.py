@@ -20,6 +20,7 @@ ROIS_PER_IMAGE, POSITIVES_PER_IMAGE = 64, 20
 PEOPLE_PER_IMAGE, OBJECTS_PER_IMAGE = 8, 12
 CANDIDATES, PROPOSALS, PROPOSAL_IOU = 300, 80, 0.7
 IGNORED_SHARE = 0.5
+SURE = 0.5
 COPIES, JITTER = 4, (0.12, 0.12, 0.2, 0.2)
 """Of each true box among the RoIs, and how far they are off as deltas: good proposals come late in a short training."""
 
@@ -49,169 +50,194 @@ class Sample(Regions):
 
 
 @dataclass(frozen=True, slots=True)
-class PictureTruth:
-    """Of one picture: the boxes that count, with their arrays, and the regions to leave alone."""
+class Truths:
+    """Of a batch, as in `Batch`, with which rows (b, n) are `known` boxes and which are `ignored` regions, to be left
+    alone. The target of nobody known is -1."""
 
     boxes: Tensor
     labels: Tensor
     confidence: Tensor
     actions: Tensor
     targets: Tensor
+    known: Tensor
     ignored: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Up to k places of each picture, (b, k), of which those count that are `there`."""
+
+    places: Tensor
+    there: Tensor
+
+    def of(self, rows: Tensor) -> Tensor:
+        """What (b, n, ...) has at the picks, of one picture after the other."""
+        return taken(rows, self.places)[self.there]
+
+    @property
+    def pictures(self) -> Tensor:
+        return self.there.nonzero()[:, 0]
+
+
 class Sampler:
-    """`sampler(dense)` chooses regions of the batch that it was made for."""
+    """`sampler(dense)` chooses regions of the batch that it was made for; all pictures at once, as GPUs like it."""
 
     def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+        self.truths, self.size_px = truths_of(batch), batch.size_px
 
     @torch.no_grad()
     def __call__(self, dense: DenseProposals) -> Sample:
-        parts = [self._picture(dense, at) for at in range(len(self.batch.boxes))]
-        joined: dict[str, Tensor] = {}
-        people = objects = 0
-        for part in parts:
-            part["pairs"] = part["pairs"] + torch.tensor([[people], [objects]], device=part["pairs"].device)
-            people, objects = people + len(part["people"]), objects + len(part["objects"])
-        for name in parts[0]:
-            joined[name] = torch.cat([part[name] for part in parts], dim=1 if name == "pairs" else 0)
-        return Sample(**joined)
+        truths = self.truths
+        proposals, real = self._proposals(dense)
+        anchors = sample_anchors(dense.anchors, truths)
+        return Sample(**anchors, **sample_rois(proposals, real, truths), **sample_interactions(proposals, real, truths))
 
-    def _picture(self, dense: DenseProposals, at: int) -> dict[str, Tensor]:
-        truth = picture_truth(self.batch, at)
-        part = sample_anchors(dense.anchors, truth)
-        part["anchors"] = part["anchors"] + at * len(dense.anchors)
-        candidates, logits = best_candidates(dense, at, self.batch.size_px, CANDIDATES)
-        found = candidates[boxes.nms(candidates, logits, PROPOSAL_IOU)[:PROPOSALS]]
-        proposals = torch.cat([found, truth.boxes, boxes.clip(jittered(truth.boxes), *self.batch.size_px)])
-        part |= sample_rois(proposals, truth)
-        part |= sample_people(proposals, truth)
-        part |= sample_pairs(part["people"], part.pop("people_truth"), truth, self.batch.size_px)
-        for name in ("rois", "people", "objects"):
-            part[f"{name}_image"] = torch.full((len(part[name]),), at, device=truth.boxes.device)
-        return part
+    def _proposals(self, dense: DenseProposals) -> tuple[Tensor, Tensor]:
+        """Boxes (b, m, 4) and which of them are (b, m): the network's best, the true ones, and those moved a bit."""
+        truths = self.truths
+        candidates, _ = best_candidates(dense, self.size_px, CANDIDATES)
+        kept = boxes.unrivalled(candidates, PROPOSAL_IOU)
+        kept &= kept.cumsum(1) <= PROPOSALS
+        near = boxes.clip(jittered(truths.boxes), *self.size_px)
+        real = torch.cat([kept, truths.known.repeat(1, 1 + COPIES)], 1)
+        return torch.cat([candidates, truths.boxes, near], 1), real
 
 
-def picture_truth(batch: Batch, at: int) -> PictureTruth:
-    real = batch.labels[at] >= 0
-    known = (real & (batch.confidence[at] > 0)).nonzero().squeeze(1)
-    ignored = real & (batch.confidence[at] == 0)
-    # The targets are places among all rows, of which ignored ones drop out here.
-    moved = torch.full((len(real) + 1,), -1, device=real.device)
-    moved[known] = torch.arange(len(known), device=real.device)
-    targets = moved[batch.targets[at][known].long()]
-    every = batch.boxes[at]
-    sure, actions = batch.confidence[at][known], batch.actions[at][known]
-    return PictureTruth(every[known], batch.labels[at][known], sure, actions, targets, every[ignored])
+def truths_of(batch: Batch) -> Truths:
+    """Without the rows that only fill up every picture."""
+    most = max(1, int((batch.labels >= 0).sum(1).max()))
+    labels, confidence = batch.labels[:, :most], batch.confidence[:, :most]
+    known, ignored = (labels >= 0) & (confidence > 0), (labels >= 0) & (confidence == 0)
+    targets = batch.targets[:, :most].long()
+    someone = taken(known, targets.clamp_min(0).flatten(1)).view_as(targets)
+    targets = torch.where((targets >= 0) & someone, targets, -1)
+    return Truths(batch.boxes[:, :most], labels, confidence, batch.actions[:, :most], targets, known, ignored)
 
 
-def sample_anchors(anchors: Tensor, truth: PictureTruth) -> dict[str, Tensor]:
+def sample_anchors(anchors: Tensor, truths: Truths) -> dict[str, Tensor]:
     """Up to half of the anchors are positive: those of enough overlap, and the best one of each box."""
-    overlaps = boxes.iou(anchors, truth.boxes)
-    best, match = overlaps.max(1) if len(truth.boxes) else _nothing(anchors)
+    every = anchors.expand(len(truths.boxes), -1, -1)
+    overlaps = known_overlaps(every, truths.boxes, truths.known)
+    best, row = overlaps.max(2)
     positive = best >= ANCHOR_IOU
-    if len(truth.boxes):
-        closest = overlaps.argmax(0)
-        positive[closest] = True
-        match[closest] = torch.arange(len(truth.boxes), device=anchors.device)
-    negative = (best < BACKGROUND_ANCHOR_IOU) & ~positive & ~_inside(anchors, truth.ignored)
-    chosen = random_places(positive, ANCHORS_PER_IMAGE // 2)
-    others = random_places(negative, ANCHORS_PER_IMAGE - len(chosen))
-    sure = truth.confidence[match[chosen]] if len(truth.boxes) else truth.confidence
+    picture, mine = truths.known.nonzero().unbind(1)
+    closest = overlaps.argmax(1)[picture, mine]
+    positive[picture, closest], row[picture, closest] = True, mine
+    negative = (best < BACKGROUND_ANCHOR_IOU) & ~positive & ~_inside(every, truths)
+    objects, background = positives_and_negatives(positive, negative, ANCHORS_PER_IMAGE // 2, ANCHORS_PER_IMAGE)
+    matched = Picks(taken(row, objects.places), objects.there)
+    sure, empty = matched.of(truths.confidence), background.of(every)
     return {
-        "anchors": torch.cat([chosen, others]),
-        "objectness": torch.cat([sure, sure.new_zeros(len(others))]),
-        "anchor_boxes": torch.cat([anchors[chosen], anchors[others]]),
-        "anchor_truth": torch.cat([truth.boxes[match[chosen]], anchors[others]]),
+        "anchors": torch.cat(
+            [each.pictures * len(anchors) + each.places[each.there] for each in (objects, background)]
+        ),
+        "objectness": torch.cat([sure, sure.new_zeros(len(empty))]),
+        "anchor_boxes": torch.cat([objects.of(every), empty]),
+        "anchor_truth": torch.cat([matched.of(truths.boxes), empty]),
     }
 
 
-def sample_rois(proposals: Tensor, truth: PictureTruth) -> dict[str, Tensor]:
-    best, match = boxes.iou(proposals, truth.boxes).max(1) if len(truth.boxes) else _nothing(proposals)
-    positive = best >= ROI_IOU
-    chosen = random_places(positive, POSITIVES_PER_IMAGE)
-    others = random_places(~positive & ~_inside(proposals, truth.ignored), ROIS_PER_IMAGE - len(chosen))
-    background = truth.labels.new_full((len(others),), -1)
-    matched = match[chosen]
+def sample_rois(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Tensor]:
+    best, row = known_overlaps(proposals, truths.boxes, truths.known).max(2)
+    positive = (best >= ROI_IOU) & real
+    negative = (best < ROI_IOU) & real & ~_inside(proposals, truths)
+    objects, background = positives_and_negatives(positive, negative, POSITIVES_PER_IMAGE, ROIS_PER_IMAGE)
+    matched = Picks(taken(row, objects.places), objects.there)
+    labels, sure, empty = matched.of(truths.labels), matched.of(truths.confidence), background.of(proposals)
     return {
-        "rois": torch.cat([proposals[chosen], proposals[others]]),
-        "roi_truth": torch.cat([truth.boxes[matched], proposals[others]]),
-        "labels": torch.cat([truth.labels[matched], background]),
-        "confidence": torch.cat([truth.confidence[matched], truth.confidence.new_zeros(len(others))]),
+        "rois": torch.cat([objects.of(proposals), empty]),
+        "rois_image": torch.cat([objects.pictures, background.pictures]),
+        "roi_truth": torch.cat([matched.of(truths.boxes), empty]),
+        "labels": torch.cat([labels, labels.new_full((len(empty),), -1)]),
+        "confidence": torch.cat([sure, sure.new_zeros(len(empty))]),
     }
 
 
-def sample_people(proposals: Tensor, truth: PictureTruth) -> dict[str, Tensor]:
-    """Proposals on people of whom an action is known, with what these do and where their objects are."""
-    known = ((truth.labels == PERSON) & (truth.actions >= 0).any(1)).nonzero().squeeze(1)
-    overlaps = boxes.iou(proposals, truth.boxes[known])
-    best, match = overlaps.max(1) if len(known) else _nothing(proposals)
-    chosen = random_places(best >= ROI_IOU, PEOPLE_PER_IMAGE)
-    person = known[match[chosen]] if len(known) else known
-    targets = truth.targets[person]
-    has_target = (targets >= 0) & (truth.actions[person] == 1)
-    target_boxes = (
-        truth.boxes[targets.clamp_min(0)] if len(truth.boxes) else truth.boxes.new_zeros(0, targets.shape[1], 4)
-    )
-    return {
-        "people": proposals[chosen],
-        "people_truth": person,
-        "actions": truth.actions[person],
-        "has_target": has_target,
-        "target_boxes": target_boxes,
-    }
-
-
-def sample_pairs(people: Tensor, person: Tensor, truth: PictureTruth, _size_px: tuple[int, int]) -> dict[str, Tensor]:
-    """Every sampled person with every box, the targets of someone first.
+def sample_interactions(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Tensor]:
+    """Proposals on people of whom an action is known, with what these do and where their objects are; and every one of
+    them with every box of their picture, the targets of someone first.
 
     A pair's label is 1 if the box is the action's object, and unknown if that was not annotated or the class cannot be.
     """
-    wanted = torch.zeros(len(truth.boxes), dtype=torch.bool, device=people.device)
-    targets = truth.targets[person]
-    wanted[targets[targets >= 0]] = True
-    objects = torch.cat(
-        [wanted.nonzero().squeeze(1), random_places(~wanted & (truth.confidence > 0.5), OBJECTS_PER_IMAGE)]
-    )
-    objects = objects[:OBJECTS_PER_IMAGE] if len(people) else objects[:0]
-    rows, columns = torch.meshgrid(
-        torch.arange(len(people), device=people.device), torch.arange(len(objects), device=people.device), indexing="ij"
-    )
-    rows, columns = rows.flatten(), columns.flatten()
-    other = person[rows] != objects[columns]
-    rows, columns = rows[other], columns[other]
-    action, target = truth.actions[person[rows]].long(), targets[rows]
-    hit = target == objects[columns][:, None]
-    labels = torch.where(action == 1, torch.where(target >= 0, hit.long(), -1), action)
-    possible = plausible_slots().to(labels.device)[truth.labels[objects[columns]]] > 0
+    acting = truths.known & (truths.labels == PERSON) & (truths.actions >= 0).any(2)
+    best, row = known_overlaps(proposals, truths.boxes, acting).max(2)
+    people = random_picks((best >= ROI_IOU) & real, PEOPLE_PER_IMAGE)
+    person = taken(row, people.places)
+    targets = taken(truths.targets, person)
+    objects = _things(targets, people, truths)
+    pairs = people.there[:, :, None] & objects.there[:, None] & (person[:, :, None] != objects.places[:, None])
+    picture, rows, columns = pairs.nonzero().unbind(1)
+    who, what = person[picture, rows], objects.places[picture, columns]
+    action, target = truths.actions[picture, who].long(), truths.targets[picture, who]
+    labels = torch.where(action == 1, torch.where(target >= 0, (target == what[:, None]).long(), -1), action)
+    possible = plausible_slots().to(labels.device)[truths.labels[picture, what]] > 0
+    someone = Picks(person, people.there)
+    aims, aimed = Picks(targets.clamp_min(0).flatten(1), people.there), targets >= 0
+    target_boxes = taken(truths.boxes, aims.places).unflatten(1, targets.shape[1:])
     return {
-        "objects": truth.boxes[objects],
-        "object_scores": F.one_hot(truth.labels[objects], 80).float(),
-        "pairs": torch.stack([rows, columns]),
+        "people": people.of(proposals),
+        "people_image": people.pictures,
+        "actions": someone.of(truths.actions),
+        "has_target": (aimed & (taken(truths.actions, person) == 1))[people.there],
+        "target_boxes": target_boxes[people.there],
+        "objects": objects.of(truths.boxes),
+        "objects_image": objects.pictures,
+        "object_scores": F.one_hot(objects.of(truths.labels), 80).float(),
+        "pairs": torch.stack([numbered(people)[picture, rows], numbered(objects)[picture, columns]]),
         "pair_labels": torch.where(possible, labels, -1),
     }
 
 
+def _things(targets: Tensor, people: Picks, truths: Truths) -> Picks:
+    """Boxes of the pictures that have people: what these (b, k, slots) aim at first, and others by chance."""
+    aimed = torch.where(people.there[:, :, None], targets, -1)
+    wanted = (aimed[..., None] == torch.arange(truths.known.shape[1], device=targets.device)).any(2).any(1)
+    sure = truths.known & (truths.confidence > SURE)
+    return random_picks((wanted | sure) & people.there.any(1, keepdim=True), OBJECTS_PER_IMAGE, first=wanted)
+
+
+def positives_and_negatives(positive: Tensor, negative: Tensor, most: int, together: int) -> tuple[Picks, Picks]:
+    """At most so many positives of each picture, and as many negatives as are missing to all that are wanted."""
+    chosen = random_picks(positive, most)
+    others = random_picks(negative, together)
+    room = together - chosen.there.sum(1, keepdim=True)
+    fits = torch.arange(others.there.shape[1], device=room.device) < room
+    return chosen, Picks(others.places, others.there & fits)
+
+
 def jittered(truth: Tensor) -> Tensor:
-    """(copies * n, 4) boxes near the true ones."""
-    copies = truth.repeat(COPIES, 1)
+    """(b, copies * n, 4) boxes near the true ones."""
+    copies = truth.repeat(1, COPIES, 1)
     return boxes.decode(torch.randn_like(copies) * copies.new_tensor(JITTER), copies)
 
 
-def random_places(chosen: Tensor, most: int) -> Tensor:
-    """At most so many of the places where `chosen` (n,) is true."""
-    places = chosen.nonzero().squeeze(1)
-    return places[torch.randperm(len(places), device=places.device)[:most]]
+def random_picks(chosen: Tensor, most: int, *, first: Tensor | None = None) -> Picks:
+    """At most so many places of each picture where `chosen` (b, n) is true, first of all those that are `first`."""
+    order = torch.rand(chosen.shape, device=chosen.device)
+    if first is not None:
+        order = order + first
+    values, places = order.masked_fill(~chosen, -1).topk(min(most, chosen.shape[1]))
+    return Picks(places, values >= 0)
 
 
-def _nothing(rows: Tensor) -> tuple[Tensor, Tensor]:
-    return rows.new_zeros(len(rows)), rows.new_zeros(len(rows), dtype=torch.long)
+def numbered(picks: Picks) -> Tensor:
+    """(b, k) the place of each pick among all that are there."""
+    return picks.there.flatten().cumsum(0).view_as(picks.there) - 1
 
 
-def _inside(rows: Tensor, ignored: Tensor) -> Tensor:
-    """(n,) whether half of a box lies in a region to leave alone."""
-    if not len(ignored):
-        return torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
-    share = boxes.intersections(rows, ignored) / boxes.areas(rows).clamp_min(1)[:, None]
-    return share.amax(1) >= IGNORED_SHARE
+def taken(rows: Tensor, places: Tensor) -> Tensor:
+    """(b, k, ...) of rows (b, n, ...) at places (b, k)."""
+    return rows[torch.arange(len(rows), device=rows.device)[:, None], places]
+
+
+def known_overlaps(found: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """(b, m, n) IoU of (b, m, 4) with (b, n, 4), 0 for those that are not known (b, n)."""
+    return boxes.iou(found, truth * known[..., None])
+
+
+def _inside(found: Tensor, truths: Truths) -> Tensor:
+    """(b, m) whether half of a box lies in a region to leave alone."""
+    if not truths.ignored.any():
+        return torch.zeros(found.shape[:2], dtype=torch.bool, device=found.device)
+    share = boxes.intersections(found, truths.boxes) / boxes.areas(found).clamp_min(1).unsqueeze(-1)
+    return ((share >= IGNORED_SHARE) & truths.ignored[:, None]).any(2)
