@@ -113,10 +113,11 @@ class InteractNet(nn.Module):
         self.human = HumanBranch(config)
         self.object = ObjectBranch(config)
 
-    def forward(self, shallow: Tensor, choose: Callable[[DenseProposals], RegionsT]) -> Outputs[RegionsT]:
-        """All heads in one pass from the trunk's level of stride 8; `choose` samples among the proposals."""
+    def forward(self, seen: Tensor, choose: Callable[[DenseProposals], RegionsT]) -> Outputs[RegionsT]:
+        """All heads in one pass, from pictures (b, 3, h, w) in 0..1 or from the trunk's level of stride 8; `choose`
+        samples among the proposals."""
         detector = self.detector
-        levels = detector.levels_from(shallow)
+        levels = detector.levels(seen) if seen.shape[1] == 3 else detector.levels_from(seen)
         dense = detector.propose(levels)
         regions = choose(dense)
         class_logits, deltas = detector.box_head(detector.pool(levels, regions.rois, regions.rois_image))

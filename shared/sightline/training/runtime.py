@@ -43,6 +43,7 @@ def join_workers() -> Iterator[Worker]:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # TF32: fp32 on tensor cores
     if count > 1:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:

@@ -21,7 +21,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything a run depends on, but for what a model adds; saved inside its checkpoints."""
+    """Everything a run depends on, but for what a model adds; saved inside its checkpoints. `loaders` is how many
+    processes make samples beside the training."""
 
     train_store: str
     validation_folder: str
@@ -31,6 +32,7 @@ class Run:
     save_every_minutes: float = 2.0
     precision: Precision | None = None
     start_weights: str | None = None
+    loaders: int = 1
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from sightline.training.hoi.config import TrainConfig
-from sightline.training.hoi.data import Batch, SceneBatches
-from sightline.training.hoi.imitation import TeacherMaps, imitation_loss
+from sightline.training.hoi.imitation import TeacherMaps, TorchTeacher, imitation_loss
 from sightline.training.hoi.teacher import SIDE_PX, normalized
 from sightline.training.hoi.train import InteractNetTask
 from sightline.training.schedule import Stage
@@ -77,6 +77,15 @@ def test_pictures_may_have_any_size(teacher: Path) -> None:
     assert features.shape == (1, 8 * 12 + 4 * 6 + 2 * 3, CHANNELS)
 
 
+def test_torch_sees_what_onnx_runtime_sees(teacher: Path) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+
+    given = TorchTeacher(teacher)(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())
+
+    for one, two in zip(given, TeacherMaps(teacher)(pictures), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-3)
+
+
 def as_levels(cells: Tensor) -> list[Tensor]:
     """(b, 21, c) as levels of 4x4, 2x2 and one cell."""
     return [
@@ -114,12 +123,17 @@ def test_what_the_teacher_sees_counts_more_than_the_background() -> None:
     assert losses[0] > 3 * losses[1]
 
 
-def test_a_task_with_a_teacher_learns_from_its_features(teacher: Path, store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trains_stem", [False, True])
+def test_a_task_with_a_teacher_learns_from_its_features(
+    teacher: Path, store: Path, tmp_path: Path, trains_stem: bool
+) -> None:
     stage = Stage(minutes=1, crop_px=96, batch_size=3, learning_rate=1e-3)
     config = TrainConfig(str(store), str(store), str(tmp_path), network=SMALL, stages=(stage,), teacher=str(teacher))
-    task = InteractNetTask(config)
-    arrays = SceneBatches(store, task.stem_path, 3, 96, teacher)(np.random.default_rng(0))
-    batch = Batch.of(*(torch.from_numpy(np.asarray(array))[None] for array in arrays)).to(torch.device("cpu"))
+    task = InteractNetTask(replace(config, trains_stem=trains_stem, loaders=0))
+    task.begin_stage(stage, torch.device("cpu"))
+    weights = next(task.network.detector.trunk.stem.parameters())
+    before = weights.detach().clone()
+    batch = next(task.batches(stage, start=0, step=1)).to(torch.device("cpu"))
     optimizer = torch.optim.Adam(task.network.parameters(), 2e-3)
     imitated = []
     for _ in range(12):
@@ -130,3 +144,4 @@ def test_a_task_with_a_teacher_learns_from_its_features(teacher: Path, store: Pa
         imitated.append(loss.item())
 
     assert imitated[-1] < 0.8 * imitated[0]
+    assert torch.equal(weights, before) != trains_stem

@@ -128,4 +128,5 @@ def test_shipped_weights_fit_their_budget() -> None:
 )
 def test_a_variant_lacks_what_it_says(variant: Variant, types: int, coordinates: bool, renders: bool) -> None:
     assert (variant.network.types, variant.network.coordinates) == (types, coordinates)
-    assert {stage.losses.rendering > 0 for stage in recipe(1.0, variant)} == {renders}
+    stages = recipe(1.0, variant) + recipe(1.0, variant, on_gpu=True)
+    assert {stage.losses.rendering > 0 for stage in stages} == {renders}

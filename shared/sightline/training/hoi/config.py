@@ -14,11 +14,13 @@ class TrainConfig(schedule.Run):
     """`train_store` and `validation_folder` are scene stores.
 
     `trunk` names the weights to start from, `teacher` the file of the detector whose features are imitated, if any.
+    With `trains_stem` all of the trunk learns, and stem and teacher run where the network does, which suits a GPU.
     """
 
     network: InteractNetConfig = field(default_factory=InteractNetConfig)
     trunk: str = "efficientnet-lite0"
     teacher: str | None = None
+    trains_stem: bool = False
     stages: tuple[schedule.Stage, ...] = ()
 
 

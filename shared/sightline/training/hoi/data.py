@@ -1,4 +1,4 @@
-"""Batches of scenes: pictures of one shape together, seen through the frozen stem, with their truths."""
+"""Batches of scenes: pictures of one shape together, or what a frozen stem sees in them, with their truths."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,11 +27,11 @@ SMALLEST_SCALE = 0.55
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """shallow: (b, c, h / 8, w / 8) of the stem; boxes (b, n, 4) in pixels, labels (b, n), confidence (b, n), actions
-    (b, n, 29), targets (b, n, 29) as in `Truth`, filled up with rows of no label. features (b, cells, c) and likely
-    (b, cells) are a teacher's, without cells where there is none."""
+    """seen: pictures (b, 3, h, w) of 0..255, or (b, c, h / 8, w / 8) of a frozen stem; boxes (b, n, 4) in pixels,
+    labels (b, n), confidence (b, n), actions (b, n, 29), targets (b, n, 29) as in `Truth`, filled up with rows of no
+    label. features (b, cells, c) and likely (b, cells) are a teacher's, without cells where there is none."""
 
-    shallow: Tensor
+    seen: Tensor
     boxes: Tensor
     labels: Tensor
     confidence: Tensor
@@ -47,13 +47,18 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         moved = {each.name: getattr(self, each.name).to(device, non_blocking=True) for each in fields(self)}
-        shallow = moved.pop("shallow").float().contiguous(memory_format=torch.channels_last)
-        return Batch(shallow, **moved)
+        seen = moved.pop("seen").float().contiguous(memory_format=torch.channels_last)
+        return Batch(seen, **moved)
+
+    @property
+    def holds_pictures(self) -> bool:
+        return self.seen.shape[1] == 3
 
     @property
     def size_px(self) -> tuple[int, int]:
         """Height and width of the canvas."""
-        return 8 * self.shallow.shape[2], 8 * self.shallow.shape[3]
+        scale = 1 if self.holds_pictures else 8
+        return scale * self.seen.shape[2], scale * self.seen.shape[3]
 
 
 class FrozenStem:
@@ -68,10 +73,18 @@ class FrozenStem:
 
 
 class SceneBatches:
-    """One sample is a whole batch of scenes of one canvas, drawn by their weights; mirrored and shrunk by chance."""
+    """One sample is a whole batch of scenes of one canvas, drawn by their weights; mirrored and shrunk by chance.
+
+    Stem and teacher, where they are given, look at the pictures here: on CPU, and beside the training.
+    """
 
     def __init__(
-        self, store_folder: Path, stem_path: Path, batch_size: int, longest_px: int, teacher_path: Path | None = None
+        self,
+        store_folder: Path,
+        stem_path: Path | None,
+        batch_size: int,
+        longest_px: int,
+        teacher_path: Path | None = None,
     ) -> None:
         self.store_folder, self.stem_path, self.teacher_path = store_folder, stem_path, teacher_path
         self.batch_size, self.longest_px = batch_size, longest_px
@@ -81,8 +94,9 @@ class SceneBatches:
         self.teacher: TeacherMaps | None = None
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
-        if self.store is None or self.stem is None:
-            self.store, self.stem = SceneStore(self.store_folder), FrozenStem(self.stem_path)
+        if self.store is None:
+            self.store = SceneStore(self.store_folder)
+            self.stem = FrozenStem(self.stem_path) if self.stem_path else None
             self.teacher = TeacherMaps(self.teacher_path) if self.teacher_path else None
             self.shapes = np.array([canvas(size, self.longest_px) for size in self.store.sizes.tolist()])
         store = self.store
@@ -96,7 +110,8 @@ class SceneBatches:
         taught = (
             self.teacher(pictures) if self.teacher else (np.zeros((1, 0, 0), np.float32), np.zeros((1, 0), np.float32))
         )
-        return self.stem(pictures), *(np.stack(column) for column in columns), *taught
+        seen = self.stem(pictures) if self.stem else np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+        return seen, *(np.stack(column) for column in columns), *taught
 
 
 def canvas(size: tuple[int, int], longest_px: int) -> tuple[int, int]:

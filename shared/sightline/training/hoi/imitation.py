@@ -12,10 +12,11 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
-from torch import Tensor
+from torch import Tensor, nn
 
 from sightline.training.hoi.sessions import cpu_session
-from sightline.training.hoi.teacher import CLASSES, normalized
+from sightline.training.hoi.teacher import CLASSES, MEAN, STD, normalized
+from sightline.training.onnx_module import OnnxModule
 
 LEVELS, CHANNELS = 3, 96
 """The teacher's, of strides 8, 16 and 32. A pyramid that imitates them has the same width."""
@@ -54,6 +55,26 @@ def _with_maps(model: onnx.ModelProto) -> onnx.ModelProto:
     for side, name in zip(graph.input[0].type.tensor_type.shape.dim[2:], ("h", "w"), strict=True):
         side.dim_param = name
     return model
+
+
+class TorchTeacher(nn.Module):
+    """The same of pictures (b, 3, h, w) of 0..255, on a GPU too."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.network = OnnxModule(_with_maps(onnx.load(path)))
+        self.register_buffer("mean", torch.from_numpy(MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.from_numpy(STD).view(3, 1, 1))
+
+    @torch.no_grad()
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(pictures.device.type, enabled=False):
+            maps = self.network((pictures.flip(1) - self.mean) / self.std)
+        cells = [each.flatten(2).mT for each in maps]
+        return torch.cat(cells[::2], 1), torch.cat(cells[1::2], 1)[..., :CLASSES].amax(2).sigmoid()
 
 
 def imitation_loss(levels: Sequence[Tensor], features: Tensor, likely: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ LIGHT = InteractNetConfig(
         width=96,
         hidden=256,
         per_class_boxes=False,
-        image_px=320,
+        image_px=416,
         passes=2,
         proposing=Proposing(600, 150),
     ),
@@ -43,7 +43,7 @@ LIGHT = InteractNetConfig(
     uses_classes=True,
     dropout=0.2,
 )
-"""What CPUs train and serve."""
+"""What CPUs serve."""
 VALIDATED = 33
 """One in so many pictures of VOC is kept to choose the best network by."""
 
@@ -61,6 +61,8 @@ def train(
     barred_ids: Path | None = None,
     hours: float = 1.5,
     batch_size: int = 4,
+    loaders: int = 1,
+    whole_trunk: bool = False,
     backbone: str = "efficientnet-lite0",
     paper: bool = False,
     branches_only: bool = False,
@@ -76,6 +78,9 @@ def train(
     with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
     are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the first hundred of its validation
     set. Run it again to go on where it was cut off; `branches_only` takes the detector as it is.
+
+    On CPU the stem of the trunk is frozen, and runs in the `loaders` with the teacher. A GPU trains the `whole_trunk`
+    and keeps up with several loaders and batches of 32.
     """
     network = replace_backbone(PAPER if paper else LIGHT, backbone)
     px = network.detector.image_px
@@ -89,11 +94,21 @@ def train(
         log.info("packed %d scenes", pack_scenes(scenes, store, longest_px=px))
         pack_scenes(validation_scenes(sources), validation, longest_px=px)
     if not branches_only:
-        stages = (Stage(60 * hours, px, batch_size, 4e-4, 4e-6),)
-        places = (str(store), str(validation), str(out / "detector"))
-        imitated = str(teacher) if network.detector.width == CHANNELS else None
-        config = TrainConfig(*places, seed=seed, network=network, trunk=backbone, teacher=imitated, stages=stages)
-        run_training(replace(config, validate_every_minutes=12.0, save_every_minutes=3.0))
+        config = TrainConfig(
+            str(store),
+            str(validation),
+            str(out / "detector"),
+            seed=seed,
+            validate_every_minutes=12.0,
+            save_every_minutes=3.0,
+            loaders=loaders,
+            network=network,
+            trunk=backbone,
+            teacher=str(teacher) if network.detector.width == CHANNELS else None,
+            trains_stem=whole_trunk,
+            stages=(Stage(60 * hours, px, batch_size, 4e-4, 4e-6),),
+        )
+        run_training(config)
     model = fit(out / "detector" / "last.pt", training, store, boxes, Recipe(seed=seed), most=most_lessons)
     model.save(out / "model.pt")
 

@@ -1,4 +1,4 @@
-"""What InteractNet brings to the training loop: all of its heads at once on a trunk whose stem is frozen."""
+"""What InteractNet brings to the training loop: all of its heads at once on a pre-trained trunk."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -12,10 +12,11 @@ from sightline.networks.interactnet import InteractNet, InteractNetConfig
 from sightline.networks.pyramid import TrunkLevels
 from sightline.training import loop
 from sightline.training.backbones import load_trunk
+from sightline.training.checkpoints import load_checkpoint
 from sightline.training.data import Samples, batches
 from sightline.training.hoi.config import TrainConfig
 from sightline.training.hoi.data import Batch, SceneBatches
-from sightline.training.hoi.imitation import imitation_loss
+from sightline.training.hoi.imitation import TorchTeacher, imitation_loss
 from sightline.training.hoi.losses import detection_losses, interaction_losses
 from sightline.training.hoi.sampling import Sampler
 from sightline.training.hoi.stem import export_stem
@@ -33,28 +34,35 @@ class InteractNetTask:
         torch.manual_seed(config.seed)
         self.config, self.stages = config, config.stages
         self.network = with_trunk(config.network, config.trunk)
-        self.network.detector.trunk.stem.requires_grad_(False)
-        self.stem_path = Path(config.out_folder) / "stem.onnx"
-        if not self.stem_path.exists():
+        if config.start_weights:
+            self.network.load_state_dict(load_checkpoint(Path(config.start_weights))["average"])
+        self.stem_path = None if config.trains_stem else Path(config.out_folder) / "stem.onnx"
+        self.network.detector.trunk.stem.requires_grad_(config.trains_stem)
+        if self.stem_path and not self.stem_path.exists():
             export_stem(self.network.detector.trunk, self.stem_path)
+        self.teacher_path = Path(config.teacher) if config.teacher else None
+        self.teacher: TorchTeacher | None = None
 
     def begin_stage(self, stage: Stage, device: torch.device) -> None:
         self.network.train()
+        if self.teacher_path and self.config.trains_stem:
+            self.teacher = TorchTeacher(self.teacher_path).to(device)
 
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
         store = Path(self.config.train_store)
-        teacher = Path(self.config.teacher) if self.config.teacher else None
+        teacher = None if self.config.trains_stem else self.teacher_path
         make = SceneBatches(store, self.stem_path, stage.batch_size, stage.crop_px, teacher)
         done, worker = divmod(start, stage.batch_size * step)
         samples = Samples(make, seed=self.config.seed, start=done * step + worker, step=step)
-        return starmap(Batch.of, batches(samples, 1))
+        return starmap(Batch.of, batches(samples, 1, workers=self.config.loaders))
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
-        outputs = network(batch.shallow, Sampler(batch))
+        outputs = network(batch.seen / 255 if batch.holds_pictures else batch.seen, Sampler(batch))
         deltas = self.network.detector.class_deltas(outputs.deltas, outputs.regions.labels.clamp_min(0))
         losses = {**detection_losses(outputs, deltas), **interaction_losses(outputs)}
-        if self.config.teacher:
-            losses["imitation"] = IMITATION_WEIGHT * imitation_loss(outputs.levels, batch.features, batch.likely)
+        if self.teacher_path:
+            features, likely = self.teacher(batch.seen) if self.teacher else (batch.features, batch.likely)
+            losses["imitation"] = IMITATION_WEIGHT * imitation_loss(outputs.levels, features, likely)
         return losses
 
     def validator(self) -> loop.Score:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import torch
+
 from sightline.imaging.surfaces.refinement import SHIPPED
 from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
 from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
@@ -23,9 +25,14 @@ GENERATED_PX = 320
 TEST_SEED = 2  # training materials are of seed 0, those of validation of 1
 
 
-def recipe(hours: float, variant: Variant = Variant.FULL) -> tuple[Stage, ...]:
-    """Small photos first, then those of the size that the service will show it, with the batch norm frozen."""
+def recipe(hours: float, variant: Variant = Variant.FULL, *, on_gpu: bool = False) -> tuple[Stage, ...]:
+    """Small photos first, then those of the size that the service will show it, with the batch norm frozen.
+
+    A GPU has no need of small photos, nor of small batches, whose statistics are noisy.
+    """
     minutes = 60 * hours
+    if on_gpu:
+        return (Stage(minutes, 256, 32, 6e-4, 6e-6, losses=variant.losses),)
     return (
         Stage(0.65 * minutes, 128, 8, 1e-3, 1e-4, losses=variant.losses),
         Stage(0.35 * minutes, 256, 4, 3e-4, freeze_norm=True, losses=variant.losses),
@@ -40,10 +47,12 @@ def train(
     seed: int = 0,
     start: Path | None = None,
     variant: Variant = Variant.FULL,
+    loaders: int = 1,
 ) -> None:
     """Train on a folder of materials and so many generated ones; run it again to go on where it was cut off.
 
-    `start` is an exported file to begin with. A `variant` lacks something, and is what the model is compared with.
+    `start` is an exported file to begin with. A `variant` lacks something, and is what the model is compared with. One
+    of the `loaders`, processes that make photos, is enough for a CPU; a GPU takes what a dozen of them make.
     """
     store = out / "store"
     if not (store / "index.json").exists():
@@ -53,8 +62,9 @@ def train(
         str(materials),
         str(out),
         network=variant.network,
-        stages=recipe(hours, variant),
+        stages=recipe(hours, variant, on_gpu=torch.cuda.is_available()),
         seed=seed,
+        loaders=loaders,
         start_weights=str(start) if start else None,
     )
     run_training(run)

@@ -37,7 +37,7 @@ class SvbrdfTask:
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
         make = Photographed(self.materials, stage.crop_px)
         samples = Samples(make, seed=self.config.seed, start=start, step=step)
-        return starmap(Batch.of, batches(samples, stage.batch_size))
+        return starmap(Batch.of, batches(samples, stage.batch_size, workers=self.config.loaders))
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         result = network(batch.photo, batch.coordinates)
