@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sightline.networks.cascade import ActionScore, Composition, compose
+from sightline.networks.cascade import Composition, compose
 from sightline.networks.interactnet import Interactions, InteractNet
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.heads import Recipe, fit_branches, interactions_of
@@ -77,8 +76,12 @@ def cross_fitted(
 
 
 def choose_composition(left: Sequence[Left]) -> Composition:
-    """By the mean AP_role of both scenarios: first what actions are made of and sigma, then what nothing is worth."""
-    best = _best(left, [Composition(how, sigma) for how, sigma in product(ActionScore, SIGMAS)])
+    """By the mean AP_role of both scenarios: first sigma, then what nothing is worth.
+
+    The action's score is made of both branches and not chosen here: left out of a fit or not, the trunk has seen what
+    these people do, so that the human-centric branch alone looks better than it is.
+    """
+    best = _best(left, [Composition(sigma=sigma) for sigma in SIGMAS])
     return _best(left, [replace(best, empty_role=worth) for worth in EMPTY_ROLES])
 
 
