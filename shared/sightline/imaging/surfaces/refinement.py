@@ -47,8 +47,8 @@ class Coefficients:
 
 SHIPPED = Coefficients(
     albedo=Weights(alike=1.0, sigma=0.03),
-    normal=Weights(alike=1.0, sigma=0.03),
-    roughness=Weights(alike=2.0, sigma=0.03),
+    normal=Weights(alike=0.5, sigma=0.03),
+    roughness=Weights(alike=4.0, sigma=0.03),
 )
 """What `sightline evaluate svbrdf --search-px 128` found; the roughness of the highlight did not help there."""
 
