@@ -154,44 +154,46 @@ def sample_rois(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Te
 
 
 def sample_interactions(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Tensor]:
-    """Proposals on people of whom an action is known, with what these do and where their objects are; and every one of
-    them with every box of their picture, the targets of someone first.
-
-    A pair's label is 1 if the box is the action's object, and unknown if that was not annotated or the class cannot be.
-    """
+    """Proposals on people of whom an action is known, and boxes of their pictures, each person with every one of them;
+    with what these people do and where their objects are."""
     acting = truths.known & (truths.labels == PERSON) & (truths.actions >= 0).any(2)
     best, row = known_overlaps(proposals, truths.boxes, acting).max(2)
     people = random_picks((best >= ROI_IOU) & real, PEOPLE_PER_IMAGE)
-    person = taken(row, people.places)
-    targets = taken(truths.targets, person)
-    objects = _things(targets, people, truths)
-    pairs = people.there[:, :, None] & objects.there[:, None] & (person[:, :, None] != objects.places[:, None])
-    picture, rows, columns = pairs.nonzero().unbind(1)
-    who, what = person[picture, rows], objects.places[picture, columns]
-    action, target = truths.actions[picture, who].long(), truths.targets[picture, who]
-    labels = torch.where(action == 1, torch.where(target >= 0, (target == what[:, None]).long(), -1), action)
-    possible = plausible_slots().to(labels.device)[truths.labels[picture, what]] > 0
-    someone = Picks(person, people.there)
-    aims, aimed = Picks(targets.clamp_min(0).flatten(1), people.there), targets >= 0
-    target_boxes = taken(truths.boxes, aims.places).unflatten(1, targets.shape[1:])
+    someone = Picks(taken(row, people.places), people.there)
+    objects = _things(someone, truths)
+    actions, targets, pictures = someone.of(truths.actions), someone.of(truths.targets), people.pictures
     return {
         "people": people.of(proposals),
-        "people_image": people.pictures,
-        "actions": someone.of(truths.actions),
-        "has_target": (aimed & (taken(truths.actions, person) == 1))[people.there],
-        "target_boxes": target_boxes[people.there],
+        "people_image": pictures,
+        "actions": actions,
+        "has_target": (targets >= 0) & (actions == 1),
+        "target_boxes": truths.boxes[pictures[:, None], targets.clamp_min(0)],
         "objects": objects.of(truths.boxes),
         "objects_image": objects.pictures,
         "object_scores": F.one_hot(objects.of(truths.labels), 80).float(),
-        "pairs": torch.stack([numbered(people)[picture, rows], numbered(objects)[picture, columns]]),
+        **_pairs(someone, objects, truths),
+    }
+
+
+def _pairs(people: Picks, objects: Picks, truths: Truths) -> dict[str, Tensor]:
+    """A pair's label is 1 if the box is the action's object, and unknown if that was not annotated or the class cannot
+    be."""
+    there = people.there[:, :, None] & objects.there[:, None]
+    picture, rows, columns = (there & (people.places[:, :, None] != objects.places[:, None])).nonzero().unbind(1)
+    who, what = people.places[picture, rows], objects.places[picture, columns]
+    action, target = truths.actions[picture, who].long(), truths.targets[picture, who]
+    labels = torch.where(action == 1, torch.where(target >= 0, (target == what[:, None]).long(), -1), action)
+    possible = plausible_slots().to(labels.device)[truths.labels[picture, what]] > 0
+    return {
+        "pairs": torch.stack([_numbered(people)[picture, rows], _numbered(objects)[picture, columns]]),
         "pair_labels": torch.where(possible, labels, -1),
     }
 
 
-def _things(targets: Tensor, people: Picks, truths: Truths) -> Picks:
-    """Boxes of the pictures that have people: what these (b, k, slots) aim at first, and others by chance."""
-    aimed = torch.where(people.there[:, :, None], targets, -1)
-    wanted = (aimed[..., None] == torch.arange(truths.known.shape[1], device=targets.device)).any(2).any(1)
+def _things(people: Picks, truths: Truths) -> Picks:
+    """Boxes of the pictures that have people: what these aim at first, and others by chance."""
+    aimed = torch.where(people.there[:, :, None], taken(truths.targets, people.places), -1)
+    wanted = (aimed[..., None] == torch.arange(truths.known.shape[1], device=aimed.device)).any(2).any(1)
     sure = truths.known & (truths.confidence > SURE)
     return random_picks((wanted | sure) & people.there.any(1, keepdim=True), OBJECTS_PER_IMAGE, first=wanted)
 
@@ -220,7 +222,7 @@ def random_picks(chosen: Tensor, most: int, *, first: Tensor | None = None) -> P
     return Picks(places, values >= 0)
 
 
-def numbered(picks: Picks) -> Tensor:
+def _numbered(picks: Picks) -> Tensor:
     """(b, k) the place of each pick among all that are there."""
     return picks.there.flatten().cumsum(0).view_as(picks.there) - 1
 
