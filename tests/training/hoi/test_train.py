@@ -28,7 +28,7 @@ from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import TeacherBoxes
 from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, SceneStore, pack_scenes
-from sightline.training.hoi.train import train, with_trunk
+from sightline.training.hoi.train import InteractNetTask, train, with_trunk
 from sightline.training.hoi.verbs import SLOTS
 from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
@@ -52,6 +52,14 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_checkpoint_knows_its_network(run: Path) -> None:
     assert network_from(load_checkpoint(run / "best.pt")["config"]["network"]) == SMALL
+
+
+def test_a_run_may_begin_with_a_checkpoint(run: Path, store: Path, tmp_path: Path) -> None:
+    config = TrainConfig(str(store), str(store), str(tmp_path), network=SMALL, start_weights=str(run / "best.pt"))
+
+    begun = InteractNetTask(config).network.state_dict()
+
+    torch.testing.assert_close(begun, load_checkpoint(run / "best.pt")["average"])
 
 
 def test_the_frozen_stem_is_the_same_as_onnx(run: Path) -> None:

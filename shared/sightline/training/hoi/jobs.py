@@ -61,6 +61,8 @@ def train(
     barred_ids: Path | None = None,
     hours: float = 1.5,
     batch_size: int = 4,
+    learning_rate: float = 4e-4,
+    start: Path | None = None,
     loaders: int = 1,
     whole_trunk: bool = False,
     backbone: str = "efficientnet-lite0",
@@ -77,7 +79,8 @@ def train(
     `vcoco` are the official vcoco_train.json and vcoco_val.json with COCO's `instances` and `images`, or an extract
     with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
     are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the first hundred of its validation
-    set. Run it again to go on where it was cut off; `branches_only` takes the detector as it is.
+    set. Run it again to go on where it was cut off; `start` is a checkpoint to begin with, and `branches_only` takes
+    the detector as it is.
 
     On CPU the stem of the trunk is frozen, and runs in the `loaders` with the teacher. A GPU trains the `whole_trunk`
     and keeps up with several loaders and batches of 32.
@@ -101,12 +104,13 @@ def train(
             seed=seed,
             validate_every_minutes=12.0,
             save_every_minutes=3.0,
+            start_weights=str(start) if start else None,
             loaders=loaders,
             network=network,
             trunk=backbone,
             teacher=str(teacher) if network.detector.width == CHANNELS else None,
             trains_stem=whole_trunk,
-            stages=(Stage(60 * hours, px, batch_size, 4e-4, 4e-6),),
+            stages=(Stage(60 * hours, px, batch_size, learning_rate, learning_rate / 100),),
         )
         run_training(config)
     model = fit(out / "detector" / "last.pt", training, store, boxes, Recipe(seed=seed), most=most_lessons)
