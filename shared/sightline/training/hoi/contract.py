@@ -19,7 +19,7 @@ OUTPUTS = {
     "object_logits": "float32",
 }
 
-INTERACTION, SHOWN = 0.1, 0.35
+INTERACTION, SHOWN = 0.12, 0.45
 """The least scores of a triplet and of a box that are told unless asked for; with lower ones overlays are a thicket."""
 
 CONTRACT = """\
