@@ -41,7 +41,7 @@ class CorrectionTask:
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
         make = BadlyExposed(self.photos, self.scenes, self.pairs, stage.crop_px)
         samples = Samples(make, seed=self.config.seed, start=start, step=step)
-        return starmap(Batch.of, batches(samples, stage.batch_size))
+        return starmap(Batch.of, batches(samples, stage.batch_size, workers=self.config.loaders))
 
     def losses(self, network: nn.Module, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         return correction_losses(network(batch.photo), batch, stage.losses)

@@ -74,7 +74,7 @@ class ScreeningTask:
         odds = (weights.astype(np.float64) / weights.sum(dtype=np.float64)).tolist()
         make = RandomViews(self.examples, odds, stage.crop_px)
         samples = Samples(make, seed=self.config.seed, start=start, step=step)
-        return (Batch.of(*arrays) for arrays in batches(samples, stage.batch_size))
+        return (Batch.of(*arrays) for arrays in batches(samples, stage.batch_size, workers=self.config.loaders))
 
     def losses(self, network: nn.Module, batch: Batch, _stage: Stage) -> Mapping[str, Tensor]:
         return {"cross_entropy": F.cross_entropy(network(batch.image), batch.label)}
