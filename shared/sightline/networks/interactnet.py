@@ -117,7 +117,7 @@ class InteractNet(nn.Module):
         """All heads in one pass, from pictures (b, 3, h, w) in 0..1 or from the trunk's level of stride 8; `choose`
         samples among the proposals."""
         detector = self.detector
-        levels = detector.levels(seen) if seen.shape[1] == 3 else detector.levels_from(seen)
+        levels = detector.levels(seen) if are_pictures(seen) else detector.levels_from(seen)
         dense = detector.propose(levels)
         regions = choose(dense)
         class_logits, deltas = detector.box_head(detector.pool(levels, regions.rois, regions.rois_image))
@@ -125,6 +125,11 @@ class InteractNet(nn.Module):
         pooled = detector.pool(levels, regions.objects, regions.objects_image)
         things = self.object(pooled, regions.object_scores)
         return Outputs(levels, dense, regions, class_logits, deltas, actions, targets, person, things)
+
+
+def are_pictures(seen: Tensor) -> bool:
+    """Or else a stem's level, which has more channels."""
+    return seen.shape[1] == 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sightline.networks.interactnet import are_pictures
 from sightline.training.data import Arrays
 from sightline.training.hoi.imitation import TeacherMaps
 from sightline.training.hoi.sessions import cpu_session
@@ -52,7 +53,7 @@ class Batch:
 
     @property
     def holds_pictures(self) -> bool:
-        return self.seen.shape[1] == 3
+        return are_pictures(self.seen)
 
     @property
     def size_px(self) -> tuple[int, int]:

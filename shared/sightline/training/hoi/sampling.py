@@ -74,6 +74,10 @@ class Picks:
         """What (b, n, ...) has at the picks, of one picture after the other."""
         return taken(rows, self.places)[self.there]
 
+    def matched(self, rows: Tensor) -> "Picks":
+        """The places that the picks have in rows (b, n)."""
+        return Picks(taken(rows, self.places), self.there)
+
     @property
     def pictures(self) -> Tensor:
         return self.there.nonzero()[:, 0]
@@ -125,15 +129,14 @@ def sample_anchors(anchors: Tensor, truths: Truths) -> dict[str, Tensor]:
     positive[picture, closest], row[picture, closest] = True, mine
     negative = (best < BACKGROUND_ANCHOR_IOU) & ~positive & ~_inside(every, truths)
     objects, background = positives_and_negatives(positive, negative, ANCHORS_PER_IMAGE // 2, ANCHORS_PER_IMAGE)
-    matched = Picks(taken(row, objects.places), objects.there)
-    sure, empty = matched.of(truths.confidence), background.of(every)
+    chosen, wanted, sure = examples(every, row, objects, background, truths)
     return {
         "anchors": torch.cat(
             [each.pictures * len(anchors) + each.places[each.there] for each in (objects, background)]
         ),
-        "objectness": torch.cat([sure, sure.new_zeros(len(empty))]),
-        "anchor_boxes": torch.cat([objects.of(every), empty]),
-        "anchor_truth": torch.cat([matched.of(truths.boxes), empty]),
+        "objectness": sure,
+        "anchor_boxes": chosen,
+        "anchor_truth": wanted,
     }
 
 
@@ -142,15 +145,28 @@ def sample_rois(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Te
     positive = (best >= ROI_IOU) & real
     negative = (best < ROI_IOU) & real & ~_inside(proposals, truths)
     objects, background = positives_and_negatives(positive, negative, POSITIVES_PER_IMAGE, ROIS_PER_IMAGE)
-    matched = Picks(taken(row, objects.places), objects.there)
-    labels, sure, empty = matched.of(truths.labels), matched.of(truths.confidence), background.of(proposals)
+    chosen, wanted, sure = examples(proposals, row, objects, background, truths)
+    labels = objects.matched(row).of(truths.labels)
     return {
-        "rois": torch.cat([objects.of(proposals), empty]),
+        "rois": chosen,
         "rois_image": torch.cat([objects.pictures, background.pictures]),
-        "roi_truth": torch.cat([matched.of(truths.boxes), empty]),
-        "labels": torch.cat([labels, labels.new_full((len(empty),), -1)]),
-        "confidence": torch.cat([sure, sure.new_zeros(len(empty))]),
+        "roi_truth": wanted,
+        "labels": F.pad(labels, (0, len(chosen) - len(labels)), value=-1),
+        "confidence": sure,
     }
+
+
+def examples(
+    found: Tensor, row: Tensor, objects: Picks, background: Picks, truths: Truths
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (k, 4) out of found (b, m, 4), objects first; the true ones that they match by row (b, m), which for the
+    background are themselves; and confidence (k,), which for the background is 0."""
+    matched, empty = objects.matched(row), background.of(found)
+    return (
+        torch.cat([objects.of(found), empty]),
+        torch.cat([matched.of(truths.boxes), empty]),
+        F.pad(matched.of(truths.confidence), (0, len(empty))),
+    )
 
 
 def sample_interactions(proposals: Tensor, real: Tensor, truths: Truths) -> dict[str, Tensor]:
@@ -159,7 +175,7 @@ def sample_interactions(proposals: Tensor, real: Tensor, truths: Truths) -> dict
     acting = truths.known & (truths.labels == PERSON) & (truths.actions >= 0).any(2)
     best, row = known_overlaps(proposals, truths.boxes, acting).max(2)
     people = random_picks((best >= ROI_IOU) & real, PEOPLE_PER_IMAGE)
-    someone = Picks(taken(row, people.places), people.there)
+    someone = people.matched(row)
     objects = _things(someone, truths)
     actions, targets, pictures = someone.of(truths.actions), someone.of(truths.targets), people.pictures
     return {
