@@ -84,3 +84,10 @@ def test_an_operator_it_does_not_know_is_named() -> None:
 
     with pytest.raises(ValueError, match="Erf"):
         OnnxModule(model)
+
+
+def test_a_type_it_does_not_know_is_named() -> None:
+    model = model_of([helper.make_node("Cast", ["image"], ["out"], to=TensorProto.BFLOAT16)], {}, ["out"])
+
+    with pytest.raises(ValueError, match="BFLOAT16"):
+        OnnxModule(model)

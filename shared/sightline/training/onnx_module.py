@@ -23,7 +23,7 @@ class OnnxModule(nn.Module):
 
     Weights are float32 buffers; what shapes are made of stays on the CPU, where torch wants it.
 
-    ValueError for a graph with an operator that is not known.
+    ValueError for a graph with an operator, or a cast to a type, that is not known.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -32,6 +32,10 @@ class OnnxModule(nn.Module):
         needed = _needed(graph)
         if unknown := {node.op_type for node in needed} - OPERATORS.keys():
             raise ValueError(f"no operator {', '.join(sorted(unknown))}")
+        casts = {each.i for node in needed if node.op_type == "Cast" for each in node.attribute if each.name == "to"}
+        if strange := casts - DTYPES.keys():
+            names = ", ".join(sorted(map(onnx.TensorProto.DataType.Name, strange)))
+            raise ValueError(f"no cast to {names}")
         self.nodes = [
             (node, {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}) for node in needed
         ]
@@ -115,7 +119,7 @@ def _resize(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
 
 OPERATORS: Mapping[str, Operator] = {
     "Add": lambda inputs, _: inputs[0] + inputs[1],
-    "Cast": lambda inputs, attributes: inputs[0].to(DTYPES.get(attributes["to"], torch.float32)),
+    "Cast": lambda inputs, attributes: inputs[0].to(DTYPES[attributes["to"]]),
     "Concat": lambda inputs, attributes: torch.cat(list(inputs), attributes["axis"]),
     "Conv": _conv,
     "Identity": lambda inputs, _: inputs[0],
