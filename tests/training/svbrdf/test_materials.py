@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,15 @@ import pytest
 from PIL import Image
 
 from sightline.networks.svbrdf_net import TYPES
-from sightline.training.svbrdf.materials import UNKNOWN, Material, MaterialStore, read_material, read_materials
+from sightline.training.svbrdf.materials import (
+    AUTHORED_WORTH,
+    UNKNOWN,
+    Material,
+    MaterialStore,
+    pack_materials,
+    read_material,
+    read_materials,
+)
 
 
 def test_the_manifest_tells_split_type_and_metallic(material_folder: Path) -> None:
@@ -67,3 +76,17 @@ def test_every_type_is_drawn_as_often_as_any_other(store: MaterialStore) -> None
     drawn = np.bincount([store.draw(rng).type for _ in range(4000)], minlength=len(TYPES))
 
     assert drawn.min() > 0.8 * 4000 / len(TYPES)
+
+
+def test_an_authored_material_is_drawn_more_often_than_a_generated_one(
+    tmp_path: Path, generated: list[Material]
+) -> None:
+    kind = generated[0].type
+    alike = [replace(generated[0], name=str(at)) for at in range(AUTHORED_WORTH)]
+    pack_materials([*alike, replace(generated[0], name="authored", generated=False)], tmp_path)
+    store, rng = MaterialStore(tmp_path), np.random.default_rng(0)
+
+    drawn = [store.draw(rng) for _ in range(1000)]
+
+    assert {each.type for each in drawn} == {kind}
+    assert 0.4 < np.mean([not each.generated for each in drawn]) < 0.6

@@ -130,8 +130,8 @@ def unit_normals(maps: Floats) -> Floats:
 def varied(rng: np.random.Generator, maps: Floats) -> Floats:
     """Lighter or darker, of another tint, glossier or duller, flatter or steeper."""
     varied = maps.copy()
-    tint = np.exp(rng.normal(0, 0.2) + rng.normal(0, 0.06, 3))
+    tint = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, 3))
     varied[..., :3] = np.clip(maps[..., :3] * tint, 0.005, 0.98)
-    varied[..., 3:5] *= np.float32(np.exp(rng.normal(0, 0.3)))
+    varied[..., 3:5] *= np.float32(np.exp(rng.normal(-0.25, 0.5)))
     varied[..., 6] = np.clip(maps[..., 6] ** np.exp(rng.normal(0, 0.15)), 0.04, 1)
     return unit_normals(varied)

@@ -20,6 +20,9 @@ PUBLISHED = ("T",)
 """Tiers of the manifest: materials made for renderers, and the maps that papers on this task were tested with."""
 CHANNELS = 7
 FLAT = 127.5
+AUTHORED_WORTH = 16
+"""How often an authored material is drawn for each time that a generated one of its type is: there are few of them, and
+real surfaces are nearer to them."""
 BRIGHTEST_DIELECTRIC = 80  # in sRGB, 8 % of the light; most reflect 4 %
 TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular"}
 """What the manifest calls some types; others that the network does not know, as paper, are of unknown type."""
@@ -29,13 +32,14 @@ TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular
 class Material:
     """maps: (h, w, 7) uint8: base colour in sRGB, normal as 127.5 * (n + 1) with y up, and roughness.
 
-    type: its place in `TYPES`, or UNKNOWN; metallic: 0..1, of the whole.
+    type: its place in `TYPES`, or UNKNOWN; metallic: 0..1, of the whole; generated: made up by this repository.
     """
 
     maps: NDArray[np.uint8]
     type: int
     metallic: float
     name: str = ""
+    generated: bool = False
 
     @property
     def albedo(self) -> Picture:
@@ -96,7 +100,8 @@ def pack_materials(materials: Iterable[Material], folder: Path) -> int:
         for material in materials:
             height, width = material.maps.shape[:2]
             entry = {"offset": file.tell(), "height": height, "width": width}
-            index.append(entry | {"type": material.type, "metallic": material.metallic, "name": material.name})
+            known = {name: getattr(material, name) for name in ("type", "metallic", "name", "generated")}
+            index.append(entry | known)
             file.write(np.ascontiguousarray(material.maps).data)
     partial.replace(folder / "maps.u8")
     (folder / "index.json").write_text(json.dumps(index))
@@ -109,8 +114,9 @@ class MaterialStore:
     def __init__(self, folder: Path) -> None:
         self._index: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())
         self._bytes = np.memmap(folder / "maps.u8", np.uint8, "r")
-        types = [entry["type"] for entry in self._index]
-        self._members = {each: [at for at, kind in enumerate(types) if kind == each] for each in sorted(set(types))}
+        types = np.array([entry["type"] for entry in self._index])
+        self._members = [np.flatnonzero(types == each) for each in np.unique(types)]
+        self._odds = [self._worth(members) for members in self._members]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -119,10 +125,13 @@ class MaterialStore:
         entry = self._index[at]
         shape = (entry["height"], entry["width"], CHANNELS)
         maps = self._bytes[entry["offset"] : entry["offset"] + int(np.prod(shape))].reshape(shape)
-        return Material(maps, entry["type"], entry["metallic"], entry["name"])
+        return Material(maps, entry["type"], entry["metallic"], entry["name"], entry["generated"])
 
     def draw(self, rng: np.random.Generator) -> Material:
-        """By chance, every type as often as any other."""
-        types = list(self._members)
-        members = self._members[types[int(rng.integers(len(types)))]]
-        return self[members[int(rng.integers(len(members)))]]
+        """By chance, every type as often as any other, and authored materials more often than generated ones."""
+        at = int(rng.integers(len(self._members)))
+        return self[int(rng.choice(self._members[at], p=self._odds[at]))]
+
+    def _worth(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
+        worth = np.array([1.0 if self._index[at]["generated"] else AUTHORED_WORTH for at in members])
+        return worth / worth.sum()

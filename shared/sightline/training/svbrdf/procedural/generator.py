@@ -31,7 +31,7 @@ def generate(number: int, size_px: int, *, seed: int = 0) -> Material:
     recipes = RECIPES[kind]
     recipe = recipes[number // len(TYPES) % len(recipes)]
     draft = recipe(rng, size_px)
-    return Material(draft.maps(), TYPES.index(kind), draft.metallic, f"{recipe.__name__}_{number}")
+    return Material(draft.maps(), TYPES.index(kind), draft.metallic, f"{recipe.__name__}_{number}", generated=True)
 
 
 def generate_many(count: int, size_px: int, *, seed: int = 0) -> Iterator[Material]:
