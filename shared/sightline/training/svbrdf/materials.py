@@ -134,4 +134,4 @@ class MaterialStore:
 
     def _worth(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
         worth = np.array([1.0 if self._index[at]["generated"] else AUTHORED_WORTH for at in members])
-        return worth / worth.sum()
+        return np.asarray(worth / worth.sum(), np.float64)
