@@ -46,8 +46,8 @@ class HoiOptions(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The least score of a detection that is told; one that takes part in an interaction always is. "
-        "Left out, that of the weights",
+        description="The least score of a detection that is told. Interactions are told of people who reach two thirds "
+        "of it, with whatever takes part in them. Left out, that of the weights",
     )
     max_people: int = Field(default=100, ge=0, le=1000, description="Of how many people to tell, the surest first")
     objects_per_role: int = Field(

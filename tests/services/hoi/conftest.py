@@ -25,9 +25,15 @@ Scene = Callable[..., Pixels]
 LONGEST_PX = 128
 CLASSES = ("person", "bicycle", "dog")
 SLOTS = (("ride", "instr"), ("hold", "obj"), ("look", "obj"), ("walk", ""))
-COLOURS = {"red": (255, 0, 0), "magenta": (255, 0, 255), "blue": (0, 0, 255), "green": (0, 255, 0)}
-LABELS = {"red": "person", "magenta": "person", "blue": "bicycle", "green": "dog"}
-SCORES = {"red": 0.9, "magenta": 0.8, "blue": 0.7, "green": 0.6}
+COLOURS = {
+    "red": (255, 0, 0),
+    "magenta": (255, 0, 255),
+    "blue": (0, 0, 255),
+    "green": (0, 255, 0),
+    "cyan": (0, 255, 255),
+}
+LABELS = {"red": "person", "magenta": "person", "blue": "bicycle", "green": "dog", "cyan": "person"}
+SCORES = {"red": 0.9, "magenta": 0.8, "blue": 0.7, "green": 0.6, "cyan": 0.5}
 
 ACTIONS = (0.81, 0.36, 0.25, 0.64)
 PERSON_LOGITS = (1.0, 0.0, 0.0, 0.0)

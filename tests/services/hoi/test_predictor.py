@@ -119,6 +119,16 @@ def test_what_is_unsure_is_told_only_where_it_takes_part(tell: Tell, scene: Scen
     assert [(each["id"], each["label"]) for each in sure["detections"]] == [(0, "person"), (1, "bicycle")]
 
 
+def test_nothing_is_told_of_who_is_hardly_a_person(tell: Tell, scene: Scene) -> None:
+    seen = scene(*CYCLIST, ("cyan", 400, 100, 500, 250))
+
+    both, surer = tell(seen, min_detection_score=0.7), tell(seen, min_detection_score=0.8)
+
+    assert {each["person"] for each in both["interactions"]} == {0, 2}
+    assert {each["person"] for each in surer["interactions"]} == {0}
+    assert [each["label"] for each in surer["detections"]] == ["person", "bicycle"]
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_are_told_in_either_frame(ask: Ask, scene: Scene, orientation: int) -> None:
     stored, exif = scene(*CYCLIST), Image.Exif()
