@@ -59,13 +59,12 @@ class HoiResult:
     @property
     def told(self) -> list[Interaction]:
         """The interactions that are likely enough, of people who are sure enough."""
-        least = PERSON_SHARE * self.min_detection_score
-        likely = [each for each in self.interactions if each.score >= self.min_score]
-        return [each for each in likely if self.found.scores[each.person] >= least]
+        people = self.found.scores >= PERSON_SHARE * self.min_detection_score
+        return [each for each in self.interactions if each.score >= self.min_score and people[each.person]]
 
     @property
     def shown(self) -> list[int]:
         """What of `found` is told: what is sure enough or takes part."""
         sure = self.found.scores >= self.min_detection_score
-        taking_part = {each.person for each in self.told} | {each.object for each in self.told}
+        taking_part = {at for each in self.told for at in (each.person, each.object)}
         return [at for at in range(len(self.found)) if sure[at] or at in taking_part]

@@ -32,13 +32,13 @@ class OnnxModule(nn.Module):
         needed = _needed(graph)
         if unknown := {node.op_type for node in needed} - OPERATORS.keys():
             raise ValueError(f"no operator {', '.join(sorted(unknown))}")
-        casts = {each.i for node in needed if node.op_type == "Cast" for each in node.attribute if each.name == "to"}
-        if strange := casts - DTYPES.keys():
-            names = ", ".join(sorted(map(onnx.TensorProto.DataType.Name, strange)))
-            raise ValueError(f"no cast to {names}")
         self.nodes = [
             (node, {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}) for node in needed
         ]
+        casts = {attributes["to"] for node, attributes in self.nodes if node.op_type == "Cast"}
+        if strange := casts - DTYPES.keys():
+            names = ", ".join(sorted(map(onnx.TensorProto.DataType.Name, strange)))
+            raise ValueError(f"no cast to {names}")
         self.input, self.outputs = graph.input[0].name, [each.name for each in graph.output]
         scales = {node.input[2] for node in needed if node.op_type == "Resize"}
         self.shapes: dict[str, Tensor] = {}

@@ -100,8 +100,8 @@ def pack_materials(materials: Iterable[Material], folder: Path) -> int:
         for material in materials:
             height, width = material.maps.shape[:2]
             entry = {"offset": file.tell(), "height": height, "width": width}
-            known = {name: getattr(material, name) for name in ("type", "metallic", "name", "generated")}
-            index.append(entry | known)
+            known = {"type": material.type, "metallic": material.metallic, "name": material.name}
+            index.append(entry | known | {"generated": material.generated})
             file.write(np.ascontiguousarray(material.maps).data)
     partial.replace(folder / "maps.u8")
     (folder / "index.json").write_text(json.dumps(index))
@@ -116,7 +116,8 @@ class MaterialStore:
         self._bytes = np.memmap(folder / "maps.u8", np.uint8, "r")
         types = np.array([entry["type"] for entry in self._index])
         self._members = [np.flatnonzero(types == each) for each in np.unique(types)]
-        self._odds = [self._worth(members) for members in self._members]
+        worth = np.array([1.0 if entry["generated"] else AUTHORED_WORTH for entry in self._index])
+        self._odds = [worth[members] / worth[members].sum() for members in self._members]
 
     def __len__(self) -> int:
         return len(self._index)
@@ -131,7 +132,3 @@ class MaterialStore:
         """By chance, every type as often as any other, and authored materials more often than generated ones."""
         at = int(rng.integers(len(self._members)))
         return self[int(rng.choice(self._members[at], p=self._odds[at]))]
-
-    def _worth(self, members: NDArray[np.intp]) -> NDArray[np.float64]:
-        worth = np.array([1.0 if self._index[at]["generated"] else AUTHORED_WORTH for at in members])
-        return np.asarray(worth / worth.sum(), np.float64)
