@@ -9,11 +9,12 @@ from sightline.training.svbrdf.data import (
     Photographed,
     linear_maps,
     mirrored,
+    mixed,
     random_view,
     turned,
     varied,
 )
-from sightline.training.svbrdf.materials import FLAT, Material, MaterialStore
+from sightline.training.svbrdf.materials import FLAT, UNKNOWN, Material, MaterialStore
 
 
 def dome(size: int = 101) -> Material:
@@ -50,15 +51,32 @@ def test_normals_are_mirrored_with_their_crop() -> None:
 
 def test_views_have_unit_normals_and_lie_inside(generated: list[Material]) -> None:
     for seed, material in enumerate(generated):
-        view = random_view(np.random.default_rng(seed), material, 40)
+        view = random_view(np.random.default_rng(seed), material, 40).maps
         assert view.shape == (40, 40, 7)
         np.testing.assert_allclose(np.linalg.norm(view[..., 3:6], axis=2), 1, atol=1e-4)
         assert view[..., [0, 1, 2, 6]].min() >= 0
         assert view[..., [0, 1, 2, 6]].max() <= 1
 
 
+def test_a_mixture_lies_between_its_parts_and_is_of_the_larger_ones_type_if_that_is_clear(
+    generated: list[Material],
+) -> None:
+    one, other = (random_view(np.random.default_rng(0), material, 40) for material in generated[:2])
+    assert one.type != other.type
+
+    clear, unclear = mixed(one, other, 0.8), mixed(one, other, 0.6)
+
+    plain = [0, 1, 2, 6]
+    np.testing.assert_allclose(
+        clear.maps[..., plain], 0.8 * one.maps[..., plain] + 0.2 * other.maps[..., plain], atol=1e-6
+    )
+    np.testing.assert_allclose(np.linalg.norm(clear.maps[..., 3:6], axis=2), 1, atol=1e-4)
+    assert clear.metallic == pytest.approx(0.8 * one.metallic + 0.2 * other.metallic)
+    assert (clear.type, unclear.type) == (one.type, UNKNOWN)
+
+
 def test_variation_keeps_maps_valid_and_the_original_untouched(generated: list[Material]) -> None:
-    view = random_view(np.random.default_rng(0), generated[0], 40)
+    view = random_view(np.random.default_rng(0), generated[0], 40).maps
     before = view.copy()
 
     changed = varied(np.random.default_rng(1), view)

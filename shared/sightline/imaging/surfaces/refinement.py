@@ -45,12 +45,9 @@ class Coefficients:
     peak: float = 0.0
 
 
-SHIPPED = Coefficients(
-    albedo=Weights(alike=1.0, sigma=0.03),
-    normal=Weights(alike=0.5, sigma=0.03),
-    roughness=Weights(alike=4.0, sigma=0.03),
-)
-"""What `sightline evaluate svbrdf --search-px 128` found; the roughness of the highlight did not help there."""
+SHIPPED = Coefficients(albedo=Weights(alike=0.5, sigma=0.03), roughness=Weights(near=2.0, alike=2.0, sigma=0.03))
+"""What `sightline evaluate svbrdf --search-px 256` found; neither smoother normals nor the roughness of the highlight
+helped there."""
 
 ALIKE_BRIGHTNESS, ALIKE_GRADIENT, ALIKE_ALBEDO = 0.25, 0.1, 0.25
 """Standard deviations of the kernels, of natural logarithms."""

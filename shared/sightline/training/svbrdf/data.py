@@ -12,9 +12,11 @@ from sightline.imaging.transfer import decode_srgb
 from sightline.networks.rendering import Surface
 from sightline.training.data import Arrays
 from sightline.training.svbrdf.flash import Floats, random_flash, random_window
-from sightline.training.svbrdf.materials import FLAT, Material, MaterialStore
+from sightline.training.svbrdf.materials import FLAT, UNKNOWN, Material, MaterialStore
 
 SMALLEST_SHARE = 0.35  # of a material's side that a crop shows
+MIXED_SHARE = 0.3  # of the samples
+CLEAR_SHARE = 0.75  # of a mixture, from which on it is of the type of its larger part
 LINEAR = decode_srgb(np.arange(256) / 255).astype(np.float32)
 
 
@@ -40,6 +42,16 @@ class Batch:
         return Batch(photo, self.coordinates.to(device), moved, self.type.to(device))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What a photo shows of a material. maps: (size, size, 7) as `linear_maps` gives them; type and metallic as in
+    `Material`."""
+
+    maps: Floats
+    type: int
+    metallic: float
+
+
 @dataclass(frozen=True, slots=True)
 class Photographed:
     """Makes samples from materials, the types taking turns by chance."""
@@ -48,11 +60,14 @@ class Photographed:
     crop_px: int
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
-        material = self.materials.draw(rng)
-        maps = varied(rng, random_view(rng, material, self.crop_px))
+        seen = random_view(rng, self.materials.draw(rng), self.crop_px)
+        if rng.random() < MIXED_SHARE:
+            other = random_view(rng, self.materials.draw(rng), self.crop_px)
+            seen = mixed(seen, other, float(rng.uniform(0.5, 1)))
+        maps = varied(rng, seen.maps)
         coordinates = random_window(rng).coordinates(self.crop_px, self.crop_px)
-        photo = photograph(rng, maps, material.metallic, coordinates)
-        types, metallic = np.int64(material.type), np.float32(material.metallic)
+        photo = photograph(rng, maps, seen.metallic, coordinates)
+        types, metallic = np.int64(seen.type), np.float32(seen.metallic)
         return photo.astype(np.float16), coordinates, maps.astype(np.float16), np.asarray(metallic), np.asarray(types)
 
 
@@ -77,8 +92,8 @@ def linear_maps(maps: NDArray[np.uint8]) -> Floats:
     return linear
 
 
-def random_view(rng: np.random.Generator, material: Material, size_px: int) -> Floats:
-    """A square out of a material, turned by any angle and mirrored half of the time; (size, size, 7)."""
+def random_view(rng: np.random.Generator, material: Material, size_px: int) -> View:
+    """A square out of a material, turned by any angle and mirrored half of the time."""
     height, width = material.maps.shape[:2]
     angle = float(rng.uniform(0, 2 * np.pi))
     room = min(height, width) / (abs(np.cos(angle)) + abs(np.sin(angle)))
@@ -86,7 +101,15 @@ def random_view(rng: np.random.Generator, material: Material, size_px: int) -> F
     reach = side * (abs(np.cos(angle)) + abs(np.sin(angle))) / 2
     x, y = rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)
     view = turned(material.maps, angle, (float(x), float(y)), side)
-    return resized(mirrored(view) if rng.random() < 0.5 else view, size_px)
+    maps = resized(mirrored(view) if rng.random() < 0.5 else view, size_px)
+    return View(maps, material.type, material.metallic)
+
+
+def mixed(one: View, other: View, share: float) -> View:
+    """Both surfaces in one, `share` of it the first: few authored materials make many so (Deschaintre et al. 2018)."""
+    maps = share * one.maps + (1 - share) * other.maps
+    kind = one.type if share >= CLEAR_SHARE or one.type == other.type else UNKNOWN
+    return View(unit_normals(maps), kind, share * one.metallic + (1 - share) * other.metallic)
 
 
 def turned(maps: NDArray[np.uint8], angle: float, centre: tuple[float, float], side_px: int) -> Floats:
@@ -130,8 +153,8 @@ def unit_normals(maps: Floats) -> Floats:
 def varied(rng: np.random.Generator, maps: Floats) -> Floats:
     """Lighter or darker, of another tint, glossier or duller, flatter or steeper."""
     varied = maps.copy()
-    tint = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.1, 3))
+    tint = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.08, 3))
     varied[..., :3] = np.clip(maps[..., :3] * tint, 0.005, 0.98)
-    varied[..., 3:5] *= np.float32(np.exp(rng.normal(-0.25, 0.5)))
+    varied[..., 3:5] *= np.float32(np.exp(rng.normal(-0.15, 0.4)))
     varied[..., 6] = np.clip(maps[..., 6] ** np.exp(rng.normal(0, 0.15)), 0.04, 1)
     return unit_normals(varied)

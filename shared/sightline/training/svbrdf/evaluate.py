@@ -57,7 +57,7 @@ def make_cases(materials: Iterable[Material], *, size_px: int, per_material: int
 
 def _make_case(material: Material, size_px: int, *, seed: tuple[int, int]) -> Case:
     rng = np.random.default_rng(seed)
-    maps = random_view(rng, material, size_px)
+    maps = random_view(rng, material, size_px).maps
     coordinates = whole_window(FOV_DEG).coordinates(size_px, size_px)
     photo = photograph(rng, maps, material.metallic, coordinates)
     return Case(photo, coordinates, Maps(maps, material.metallic, material.type))
