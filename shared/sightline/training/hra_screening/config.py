@@ -16,8 +16,8 @@ class Recipe:
     """
 
     views: int = 11
-    penalty: float = 0.1
-    class_balance: float = 0.6
+    penalty: float = 0.02
+    class_balance: float = 0.85
     source_balance: float = 0.5
 
 
