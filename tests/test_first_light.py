@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PHOTO, MASK = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
 CLI = (sys.executable, "-m", "sightline.cli")
+CHROMIUM = shutil.which("chromium") or ""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def address(printed: str) -> str:
-    match = re.search(r"Sightline is up at (\S+)", printed)
+    match = re.search(r"console at (\S+)/console/", printed)
     assert match, printed
     return match[1]
 
@@ -88,6 +90,21 @@ def test_the_command_line_gives_the_same_picture_without_a_server(address: str, 
         assert done.returncode == 0, done.stderr
     difference = np.abs(pixels(here.read_bytes()).astype(int) - pixels(there.read_bytes()))
     assert difference.max() <= 1
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: chromium)")
+def test_a_browser_shows_every_model_in_the_console(address: str, tmp_path: Path) -> None:
+    flags = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path}",
+        "--virtual-time-budget=10000",
+    )
+    done = run((CHROMIUM, *flags, "--dump-dom", address), capture_output=True, text=True, timeout=120)
+    tabs = re.findall(r'data-name="(\w+)"', done.stdout)
+    assert tabs == ["hdr_correct", "hoi", "hra_screening", "inpaint", "svbrdf"], done.stderr
+    assert "Model card</a>" in done.stdout
 
 
 def test_bench_prints_the_ratio(address: str) -> None:

@@ -12,6 +12,7 @@ from services.gateway import capacity, health, job_routes, models, targets, v2, 
 from services.gateway.authentication import AuthenticationMiddleware
 from services.gateway.body_limit import JobBodyLimitMiddleware
 from services.gateway.catalog import Catalog
+from services.gateway.console import add_console
 from services.gateway.desk import Desk, open_desk
 from services.gateway.docs import add_docs
 from services.gateway.gate import Gate
@@ -118,6 +119,7 @@ def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: Gateway
         app.include_router(part.router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)
+    add_console(app)
 
 
 def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:

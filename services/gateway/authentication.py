@@ -1,13 +1,14 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.gateway.console import CONSOLE_PATH
 from services.gateway.docs import ASSETS_PATH
 from services.gateway.keys import Caller, KeyRing
 from sightline.api.problems import Problem
 from sightline.serving.errors import problem_response
 from sightline.serving.middleware import PROBED, note
 
-OPEN_PATHS = frozenset((*PROBED, "/docs", "/openapi.json"))
+OPEN_PATHS = frozenset((*PROBED, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
 _CALLER = "sightline.caller"
 
 
@@ -34,4 +35,4 @@ def caller_of(scope: Scope) -> Caller:
 
 
 def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(f"{ASSETS_PATH}/")
+    return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", f"{CONSOLE_PATH}/"))

@@ -125,7 +125,8 @@ async def _is_ready(client: httpx2.AsyncClient) -> bool:
 
 
 def _say_ready(fleet: Fleet, models: tuple[str, ...]) -> None:
-    typer.echo(f"Sightline is up at {fleet.address} (API documentation at {fleet.address}/docs). Ctrl-C stops it.")
+    typer.echo(f"Sightline is up: console at {fleet.address}/console/, API documentation at {fleet.address}/docs.")
+    typer.echo("Ctrl-C stops it.")
     if models:
         example = "inpaint" if "inpaint" in models else models[0]
         typer.echo(f"Try it from another terminal:\n\n{curl_line(example, fleet.address)}")

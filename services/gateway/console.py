@@ -1,0 +1,34 @@
+"""The console: a page to try the fleet with, which asks the same API as everybody."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.responses import RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+CONSOLE_PATH = "/console"
+HEADERS = {
+    # Nothing but the gateway's own files and answers: pictures are shown out of blobs, and no page may frame this one.
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+def add_console(app: FastAPI) -> None:
+    app.mount(CONSOLE_PATH, ConsoleFiles(directory=Path(str(files("services.gateway"))) / "console", html=True))
+
+    @app.get("/", include_in_schema=False)
+    async def front_door() -> RedirectResponse:
+        return RedirectResponse(f"{CONSOLE_PATH}/")
+
+
+class ConsoleFiles(StaticFiles):
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(HEADERS)
+        return response

@@ -1,0 +1,316 @@
+"use strict";
+
+const at = id => document.getElementById(id);
+const make = (tag, text = "", cls = "") => Object.assign(document.createElement(tag), { textContent: text, className: cls });
+const words = name => name.replaceAll("_", " ");
+const percent = share => `${(100 * share).toFixed(1)} %`;
+
+// What the page asks a model for, and how it tells the record; a model that is not named here is shown its JSON.
+const VIEWS = {
+  hra_screening: { replies: ["application/json", "image/jpeg"], picture: "Where the network looked for the most likely class", tell: tellScreening },
+  hoi: { replies: ["application/json", "image/jpeg"], picture: "People, things and what is done", tell: tellInteractions },
+  inpaint: { replies: ["image/png"], holes: true, picture: "Filled" },
+  hdr_correct: { replies: ["application/json", "image/jpeg"], picture: "Corrected", tell: tellExposure, saves: { "Scene (OpenEXR)": "image/x-exr", "Everything (ZIP)": "application/zip" } },
+  svbrdf: { replies: ["application/json", "image/apng"], picture: "The surface with a light going around", tell: tellMaterial, saves: { "Maps (ZIP)": "application/zip", "Material (GLB)": "model/gltf-binary", "Maps (OpenEXR)": "image/x-exr" } },
+};
+const ENDINGS = { "application/zip": "zip", "model/gltf-binary": "glb", "image/x-exr": "exr", "image/png": "png", "image/jpeg": "jpg", "image/apng": "png" };
+const POLL_MS = 1000;
+
+// painted: whether there are holes; pictures: addresses to give back.
+const state = { models: [], model: null, photo: null, painted: false, asked: 0, pictures: [] };
+const view = () => VIEWS[state.model?.name] ?? { replies: ["application/json"] };
+const canAsk = () => Boolean(state.photo && state.model && (state.painted || !view().holes));
+
+class Trouble extends Error {
+  constructor(problem, status) {
+    super(problem.detail ?? problem.title ?? `The gateway answered ${status}.`);
+    this.problem = problem;
+    this.status = status;
+  }
+}
+
+async function call(url, options = {}) {
+  const key = at("key").value;
+  const headers = { ...options.headers, ...(key && { "X-Api-Key": key }) };
+  const reply = await fetch(url, { ...options, headers });
+  if (reply.ok) return reply;
+  if (reply.status === 401) at("key-label").hidden = false;
+  const text = await reply.text();
+  let problem = {};
+  try { problem = JSON.parse(text); } catch { problem = { detail: text.slice(0, 300) }; }
+  throw new Trouble(problem, reply.status);
+}
+
+// One answer, at once or by way of a job.
+async function ask(model, accept, turn) {
+  const body = new FormData();
+  body.append("image", state.photo, state.photo.name);
+  if (VIEWS[model.name]?.holes) body.append("mask", await maskFile(), "mask.png");
+  let reply = await call(model.route, { method: "POST", body, headers: { Accept: accept } });
+  if (reply.status === 202) {
+    const { links } = await reply.json();
+    await jobEnd(links.self, turn);
+    reply = await call(links.result, { headers: { Accept: accept } });
+  }
+  return { type: accept, blob: await reply.blob(), headers: reply.headers };
+}
+
+async function jobEnd(url, turn) {
+  for (;;) {
+    const job = await (await call(url)).json();
+    if (job.state === "succeeded") return;
+    if (["failed", "dead", "cancelled"].includes(job.state)) throw new Trouble(job.problem ?? { detail: `The job was ${job.state}.` }, 500);
+    const eta = job.eta_s == null ? "" : `, about ${Math.ceil(job.eta_s)} s`;
+    if (turn === state.asked) say(`This is done as a job: ${job.state}${eta} …`);
+    await new Promise(done => setTimeout(done, POLL_MS));
+  }
+}
+
+function say(text) { at("status").textContent = text; }
+
+function showTrouble(error) {
+  say("");
+  const box = make("p", error.message, "caution problem");
+  const { code, request_id } = error.problem ?? {};
+  if (code) box.append(document.createElement("br"), make("span", [code, request_id].filter(Boolean).join(" · "), "muted"));
+  at("result").replaceChildren(box);
+}
+
+async function run(event) {
+  event.preventDefault();
+  const { model } = state, turn = ++state.asked, started = performance.now();
+  at("ask").disabled = true;
+  clearResult();
+  say("Asking …");
+  try {
+    const answers = await Promise.all(view().replies.map(accept => ask(model, accept, turn)));
+    if (turn !== state.asked) return;
+    say(`Answered in ${((performance.now() - started) / 1000).toFixed(1)} s.`);
+    await show(answers);
+  } catch (error) {
+    if (turn === state.asked) showTrouble(error);
+  } finally {
+    if (turn === state.asked) at("ask").disabled = !canAsk();
+  }
+}
+
+async function show(answers) {
+  const result = at("result"), json = answers.find(each => each.type === "application/json");
+  const record = json && JSON.parse(await json.blob.text());
+  if (record && view().tell) result.append(...view().tell(record));
+  for (const each of answers) if (each !== json) result.append(pictured(each));
+  const saves = make("div", "", "row");
+  for (const [label, type] of Object.entries(view().saves ?? {})) saves.append(saveButton(label, type));
+  result.append(saves, evidence(answers[0].headers));
+  if (record) {
+    const whole = make("details");
+    whole.append(make("summary", "The whole record"), make("pre", JSON.stringify(record, null, 2)));
+    result.append(whole);
+  }
+}
+
+function pictured({ type, blob }) {
+  const figure = make("figure"), image = make("img"), caption = make("figcaption", `${view().picture} · `);
+  image.src = URL.createObjectURL(blob);
+  state.pictures.push(image.src);
+  image.alt = view().picture;
+  caption.append(link("save", image.src, `${stem()}.${ENDINGS[type]}`));
+  figure.append(image, caption);
+  return figure;
+}
+
+const stem = () => `${state.photo.name.replace(/\.[^.]*$/, "")}-${state.model.name}`;
+const link = (text, href, download) => Object.assign(make("a", text), { href, download });
+
+function saveButton(label, type) {
+  const button = make("button", label), { model } = state, name = `${stem()}.${ENDINGS[type]}`, turn = state.asked;
+  button.type = "button";
+  button.onclick = async () => {
+    button.disabled = true;
+    try {
+      const url = URL.createObjectURL((await ask(model, type, turn)).blob);
+      link("", url, name).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60_000);
+    } catch (error) { showTrouble(error); }
+    button.disabled = false;
+  };
+  return button;
+}
+
+const EVIDENCE = { model: "x-sightline-model", "SHA-256 of the photo": "x-sightline-input-sha256", request: "x-request-id" };
+function evidence(headers) {
+  const told = Object.entries(EVIDENCE).filter(([, name]) => headers.has(name)).map(([what, name]) => `${what} ${headers.get(name)}`);
+  return make("p", told.join(" · "), "muted");
+}
+
+function table(rows) {
+  const body = make("table");
+  for (const cells of rows) {
+    const row = make("tr");
+    for (const cell of cells) row.append(typeof cell === "string" ? make("td", cell) : cell);
+    body.append(row);
+  }
+  return body;
+}
+const number = text => make("td", text, "number");
+function bar(share) {
+  const cell = make("td"), meter = Object.assign(make("meter"), { min: 0, max: 1, value: share });
+  cell.append(meter);
+  return cell;
+}
+const odds = shares => table(Object.entries(shares).sort((a, b) => b[1] - a[1]).map(([name, share]) => [words(name), number(percent(share)), bar(share)]));
+
+function tellScreening({ results: [one], support }) {
+  if (one.problem) return [make("p", one.problem.detail ?? one.problem.title, "caution problem")];
+  const decided = one.decision === "abstain" ? `Abstains: nothing reaches ${percent(one.threshold)}` : `Decides: ${words(one.decision)}`;
+  const unlearned = Object.keys(support).filter(name => support[name].supported === false).map(words);
+  return [
+    make("h2", `${decided}${one.needs_review ? "; a person should look" : ""}`),
+    make("p", "A score is a hint about where to look first. It is never evidence of an abuse, and a low score is no proof of its absence.", "caution"),
+    odds(one.probabilities),
+    make("p", unlearned.length ? `Not learned, for want of pictures: ${unlearned.join(", ")}.` : "", "muted"),
+  ];
+}
+
+function tellInteractions({ detections, interactions }) {
+  const label = id => id == null ? "" : detections.find(each => each.id === id)?.label ?? "";
+  const rows = interactions.slice(0, 30).map(each => [`person ${each.person}`, words(each.action), `${each.role === "instr" ? "with " : ""}${label(each.object)}`, number(percent(each.score))]);
+  return [make("h2", interactions.length === 1 ? "One interaction" : `${interactions.length || "No"} interactions`), table(rows)];
+}
+
+function tellExposure({ exposure: { before, after }, scene_stops }) {
+  const stops = ev => `${ev > 0 ? "+" : ""}${ev.toFixed(1)} EV`;
+  return [table([
+    ["", "before", "after"],
+    ["exposure off by", stops(before.ev_error), stops(after.ev_error)],
+    ["crushed", percent(before.crushed_share), percent(after.crushed_share)],
+    ["clipped", percent(before.clipped_share), percent(after.clipped_share)],
+  ]), make("p", `The estimated scene spans ${scene_stops.toFixed(1)} stops. What was clipped or crushed is a guess from its surroundings.`, "muted")];
+}
+
+function tellMaterial({ material, mean_roughness, rerender_rmse }) {
+  return [make("h2", `Most likely ${words(material.type)}`), odds(material.probabilities),
+    make("p", `Mean roughness ${mean_roughness.toFixed(2)}; rendered again under the flash it is ${percent(rerender_rmse)} off the photo.`, "muted")];
+}
+
+// Holes: white strokes on a canvas of the photo's own size, laid over it.
+const mask = at("mask"), pen = mask.getContext("2d");
+function maskFile() {
+  const flat = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height }), on = flat.getContext("2d");
+  on.fillStyle = "#000";
+  on.fillRect(0, 0, flat.width, flat.height);
+  on.drawImage(mask, 0, 0);
+  return new Promise(done => flat.toBlob(done, "image/png"));
+}
+function stroke(event) {
+  if (event.type === "pointermove" && !event.buttons) return;
+  const box = mask.getBoundingClientRect(), scale = mask.width / box.width;
+  const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+  pen.lineWidth = 2 * at("radius").value * scale;
+  pen.lineCap = "round";
+  pen.strokeStyle = "#fff";
+  if (event.type === "pointerdown") {
+    mask.setPointerCapture(event.pointerId);
+    pen.beginPath();
+    pen.moveTo(x, y);
+  }
+  pen.lineTo(x, y);
+  pen.stroke();
+  setPainted(true);
+}
+function setPainted(painted) {
+  state.painted = painted;
+  at("ask").disabled = !canAsk();
+}
+mask.onpointerdown = mask.onpointermove = stroke;
+at("clear").onclick = () => {
+  pen.clearRect(0, 0, mask.width, mask.height);
+  setPainted(false);
+};
+
+function choosePhoto(file) {
+  if (!file) return;
+  const photo = at("photo");
+  URL.revokeObjectURL(photo.src);
+  state.photo = file;
+  state.painted = false;
+  at("easel").hidden = true;
+  photo.onload = () => {
+    mask.width = photo.naturalWidth;
+    mask.height = photo.naturalHeight;
+    at("easel").hidden = false;
+  };
+  photo.onerror = () => {
+    say(`This browser cannot show the photo${view().holes ? ", so that no holes can be painted" : ", but the fleet may read it"}.`);
+  };
+  photo.src = URL.createObjectURL(file);
+  at("drop").querySelector("span").textContent = file.name || "pasted picture";
+  forget();
+}
+
+function forget() {
+  state.asked++;
+  clearResult();
+  say("");
+  at("ask").disabled = !canAsk();
+}
+
+function clearResult() {
+  for (const picture of state.pictures.splice(0)) URL.revokeObjectURL(picture);
+  at("result").replaceChildren();
+}
+
+function chooseModel(model) {
+  state.model = model;
+  location.hash = model.name;
+  for (const tab of at("models").children) tab.setAttribute("aria-selected", tab.dataset.name === model.name);
+  at("title").textContent = model.title ?? words(model.name);
+  const about = at("about");
+  about.textContent = `${(model.description ?? "").split("\n\n")[0]} `;
+  const card = Object.assign(make("a", "Model card"), { href: model.card, onclick: showCard });
+  about.append(card);
+  mask.hidden = at("brush").hidden = !view().holes;
+  forget();
+}
+
+// A link alone would come without the key.
+async function showCard(event) {
+  event.preventDefault();
+  try {
+    const text = await (await call(event.target.href)).text();
+    forget();
+    at("result").append(make("pre", text));
+  } catch (error) { showTrouble(error); }
+}
+
+async function listModels() {
+  try {
+    state.models = (await (await call("/v1/models")).json()).models;
+  } catch (error) {
+    at("title").textContent = error.status === 401 ? "This fleet asks for a key" : "The fleet cannot be reached";
+    return showTrouble(error);
+  }
+  at("models").replaceChildren(...state.models.map(model => {
+    const tab = make("button", model.title ?? words(model.name), model.ready_replicas ? "" : "away");
+    tab.setAttribute("role", "tab");
+    tab.dataset.name = model.name;
+    tab.title = model.ready_replicas ? `ready, ${model.name} ${model.version}` : "no replica is ready";
+    tab.onclick = () => chooseModel(model);
+    return tab;
+  }));
+  const wanted = location.hash.slice(1);
+  if (state.models.length) chooseModel(state.models.find(each => each.name === wanted) ?? state.models[0]);
+}
+
+at("form").onsubmit = run;
+at("file").onchange = event => choosePhoto(event.target.files[0]);
+at("key").onchange = listModels;
+document.addEventListener("paste", event => choosePhoto(event.clipboardData.files[0]));
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, event => {
+    event.preventDefault();
+    at("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop") choosePhoto(event.dataTransfer.files[0]);
+  });
+}
+listModels();
