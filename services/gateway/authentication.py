@@ -13,7 +13,8 @@ _CALLER = "sightline.caller"
 
 
 class AuthenticationMiddleware:
-    """Finds out who calls before anything of the request is read; probes, metrics and documents are for everybody."""
+    """Finds out who calls before anything of the request is read; probes, metrics, documents and the
+    console's own files are for everybody."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
         self.app, self._keys = app, keys
