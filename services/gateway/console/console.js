@@ -279,7 +279,7 @@ async function showCard(event) {
   try {
     const text = await (await call(event.target.href)).text();
     forget();
-    at("result").append(make("pre", text));
+    at("result").append(make("pre", text, "card"));
   } catch (error) { showTrouble(error); }
 }
 
