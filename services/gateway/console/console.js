@@ -17,7 +17,7 @@ const ENDINGS = { "application/zip": "zip", "model/gltf-binary": "glb", "image/x
 const POLL_MS = 1000;
 
 // painted: whether there are holes; pictures: addresses to give back.
-const state = { models: [], model: null, photo: null, painted: false, asked: 0, pictures: [] };
+const state = { model: null, photo: null, painted: false, asked: 0, pictures: [] };
 const view = () => VIEWS[state.model?.name] ?? { replies: ["application/json"] };
 const canAsk = () => Boolean(state.photo && state.model && (state.painted || !view().holes));
 
@@ -36,7 +36,7 @@ async function call(url, options = {}) {
   if (reply.ok) return reply;
   if (reply.status === 401) at("key-label").hidden = false;
   const text = await reply.text();
-  let problem = {};
+  let problem;
   try { problem = JSON.parse(text); } catch { problem = { detail: text.slice(0, 300) }; }
   throw new Trouble(problem, reply.status);
 }
@@ -284,13 +284,14 @@ async function showCard(event) {
 }
 
 async function listModels() {
+  let models;
   try {
-    state.models = (await (await call("/v1/models")).json()).models;
+    ({ models } = await (await call("/v1/models")).json());
   } catch (error) {
     at("title").textContent = error.status === 401 ? "This fleet asks for a key" : "The fleet cannot be reached";
     return showTrouble(error);
   }
-  at("models").replaceChildren(...state.models.map(model => {
+  at("models").replaceChildren(...models.map(model => {
     const tab = make("button", model.title ?? words(model.name), model.ready_replicas ? "" : "away");
     tab.setAttribute("role", "tab");
     tab.dataset.name = model.name;
@@ -299,7 +300,7 @@ async function listModels() {
     return tab;
   }));
   const wanted = location.hash.slice(1);
-  if (state.models.length) chooseModel(state.models.find(each => each.name === wanted) ?? state.models[0]);
+  if (models.length) chooseModel(models.find(each => each.name === wanted) ?? models[0]);
 }
 
 at("form").onsubmit = run;
