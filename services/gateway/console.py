@@ -1,6 +1,5 @@
 """The console: a page to try the fleet with, which asks the same API as everybody."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ HEADERS = {
 
 
 def add_console(app: FastAPI) -> None:
-    app.mount(CONSOLE_PATH, ConsoleFiles(directory=Path(str(files("services.gateway"))) / "console", html=True))
+    app.mount(CONSOLE_PATH, ConsoleFiles(directory=Path(__file__).with_name("console"), html=True))
 
     @app.get("/", include_in_schema=False)
     async def front_door() -> RedirectResponse:

@@ -19,7 +19,7 @@ const POLL_MS = 1000;
 // painted: whether there are holes; pictures: addresses to give back.
 const state = { model: null, photo: null, painted: false, asked: 0, pictures: [] };
 const view = () => VIEWS[state.model?.name] ?? { replies: ["application/json"] };
-const canAsk = () => Boolean(state.photo && state.model && (state.painted || !view().holes));
+const offerToAsk = () => { at("ask").disabled = !(state.photo && state.model && (state.painted || !view().holes)); };
 
 class Trouble extends Error {
   constructor(problem, status) {
@@ -41,7 +41,8 @@ async function call(url, options = {}) {
   throw new Trouble(problem, reply.status);
 }
 
-// One answer, at once or by way of a job.
+// One answer, at once or, where the gateway wills it so, by way of a job. A job would draw all forms from one run of the
+// network, but keeps the photo for a day.
 async function ask(model, accept, turn) {
   const body = new FormData();
   body.append("image", state.photo, state.photo.name);
@@ -90,7 +91,7 @@ async function run(event) {
   } catch (error) {
     if (turn === state.asked) showTrouble(error);
   } finally {
-    if (turn === state.asked) at("ask").disabled = !canAsk();
+    if (turn === state.asked) offerToAsk();
   }
 }
 
@@ -220,7 +221,7 @@ function stroke(event) {
 }
 function setPainted(painted) {
   state.painted = painted;
-  at("ask").disabled = !canAsk();
+  offerToAsk();
 }
 mask.onpointerdown = mask.onpointermove = stroke;
 at("clear").onclick = () => {
@@ -252,7 +253,7 @@ function forget() {
   state.asked++;
   clearResult();
   say("");
-  at("ask").disabled = !canAsk();
+  offerToAsk();
 }
 
 function clearResult() {

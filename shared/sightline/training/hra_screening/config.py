@@ -21,6 +21,9 @@ class Recipe:
     source_balance: float = 0.5
 
 
+SHIPPED = Recipe()
+
+
 @dataclass(frozen=True, slots=True)
 class Stage(schedule.Stage):
     """`fine_tunes`: whether the last layers of the trunks are trained as well as the heads."""

@@ -16,7 +16,7 @@ from sightline.training.hra_screening.candidates import (
     fit_heads,
     judge,
 )
-from sightline.training.hra_screening.config import Recipe, Stage, TrainConfig
+from sightline.training.hra_screening.config import SHIPPED, Recipe, Stage, TrainConfig
 from sightline.training.hra_screening.evaluate import evaluate as evaluate_file
 from sightline.training.hra_screening.examples import Example, read_examples, support, supported
 from sightline.training.hra_screening.export import export as export_network
@@ -38,10 +38,10 @@ def train(
     image_px: int = 224,
     fusion: Fusion = Fusion.CONCATENATE,
     pooling: Pooling = Pooling.AVERAGE,
-    views: int = 11,
-    penalty: float = 0.02,
-    class_balance: float = 0.85,
-    source_balance: float = 0.5,
+    views: int = SHIPPED.views,
+    penalty: float = SHIPPED.penalty,
+    class_balance: float = SHIPPED.class_balance,
+    source_balance: float = SHIPPED.source_balance,
     compare: bool = False,
     everything: bool = False,
     hours: float = 0.0,
