@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,9 +14,8 @@ from sightline.imaging.colour import cmyk_to_srgb
 from sightline.imaging.formats import ImageFormat, ImageHeader, unreadable
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import swaps_sides, to_displayed
-from sightline.imaging.picture import CMYK_CONVERTED, ICC_IGNORED, Picture, Samples
+from sightline.imaging.picture import CMYK_CONVERTED, ICC_IGNORED, ORIENTATION_IGNORED, Picture, Samples
 from sightline.imaging.profiles import ColourSpace, usable
 
 _DECODERS: Mapping[ImageFormat, Decoder] = {
@@ -56,11 +56,11 @@ def _plain(raster: Raster) -> Raster:
     profile = raster.metadata.icc_profile
     if raster.cmyk:
         rgb = cmyk_to_srgb(raster.samples, profile)
-        return Raster(rgb, Metadata(raster.metadata.orientation), (*raster.notes, CMYK_CONVERTED))
+        return Raster(rgb, replace(raster.metadata, icc_profile=None), (*raster.notes, CMYK_CONVERTED))
     space = ColourSpace.GREY if raster.samples.shape[-1] < 3 else ColourSpace.RGB
     if profile is None or usable(profile, space):
         return raster
-    return Raster(raster.samples, Metadata(raster.metadata.orientation), (*raster.notes, ICC_IGNORED))
+    return Raster(raster.samples, replace(raster.metadata, icc_profile=None), (*raster.notes, ICC_IGNORED))
 
 
 def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
@@ -75,7 +75,7 @@ def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
         orientation=orientation,
         icc_profile=raster.metadata.icc_profile,
         grey=samples.shape[-1] < 3,
-        notes=raster.notes,
+        notes=(*raster.notes, *((ORIENTATION_IGNORED,) if raster.metadata.orientation_ignored else ())),
         sha256=sha256,
         size_px=_displayed_size(samples, header, orientation),
     )

@@ -11,7 +11,7 @@ from PIL import Image
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging import profiles
-from sightline.imaging.containers import jpeg, png, tiff
+from sightline.imaging.containers import jpeg, png
 from sightline.imaging.depth import to_8_bit
 from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import to_stored
@@ -42,6 +42,8 @@ def encode(
 ) -> bytes:
     """A file in the stored frame of `like`, with its EXIF orientation and ICC profile and no other metadata.
 
+    WebP holds the displayed frame without an orientation, which browsers do not heed there.
+
     pixels: (h, w, 3) in the displayed frame and colour space of `like`, of a grey photo the first channel counts;
     alpha: (h, w), dropped by JPEG. PNG is bit-exact for 8 and 16 bits, WebP is for 8 bits if `lossless`.
     Raises Problem NOT_ACCEPTABLE for other media types and for pictures that the format cannot hold.
@@ -49,8 +51,9 @@ def encode(
     if media_type not in _ENCODERS:
         raise Problem(Code.NOT_ACCEPTABLE, "Pictures are written as PNG, JPEG or WebP.", offered=list(_ENCODERS))
     _require_sides(pixels, media_type)
-    samples = to_stored(_joined(pixels, alpha, grey=like.grey), like.orientation)
-    metadata = Metadata(like.orientation, like.icc_profile)
+    orientation = like.orientation if media_type in _TURNED_BY_BROWSERS else 1
+    samples = to_stored(_joined(pixels, alpha, grey=like.grey), orientation)
+    metadata = Metadata(orientation, like.icc_profile)
     return _ENCODERS[media_type](_Plan(samples, metadata, quality, lossless))
 
 
@@ -108,7 +111,6 @@ def _encode_webp(plan: _Plan) -> bytes:
         method=0 if plan.lossless else 2,
         exact=True,
         icc_profile=metadata.icc_profile or b"",
-        exif=tiff.orientation_exif(metadata.orientation) if metadata.orientation != 1 else b"",
     )
     return file.getvalue()
 
@@ -119,7 +121,7 @@ def _without_grey_profile(plan: _Plan) -> tuple[Samples, Metadata]:
     if profile is None or samples.shape[-1] > 2:
         return samples, plan.metadata
     rgb = profiles.to_srgb(samples[..., 0], profile, ColourSpace.GREY)
-    return np.dstack([rgb, samples[..., 1:]]), Metadata(plan.metadata.orientation)
+    return np.dstack([rgb, samples[..., 1:]]), Metadata()
 
 
 def _flat(samples: Samples) -> Samples:
@@ -134,4 +136,5 @@ _ENCODERS: Mapping[str, Callable[[_Plan], bytes]] = {
     "image/jpeg": _encode_jpeg,
     "image/webp": _encode_webp,
 }
+_TURNED_BY_BROWSERS = frozenset({"image/png", "image/jpeg"})
 _MAX_SIDE_PX: Mapping[str, int] = {"image/png": 0x7FFFFFFF, "image/jpeg": 65_500, "image/webp": 16_383}

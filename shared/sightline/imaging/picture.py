@@ -15,6 +15,7 @@ FIRST_FRAME_ONLY = "first-frame-only"
 ICC_IGNORED = "icc-ignored"
 CMYK_CONVERTED = "cmyk-converted"
 REDUCED_TO_8_BIT = "reduced-to-8-bit"
+ORIENTATION_IGNORED = "orientation-ignored"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,8 @@ class Picture:
     """Pixels in the displayed frame (EXIF orientation applied), in the photo's own colour space and bit depth.
 
     pixels: (h, w, 3), also of grey photos; alpha: (h, w) of the same type, or None.
+    The displayed frame is the one that browsers show: the EXIF orientation of JPEG, PNG and TIFF and the transforms of
+    HEIC and AVIF are applied; the EXIF orientation of WebP, and of PNG behind its pixels, is not.
     orientation: the EXIF tag of the stored frame, 1..8; 1 for HEIC and AVIF, whose decoders turn the picture.
     size_px: displayed width and height of the whole photo, larger than `pixels` only after a scaled decode.
     sha256: hex digest of the original bytes.

@@ -66,15 +66,17 @@ def _frames(data: Buffer) -> int:
 
 
 def read_metadata(data: Buffer) -> Metadata:
-    """Of a whole file: some writers put the EXIF data behind the pixels."""
-    exif = b""
+    """Of a whole file: some writers put the EXIF data behind the pixels, where browsers do not heed it."""
+    orientation = {False: 1, True: 1}  # by whether the pixels came before
     icc_profile: bytes | None = None
+    behind_pixels = False
     for chunk in chunks(data, limit=_MAX_CHUNKS):
+        behind_pixels = behind_pixels or chunk.kind == b"IDAT"
         if chunk.kind == b"eXIf":
-            exif = take(data, chunk.start, chunk.size_bytes)
+            orientation[behind_pixels] = tiff.read_orientation(take(data, chunk.start, chunk.size_bytes))
         elif chunk.kind == b"iCCP":
             icc_profile = _inflate_profile(take(data, chunk.start, chunk.size_bytes))
-    return Metadata(tiff.read_orientation(exif), icc_profile)
+    return Metadata(orientation[False], icc_profile, orientation_ignored=orientation[False] == 1 != orientation[True])
 
 
 def _inflate_profile(payload: bytes) -> bytes:

@@ -51,7 +51,8 @@ def read_metadata(data: Buffer) -> Metadata:
     found = {kind: payload for kind, payload in _chunks(data) if kind in (b"EXIF", b"ICCP")}
     # Some writers put JPEG's prefix before the TIFF header.
     exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
-    return Metadata(tiff.read_orientation(exif), found.get(b"ICCP"))
+    # Browsers show WebP as it is stored, and masks are painted over what they show.
+    return Metadata(icc_profile=found.get(b"ICCP"), orientation_ignored=tiff.read_orientation(exif) != 1)
 
 
 def _chunks(data: Buffer) -> Iterator[tuple[bytes, bytes]]:
