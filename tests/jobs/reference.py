@@ -20,6 +20,7 @@ class Entry:
     state: State = State.QUEUED
     attempts: int = 0
     lost_leases: int = 0
+    isolated: bool = False
     token: str | None = None
     results: str | None = None
     blobs: set[str] = field(default_factory=set)
@@ -72,9 +73,12 @@ class Reference:
             yield queues[priority].pop(0)
             turns = self._turns_after(priority, turns, bulk_waits=bool(queues[Priority.BULK]))
 
-    def take(self, token: str) -> Entry | None:
+    def take(self, token: str, *, busy: bool) -> Entry | None:
+        """None also where the next job must run alone and its worker is busy."""
         candidates = [job for priority in self._priorities(self.turns) for job in self.waiting(priority)]
         job = next((job for job in candidates if self._may_start(job)), None)
+        if job and job.isolated and busy:
+            return None
         if job:
             job.state, job.token, job.attempts = State.RUNNING, token, job.attempts + 1
             self.turns = self._turns_after(job.priority, self.turns, bulk_waits=bool(self.waiting(Priority.BULK)))
@@ -103,7 +107,7 @@ class Reference:
         job.state, job.attempts = State.QUEUED, job.attempts - 1
 
     def lose(self, job: Entry) -> None:
-        job.token, job.lost_leases = None, job.lost_leases + 1
+        job.token, job.lost_leases, job.isolated = None, job.lost_leases + 1, True
         if job.lost_leases >= self.max_lost_leases or job.attempts >= self.max_attempts:
             self._end(job, State.DEAD, {job.body})
         else:

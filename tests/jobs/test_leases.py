@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 from sightline.jobs.job import Priority, Progress, State
+from sightline.jobs.leases import MustRunAlone
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, OpenBench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -182,3 +183,19 @@ async def test_every_end_of_a_run_makes_room_for_its_owner(open_bench: OpenBench
 
     assert (await bench.take()).job.id == ("first" if end in ("give_back", "lose") else "second")
     assert await bench.leases.take(MODEL, worker=WORKER) is None
+
+
+async def test_a_job_whose_lease_was_lost_runs_alone(bench: Bench) -> None:
+    lost, other = await bench.queue.submit(submission()), await bench.queue.submit(submission())
+    await bench.take()
+    assert await bench.let_leases_run_out() == 1
+
+    with pytest.raises(MustRunAlone):
+        await bench.leases.take(MODEL, worker=WORKER, busy=True)
+    # It kept its place, and nothing else begins before it.
+    alone = await bench.take()
+    beside = await bench.leases.take(MODEL, worker="worker-2", busy=True)
+
+    assert (alone.job.id, alone.job.isolated) == (lost.id, True)
+    assert beside is not None
+    assert (beside.job.id, beside.job.isolated) == (other.id, False)

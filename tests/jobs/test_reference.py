@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
@@ -22,6 +23,7 @@ from hypothesis.stateful import (
 from sightline.api.problems import Code, Problem
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Lease, Priority, Progress, State
+from sightline.jobs.leases import MustRunAlone
 from sightline.jobs.settings import JobSettings
 from tests.jobs.conftest import LEASE_S, MODEL, PROBLEM, WEIGHTS, WORKER, Bench, blob, outcome, submission
 from tests.jobs.reference import Entry, Reference
@@ -144,10 +146,12 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         ) or job.id != wanted.id
         return job.id
 
-    @rule(target=leases)
-    def take(self) -> Any:
-        lease = self.run(self.bench.leases.take(MODEL, worker=WORKER))
-        expected = self.model.take(lease.token if lease else "")
+    @rule(target=leases, busy=st.booleans())
+    def take(self, busy: bool) -> Any:
+        lease = None
+        with suppress(MustRunAlone):
+            lease = self.run(self.bench.leases.take(MODEL, worker=WORKER, busy=busy))
+        expected = self.model.take(lease.token if lease else "", busy=busy)
         assert (lease and lease.job.id) == (expected and expected.id)
         return lease if lease else multiple()
 

@@ -15,6 +15,7 @@ import redis.asyncio
 from prometheus_client import CollectorRegistry
 
 from sightline.api.evidence import Evidence
+from sightline.api.problems import Code, Problem
 from sightline.jobs.blobs import BlobStore, name_of
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, Priority, Progress, Reason, State, StoredRequest, Submission
@@ -29,7 +30,7 @@ from sightline.serving.service import State as ServiceState
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stages
 from sightline.serving.weights import Weights
-from tests.redis_server import DURABLE, EMBEDDED, running_redis
+from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
 
 MakePng = Callable[..., bytes]
 MakePredictor = Callable[..., Predictor[Any, Any]]
@@ -381,6 +382,32 @@ async def test_goes_on_when_redis_comes_back(
             server.start()
             jobs = [await site.ended(job_id) for job_id in (running, queued)]
     assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 2
+
+
+@pytest.mark.parametrize("executable", EXECUTABLES)
+async def test_jobs_end_on_a_full_redis(
+    tmp_path: Path,
+    make_service: Callable[..., ModelService],
+    gated: GatedPredictor,
+    make_png: MakePng,
+    executable: str,
+) -> None:
+    with running_redis(executable, "--maxmemory-policy", "noeviction") as server:
+        async with opened(server.url, tmp_path, make_service) as site, site.working(gated, job_slots=2):
+            ids = [await site.submit(make_png(value)) for value in (20, 30, 40)]
+            cancelled = await site.submit(make_png(50))
+            await until(lambda: gated.begun == 2)
+            used = (await site.redis.info("memory"))["used_memory"]
+            await site.redis.config_set("maxmemory", used // 2)
+            with pytest.raises(Problem) as refused:
+                await site.submit(make_png(60))
+            gated.gate.set()
+            await site.queue.cancel(cancelled)
+            jobs = [await site.ended(job_id) for job_id in ids]
+            bodies = [await site.bodies(job) for job in jobs]
+    assert refused.value.code is Code.QUEUE_UNAVAILABLE
+    assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 3
+    assert all(len(forms) == 2 for forms in bodies)
 
 
 async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:

@@ -122,6 +122,7 @@ class Job:
     request_id: str
     created_at: float
     attempts: int = 0
+    isolated: bool = False  # a lease on it was lost: it runs alone on its worker
     started_at: float | None = None
     finished_at: float | None = None
     retry_at: float | None = None

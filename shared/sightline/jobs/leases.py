@@ -15,6 +15,10 @@ from sightline.jobs.settings import JobSettings
 from sightline.jobs.streams import newest, read
 
 
+class MustRunAlone(Exception):
+    """The next job must have a worker to itself, and this worker holds other jobs."""
+
+
 class Leases:
     """What workers do with jobs; every method raises Problem QUEUE_UNAVAILABLE while Redis is away.
 
@@ -26,11 +30,17 @@ class Leases:
         self._scripts = Scripts(redis, settings)
         self._seen: dict[str, str] = {}  # the last wake-up call of each model
 
-    async def take(self, model: str, *, worker: str) -> Lease | None:
-        """The next job, by priority and turn; None where none may start now."""
+    async def take(self, model: str, *, worker: str, busy: bool = False) -> Lease | None:
+        """The next job, by priority and turn; None where none may start now.
+
+        Raises MustRunAlone where that job is `isolated` and the worker is `busy` with others.
+        """
         token = uuid.uuid4().hex
         # Run again, it would take another job; one that was taken without anybody knowing comes back by its lease.
-        record = await self._scripts.run("take", repeatable=False, model=model, worker=worker, token=token)
+        taker = {"worker": worker, "token": token, "busy": busy}
+        record = await self._scripts.run("take", repeatable=False, model=model, **taker)
+        if record == "alone":
+            raise MustRunAlone
         return Lease(job_of_reply(record), token) if record else None
 
     async def report(self, lease: Lease, progress: Progress) -> bool:

@@ -11,7 +11,7 @@ import structlog
 from sightline.api.problems import Problem
 from sightline.jobs.job import Lease
 from sightline.jobs.keeper import LeaseKeeper
-from sightline.jobs.leases import Leases
+from sightline.jobs.leases import Leases, MustRunAlone
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.serving.attempt import Attempt, Workshop
@@ -52,7 +52,7 @@ class Consumer:
         self._shop, self._queue, self._leases, self._metrics = shop, queue, leases, metrics
         self._worker, self._slots = worker, shop.service.settings.job_slots
         self._held: dict[str, _Held] = {}
-        self._free, self._taking = asyncio.Event(), asyncio.Lock()
+        self._free, self._ended, self._taking = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._free.set()
         assert settings.redis_url is not None
         self._keeper = LeaseKeeper(settings.redis_url, settings, lost=self._on_lost)
@@ -84,18 +84,33 @@ class Consumer:
         if not self._shop.service.has_room:
             await asyncio.sleep(ROOM_POLL_S)
             return
-        async with self._taking:
-            lease = await self._leases.take(self._model, worker=self._worker)
-            if lease is not None:
-                self._begin(lease)
+        self._ended.clear()
+        try:
+            lease = await self._take_lease()
+        except MustRunAlone:
+            await self._wait_for_an_end()
+            return
         if lease is None:
             await self._leases.wait_for_work(self._model, timeout_s=IDLE_S)
+
+    async def _take_lease(self) -> Lease | None:
+        async with self._taking:
+            lease = await self._leases.take(self._model, worker=self._worker, busy=bool(self._held))
+            if lease is not None:
+                self._begin(lease)
+        return lease
+
+    async def _wait_for_an_end(self) -> None:
+        """Until a job that is held here ends; not for ever, because another worker may take the one that waits."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S):
+                await self._ended.wait()
 
     def _begin(self, lease: Lease) -> None:
         self._keeper.add(lease)
         run = JobRun(lease, Attempt(self._shop, lease.job), self._leases, self._queue)
         self._held[lease.token] = _Held(lease, asyncio.create_task(self._see_through(run)))
-        if len(self._held) >= self._slots:
+        if len(self._held) >= self._slots or lease.job.isolated:
             self._free.clear()
 
     async def _see_through(self, run: JobRun) -> None:
@@ -127,6 +142,7 @@ class Consumer:
     def _forget(self, lease: Lease) -> None:
         del self._held[lease.token]
         self._free.set()
+        self._ended.set()
 
     def _on_lost(self, lease: Lease) -> None:
         """Called in the keeper's thread."""

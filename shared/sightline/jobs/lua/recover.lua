@@ -22,7 +22,8 @@ for _, priority in ipairs(PRIORITIES) do
   for _, id in ipairs(due(key('leases', a.model, priority), 10 * settings.lease_s)) do
     local job = job_of(id)
     unset(job, 'token', 'worker')
-    set(job, {lost_leases = job.lost_leases + 1})
+    -- Whether it or a neighbour took the worker down is unknown: from now on it takes down nobody else's attempt.
+    set(job, {lost_leases = job.lost_leases + 1, isolated = 1})
     count(job, 'lost_leases')
     if job.lost_leases >= settings.max_lost_leases or tonumber(job.attempts) >= settings.max_attempts then
       a.problem.request_id = job.request_id

@@ -1,4 +1,4 @@
--- The job that goes next, or nil.
+-- The job that goes next, nil, or 'alone' where that job must run alone and its worker holds others (`busy`).
 local HELD_PER_TAKE = 500
 
 local function first(stream)
@@ -13,7 +13,8 @@ local function startable(priority)
   for _ = 1, HELD_PER_TAKE do
     local id = first(key('queue', a.model, priority))
     local job = id and job_of(id)
-    if not job or running_of(job.owner) < max_running(job.owner) then return job end
+    if not job then return nil end
+    if running_of(job.owner) < max_running(job.owner) then return job end
     move(job, 'held')
     call('ZADD', held_back(job), job.place, job.id)
   end
@@ -24,6 +25,11 @@ local turns = key('turns', a.model)
 local bulk_first = tonumber(call('GET', turns) or 0) >= settings.bulk_share
 local job = startable(bulk_first and 'bulk' or 'interactive') or startable(bulk_first and 'interactive' or 'bulk')
 if not job then return nil end
+-- No other job starts in its place: on a worker that always has something else to do it would never run.
+if job.isolated and a.busy then
+  move(job, 'returned')
+  return 'alone'
+end
 
 call('ZREM', waiting(job), job.id)
 if job.priority == 'bulk' or call('ZCARD', key('waiting', a.model, 'bulk')) == 0 then
