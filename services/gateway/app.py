@@ -141,7 +141,7 @@ def _lifespan(parts: Parts, registry: CollectorRegistry) -> Callable[[FastAPI], 
             await stack.enter_async_context(in_background(Poller(fleet, catalog, session, settings).run()))
             hooks, desk = await stack.enter_async_context(_jobs(parts, registry))
             gateway = Gateway(settings, fleet, catalog, gate, parts.metrics, session, hooks, desk)
-            yield {"gateway": gateway, "service": gateway, "webhooks": hooks}
+            yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": registry}
 
     return lifespan
 

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from aiohttp import ClientSession
+from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
 from services.gateway.catalog import Catalog
@@ -38,6 +39,7 @@ class State(TypedDict):
     gateway: Gateway
     service: Gateway  # what the server tells that it is to stop
     webhooks: Webhooks  # for the routes that need nothing else
+    registry: CollectorRegistry  # where the server shows its own metrics
 
 
 def gateway_of(scope: Scope) -> Gateway:

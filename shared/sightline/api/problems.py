@@ -27,6 +27,9 @@ class Code(StrEnum):
     GONE = "gone"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
     UNSUPPORTED_FORMAT = "unsupported_format"
     CANCELLED = "cancelled"
     INTERNAL = "internal"
@@ -53,6 +56,9 @@ STATUS: Mapping[Code, HTTPStatus] = {
     Code.GONE: HTTPStatus.GONE,
     Code.TOO_MANY_BYTES: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Code.TOO_MANY_PIXELS: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    Code.TOO_MANY_REQUESTS: HTTPStatus.TOO_MANY_REQUESTS,
+    Code.HEADERS_TOO_LARGE: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    Code.REQUEST_TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
     Code.UNSUPPORTED_FORMAT: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Code.CANCELLED: HTTPStatus.SERVICE_UNAVAILABLE,
     Code.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -44,9 +44,9 @@ def create_app(
     service = ModelService(predictor, settings, ServiceMetrics(registry), on_fatal)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, ModelService]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         async with service.running(), consuming(service, jobs, registry):
-            yield {"service": service}
+            yield {"service": service, "registry": registry}
 
     app = FastAPI(
         title=f"Sightline: {predictor.info.title}",

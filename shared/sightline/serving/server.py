@@ -3,16 +3,26 @@
 import asyncio
 import math
 import signal
+import socket
+from functools import partial
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 
+from sightline.serving.connections import (
+    ConnectionLimits,
+    ConnectionTable,
+    LimitedHttpProtocol,
+    connections_within,
+    raise_descriptor_limit,
+)
 from sightline.serving.logs import configure_logging
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.tracing import configure_tracing
 
-KEEP_ALIVE_S = 65  # longer than clients and gateways keep an idle connection, so that they are the ones to close it
+TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
 
 
 @runtime_checkable
@@ -29,9 +39,20 @@ class NoticedServer(uvicorn.Server):
     closes after a notice.
     """
 
-    def __init__(self, config: uvicorn.Config, *, notice_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, table: ConnectionTable, *, notice_s: float) -> None:
         super().__init__(config)
-        self._notice_s = notice_s
+        self.connections, self._notice_s = table, notice_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        registry = self.lifespan.state.get("registry")
+        if isinstance(registry, CollectorRegistry):
+            self.connections.metrics.show(registry)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SWEEP == 0:
+            self.connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         service = self.lifespan.state.get("service")
@@ -48,15 +69,35 @@ def serve(factory: str, settings: ServiceSettings) -> None:
     name = factory.partition(":")[0]
     configure_logging(settings.log_level, service=name)
     configure_tracing(name.removeprefix("services.").removesuffix(".app"))
+    limited_server(factory, settings, factory=True).run()
+
+
+def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> NoticedServer:
+    """A server for an application, or for the import path of its factory, with the settings' limits."""
+    table = ConnectionTable(connection_limits(settings, descriptors=raise_descriptor_limit()))
     config = uvicorn.Config(
-        factory,
-        factory=True,
+        app,
+        factory=factory,
         host=settings.host,
         port=settings.port,
+        http=partial(LimitedHttpProtocol, table=table),  # type: ignore[arg-type]  # called like a class, and no more
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s),
     )
-    NoticedServer(config, notice_s=settings.drain_notice_s).run()
+    return NoticedServer(config, table, notice_s=settings.drain_notice_s)
+
+
+def connection_limits(settings: ServiceSettings, *, descriptors: int) -> ConnectionLimits:
+    """No more connections than files may be open, and no more than half of them from one address."""
+    max_connections = min(settings.max_connections, connections_within(descriptors))
+    return ConnectionLimits(
+        max_connections=max_connections,
+        max_per_address=min(settings.max_connections_per_address, max(1, max_connections // 2)),
+        head_timeout_s=settings.head_timeout_s,
+        min_bytes_per_s=settings.min_bytes_per_s,
+        rate_window_s=settings.rate_window_s,
+    )

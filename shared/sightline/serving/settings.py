@@ -32,6 +32,19 @@ class ServiceSettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    max_connections: PositiveInt = Field(default=8192, description="Fewer where the limit of open files is lower")
+    max_connections_per_address: PositiveInt = Field(default=512, description="Of IPv6, per network of 64 bits")
+    head_timeout_s: PositiveFloat = Field(default=20, description="For the request line and the headers to come in")
+    keep_alive_s: PositiveInt = Field(
+        # Longer than clients and gateways keep an idle connection, so that they are the ones to close it.
+        default=65,
+        description="How long a connection without a request stays open",
+    )
+    min_bytes_per_s: float = Field(
+        default=512, ge=0, description="A client that sends or takes less is cut off after rate_window_s; 0: never"
+    )
+    rate_window_s: PositiveFloat = 20
+
     weights: Path | None = Field(default=None, description="An ONNX file in place of the shipped one")
     contract: Path | None = Field(default=None, description="Its contract, if not beside it as .toml")
 
