@@ -10,7 +10,7 @@ from sightline.jobs import connection
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Progress, State
 from sightline.jobs.settings import JobSettings
-from tests.jobs.conftest import MODEL, OWNER, PROBLEM, WORKER, Bench, outcome, submission
+from tests.jobs.conftest import LEASE_S, MODEL, OWNER, PROBLEM, WORKER, Bench, blob, outcome, submission
 from tests.redis_server import DURABLE, EXECUTABLES, RedisServer, running_redis
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,9 @@ async def test_a_restart_takes_no_lease_from_those_who_could_not_renew_it(
 ) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
-    await bench.let_come(f"leases:{MODEL}:interactive")
+    await bench.upkeep.recover(MODEL)
+    # As if it had been away for longer than a lease.
+    await bench.redis.hincrbyfloat("sightline:clock", "wall", -10 * LEASE_S)
     durable_redis.kill()
     durable_redis.start()
 
@@ -174,3 +176,30 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
         "cancel": State.CANCELLED,
         "wait": State.RUNNING,
     }
+
+
+async def test_nothing_is_done_for_callers_that_a_stalled_redis_lost(bench: Bench, durable_redis: RedisServer) -> None:
+    """They were answered 503, and may have sent the same again elsewhere."""
+    await bench.queue.submit(submission("first"))
+    queue, leases, references = bench.queue, bench.leases, bench.references
+    assert await queue.hold_key(OWNER, "warm", job_id="warm", ttl_s=60) is None
+    await leases.take("hoi", worker=WORKER)
+    await references.reserve(blob("warm"), job_id="warm")
+    # Connections for all of them, so that what they send lies in front of Redis while it stands still.
+    await asyncio.gather(*(bench.redis.xread({"nothing": "0"}, block=100) for _ in range(4)))
+    durable_redis.pause()
+    attempts = (
+        queue.hold_key(OWNER, "k", job_id="left", ttl_s=60),
+        queue.submit(submission("left")),
+        references.reserve(blob("left"), job_id="left"),
+        leases.take(MODEL, worker=WORKER),
+    )
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+    durable_redis.resume()
+
+    assert [isinstance(outcome, Problem) and outcome.code for outcome in outcomes] == [Code.QUEUE_UNAVAILABLE] * 4
+    assert await queue.hold_key(OWNER, "k", job_id="again", ttl_s=60) is None
+    with pytest.raises(Problem, match="no such job"):
+        await queue.get("left")
+    assert not await bench.redis.hexists("sightline:sizes", blob("left").sha256)
+    assert (await queue.get("first")).state is State.QUEUED

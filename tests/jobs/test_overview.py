@@ -58,7 +58,7 @@ async def test_the_measured_run_follows_what_runs_take_of_late(bench: Bench) -> 
     assert first is not None
 
     lease = await bench.take()
-    await bench.redis.hincrbyfloat("sightline:job:two", "started_at", -100.0)
+    await bench.redis.hincrbyfloat("sightline:job:two", "began_at", -100.0)
     await bench.leases.finish(lease, outcome())
 
     second = (await bench.overview.load(MODEL)).run_s

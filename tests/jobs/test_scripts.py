@@ -50,9 +50,10 @@ async def test_a_submission_whose_reply_is_lost_is_repeated_and_is_one_job(
 ) -> None:
     await bench.queue.submit(submission("earlier"))
     async with lossy(any_redis) as (relay, far):
-        await far.queue.get("earlier")
+        queue = far.queue
+        await queue.submit(submission("earlier"))
         relay.losing = 1
-        job = await far.queue.submit(submission("one"))
+        job = await queue.submit(submission("one"))
 
     assert (job.id, job.state) == ("one", State.QUEUED)
     assert relay.losing == 0
@@ -62,12 +63,12 @@ async def test_a_submission_whose_reply_is_lost_is_repeated_and_is_one_job(
 async def test_a_take_whose_reply_is_lost_takes_one_job_only(bench: Bench, any_redis: RedisServer) -> None:
     for name in ("one", "two"):
         await bench.queue.submit(submission(name))
-    assert await bench.leases.take("hoi", worker=WORKER) is None  # so that Redis knows the script
     async with lossy(any_redis) as (relay, far):
-        await far.queue.get("one")
+        leases = far.leases
+        assert await leases.take("hoi", worker=WORKER) is None  # so that Redis knows the script, and this its clock
         relay.losing = 1
         with pytest.raises(Problem, match="cannot be reached"):
-            await far.leases.take(MODEL, worker=WORKER)
+            await leases.take(MODEL, worker=WORKER)
 
     assert [line.running for line in await bench.overview.lines([MODEL])] == [1, 0]
     assert await bench.let_leases_run_out() == 1

@@ -38,7 +38,7 @@ class Leases:
         token = uuid.uuid4().hex
         # Run again, it would take another job; one that was taken without anybody knowing comes back by its lease.
         taker = {"worker": worker, "token": token, "busy": busy}
-        record = await self._scripts.run("take", repeatable=False, model=model, **taker)
+        record = await self._scripts.run("take", repeatable=False, timely=True, model=model, **taker)
         if record == "alone":
             raise MustRunAlone
         return Lease(job_of_reply(record), token) if record else None

@@ -52,7 +52,9 @@ class JobQueue:
 
         Returns the id of the job that has the key already. Raises Problem KEY_IN_USE where another upload holds it.
         """
-        reply = await self._scripts.run("hold_key", id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s)
+        reply = await self._scripts.run(
+            "hold_key", timely=True, id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s
+        )
         match reply:
             case ["taken", holder]:
                 return str(holder)
@@ -70,7 +72,7 @@ class JobQueue:
         With `model_sha256`, an identical result of this owner by that very model answers at once (`cached_from`).
         Raises Problem KEY_REUSED, KEY_IN_USE, OVERLOADED, STORAGE_UNAVAILABLE or QUEUE_UNAVAILABLE.
         """
-        reply = await self._scripts.run("submit", record=record_of(submission), model_sha256=model_sha256)
+        reply = await self._scripts.run("submit", timely=True, record=record_of(submission), model_sha256=model_sha256)
         match reply:
             case ["accepted", record]:
                 return job_of_reply(record)

@@ -22,7 +22,7 @@ class References:
         the job ended meanwhile.
         """
         size = {"sha256": blob.sha256, "size_bytes": blob.size_bytes}
-        match await self._scripts.run("reserve", id=job_id, blob=size):
+        match await self._scripts.run("reserve", timely=True, id=job_id, blob=size):
             case "ended":
                 raise Problem(Code.GONE, "The job ended meanwhile.")
             case "deleting":

@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -7,9 +8,11 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import ConnectionError, TimeoutError
 
-from sightline.jobs.connection import reachable
+from sightline.jobs.connection import SOCKET_TIMEOUT_S, reachable
 from sightline.jobs.settings import JobSettings
 
+PATIENCE_S = 0.9 * SOCKET_TIMEOUT_S
+TRIES_IN_TIME = 3  # the first is late where the clock of Redis is not known yet, or was set
 NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
 
 
@@ -32,20 +35,38 @@ class Scripts:
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._settings = redis, settings
+        self._clock_offset_s = 0.0  # of Redis' clock to this process' monotonic one; a reply 'late' sets it
 
-    async def run(self, name: str, *, repeatable: bool = True, **arguments: Any) -> Any:
+    async def run(self, name: str, *, repeatable: bool = True, timely: bool = False, **arguments: Any) -> Any:
         """Raises Problem QUEUE_UNAVAILABLE; a `repeatable` script runs once more where the connection was lost.
 
-        Not where Redis kept silent: whoever waits has waited long enough.
+        Not where Redis kept silent: whoever waits has waited long enough. A `timely` script does nothing where Redis
+        gets to it only after that.
         """
         async with reachable():
-            try:
-                return await self._run(name, arguments)
-            except ConnectionError as error:
-                silent = isinstance(error.__context__, TimeoutError)  # in the handshake of a new connection
-                if silent or not repeatable:
-                    raise
-                return await self._run(name, arguments)
+            if timely:
+                return await self._run_in_time(name, arguments, repeatable=repeatable)
+            return await self._run_persistently(name, arguments, repeatable=repeatable)
+
+    async def _run_in_time(self, name: str, arguments: Mapping[str, Any], *, repeatable: bool) -> Any:
+        for _ in range(TRIES_IN_TIME):
+            timing = {"sent_at": time.monotonic() + self._clock_offset_s, "patience_s": PATIENCE_S}
+            reply = await self._run_persistently(name, {**arguments, **timing}, repeatable=repeatable)
+            match reply:
+                case ["late", wall]:
+                    self._clock_offset_s = float(wall) - time.monotonic()
+                case _:
+                    return reply
+        raise TimeoutError
+
+    async def _run_persistently(self, name: str, arguments: Mapping[str, Any], *, repeatable: bool) -> Any:
+        try:
+            return await self._run(name, arguments)
+        except ConnectionError as error:
+            silent = isinstance(error.__context__, TimeoutError)  # in the handshake of a new connection
+            if silent or not repeatable:
+                raise
+            return await self._run(name, arguments)
 
     async def _run(self, name: str, arguments: Mapping[str, Any]) -> Any:
         keys, args = call_of(self._settings, arguments)

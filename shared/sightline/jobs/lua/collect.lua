@@ -5,6 +5,6 @@ local marked = call('ZRANGEBYSCORE', garbage, '-inf', now - a.grace_s, 'LIMIT', 
 for _, sha256 in ipairs(marked) do
   call('ZREM', garbage, sha256)
   call('ZADD', garbage, now + MARK_S, sha256)
-  call('SET', key('deleting', sha256), 1, 'EX', MARK_S)
+  call('ZADD', key('deleting'), now + MARK_S, sha256)
 end
 return marked

@@ -13,8 +13,22 @@ local prefix = KEYS[1]
 local a = cjson.decode(ARGV[1])
 local settings = cjson.decode(ARGV[2])
 local call = redis.call
+
+-- Two clocks. `wall` is Redis' own, which an operator or NTP may set, and is only shown to people. `now` measures all
+-- leases, waits and ages: it stands still while Redis or the whole fleet does, and a jump of `wall` in either direction
+-- moves it by a few seconds at most. `recover`, which every process runs each second, notes where both stand.
 local time = call('TIME')
-local now = time[1] + time[2] / 1e6
+local wall = time[1] + time[2] / 1e6
+local CLOCK = prefix .. 'clock'
+local longest_step_s = math.max(1, math.min(5, settings.lease_s / 4))
+local noted = call('HMGET', CLOCK, 'wall', 'now')
+local now = noted[1] and noted[2] + math.max(0, math.min(wall - noted[1], longest_step_s)) or wall
+
+-- What a stalled Redis gets to only after its caller has left must not be done on the caller's behalf. `sent_at` is by
+-- this Redis' clock as far as the caller knows it; one that is still there corrects itself by the reply.
+if a.sent_at and math.abs(wall - a.sent_at) > a.patience_s then
+  return {'late', string.format('%.6f', wall)}
+end
 
 local PRIORITIES = {'interactive', 'bulk'}
 local LIVE = {queued = true, running = true, retrying = true}
@@ -86,7 +100,7 @@ end
 
 -- What readers of events are told; members that are JSON already are put in as they are.
 local function snapshot(job)
-  local facts = {id = job.id, model = job.model, state = job.state, attempts = tonumber(job.attempts), at = now,
+  local facts = {id = job.id, model = job.model, state = job.state, attempts = tonumber(job.attempts), at = wall,
                  retry_at = tonumber(job.retry_at)}
   local text = cjson.encode(facts):sub(1, -2)
   for _, name in ipairs({'progress', 'problem'}) do
@@ -100,7 +114,7 @@ local function emit(job, event)
 end
 
 local function wake(model)
-  call('XADD', key('wake', model), 'MAXLEN', 1, '*', 'at', now)
+  call('XADD', key('wake', model), 'MAXLEN', 1, '*', 'at', wall)
 end
 
 local function move(job, consumer)
@@ -170,8 +184,8 @@ local function leave(job)
 end
 
 local function conclude(job, state, ttl_s)
-  set(job, {state = state, finished_at = now, expires_at = now + ttl_s})
-  call('ZADD', key('expiring'), job.expires_at, job.id)
+  set(job, {state = state, finished_at = wall, expires_at = wall + ttl_s})
+  call('ZADD', key('expiring'), now + ttl_s, job.id)
   count(job, state)
   emit(job, state)
   if job.webhook then call('ZADD', key('webhooks', 'due'), now, job.id) end
@@ -181,6 +195,7 @@ local function need(id, blob)
   call('SADD', key('refs', blob.sha256), id)
   call('SADD', key('blobs', id), blob.sha256)
   call('ZREM', key('garbage'), blob.sha256)
+  call('ZREM', key('deleting'), blob.sha256)
   if call('HSETNX', key('sizes'), blob.sha256, blob.size_bytes) == 1 then
     call('INCRBY', key('stored_bytes'), blob.size_bytes)
   end
@@ -227,6 +242,15 @@ local function cancel(job)
   if ran then call('XADD', key('cancelled', job.model), 'MAXLEN', '~', CANCELLATIONS_KEPT, '*', 'id', job.id) end
 end
 
+local function is_being_deleted(sha256)
+  return tonumber(call('ZSCORE', key('deleting'), sha256) or 0) > now
+end
+
+-- Whether an upload keeps its idempotency key for the job that it will be.
+local function holds_key(id)
+  return tonumber(call('ZSCORE', key('holds'), id) or 0) > now
+end
+
 local function drop(name, id)
   if call('GET', name) == id then call('DEL', name) end
 end
@@ -248,7 +272,7 @@ local function forget(job)
 end
 
 local function observe_run(job)
-  local stats, run_s = key('stats', job.model), now - job.started_at
+  local stats, run_s = key('stats', job.model), now - (job.began_at or now)
   local mean_s = tonumber(call('HGET', stats, 'run_s')) or run_s
   call('HSET', stats, 'run_s', mean_s + RUN_WEIGHT * (run_s - mean_s))
 end

@@ -18,4 +18,5 @@ for _, id in ipairs(uploads) do
   call('ZREM', key('reserved'), id)
   release(id)
 end
+call('ZREMRANGEBYSCORE', key('holds'), '-inf', now)
 return #jobs + #uploads

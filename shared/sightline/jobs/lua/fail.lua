@@ -13,8 +13,8 @@ else
   local bound_s = math.min(settings.retry_cap_s, settings.retry_base_s * 2 ^ (job.attempts - 1))
   move(job, 'retrying')
   stop_running(job)
-  set(job, {state = 'retrying', problem = a.problem, retry_at = now + a.jitter * bound_s})
-  call('ZADD', retrying(job), job.retry_at, job.id)
+  set(job, {state = 'retrying', problem = a.problem, retry_at = wall + a.jitter * bound_s})
+  call('ZADD', retrying(job), now + a.jitter * bound_s, job.id)
   count(job, 'retries')
   emit(job, 'retrying')
 end

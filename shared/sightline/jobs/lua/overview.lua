@@ -11,7 +11,7 @@ local function line(model, priority)
     model = model,
     priority = priority,
     waiting = call('ZCARD', key('waiting', model, priority)),
-    oldest_age_s = oldest and now - call('HGET', key('job', oldest), 'queued_at') or 0,
+    oldest_age_s = oldest and math.max(0, now - call('HGET', key('job', oldest), 'queued_at')) or 0,
     running = call('ZCARD', key('leases', model, priority)),
     retrying = call('ZCARD', key('retrying', model, priority)),
     dead = call('XLEN', key('dead', model, priority)),

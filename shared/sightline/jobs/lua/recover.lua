@@ -1,5 +1,11 @@
--- How many leases were lost. A clock that was set back leaves times too far ahead; they count as come.
+-- How many leases were lost. Times too far ahead are of a clock that is not this one; they count as come.
 local BATCH = 100
+local NOTE_EVERY_S = 1
+
+if not noted[1] or wall < tonumber(noted[1]) or wall - noted[1] >= NOTE_EVERY_S then
+  write_despite_full_memory()
+  call('HSET', CLOCK, 'wall', wall, 'now', now)
+end
 
 local function due(name, furthest_s)
   local past = call('ZRANGEBYSCORE', name, '-inf', now, 'LIMIT', 0, BATCH)
@@ -12,10 +18,6 @@ for _, priority in ipairs(PRIORITIES) do
     requeue(job, job.attempts)
   end
 end
-
--- While Redis was away nobody could renew; the living do so first thing when it is back.
-local uptime_s = tonumber(call('INFO', 'server'):match('uptime_in_seconds:(%d+)'))
-if uptime_s < settings.lease_s / 2 then return 0 end
 
 local lost = 0
 for _, priority in ipairs(PRIORITIES) do

@@ -1,6 +1,6 @@
 -- 'kept', or why not: 'deleting', 'ended' (the job), 'no_space'. An upload has an hour from here to become a job.
 local UPLOAD_TTL_S = 3600
-if call('EXISTS', key('deleting', a.blob.sha256)) == 1 then return 'deleting' end
+if is_being_deleted(a.blob.sha256) then return 'deleting' end
 local state = call('HGET', key('job', a.id), 'state')
 if state and not LIVE[state] then return 'ended' end
 if state then

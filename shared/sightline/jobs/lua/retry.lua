@@ -7,7 +7,7 @@ if call('SISMEMBER', key('refs', cjson.decode(job.request).body.sha256), job.id)
 
 call('XDEL', dead(job), job.letter)
 call('ZREM', key('expiring'), job.id)
-unset(job, 'letter', 'problem', 'progress', 'token', 'worker', 'started_at', 'finished_at', 'expires_at')
+unset(job, 'letter', 'problem', 'progress', 'token', 'worker', 'started_at', 'began_at', 'finished_at', 'expires_at')
 set(job, {attempts = 0, lost_leases = 0})
 enqueue(job)
 return {'queued', reply(job.id)}

@@ -4,10 +4,10 @@ if not job then return '{}' end
 local run_s = run_s_of(job.model)
 
 if job.state == 'running' then
-  return cjson.encode({eta_s = run_s and math.max(0, run_s - (now - job.started_at))})
+  return cjson.encode({eta_s = run_s and math.max(0, run_s - (now - (job.began_at or now)))})
 end
 if job.state == 'retrying' then
-  return cjson.encode({eta_s = run_s and math.max(0, job.retry_at - now) + run_s})
+  return cjson.encode({eta_s = run_s and math.max(0, call('ZSCORE', retrying(job), job.id) - now) + run_s})
 end
 if job.state ~= 'queued' then return '{}' end
 

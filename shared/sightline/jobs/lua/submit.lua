@@ -8,9 +8,9 @@ local idempotency_key = job.idempotency_key and key_of(job.owner, job.idempotenc
 local holder = idempotency_key and call('GET', idempotency_key)
 if holder and holder ~= job.id then
   local other = job_of(holder)
-  if not other then return {'held'} end
-  if other.fingerprint ~= job.fingerprint then return {'reused', holder} end
-  return {'accepted', reply(holder)}
+  if not other and holds_key(holder) then return {'held'} end
+  if other and other.fingerprint ~= job.fingerprint then return {'reused', holder} end
+  if other then return {'accepted', reply(holder)} end
 end
 
 local cached = a.model_sha256 and call('GET', cache_of(job, a.model_sha256))
@@ -18,14 +18,15 @@ local source = cached and job_of(cached)
 if not source then
   if sum('waiting', job.model) >= settings.max_queued_per_model then return {'crowded'} end
   if not fits(request) then return {'no_space'} end
-  if call('EXISTS', key('deleting', request.sha256)) == 1 then return {'deleting'} end
+  if is_being_deleted(request.sha256) then return {'deleting'} end
 end
 
 set(job, a.record)
-set(job, {created_at = now, attempts = 0, lost_leases = 0})
+set(job, {created_at = wall, attempts = 0, lost_leases = 0})
 call('SADD', key('models'), job.model)
 call('ZADD', key('owned', job.owner), call('INCR', key('places')), job.id)
 call('ZREM', key('reserved'), job.id)
+call('ZREM', key('holds'), job.id)
 if idempotency_key then call('SET', idempotency_key, job.id) end
 count(job, 'submitted')
 if source then

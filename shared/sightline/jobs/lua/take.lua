@@ -39,7 +39,7 @@ else
 end
 call('SADD', key('running', job.owner), job.id)
 call('ZADD', leases(job), now + settings.lease_s, job.id)
-set(job, {state = 'running', worker = a.worker, token = a.token, attempts = job.attempts + 1, started_at = now})
+set(job, {state = 'running', worker = a.worker, token = a.token, attempts = job.attempts + 1, started_at = wall, began_at = now})
 count(job, 'attempts')
 emit(job, 'running')
 return reply(job.id)

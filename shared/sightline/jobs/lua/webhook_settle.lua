@@ -6,5 +6,10 @@ if a.retry_in_s then call('ZADD', lane, now + a.retry_in_s, a.id) end
 call('ZREM', lanes, a.receiver)
 local first = call('ZRANGE', lane, 0, 0, 'WITHSCORES')
 if first[1] then call('ZADD', lanes, first[2], a.receiver) end
-if a.record then call('SET', key('webhooks', 'delivery', a.id), a.record, 'PX', math.ceil(a.ttl_s * 1000)) end
+if a.record and call('EXISTS', key('job', a.id)) == 1 then
+  local record = key('webhooks', 'delivery', a.id)
+  call('SET', record, a.record)
+  -- Not of one that goes on: its schedule needs the number of attempts, whatever happens to the clock of Redis.
+  if not a.retry_in_s then call('PEXPIRE', record, math.ceil(a.ttl_s * 1000)) end
+end
 return 1

@@ -78,13 +78,16 @@ class Outbox:
 
     async def take(self, receiver: str, *, limit: int, lease_s: float) -> list[Ticket]:
         """What is due; it comes back by itself after `lease_s` unless it is settled."""
-        taken = await self._scripts.run("webhook_take", receiver=receiver, limit=limit, lease_s=lease_s)
+        taken = await self._scripts.run("webhook_take", timely=True, receiver=receiver, limit=limit, lease_s=lease_s)
         return [Ticket(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
 
     async def settle(
         self, ticket: Ticket, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
     ) -> bool:
-        """Records how a delivery went, and ends it or puts it off. False: the lease has ended, and nothing changed."""
+        """Records how a delivery went, and ends it or puts it off. False: the lease has ended, and nothing changed.
+
+        How an ended delivery went is known for `ttl_s`, and not longer than its job.
+        """
         settled = await self._scripts.run(
             "webhook_settle",
             id=ticket.job_id,
