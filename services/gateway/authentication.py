@@ -5,6 +5,7 @@ from services.gateway.console import CONSOLE_PATH
 from services.gateway.docs import ASSETS_PATH
 from services.gateway.keys import Caller, KeyRing
 from sightline.api.problems import Problem
+from sightline.serving.connections import address_of
 from sightline.serving.errors import problem_response
 from sightline.serving.middleware import PROBED, note
 
@@ -22,7 +23,7 @@ class AuthenticationMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope["path"]):
             try:
-                scope[_CALLER] = self._keys.caller(Headers(scope=scope))
+                scope[_CALLER] = self._keys.caller(Headers(scope=scope), address=address_of(scope["client"]))
             except Problem as problem:
                 await problem_response(problem, scope["path"], {"WWW-Authenticate": "Bearer"})(scope, receive, send)
                 return

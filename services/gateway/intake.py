@@ -120,6 +120,7 @@ class Intake:
             fingerprint=fingerprint(self._digest, model=self._model, query=request.query, accept=request.accept),
             idempotency_key=wish.idempotency_key,
             webhook=wish.webhook,
+            caller=wish.caller,
         )
 
     def _request(self, body: BlobRef) -> StoredRequest:

@@ -13,6 +13,7 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Priority
 
+SHARE_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 
 
@@ -37,6 +38,14 @@ class Caller:
     owner: str = PUBLIC
     highest: Priority = Priority.INTERACTIVE
     max_running: int | None = None
+    address: str = ""
+
+    @property
+    def share(self) -> str:
+        """Between whom places are shared: keys, or where there are none addresses, of which only a digest is kept."""
+        if self.owner != PUBLIC:
+            return self.owner
+        return f"{PUBLIC}@{hashlib.sha256(self.address.encode()).hexdigest()[:SHARE_CHARACTERS]}"
 
     def priority(self, headers: Headers) -> Priority:
         """The one asked for, or else the highest allowed."""
@@ -64,10 +73,10 @@ class KeyRing:
     def callers(self) -> Collection[Caller]:
         return self._callers.values()
 
-    def caller(self, headers: Headers) -> Caller:
+    def caller(self, headers: Headers, *, address: str = "") -> Caller:
         """Raises Problem UNAUTHORIZED."""
         if not self._callers:
-            return Caller()
+            return Caller(address=address)
         key = _presented(headers)
         if key is None:
             raise Problem(Code.UNAUTHORIZED, "Send your key as `Authorization: Bearer …` or `X-Api-Key: …`.")

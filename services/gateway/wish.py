@@ -17,6 +17,7 @@ class Wish:
     """What a request's headers say about a job that it may become."""
 
     owner: str
+    caller: str
     preferences: Preferences
     priority: Priority
     idempotency_key: str | None
@@ -39,6 +40,7 @@ def read_wish(headers: Headers, caller: Caller, guard: Guard) -> Wish:
     """Raises Problem INVALID_REQUEST or FORBIDDEN."""
     return Wish(
         owner=caller.owner,
+        caller=caller.share,
         preferences=read_preferences(headers.getlist(names.PREFER)),
         priority=caller.priority(headers),
         idempotency_key=read_idempotency_key(headers),

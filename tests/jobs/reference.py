@@ -42,6 +42,8 @@ class Reference:
     garbage: set[str] = field(default_factory=set)
     turns: int = 0
     places: int = 0
+    served: dict[tuple[Priority, str], int] = field(default_factory=dict)
+    rotations: int = 0
 
     def of(self, *states: State) -> list[Entry]:
         return sorted((job for job in self.jobs.values() if job.state in states), key=lambda job: job.place)
@@ -63,11 +65,33 @@ class Reference:
         else:
             self._need(job, {job.body})
             job.place = self._next_place()
+            self.queue(job)
         return job
+
+    def queue(self, job: Entry) -> None:
+        """A caller of whom nobody waited comes behind all others."""
+        if not any(other.owner == job.owner for other in self.waiting(job.priority) if other is not job):
+            self._rotate(job)
+        job.state = State.QUEUED
+
+    def fair(self, priority: Priority) -> list[Entry]:
+        """Those waiting, in the order in which they would be taken if nothing ended and no owner had a limit."""
+        active = {job.owner: self.active(job.owner) for job in self.jobs.values()}
+        served, queue, order = dict(self.served), self.waiting(priority), []
+        while queue:
+            job = min(queue, key=lambda job: (active[job.owner], served[priority, job.owner], job.place))
+            queue.remove(job)
+            order.append(job)
+            active[job.owner] += 1
+            served[priority, job.owner] = max(served.values()) + 1
+        return order
+
+    def active(self, owner: str) -> int:
+        return sum(job.owner == owner for job in self.of(State.RUNNING))
 
     def order(self) -> Iterator[Entry]:
         """Those waiting, in the order in which they would be taken if no owner had a limit."""
-        queues, turns = {priority: self.waiting(priority) for priority in Priority}, self.turns
+        queues, turns = {priority: self.fair(priority) for priority in Priority}, self.turns
         while any(queues.values()):
             priority = next(priority for priority in self._priorities(turns) if queues[priority])
             yield queues[priority].pop(0)
@@ -75,12 +99,13 @@ class Reference:
 
     def take(self, token: str, *, busy: bool) -> Entry | None:
         """None also where the next job must run alone and its worker is busy."""
-        candidates = [job for priority in self._priorities(self.turns) for job in self.waiting(priority)]
+        candidates = [job for priority in self._priorities(self.turns) for job in self._by_share(priority)]
         job = next((job for job in candidates if self._may_start(job)), None)
         if job and job.isolated and busy:
             return None
         if job:
             job.state, job.token, job.attempts = State.RUNNING, token, job.attempts + 1
+            self._rotate(job)
             self.turns = self._turns_after(job.priority, self.turns, bulk_waits=bool(self.waiting(Priority.BULK)))
         return job
 
@@ -104,14 +129,15 @@ class Reference:
             job.state = State.RETRYING
 
     def give_back(self, job: Entry) -> None:
-        job.state, job.attempts = State.QUEUED, job.attempts - 1
+        job.attempts -= 1
+        self.queue(job)
 
     def lose(self, job: Entry) -> None:
         job.token, job.lost_leases, job.isolated = None, job.lost_leases + 1, True
         if job.lost_leases >= self.max_lost_leases or job.attempts >= self.max_attempts:
             self._end(job, State.DEAD, {job.body})
         else:
-            job.state = State.QUEUED
+            self.queue(job)
 
     def cancel(self, job: Entry) -> None:
         if not job.state.terminal:
@@ -120,8 +146,9 @@ class Reference:
         self._discard(job)
 
     def retry(self, job: Entry) -> None:
-        job.state, job.place, job.attempts, job.lost_leases = State.QUEUED, self._next_place(), 0, 0
+        job.place, job.attempts, job.lost_leases = self._next_place(), 0, 0
         job.token = None
+        self.queue(job)
 
     def expire(self, job: Entry) -> None:
         self._discard(job)
@@ -137,6 +164,16 @@ class Reference:
         """Who needs each blob."""
         blobs = {sha256 for job in self.jobs.values() for sha256 in job.blobs}
         return {sha256: {job.id for job in self.jobs.values() if sha256 in job.blobs} for sha256 in blobs}
+
+    def _by_share(self, priority: Priority) -> list[Entry]:
+        return sorted(
+            self.waiting(priority),
+            key=lambda job: (self.active(job.owner), self.served[priority, job.owner], job.place),
+        )
+
+    def _rotate(self, job: Entry) -> None:
+        self.rotations += 1
+        self.served[job.priority, job.owner] = self.rotations
 
     def _priorities(self, turns: int) -> list[Priority]:
         order = [Priority.INTERACTIVE, Priority.BULK]

@@ -313,3 +313,62 @@ async def test_a_place_that_a_limit_held_is_passed_on_when_its_job_is_cancelled(
     await bench.queue.cancel("a2")
 
     assert (await bench.take()).job.id == "a3"
+
+
+async def test_a_caller_with_many_jobs_keeps_nobody_waiting(bench: Bench) -> None:
+    for number in range(40):
+        await bench.queue.submit(submission(f"many{number}", owner="public", caller="many"))
+    for caller in ("few", "other"):
+        for number in range(2):
+            await bench.queue.submit(submission(f"{caller}{number}", owner="public", caller=caller))
+    positions = [(await bench.queue.standing(await bench.queue.get(f"few{number}"))).position for number in range(2)]
+    assert positions == [2, 5]
+
+    taken = [(await bench.take()).job.id for _ in range(8)]
+    assert taken == ["many0", "few0", "other0", "many1", "few1", "other1", "many2", "many3"]
+
+
+async def test_a_caller_whose_jobs_run_steps_back(bench: Bench) -> None:
+    for name in ("many0", "many1"):
+        await bench.queue.submit(submission(name, owner="many"))
+        await bench.take()
+    for name in ("many2", "many3", "few0", "few1"):
+        await bench.queue.submit(submission(name, owner=name[:-1]))
+    assert [(await bench.take()).job.id for _ in range(4)] == ["few0", "few1", "many2", "many3"]
+
+
+async def test_a_caller_that_comes_again_and_again_goes_behind_one_that_waits(bench: Bench) -> None:
+    for number in range(3):
+        await bench.queue.submit(submission(f"many{number}", owner="many"))
+    taken = []
+    for number in range(3):
+        await bench.queue.submit(submission(f"one{number}", owner="one"))
+        for _ in range(2):
+            lease = await bench.take()
+            taken.append(lease.job.id)
+            await bench.leases.finish(lease, outcome())
+    assert taken == ["many0", "one0", "many1", "one1", "many2", "one2"]
+
+
+async def test_one_caller_cannot_fill_a_queue(open_bench: OpenBench) -> None:
+    bench = open_bench(max_queued_per_model=40)
+    for number in range(30):
+        priority = Priority.BULK if number % 2 else Priority.INTERACTIVE
+        await bench.queue.submit(submission(f"many{number}", owner="many", priority=priority))
+    with pytest.raises(Problem) as refused:
+        await bench.queue.submit(submission("one too many", owner="many"))
+    assert (refused.value.code, refused.value.status) == (Code.TOO_MANY_REQUESTS, 429)
+    assert refused.value.retry_after_s
+    for number in range(7):
+        await bench.queue.submit(submission(f"few{number}", owner="few"))
+    await bench.queue.submit(submission("another", owner="another"))
+
+
+async def test_jobs_that_an_earlier_version_queued_are_taken(bench: Bench) -> None:
+    for name in ("a1", "a2"):
+        await bench.queue.submit(submission(name))
+    prefix = bench.settings.redis_prefix
+    await bench.redis.delete(f"{prefix}lane:{MODEL}:interactive:{OWNER}", f"{prefix}lanes:{MODEL}:interactive")
+    await bench.queue.submit(submission("b1", owner="eve"))
+    await bench.upkeep.recover(MODEL)
+    assert sorted([(await bench.take()).job.id for _ in range(3)]) == ["a1", "a2", "b1"]

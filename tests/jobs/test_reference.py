@@ -123,7 +123,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
 
     @rule(
         target=jobs,
-        owner=st.sampled_from(["ada", LIMITED]),
+        owner=st.sampled_from(["ada", "eve", LIMITED]),
         priority=st.sampled_from(Priority),
         content=st.sampled_from(CONTENTS),
         key=st.sampled_from([None, None, "k"]),
@@ -185,7 +185,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
     def lose_all_leases(self) -> None:
         running = self.model.of(State.RUNNING)
         assert self.run(self.bench.let_leases_run_out()) == len(running)
-        for job in running:
+        for job in sorted(running, key=lambda job: job.id):
             self.model.lose(job)
 
     @rule()
@@ -193,8 +193,8 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         for priority in Priority:
             self.run(self.bench.let_come(f"retrying:{MODEL}:{priority}"))
         assert self.run(self.bench.upkeep.recover(MODEL)) == 0
-        for job in self.model.of(State.RETRYING):
-            job.state = State.QUEUED
+        for job in sorted(self.model.of(State.RETRYING), key=lambda job: job.id):
+            self.model.queue(job)
 
     @rule(job_id=jobs)
     def cancel(self, job_id: str) -> None:

@@ -86,6 +86,7 @@ class Submission:
     """What becomes a job; `id` is the submitter's, so that a submission of unknown outcome can be repeated.
 
     `fingerprint` is a SHA-256 over the payload and whatever else shapes the result, alike for identical requests.
+    `caller` is whose share of the places it takes; None: its owner's.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Submission:
     fingerprint: str
     idempotency_key: str | None = None
     webhook: Webhook | None = None
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Job:
     results: tuple[Representation, ...] = ()
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     webhook: Webhook | None = None
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,9 @@ class JobQueue:
             case ["crowded"]:
                 detail = f"Too many jobs of {submission.model} wait already; try again later."
                 raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
+            case ["share"]:
+                detail = f"As many of your jobs of {submission.model} wait as one caller may have; try again later."
+                raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
         detail = "There is no room for the request's bytes now; try again later."
         raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 

@@ -21,6 +21,7 @@ _results = TypeAdapter(tuple[Representation, ...])
 def record_of(submission: Submission) -> dict[str, str]:
     optional = {
         "idempotency_key": submission.idempotency_key,
+        "caller": submission.caller,
         "webhook": submission.webhook and _webhook.dump_json(submission.webhook).decode(),
     }
     return {

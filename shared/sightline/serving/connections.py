@@ -251,7 +251,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = _address_of(self.client)
+        self.address = address_of(self.client)
         self._head.began_at = self.loop.time()
         refusal = self._table.add(self)
         self._added = refusal is None
@@ -475,11 +475,13 @@ def _reply(problem: Problem) -> bytes:
     return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body
 
 
-def _address_of(client: tuple[str, int] | None) -> str:
+def address_of(client: tuple[str, int] | None) -> str:
     """What counts as one address: of IPv6 a whole site; empty for a Unix socket."""
-    if client is None:
-        return ""
-    address: IPv4Address | IPv6Address = ip_address(client[0].partition("%")[0])
+    host = client[0].partition("%")[0] if client else ""
+    try:
+        address: IPv4Address | IPv6Address = ip_address(host)
+    except ValueError:
+        return host
     if isinstance(address, IPv4Address):
         return str(address)
     if address.ipv4_mapped:

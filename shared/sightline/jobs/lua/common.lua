@@ -5,9 +5,11 @@
 -- those that bring something new are refused.
 --
 -- A queued, running or retrying job has one entry in its queue's stream for as long as it lives, so that it never loses
--- its place. Once delivered, the entry is pending for the consumer that says what the job waits for: `running` (its
--- worker, see the job's `worker` and `token`), `returned` (any worker; older than all that were never delivered),
--- `retrying` (its time) or `held` (an end of another job of its owner).
+-- its place. The entry is pending for the consumer that says what the job waits for: `running` (its worker, see the
+-- job's `worker` and `token`), `returned` (any worker) or `retrying` (its time).
+--
+-- Queued jobs of one model and priority wait in lanes, one for each caller, in the order of their places. `lanes` orders
+-- the lanes: the one that was served least recently is first. `active` has the running jobs of a caller.
 
 local prefix = KEYS[1]
 local a = cjson.decode(ARGV[1])
@@ -33,6 +35,7 @@ end
 local PRIORITIES = {'interactive', 'bulk'}
 local LIVE = {queued = true, running = true, retrying = true}
 local EVENTS_KEPT, CANCELLATIONS_KEPT = 64, 128
+local SHARE = 3 -- times what is free is the most that one caller may have: one alone gets three quarters of all
 local RUN_WEIGHT = 0.2 -- of the newest run in the moving average
 
 -- Lets the rest of the script pass on a full Redis.
@@ -49,8 +52,14 @@ local function waiting(job) return key('waiting', job.model, job.priority) end
 local function leases(job) return key('leases', job.model, job.priority) end
 local function retrying(job) return key('retrying', job.model, job.priority) end
 local function dead(job) return key('dead', job.model, job.priority) end
-local function held_back(job) return key('held', job.model, job.priority, job.owner) end
+local function lanes(job) return key('lanes', job.model, job.priority) end
 local function entry(job) return job.place .. '-0' end
+
+-- Between whom places are shared; where no keys are configured one owner has many callers.
+local function caller_of(job) return job.caller or job.owner end
+local function lane_of(model, priority, caller) return key('lane', model, priority, caller) end
+local function lane(job) return lane_of(job.model, job.priority, caller_of(job)) end
+local function active_of(caller) return call('SCARD', key('active', caller)) end
 
 -- A hash keeps the client's key at a fixed form, so that no owner and key can be read as another owner and key.
 local function key_of(owner, idempotency_key)
@@ -59,6 +68,10 @@ end
 
 local function cache_of(job, model_sha256)
   return key('cache', job.owner, job.model, model_sha256, job.fingerprint)
+end
+
+local function sum(name, model)
+  return call('ZCARD', key(name, model, 'interactive')) + call('ZCARD', key(name, model, 'bulk'))
 end
 
 local function reply(id)
@@ -129,35 +142,41 @@ local function running_of(owner)
   return call('SCARD', key('running', owner))
 end
 
--- The end of a job makes room for the oldest that its owner's limit held, in each queue: which of them gets it is for
--- `take` to say, which holds the others again.
-local function let_held_go(owner)
-  local room = max_running(owner) - running_of(owner)
-  if room <= 0 then return end
-  local last = room == math.huge and -1 or room - 1
+-- An owner's limit may have kept any of its jobs from being taken.
+local function wake_waiting()
   for _, model in ipairs(call('SMEMBERS', key('models'))) do
-    for _, priority in ipairs(PRIORITIES) do
-      local name = key('held', model, priority, owner)
-      for _, id in ipairs(call('ZRANGE', name, 0, last)) do
-        call('ZREM', name, id)
-        move(job_of(id), 'returned')
-        wake(model)
-      end
-    end
+    if sum('waiting', model) > 0 then wake(model) end
   end
 end
 
 local function stop_running(job)
   call('ZREM', leases(job), job.id)
-  call('SREM', key('running', job.owner), job.id)
-  let_held_go(job.owner)
+  call('SREM', key('active', caller_of(job)), job.id)
+  if call('SREM', key('running', job.owner), job.id) == 1 and max_running(job.owner) < math.huge then wake_waiting() end
+end
+
+-- Puts a lane behind all others.
+local function rotate(job)
+  call('ZADD', lanes(job), call('INCR', key('served', job.model)), caller_of(job))
+end
+
+local function start_waiting(job)
+  if call('EXISTS', lane(job)) == 0 then rotate(job) end
+  call('ZADD', lane(job), job.place, job.id)
+  call('ZADD', waiting(job), job.place, job.id)
+end
+
+local function stop_waiting(job)
+  call('ZREM', waiting(job), job.id)
+  call('ZREM', lane(job), job.id)
+  if call('EXISTS', lane(job)) == 0 then call('ZREM', lanes(job), caller_of(job)) end
 end
 
 local function enqueue(job)
   if call('EXISTS', queue(job)) == 0 then call('XGROUP', 'CREATE', queue(job), 'workers', 0, 'MKSTREAM') end
   set(job, {state = 'queued', place = call('INCR', key('places')), queued_at = now})
   call('XADD', queue(job), entry(job), 'id', job.id)
-  call('ZADD', waiting(job), job.place, job.id)
+  start_waiting(job)
   emit(job, 'queued')
   wake(job.model)
 end
@@ -168,7 +187,7 @@ local function requeue(job, attempts)
   stop_running(job)
   unset(job, 'progress', 'retry_at')
   set(job, {state = 'queued', attempts = attempts})
-  call('ZADD', waiting(job), job.place, job.id)
+  start_waiting(job)
   emit(job, 'queued')
   wake(job.model)
 end
@@ -176,9 +195,8 @@ end
 local function leave(job)
   call('XACK', queue(job), 'workers', entry(job))
   call('XDEL', queue(job), entry(job))
-  call('ZREM', waiting(job), job.id)
+  stop_waiting(job)
   call('ZREM', retrying(job), job.id)
-  call('ZREM', held_back(job), job.id)
   stop_running(job)
   unset(job, 'retry_at')
 end
@@ -289,10 +307,6 @@ local function slots_of(model)
     if tonumber(at) > now - settings.lease_s then total = total + slots end
   end
   return total
-end
-
-local function sum(name, model)
-  return call('ZCARD', key(name, model, 'interactive')) + call('ZCARD', key(name, model, 'bulk'))
 end
 
 -- Seconds until a queued job with so many in front of it ends, or nil while nothing tells.

@@ -3,4 +3,4 @@ if a.max_running then
 else
   call('HDEL', key('limits'), a.owner)
 end
-let_held_go(a.owner)
+wake_waiting()

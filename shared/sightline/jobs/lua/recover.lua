@@ -12,7 +12,22 @@ local function due(name, furthest_s)
   return #past > 0 and past or call('ZRANGEBYSCORE', name, now + furthest_s, '+inf', 'LIMIT', 0, BATCH)
 end
 
+-- Jobs that were queued by a version without lanes.
+local ADOPTED = 1000
+local function adopt(priority)
+  local queued, in_lanes = key('waiting', a.model, priority), 0
+  for _, caller in ipairs(call('ZRANGE', key('lanes', a.model, priority), 0, -1)) do
+    in_lanes = in_lanes + call('ZCARD', lane_of(a.model, priority, caller))
+  end
+  if in_lanes >= call('ZCARD', queued) then return end
+  for _, id in ipairs(call('ZRANGE', queued, 0, ADOPTED - 1)) do
+    local job = job_of(id)
+    if not call('ZSCORE', lane(job), id) then start_waiting(job) end
+  end
+end
+
 for _, priority in ipairs(PRIORITIES) do
+  adopt(priority)
   for _, id in ipairs(due(key('retrying', a.model, priority), 2 * settings.retry_cap_s)) do
     local job = job_of(id)
     requeue(job, job.attempts)

@@ -11,10 +11,30 @@ if job.state == 'retrying' then
 end
 if job.state ~= 'queued' then return '{}' end
 
+-- How many go before it of its own priority, if none of those that run ends meanwhile: each take gives a caller one
+-- more running job, and of callers with as many the one that had more before goes first, then the one served earlier.
+local LANES_COUNTED = 512
+local function ahead_of(job)
+  local rank = call('ZRANK', lane(job), job.id)
+  if not rank then return call('ZRANK', waiting(job), job.id) end
+  local own, active = caller_of(job), active_of(caller_of(job))
+  local served, ahead, level = tonumber(call('ZSCORE', lanes(job), own)), rank, active + rank
+  local others = call('ZRANGE', lanes(job), 0, LANES_COUNTED - 1, 'WITHSCORES')
+  for i = 1, #others, 2 do
+    if others[i] ~= own then
+      local length, theirs = call('ZCARD', lane_of(job.model, job.priority, others[i])), active_of(others[i])
+      local before = math.min(math.max(level - theirs, 0), length)
+      local first = theirs > active or (theirs == active and tonumber(others[i + 1]) < served)
+      ahead = ahead + before + (first and level >= theirs and before < length and 1 or 0)
+    end
+  end
+  return ahead
+end
+
 -- Takes go in turns: one bulk job after `share` interactive ones, of which `taken` have been already.
 local share = settings.bulk_share
 local taken = math.min(tonumber(call('GET', key('turns', job.model)) or 0), share)
-local rank = call('ZRANK', waiting(job), job.id)
+local rank = ahead_of(job)
 local other = job.priority == 'bulk' and 'interactive' or 'bulk'
 local others = call('ZCARD', key('waiting', job.model, other))
 local turns = job.priority == 'bulk' and share - taken + rank * share or math.floor((taken + rank) / share)

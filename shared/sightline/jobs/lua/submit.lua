@@ -16,7 +16,13 @@ end
 local cached = a.model_sha256 and call('GET', cache_of(job, a.model_sha256))
 local source = cached and job_of(cached)
 if not source then
-  if sum('waiting', job.model) >= settings.max_queued_per_model then return {'crowded'} end
+  local free = settings.max_queued_per_model - sum('waiting', job.model)
+  if free <= 0 then return {'crowded'} end
+  local own = 0
+  for _, priority in ipairs(PRIORITIES) do
+    own = own + call('ZCARD', lane_of(job.model, priority, caller_of(job)))
+  end
+  if own >= SHARE * free then return {'share'} end
   if not fits(request) then return {'no_space'} end
   if is_being_deleted(request.sha256) then return {'deleting'} end
 end

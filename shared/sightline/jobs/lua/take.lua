@@ -1,43 +1,57 @@
 -- The job that goes next, nil, or 'alone' where that job must run alone and its worker holds others (`busy`).
-local HELD_PER_TAKE = 500
+local LANES_PER_TAKE = 512
 
-local function first(stream)
-  if call('EXISTS', stream) == 0 then return nil end
-  local returned = call('XPENDING', stream, 'workers', '-', '+', 1, 'returned')[1]
-  if returned then return call('XCLAIM', stream, 'workers', 'running', 0, returned[1])[1][2][2] end
-  local fresh = call('XREADGROUP', 'GROUP', 'workers', 'running', 'COUNT', 1, 'STREAMS', stream, '>')
-  return fresh and fresh[1][2][1][2][2]
+write_despite_full_memory()
+
+-- Claims are made of entries that have been delivered.
+local function deliver(stream)
+  if call('EXISTS', stream) == 0 then return end
+  while call('XREADGROUP', 'GROUP', 'workers', 'returned', 'COUNT', 1000, 'STREAMS', stream, '>') do end
 end
 
-local function startable(priority)
-  for _ = 1, HELD_PER_TAKE do
-    local id = first(key('queue', a.model, priority))
-    local job = id and job_of(id)
-    if not job then return nil end
-    if running_of(job.owner) < max_running(job.owner) then return job end
-    move(job, 'held')
-    call('ZADD', held_back(job), job.place, job.id)
+local function first_in(lane)
+  while true do
+    local id = call('ZRANGE', lane, 0, 0)[1]
+    if not id or call('HGET', key('job', id), 'state') == 'queued' then return id end
+    call('ZREM', lane, id) -- taken by a worker of a version without lanes
   end
-  wake(a.model) -- to go on from here in another take, because a script holds up everybody
 end
+
+-- The first job of the caller that has the fewest running, and of those of the one served least recently.
+local function startable(priority)
+  local chosen, fewest
+  for _, caller in ipairs(call('ZRANGE', key('lanes', a.model, priority), 0, LANES_PER_TAKE - 1)) do
+    local id = first_in(lane_of(a.model, priority, caller))
+    local owner = id and call('HGET', key('job', id), 'owner')
+    local active = active_of(caller)
+    if owner and (not fewest or active < fewest) and running_of(owner) < max_running(owner) then
+      chosen, fewest = id, active
+    end
+    if fewest == 0 then break end
+  end
+  return chosen and job_of(chosen)
+end
+
+deliver(key('queue', a.model, 'interactive'))
+deliver(key('queue', a.model, 'bulk'))
 
 local turns = key('turns', a.model)
 local bulk_first = tonumber(call('GET', turns) or 0) >= settings.bulk_share
 local job = startable(bulk_first and 'bulk' or 'interactive') or startable(bulk_first and 'interactive' or 'bulk')
 if not job then return nil end
 -- No other job starts in its place: on a worker that always has something else to do it would never run.
-if job.isolated and a.busy then
-  move(job, 'returned')
-  return 'alone'
-end
+if job.isolated and a.busy then return 'alone' end
 
-call('ZREM', waiting(job), job.id)
+move(job, 'running')
+stop_waiting(job)
+if call('EXISTS', lane(job)) == 1 then rotate(job) end
 if job.priority == 'bulk' or call('ZCARD', key('waiting', a.model, 'bulk')) == 0 then
   call('DEL', turns)
 else
   call('INCR', turns)
 end
 call('SADD', key('running', job.owner), job.id)
+call('SADD', key('active', caller_of(job)), job.id)
 call('ZADD', leases(job), now + settings.lease_s, job.id)
 set(job, {state = 'running', worker = a.worker, token = a.token, attempts = job.attempts + 1, started_at = wall, began_at = now})
 count(job, 'attempts')
