@@ -7,6 +7,7 @@ from typing import Protocol
 from python_multipart.multipart import parse_options_header
 
 _PART_HEADERS_LIMIT_BYTES = 16 * 1024
+_BREAK = b"\r\n"
 
 
 class BodyDigest(Protocol):
@@ -47,6 +48,7 @@ class FormDigest:
 
     A client that sends a form again makes a new boundary for it, so the bytes differ where the content does not. Each
     part counts by its field and its content; digests of fixed length keep a part's end apart from the next one's start.
+    A part without content and without a file's name does not count: it is a field that was left empty.
     """
 
     def __init__(self, boundary: bytes) -> None:
@@ -56,6 +58,8 @@ class FormDigest:
         self._parts = hashlib.sha256(b"form:")
         self._part = hashlib.sha256()
         self._in_headers = False
+        self._names_file = True  # the part that is being read
+        self._content_bytes = 0  # of that part, with the break of the blank line before it
 
     def feed(self, chunk: bytes) -> None:
         self._buffer += chunk
@@ -74,13 +78,18 @@ class FormDigest:
         end = self._buffer.find(self._delimiter)
         if end < 0:
             # The last bytes may be the beginning of a delimiter.
-            self._part.update(self._take(max(0, len(self._buffer) - len(self._delimiter) + 1)))
+            self._update(self._take(max(0, len(self._buffer) - len(self._delimiter) + 1)))
             return False
-        self._part.update(self._take(end))
+        self._update(self._take(end))
         self._take(len(self._delimiter))
-        self._parts.update(self._part.digest())
+        if self._names_file or self._content_bytes > len(_BREAK):
+            self._parts.update(self._part.digest())
         self._part, self._in_headers = hashlib.sha256(), True
         return True
+
+    def _update(self, content: bytes) -> None:
+        self._part.update(content)
+        self._content_bytes += len(content)
 
     def _take_headers(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n", 0, _PART_HEADERS_LIMIT_BYTES)
@@ -89,7 +98,9 @@ class FormDigest:
             self._in_headers = len(self._buffer) < _PART_HEADERS_LIMIT_BYTES
             return not self._in_headers
         # The blank line's break stays in front of the content: where there is none, it begins the delimiter.
-        self._part.update(_canonical(self._take(end + 2)))
+        part_headers = self._take(end + 2)
+        self._names_file, self._content_bytes = _names_file(part_headers), 0
+        self._part.update(_canonical(part_headers))
         self._in_headers = False
         return True
 
@@ -99,6 +110,11 @@ class FormDigest:
         return taken
 
 
+def _names_file(part_headers: bytes) -> bool:
+    dispositions = filter(None, map(_disposition, part_headers.split(b"\r\n")))
+    return any(parameters.get(b"filename") for _, parameters in dispositions)
+
+
 def _canonical(part_headers: bytes) -> bytes:
     """The part's headers without its file's name, and of a length that says where the content begins."""
     lines = b"\n".join(_canonical_line(line) for line in part_headers.split(b"\r\n"))
@@ -106,8 +122,14 @@ def _canonical(part_headers: bytes) -> bytes:
 
 
 def _canonical_line(line: bytes) -> bytes:
-    name, _, value = line.partition(b":")
-    if name.strip().lower() != b"content-disposition":
+    disposition = _disposition(line)
+    if disposition is None:
         return line
-    kind, parameters = parse_options_header(value.strip())
+    kind, parameters = disposition
     return b"content-disposition:%b;%d;%b" % (kind, b"filename" in parameters, parameters.get(b"name", b""))
+
+
+def _disposition(line: bytes) -> tuple[bytes, dict[bytes, bytes]] | None:
+    """The value and the parameters of a `Content-Disposition` line; None of any other header."""
+    name, _, value = line.partition(b":")
+    return parse_options_header(value.strip()) if name.strip().lower() == b"content-disposition" else None

@@ -8,6 +8,7 @@ from sightline.imaging.header import HeaderPeek, ImageHeader
 
 IMAGE_FIELD = b"image"
 _PART_HEADERS_LIMIT_BYTES = 16 * 1024
+_BREAK = b"\r\n"
 _BARE_TYPES = (b"", b"application/octet-stream")
 
 
@@ -89,10 +90,13 @@ class FormPeek:
         return True
 
     def _begin_picture(self) -> bool:
-        if len(self._buffer) < len(self._delimiter):
+        if len(self._buffer) < len(_BREAK + self._delimiter):
             return False
-        self._ended = self._buffer.startswith(self._delimiter)
-        del self._buffer[:2]
+        if self._buffer.startswith((self._delimiter, _BREAK + self._delimiter)):
+            # A form's field without a chosen file: the picture may come in a later part of this name.
+            self._step = self._skip_part
+            return True
+        del self._buffer[: len(_BREAK)]
         self._step = self._read_picture
         return True
 

@@ -26,7 +26,7 @@ def client(serve: Serve) -> Iterator[httpx2.Client]:
     async def things(name: str, request: Request) -> dict[str, str]:
         note(request.scope, weight=3)
         structlog.get_logger().info("inside")
-        return {"name": name, "bytes": str(len(await request.body()))}
+        return {"name": name, "bytes": str(len(await request.body())), "query": request.url.query}
 
     add_metrics_route(app, registry)
     install_problem_handlers(app)
@@ -66,6 +66,13 @@ def test_every_line_carries_the_id_and_the_last_names_the_route(client: httpx2.C
     assert (access["status"], access["weight"], access["method"]) == (200, 3, "POST")
     assert access["duration_ms"] > 0
     assert "secret" not in json.dumps(logs, default=str)
+
+
+@pytest.mark.parametrize(
+    ("sent", "left"), [("a=&b=1&c&d=", "b=1"), ("a=%20&b==&c=x=", "a=%20&b==&c=x="), ("=1&&", "=1"), ("a=", "")]
+)
+def test_query_parameters_without_a_value_are_dropped(client: httpx2.Client, sent: str, left: str) -> None:
+    assert client.post(f"/things/a?{sent}").json()["query"] == left
 
 
 def test_unknown_addresses_share_one_name(client: httpx2.Client, logs: list[EventDict]) -> None:

@@ -79,9 +79,79 @@ def test_of_several_pictures_an_empty_one_is_left_to_the_model() -> None:
     assert upload.pictures["more"] == [b"2", b""]
 
 
+NO_FILE = b'filename=""\r\nContent-Type: application/octet-stream'
+
+
+def browser_form(*parts: tuple[str, bytes, bytes]) -> bytes:
+    """Fields as (name, what follows the name, content)."""
+    return b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"; %s\r\n\r\n%s\r\n' % (name.encode(), more, data)
+        for name, more, data in parts
+    ) + b"--x--\r\n"  # fmt: skip
+
+
+PHOTO_PART = ("image", b'filename="a.png"', b"1")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ("more", NO_FILE, b""),
+        ("image", NO_FILE, b""),
+        ("photo", NO_FILE, b""),
+        ("more", b"", b""),
+        ("image", b"", b""),
+        ("count", b"", b""),
+        ("count", b"", b" \r\n"),
+        ("words", b"", b""),
+        ("words", NO_FILE, b""),
+        ("submit", b"", b""),
+    ],
+    ids=lambda part: part if isinstance(part, str) else None,
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_field_of_a_form_that_was_left_empty_is_absent(part: tuple[str, bytes, bytes], first: bool) -> None:
+    parts = [part, PHOTO_PART] if first else [PHOTO_PART, part]
+    assert read(browser_form(*parts)) == Upload({"image": [b"1"]}, Options())
+
+
+def test_an_empty_field_leaves_the_query_and_its_namesakes_alone() -> None:
+    body = browser_form(PHOTO_PART, ("count", b"", b""), ("words", b"", b""), ("words", b"", b"two"))
+    assert read(body, query="count=5&words=one").options == Options(count=5, words=["two"])
+
+
+@pytest.mark.parametrize("query", ["count=", "count", "count=%20", "words=", "other=&count="])
+def test_query_parameters_without_a_value_are_absent(query: str) -> None:
+    assert read(b"12345", content_type="image/png", query=query).options == Options()
+
+
+@pytest.mark.parametrize("name", ["file", "photo", "image[]", "Image", "x" * 2000])
+@pytest.mark.parametrize("data", [b"1", bytes(range(128, 256))], ids=["text", "bytes"])
+def test_a_file_under_another_name_is_told_the_accepted_ones(name: str, data: bytes) -> None:
+    with pytest.raises(Problem) as caught:
+        read(form((name, data)))
+    assert f"no field '{name[:64]}'" in caught.value.detail
+    assert "accepted as 'image' and 'more'" in caught.value.detail
+    assert caught.value.facts["fields"] == ["count", "image", "more", "words"]
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("query", ["image=1", "cuont=2"])
+def test_an_unknown_query_parameter_is_named(query: str) -> None:
+    with pytest.raises(Problem, match=f"no query parameter '{query[:5]}'"):
+        read(b"12345", content_type="image/png", query=query)
+
+
+def test_a_form_without_files_is_told_how_to_carry_them() -> None:
+    with pytest.raises(Problem, match="multipart/form-data"):
+        read(b"image=photo.jpg&count=3", content_type="application/x-www-form-urlencoded")
+
+
 @pytest.mark.parametrize(
     ("body", "fault"),
     [
+        (form(("image", b"")), "'image' is empty"),
+        (browser_form(("image", NO_FILE, b"")), "'image' is missing"),
         (form(("image", b"1"), *[("more", b"2")] * 3), "Too many files"),
         (FORM.replace(b"3\r\n", b"3" * (1 << 20) + b"33\r\n"), "exceeded maximum size"),
         (FORM.replace(b'"count"', b'"cuont"'), "no field 'cuont'"),
@@ -91,7 +161,18 @@ def test_of_several_pictures_an_empty_one_is_left_to_the_model() -> None:
         (b"", "ends before"),
         (b"--x--", "missing"),
     ],
-    ids=["files", "size", "unknown", "unnamed", "cut-in-header", "cut-in-part", "nothing", "empty"],
+    ids=[
+        "empty-file",
+        "no-file",
+        "files",
+        "size",
+        "unknown",
+        "unnamed",
+        "cut-in-header",
+        "cut-in-part",
+        "nothing",
+        "empty",
+    ],
 )
 def test_names_what_is_wrong(body: bytes, fault: str) -> None:
     with pytest.raises(Problem, match=fault):

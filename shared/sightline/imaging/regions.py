@@ -11,7 +11,8 @@ _MAX_JSON_BYTES = 1 << 20
 
 Coordinate = Annotated[float, AllowInfNan(False), Field(ge=-1e6, le=1e6)]
 Point = tuple[Coordinate, Coordinate]
-Polygon = Annotated[list[Point], Field(min_length=3, max_length=_MAX_POINTS)]
+# The first fault is enough: a list of all takes many times the room of the document.
+Polygon = Annotated[list[Point], Field(min_length=3, max_length=_MAX_POINTS, fail_fast=True)]
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 
 
@@ -23,12 +24,14 @@ class Regions(BaseModel):
     polygons: list[Polygon] = Field(
         default=[],
         max_length=_MAX_REGIONS,
+        fail_fast=True,
         description="Closed outlines of at least three points [x, y], filled by the even-odd rule.",
         examples=[[[[10, 10], [120, 20], [60, 90]]]],
     )
     boxes: list[Box] = Field(
         default=[],
         max_length=_MAX_REGIONS,
+        fail_fast=True,
         description="[left, top, right, bottom]; right and bottom are the first pixels outside.",
         examples=[[[200, 40, 260, 80]]],
     )

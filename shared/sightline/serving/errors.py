@@ -19,6 +19,9 @@ from sightline.api.problems import MEDIA_TYPE, Code, Problem
 
 log = structlog.get_logger()
 
+MAX_FAULTS = 20
+MAX_FAULT_CHARACTERS = 300
+
 CODES: Mapping[int, Code] = {
     HTTPStatus.NOT_FOUND: Code.NOT_FOUND,
     HTTPStatus.METHOD_NOT_ALLOWED: Code.METHOD_NOT_ALLOWED,
@@ -55,12 +58,20 @@ def current_request_id() -> str:
 
 
 def invalid_fields(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
-    """Which fields were wrong and why, without what was sent in them."""
-    return [{"field": _field_name(fault["loc"]), "message": str(fault["msg"])} for fault in error.errors()]
+    """Which fields were wrong and why, without what was sent in them; of many faults the first."""
+    if isinstance(error, ValidationError):
+        faults: Sequence[Any] = error.errors(include_url=False, include_context=False, include_input=False)
+    else:
+        faults = error.errors()
+    return [
+        {"field": _field_name(fault["loc"]), "message": str(fault["msg"])[:MAX_FAULT_CHARACTERS]}
+        for fault in faults[:MAX_FAULTS]
+    ]
 
 
 def _field_name(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location)
+    # A field's name may be one that was sent.
+    return ".".join(str(part) for part in location)[:MAX_FAULT_CHARACTERS]
 
 
 async def _on_problem(request: Request, error: Exception) -> Response:

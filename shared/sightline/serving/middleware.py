@@ -26,7 +26,8 @@ _FACTS = "sightline.access_facts"
 
 
 def install_middleware(app: FastAPI, metrics: HttpMetrics, *, max_bytes: int) -> None:
-    """The last added runs first: id, then access log, then size limit, then the handlers."""
+    """The last added runs first: id, access log, size limit, empty parameters, then the handlers."""
+    app.add_middleware(EmptyParametersMiddleware)
     app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(RequestIdMiddleware)
@@ -98,6 +99,20 @@ class AccessLogMiddleware:
 def route_template(scope: Scope) -> str:
     """The path of the route with its parameters unfilled: bounded in number, and free of what users type."""
     return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
+class EmptyParametersMiddleware:
+    """Drops query parameters without a value: a form that was not filled in sends them, and they count as absent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"]:
+            parameters = scope["query_string"].split(b"&")
+            # In place: the router adds its route to the scope that the access log reads.
+            scope["query_string"] = b"&".join(each for each in parameters if each.partition(b"=")[2])
+        await self.app(scope, receive, send)
 
 
 class BodyLimitMiddleware:

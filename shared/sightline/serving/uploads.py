@@ -1,7 +1,7 @@
 """What a client sent: pictures and options out of a form, or a bare picture and options out of the address."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -14,10 +14,12 @@ from sightline.serving.errors import invalid_fields
 from sightline.serving.predictor import ModelInfo, Upload
 
 MULTIPART = "multipart/form-data"
+_URL_ENCODED = "application/x-www-form-urlencoded"
 # The last is what curl says of --data-binary, whatever it sends.
-BARE = ("image/", "application/octet-stream", "application/x-www-form-urlencoded")
+BARE = ("image/", "application/octet-stream", _URL_ENCODED)
 MAX_OPTION_BYTES = 1 << 20
 SPARE_FIELDS = 64
+_MAX_QUOTED_CHARACTERS = 64  # of a field's name in an error
 
 Values = Mapping[str, Sequence[str]]
 
@@ -44,13 +46,19 @@ class UploadReader:
         self._pictures = {picture.name: picture for picture in info.pictures}
         self._first = info.pictures[0]
         self._options, self._max_pictures = options, max_pictures
+        self._fields = {field.alias or name: field for name, field in options.model_fields.items()}
 
     async def read(self, request: Request) -> Upload:
+        """Raises Problem INVALID_REQUEST, UNREADABLE_IMAGE or UNSUPPORTED_FORMAT.
+
+        Browsers send every field of a form: one without a chosen file or without text counts as absent.
+        """
         query = _query_values(request)
         if _media_type(request) == MULTIPART:
             pictures, fields = await self._read_form(request)
         else:
             pictures, fields = await self._read_bare(request), {}
+        self._require_known(query, self._fields, "query parameter")
         self._require_pictures(pictures)
         return Upload(pictures, self._validate({**query, **fields}))
 
@@ -70,7 +78,9 @@ class UploadReader:
     async def _sort(self, form: FormData) -> tuple[dict[str, list[bytes]], dict[str, list[str]]]:
         pictures: dict[str, list[bytes]] = {}
         fields: dict[str, list[str]] = {}
-        for name, value in form.multi_items():
+        sent = [(name, value) for name, value in form.multi_items() if not _is_absent(value)]
+        self._require_known((name for name, _ in sent), self._accepted, "field")
+        for name, value in sent:
             if name in self._pictures:
                 pictures.setdefault(name, []).append(await _picture(name, value))
             else:
@@ -83,7 +93,25 @@ class UploadReader:
             detail = "Send a form with the picture in it, or the bare picture."
             raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[MULTIPART, "image/*"])
         body = await request.body()
+        if media_type == _URL_ENCODED and body.partition(b"=")[0].decode("latin-1") in self._accepted:
+            detail = "A form of this type carries no files; send it as multipart/form-data (`enctype` in HTML)."
+            raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[MULTIPART, "image/*"])
         return {self._first.name: [body]} if body else {}
+
+    @property
+    def _accepted(self) -> list[str]:
+        """The names of the form's fields, those of pictures first."""
+        return [*self._pictures, *self._fields]
+
+    def _require_known(self, names: Iterable[str], accepted: Collection[str], what: str) -> None:
+        unknown = min((name for name in names if name not in accepted), default=None)
+        if unknown is None:
+            return
+        unknown = unknown[:_MAX_QUOTED_CHARACTERS]
+        pictures = _listed(self._pictures)
+        detail = f"There is no {what} {unknown!r}; pictures are accepted as {pictures} in the form"
+        detail += f", options as {_listed(self._fields)}." if self._fields else "."
+        raise Problem(Code.INVALID_REQUEST, detail, field=unknown, fields=sorted(self._accepted))
 
     def _require_pictures(self, pictures: Mapping[str, Sequence[bytes]]) -> None:
         for name, picture in self._pictures.items():
@@ -96,16 +124,19 @@ class UploadReader:
                 raise Problem(Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty.", field=name)
 
     def _validate(self, values: Values) -> BaseModel:
-        known = {field.alias or name: field for name, field in self._options.model_fields.items()}
-        if unknown := sorted(set(values) - set(known)):
-            accepted = sorted({*known, *self._pictures})
-            raise Problem(Code.INVALID_REQUEST, f"There is no field {unknown[0]!r}.", field=unknown[0], fields=accepted)
-        single = {name: sent if _takes_many(known[name].annotation) else sent[-1] for name, sent in values.items()}
+        single = {
+            name: sent if _takes_many(self._fields[name].annotation) else sent[-1] for name, sent in values.items()
+        }
         try:
             return self._options.model_validate(single)
         except ValidationError as error:
             problem = Problem(Code.INVALID_REQUEST, "Some options are not valid.", errors=invalid_fields(error))
             raise problem from error
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = [repr(name) for name in names]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 async def _parse(parser: _MemoryParser) -> FormData:
@@ -127,7 +158,16 @@ def _media_type(request: Request) -> str:
 
 
 def _query_values(request: Request) -> dict[str, list[str]]:
-    return {name: request.query_params.getlist(name) for name in request.query_params}
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        if not _is_absent(value):
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def _is_absent(value: UploadFile | str) -> bool:
+    """Whether a form's field was left empty. A file with a name was chosen: without content it is a fault."""
+    return not value.strip() if isinstance(value, str) else not (value.filename or value.size)
 
 
 async def _picture(name: str, value: UploadFile | str) -> bytes:

@@ -48,6 +48,8 @@ FORMS = {
     "unquoted name": form(part(b"content-disposition:form-data;name=image", png(640, 480, padding=90))),
     "preamble": b"to be ignored\r\n" + form(IMAGE),
     "empty part before": form(field(b"mask", b""), IMAGE),
+    "empty fields before": form(field(b"image", b""), field(b"image[]", b""), field(b"image", b""), IMAGE),
+    "empty field after": form(IMAGE, field(b"image", b"")),
     "tiny picture": form(field(b"image", png(640, 480))),
 }
 

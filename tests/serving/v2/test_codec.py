@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sightline.api.problems import Code, Problem
+from sightline.serving.signature import ModelSignature, TensorSpec
 from sightline.serving.v2 import codec
+from sightline.serving.v2.json_tensors import JsonLimits
 from sightline.serving.v2.schemas import DTYPES, InferRequest
 
+LIMITS = JsonLimits(values=1000, lists=1000)
 JSON_INPUT = {"name": "x", "shape": [1, 2], "datatype": "UINT8", "data": [1, 2]}
 
 
@@ -21,7 +25,7 @@ def body(*inputs: dict[str, Any], tail: bytes = b"", **more: Any) -> tuple[bytes
 
 def refusal(content: bytes, json_bytes: int | None) -> Problem:
     with pytest.raises(Problem) as caught:
-        codec.decode(content, json_bytes)
+        codec.decode(content, json_bytes, LIMITS)
     assert caught.value.code is Code.INVALID_REQUEST
     return caught.value
 
@@ -29,7 +33,7 @@ def refusal(content: bytes, json_bytes: int | None) -> Problem:
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]], ids=["flat", "nested"])
 def test_decodes_json_tensors(data: list[Any]) -> None:
     content, _ = body({"name": "x", "shape": [2, 2], "datatype": "FP32", "data": data})
-    values = codec.decode(content, None).batch["x"]
+    values = codec.decode(content, None, LIMITS).batch["x"]
     assert values.dtype == np.float32
     assert values.tolist() == [[1, 2], [3, 4]]
 
@@ -38,7 +42,7 @@ def test_decodes_tensors_behind_the_json_in_their_order() -> None:
     first = {"name": "a", "shape": [1, 2], "datatype": "INT64", "parameters": {"binary_data_size": 16}}
     second = {"name": "b", "shape": [1], "datatype": "FP16", "parameters": {"binary_data_size": 2}}
     tail = np.array([[7, -8]], np.int64).tobytes() + np.array([0.5], np.float16).tobytes()
-    batch = codec.decode(*body(first, JSON_INPUT, second, tail=tail)).batch
+    batch = codec.decode(*body(first, JSON_INPUT, second, tail=tail), LIMITS).batch
     assert (batch["a"].tolist(), batch["b"].tolist(), batch["x"].tolist()) == ([[7, -8]], [0.5], [[1, 2]])
 
 
@@ -50,7 +54,25 @@ def binary(**changes: Any) -> dict[str, Any]:
     ("content", "fault"),
     [
         ((b"{", None), "not an inference request"),
-        ((b"[" * 100_000, None), "not an inference request"),
+        ((b"[" * 9_000, None), "cannot be parsed"),
+        ((b'{"a":' * 900 + b"1" + b"}" * 900, None), "not an inference request"),
+        ((b'{"inputs": NaN}', None), "cannot be parsed"),
+        ((b'{"inputs": %b}' % (b"9" * 5000), None), "cannot be parsed"),
+        ((b'{"inputs": "\xff"}', None), "cannot be parsed"),
+        (body({**JSON_INPUT, "shape": []}), "not an inference request"),
+        (body({**JSON_INPUT, "shape": [1] * 70}), "not an inference request"),
+        (body({**JSON_INPUT, "shape": [10**400]}), "not an inference request"),
+        (body({**JSON_INPUT, "shape": ["1", 2]}), "not an inference request"),
+        (body({**JSON_INPUT, "shape": [True, 2]}), "not an inference request"),
+        (body({**JSON_INPUT, "name": "x" * 300}), "not an inference request"),
+        (body(*[JSON_INPUT] * 65), "not an inference request"),
+        (body(JSON_INPUT, id="x" * 2000), "not an inference request"),
+        (body(JSON_INPUT, outputs=[{"name": "y"}] * 2), "output 'y' comes twice"),
+        (body(JSON_INPUT, outputs=[{"name": "y"}] * 65), "not an inference request"),
+        (body(JSON_INPUT, outputs=[{"name": "y", "parameters": {"binary_data": "false"}}]), "true or false"),
+        (body(JSON_INPUT, parameters={"binary_data_output": 1}), "true or false"),
+        (body(binary(parameters={"binary_data_size": True}), tail=b"1234"), "more bytes than there are"),
+        (body(binary(datatype="BOOL"), tail=b"\x00\x01\x02\x01"), "each is 0 or 1"),
         ((b"{}", 3), "declared length"),
         (body(), "not an inference request"),
         (body({**JSON_INPUT, "shape": [1, -2]}), "not an inference request"),
@@ -75,10 +97,104 @@ def test_refuses_what_does_not_add_up(content: tuple[bytes, int | None], fault: 
     assert fault in refusal(*content).detail
 
 
+UNFIT: dict[str, list[Any]] = {
+    **{f"{sign}INT{bits}": [1.7, "12", True, "", None, {}, 2.5e300] for sign in ("", "U") for bits in (8, 16, 64)},
+    "INT32": [1.7, "12", True, 2**31, -(2**31) - 1, 1e300, 10**400, 2.0**53 + 2],
+    "UINT32": [-1, 2**32, -0.5],
+    "BOOL": [0, 1, 1.0, "true", None],
+    "FP16": [10**400, "1.5", True, 70_000, -65_520.0],
+    "FP32": [10**400, "1.5", True, None, [], 1e39],
+    "FP64": [10**400, "1.5", False],
+}
+
+
+@pytest.mark.parametrize(
+    ("data_type", "value"), [(data_type, value) for data_type, values in UNFIT.items() for value in values]
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_value_that_does_not_fit_its_type_is_refused(data_type: str, value: Any, place: int) -> None:
+    usual = True if data_type == "BOOL" else 1
+    data = [usual, value] if place else [value, usual]
+    content, _ = body({"name": "x", "shape": [2], "datatype": data_type, "data": data})
+    assert refusal(content, None).detail == f"The data of the input 'x' is not {data_type}."
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity", b"1e400"])
+@pytest.mark.parametrize("data_type", [b"FP32", b"FP64", b"INT8"])
+def test_what_is_no_finite_number_is_refused(constant: bytes, data_type: bytes) -> None:
+    refusal(b'{"inputs": [{"name": "x", "shape": [1], "datatype": "%b", "data": [%b]}]}' % (data_type, constant), None)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "data"),
+    [
+        ("INT8", [-128, 127.0]),
+        ("UINT64", [0, 2**64 - 1]),
+        ("INT64", [-(2**63), 2**63 - 1]),
+        ("BOOL", [True, False]),
+        ("FP16", [65_504, -0.0]),
+        ("FP64", [1.7e308, 2**60]),
+    ],
+)
+def test_values_that_fit_are_taken(data_type: str, data: list[Any]) -> None:
+    content, _ = body({"name": "x", "shape": [2], "datatype": data_type, "data": data})
+    assert codec.decode(content, None, LIMITS).batch["x"].tolist() == data
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b'""', b"1", b"[[[1]]]", b'{"name":1}'])
+@pytest.mark.parametrize("place", [b'{"inputs": [%b]}', b'{"inputs": [{"shape": [%b]}]}', b'{"more": [%b]}', b"[%b]"])
+def test_more_json_than_the_largest_request_has_is_refused_unparsed(place: bytes, item: bytes) -> None:
+    content = place % b",".join([item] * 200_000)
+    tracemalloc.start()
+    try:
+        problem = refusal(content, None)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 3 * len(content) + 100_000
+    assert len(str(problem.facts)) < 10_000
+
+
+def test_of_many_faults_the_first_are_told() -> None:
+    fault = {"name": 1, "shape": [0] * 8, "datatype": "x", "data": 1}
+    errors = refusal(*body(*[fault] * 60)).facts["errors"]
+    assert len(errors) == 20
+    assert {"field": "inputs.0.shape.0", "message": "Input should be greater than 0"} in errors
+
+
+def test_the_largest_batch_fits_the_limits_of_its_signature() -> None:
+    spec = TensorSpec("x", "float32", ("h", "w", 1))
+    signature = ModelSignature((spec,), (spec,), ({"h": 2, "w": 2}, {"h": 60, "w": 80}))
+    limits = JsonLimits.of(signature, max_batch=4)
+    assert limits == JsonLimits(values=4 * 60 * 80, lists=1 + 4 * (1 + 60 * (1 + 80)))
+    values = np.linspace(0, 1, 4 * 60 * 80, dtype=np.float32).reshape(4, 60, 80, 1)
+    content, _ = body({"name": "x", "shape": [4, 60, 80, 1], "datatype": "FP32", "data": values.tolist()})
+    np.testing.assert_array_equal(codec.decode(content, None, limits).batch["x"], values)
+
+
+def test_outputs_that_json_has_no_numbers_for_are_refused() -> None:
+    request = InferRequest.model_validate({"inputs": [JSON_INPUT]})
+    with pytest.raises(Problem, match="binary_data"):
+        codec.encode(request, {"y": np.array([0.5, np.nan])}, model="m", version="1")
+
+
+def test_long_outputs_are_whole() -> None:
+    request = InferRequest.model_validate({"inputs": [JSON_INPUT]})
+    values = np.arange(200_000, dtype=np.int32).reshape(2, -1)
+    reply = json.loads(codec.encode(request, {"y": values, "z": values[:1, :0]}, model="m", version="1").content)
+    assert reply["outputs"][0] == {
+        "name": "y",
+        "shape": [2, 100_000],
+        "datatype": "INT32",
+        "data": list(range(200_000)),
+    }
+    assert reply["outputs"][1]["data"] == []
+
+
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250))
 def test_never_fails_otherwise_than_by_refusing(content: bytes, json_bytes: int | None) -> None:
     with pytest.raises(Problem):
-        codec.decode(content, json_bytes)
+        codec.decode(content, json_bytes, LIMITS)
 
 
 @pytest.mark.parametrize("as_binary", [True, False])
@@ -97,7 +213,7 @@ def test_what_is_encoded_decodes_to_the_same(as_binary: bool, data: st.DataObjec
     assert (header["id"], header["model_name"], header["outputs"][0]["datatype"]) == ("7", "m", data_type)
     header["inputs"] = header.pop("outputs")
     again, size = body(*header["inputs"], tail=reply.content[reply.json_bytes :] if as_binary else b"")
-    np.testing.assert_array_equal(codec.decode(again, size).batch["y"], values)
+    np.testing.assert_array_equal(codec.decode(again, size, LIMITS).batch["y"], values)
 
 
 def test_only_the_wanted_outputs_are_encoded() -> None:
@@ -108,7 +224,7 @@ def test_only_the_wanted_outputs_are_encoded() -> None:
     assert reply.content.endswith(b"\x01\x01")
     assert b'"a"' not in reply.content
     with pytest.raises(Problem, match="no output 'b'"):
-        codec.encode(request, {"a": batch["a"]}, model="m", version="1")
+        codec.check_outputs(request, ["a"])
 
 
 def test_batches_are_split_and_joined() -> None:

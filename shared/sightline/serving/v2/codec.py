@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,15 @@ from pydantic import ValidationError
 from sightline.api.problems import Code, Problem
 from sightline.serving.errors import invalid_fields
 from sightline.serving.signature import Tensors
+from sightline.serving.v2.json_tensors import JsonLimits, json_values, parse_json, tensor_of
 from sightline.serving.v2.schemas import (
     DATA_TYPES,
     DTYPES,
+    DataType,
     InferRequest,
-    InferResponse,
+    Parameters,
     RequestInput,
     RequestOutput,
-    ResponseOutput,
 )
 
 BINARY_SIZE = "binary_data_size"
@@ -43,42 +44,60 @@ class Body:
     json_bytes: int | None
 
 
-def decode(body: bytes, json_bytes: int | None) -> Inference:
-    """`json_bytes` is how much of the body is JSON, the rest being tensors; None when all is."""
+def decode(body: bytes, json_bytes: int | None, limits: JsonLimits) -> Inference:
+    """`json_bytes` is how much of the body is JSON, the rest being tensors; None when all is.
+
+    Raises Problem INVALID_REQUEST.
+    """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise _invalid("The declared length of the JSON header is more than the body.")
-    request = _parse(body[:json_bytes])
+    request = _parse(body[:json_bytes], limits)
+    _check_names(request)
     tensors = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     batch: dict[str, NDArray[Any]] = {}
     for each in request.inputs:
-        if each.name in batch:
-            raise _invalid(f"The input {each.name!r} comes twice.")
-        _refuse_unsupported(each)
         batch[each.name], tensors = _decode_input(each, tensors)
+        each.data = None  # as Python objects they take many times the memory of the tensor
     if tensors:
         raise _invalid(f"{len(tensors)} bytes are left over behind the tensors.")
     return Inference(request, batch)
 
 
-def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -> Body:
+def check_outputs(request: InferRequest, names: Collection[str]) -> None:
+    """Raises Problem INVALID_REQUEST where an output is wanted that the model does not have."""
     for each in request.outputs:
-        _refuse_unsupported(each)
-        if each.name not in batch:
-            raise _invalid(f"There is no output {each.name!r}.", outputs=sorted(batch))
+        if each.name not in names:
+            raise _invalid(f"There is no output {each.name!r}.", outputs=sorted(names))
+
+
+def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -> Body:
     wanted = request.outputs or [RequestOutput(name=name) for name in batch]
-    binary = bool(request.parameters.get("binary_data_output", False))
-    chunks: list[bytes] = []
-    outputs = [_encode_output(batch[each.name], each, binary, chunks) for each in wanted]
-    response = InferResponse(model_name=model, model_version=version, id=request.id, outputs=outputs)
-    header = json.dumps(response.model_dump(mode="json", exclude_none=True)).encode()
-    return Body(b"".join([header, *chunks]), len(header) if chunks else None)
+    binary = _flag(request.parameters, "binary_data_output", default=False)
+    tensors: list[bytes] = []
+    outputs = [b"".join(_encode_output(batch[each.name], each, binary, tensors)) for each in wanted]
+    facts = {"model_name": model, "model_version": version, **({} if request.id is None else {"id": request.id})}
+    header = b'%b, "outputs": [%b]}' % (json.dumps(facts).encode()[:-1], b", ".join(outputs))
+    return Body(b"".join([header, *tensors]), len(header) if tensors else None)
 
 
-def _parse(text: bytes) -> InferRequest:
+def _parse(text: bytes, limits: JsonLimits) -> InferRequest:
     try:
-        return InferRequest.model_validate_json(text)
+        return InferRequest.model_validate(parse_json(text, limits))
     except ValidationError as error:
         raise _invalid("The JSON is not an inference request.", errors=invalid_fields(error)) from error
+
+
+def _check_names(request: InferRequest) -> None:
+    for kind, tensors in (("input", request.inputs), ("output", request.outputs)):
+        names: set[str] = set()
+        for each in tensors:
+            if each.name in names:
+                raise _invalid(f"The {kind} {each.name!r} comes twice.")
+            names.add(each.name)
+            _refuse_unsupported(each)
+    for parameters in (request.parameters, *(each.parameters for each in request.outputs)):
+        for name in ("binary_data_output", "binary_data"):
+            _flag(parameters, name, default=False)
 
 
 def _refuse_unsupported(tensor: RequestInput | RequestOutput) -> None:
@@ -93,7 +112,7 @@ def _decode_input(declared: RequestInput, tensors: memoryview) -> tuple[NDArray[
     size_bytes = declared.parameters[BINARY_SIZE]
     if declared.data is not None:
         raise _invalid(f"The input {declared.name!r} has data in the JSON and behind it.")
-    if not isinstance(size_bytes, int) or not 0 <= size_bytes <= len(tensors):
+    if type(size_bytes) is not int or not 0 <= size_bytes <= len(tensors):
         raise _invalid(f"The input {declared.name!r} declares more bytes than there are.")
     return _from_bytes(declared, tensors[:size_bytes]), tensors[size_bytes:]
 
@@ -104,30 +123,37 @@ def _from_bytes(declared: RequestInput, data: memoryview) -> NDArray[Any]:
     if len(data) != expected_bytes:
         detail = f"The input {declared.name!r} has {len(data)} bytes, its shape and type make {expected_bytes}."
         raise _invalid(detail)
+    if declared.datatype is DataType.BOOL and np.frombuffer(data, np.uint8).max() > 1:
+        raise _invalid(f"The bytes of the input {declared.name!r} are not {declared.datatype}: each is 0 or 1.")
     return np.frombuffer(data, dtype).reshape(declared.shape)
 
 
 def _from_json(declared: RequestInput) -> NDArray[Any]:
     if declared.data is None:
         raise _invalid(f"The input {declared.name!r} has no data.")
-    try:
-        values = np.array(declared.data, DTYPES[declared.datatype])
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid(f"The data of the input {declared.name!r} is not {declared.datatype}.") from error
+    values = tensor_of(declared.data, declared.datatype, name=declared.name)
     if values.size != math.prod(declared.shape):
         detail = f"The input {declared.name!r} has {values.size} values, its shape makes {math.prod(declared.shape)}."
         raise _invalid(detail)
     return values.reshape(declared.shape)
 
 
-def _encode_output(values: NDArray[Any], wanted: RequestOutput, binary: bool, chunks: list[bytes]) -> ResponseOutput:
-    data_type = DATA_TYPES[values.dtype.name]
-    if not wanted.parameters.get("binary_data", binary):
-        data = values.ravel().tolist()
-        return ResponseOutput(name=wanted.name, shape=list(values.shape), datatype=data_type, data=data)
-    chunks.append(values.tobytes())
-    parameters = {BINARY_SIZE: len(chunks[-1])}
-    return ResponseOutput(name=wanted.name, shape=list(values.shape), datatype=data_type, parameters=parameters)
+def _encode_output(values: NDArray[Any], wanted: RequestOutput, binary: bool, tensors: list[bytes]) -> Iterator[bytes]:
+    facts = {"name": wanted.name, "shape": list(values.shape), "datatype": DATA_TYPES[values.dtype.name]}
+    if not _flag(wanted.parameters, "binary_data", default=binary):
+        yield json.dumps(facts).encode()[:-1] + b', "data": ['
+        yield from json_values(values, name=wanted.name)
+        yield b"]}"
+        return
+    tensors.append(values.tobytes())
+    yield json.dumps({**facts, "parameters": {BINARY_SIZE: len(tensors[-1])}}).encode()
+
+
+def _flag(parameters: Parameters, name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise _invalid(f"The parameter {name} is true or false.")
+    return value
 
 
 def split(batch: Tensors, *, max_samples: int) -> list[Tensors]:

@@ -17,6 +17,7 @@ from sightline.serving.service import ModelService, State
 from sightline.serving.stages import Stages
 from sightline.serving.v2 import codec
 from sightline.serving.v2.describe import model_config, model_metadata
+from sightline.serving.v2.json_tensors import JsonLimits
 from sightline.serving.v2.schemas import (
     InferRequest,
     InferResponse,
@@ -29,6 +30,7 @@ from sightline.serving.v2.schemas import (
 )
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+MAX_LENGTH_DIGITS = 15
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository"]
 
 
@@ -114,7 +116,9 @@ _INFER_DOCUMENTATION: dict[str, Any] = {
 
 
 def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[codec.Body]:
-    inference = codec.decode(body, json_bytes)
+    limits = JsonLimits.of(service.signature, max_batch=service.settings.max_batch)
+    inference = codec.decode(body, json_bytes, limits)
+    codec.check_outputs(inference.request, [spec.name for spec in service.signature.outputs])
     samples = codec.split(inference.batch, max_samples=service.settings.max_batch)
     for sample in samples:
         service.signature.key_of(sample)
@@ -137,7 +141,7 @@ def _json_bytes(request: Request) -> int | None:
     declared = request.headers.get(HEADER_LENGTH)
     if declared is None:
         return None
-    if not (declared.isascii() and declared.isdecimal()):
+    if not (declared.isascii() and declared.isdecimal() and len(declared) <= MAX_LENGTH_DIGITS):
         raise Problem(Code.INVALID_REQUEST, f"The header {HEADER_LENGTH} is not a number of bytes.")
     return int(declared)
 

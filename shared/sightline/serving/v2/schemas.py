@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-Parameters = dict[str, Any]
+MAX_TENSORS = 64
+MAX_AXES = 8
+MAX_AXIS_SIZE = 2**31 - 1
+
+# Lengths are limited so that neither what is kept of a request nor the list of its faults grows with it.
+Name = Annotated[str, Field(max_length=256)]
+Parameters = Annotated[dict[str, Any], Field(max_length=64)]
+Axis = Annotated[int, Field(gt=0, le=MAX_AXIS_SIZE, strict=True)]
 
 
 class DataType(StrEnum):
@@ -42,30 +49,30 @@ DATA_TYPES: Mapping[str, DataType] = {dtype: data_type for data_type, dtype in D
 
 
 class RequestInput(BaseModel):
-    name: str
-    shape: list[Annotated[int, Field(gt=0)]] = Field(examples=[[1, 256, 256, 3]])
+    name: Name
+    shape: list[Axis] = Field(min_length=1, max_length=MAX_AXES, examples=[[1, 256, 256, 3]])
     datatype: DataType
     parameters: Parameters = {}
     data: list[Any] | None = Field(default=None, description="Flat or nested, in row-major order")
 
 
 class RequestOutput(BaseModel):
-    name: str
+    name: Name
     parameters: Parameters = {}
 
 
 class InferRequest(BaseModel):
-    id: str | None = None
+    id: Annotated[str, Field(max_length=1024)] | None = None
     parameters: Parameters = {}
-    inputs: list[RequestInput] = Field(min_length=1)
-    outputs: list[RequestOutput] = []
+    inputs: list[RequestInput] = Field(min_length=1, max_length=MAX_TENSORS)
+    outputs: list[RequestOutput] = Field(default=[], max_length=MAX_TENSORS, description="All, unless some are named")
 
 
 class ResponseOutput(BaseModel):
     name: str
     shape: list[int]
     datatype: DataType
-    parameters: Parameters | None = None
+    parameters: dict[str, Any] | None = None
     data: list[Any] | None = None
 
 
