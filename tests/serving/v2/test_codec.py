@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.v2 import codec
-from sightline.serving.v2.json_tensors import JsonLimits
+from sightline.serving.v2 import codec, json_tensors
 from sightline.serving.v2.schemas import DTYPES, InferRequest
 
-LIMITS = JsonLimits(values=1000, lists=1000)
+MAX_VALUES = 1000
 JSON_INPUT = {"name": "x", "shape": [1, 2], "datatype": "UINT8", "data": [1, 2]}
 
 
@@ -25,7 +23,7 @@ def body(*inputs: dict[str, Any], tail: bytes = b"", **more: Any) -> tuple[bytes
 
 def refusal(content: bytes, json_bytes: int | None) -> Problem:
     with pytest.raises(Problem) as caught:
-        codec.decode(content, json_bytes, LIMITS)
+        codec.decode(content, json_bytes, MAX_VALUES)
     assert caught.value.code is Code.INVALID_REQUEST
     return caught.value
 
@@ -33,7 +31,7 @@ def refusal(content: bytes, json_bytes: int | None) -> Problem:
 @pytest.mark.parametrize("data", [[1, 2, 3, 4], [[1, 2], [3, 4]]], ids=["flat", "nested"])
 def test_decodes_json_tensors(data: list[Any]) -> None:
     content, _ = body({"name": "x", "shape": [2, 2], "datatype": "FP32", "data": data})
-    values = codec.decode(content, None, LIMITS).batch["x"]
+    values = codec.decode(content, None, MAX_VALUES).batch["x"]
     assert values.dtype == np.float32
     assert values.tolist() == [[1, 2], [3, 4]]
 
@@ -42,7 +40,7 @@ def test_decodes_tensors_behind_the_json_in_their_order() -> None:
     first = {"name": "a", "shape": [1, 2], "datatype": "INT64", "parameters": {"binary_data_size": 16}}
     second = {"name": "b", "shape": [1], "datatype": "FP16", "parameters": {"binary_data_size": 2}}
     tail = np.array([[7, -8]], np.int64).tobytes() + np.array([0.5], np.float16).tobytes()
-    batch = codec.decode(*body(first, JSON_INPUT, second, tail=tail), LIMITS).batch
+    batch = codec.decode(*body(first, JSON_INPUT, second, tail=tail), MAX_VALUES).batch
     assert (batch["a"].tolist(), batch["b"].tolist(), batch["x"].tolist()) == ([[7, -8]], [0.5], [[1, 2]])
 
 
@@ -76,17 +74,17 @@ def binary(**changes: Any) -> dict[str, Any]:
         ((b"{}", 3), "declared length"),
         (body(), "not an inference request"),
         (body({**JSON_INPUT, "shape": [1, -2]}), "not an inference request"),
-        (body({**JSON_INPUT, "shape": [10**9, 10**9]}), "its shape makes"),
+        (body({**JSON_INPUT, "shape": [10**9, 10**9]}), "by their shapes"),
         (body({**JSON_INPUT, "datatype": "BYTES"}), "not an inference request"),
         (body({**JSON_INPUT, "data": [1, 300]}), "is not UINT8"),
         (body({**JSON_INPUT, "data": [1, "two"]}), "is not UINT8"),
-        (body({**JSON_INPUT, "data": [[1], [2, 3]]}), "is not UINT8"),
+        (body({**JSON_INPUT, "data": [[1], [2, 3]]}), "has 3 values, its shape makes 2"),
         (body({**JSON_INPUT, "data": None}), "has no data"),
         (body(JSON_INPUT, JSON_INPUT), "comes twice"),
         (body(binary(), tail=b"123"), "more bytes than there are"),
         (body(binary(), tail=b"12345"), "left over"),
         (body(binary(shape=[1, 5]), tail=b"1234"), "4 bytes, its shape and type make 5"),
-        (body(binary(shape=[10**9, 10**9]), tail=b"1234"), "its shape and type make"),
+        (body(binary(shape=[10**9, 10**9]), tail=b"1234"), "by their shapes"),
         (body(binary(parameters={"binary_data_size": -1})), "more bytes than there are"),
         (body(binary(parameters={"binary_data_size": "4"}), tail=b"1234"), "more bytes than there are"),
         (body(binary(data=[1, 2, 3, 4]), tail=b"1234"), "in the JSON and behind"),
@@ -103,7 +101,7 @@ UNFIT: dict[str, list[Any]] = {
     "UINT32": [-1, 2**32, -0.5],
     "BOOL": [0, 1, 1.0, "true", None],
     "FP16": [10**400, "1.5", True, 70_000, -65_520.0],
-    "FP32": [10**400, "1.5", True, None, [], 1e39],
+    "FP32": [10**400, "1.5", True, None, {}, 1e39],
     "FP64": [10**400, "1.5", False],
 }
 
@@ -138,20 +136,29 @@ def test_what_is_no_finite_number_is_refused(constant: bytes, data_type: bytes) 
 )
 def test_values_that_fit_are_taken(data_type: str, data: list[Any]) -> None:
     content, _ = body({"name": "x", "shape": [2], "datatype": data_type, "data": data})
-    assert codec.decode(content, None, LIMITS).batch["x"].tolist() == data
+    assert codec.decode(content, None, MAX_VALUES).batch["x"].tolist() == data
 
 
-@pytest.mark.parametrize("item", [b"[]", b"{}", b'""', b"1", b"[[[1]]]", b'{"name":1}'])
-@pytest.mark.parametrize("place", [b'{"inputs": [%b]}', b'{"inputs": [{"shape": [%b]}]}', b'{"more": [%b]}', b"[%b]"])
-def test_more_json_than_the_largest_request_has_is_refused_unparsed(place: bytes, item: bytes) -> None:
-    content = place % b",".join([item] * 200_000)
+@pytest.mark.parametrize("item", [b"[]", b"{}", b'""', b"1", b"[[[1]]]", b"[1,2]", b'{"name":1}'])
+@pytest.mark.parametrize(
+    "place",
+    [
+        b'{"inputs": [%b]}',
+        b'{"inputs": [{"shape": [%b]}]}',
+        b'{"inputs": [{"data": [%b]}]}',
+        b'{"more": [%b]}',
+        b"[%b]",
+    ],
+)
+def test_more_json_than_the_largest_request_has_is_refused(place: bytes, item: bytes) -> None:
+    content = place % b",".join([item] * 600_000)
     tracemalloc.start()
     try:
         problem = refusal(content, None)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak_bytes < 3 * len(content) + 100_000
+    assert peak_bytes < 4 * len(content) + 100_000
     assert len(str(problem.facts)) < 10_000
 
 
@@ -162,14 +169,55 @@ def test_of_many_faults_the_first_are_told() -> None:
     assert {"field": "inputs.0.shape.0", "message": "Input should be greater than 0"} in errors
 
 
-def test_the_largest_batch_fits_the_limits_of_its_signature() -> None:
-    spec = TensorSpec("x", "float32", ("h", "w", 1))
-    signature = ModelSignature((spec,), (spec,), ({"h": 2, "w": 2}, {"h": 60, "w": 80}))
-    limits = JsonLimits.of(signature, max_batch=4)
-    assert limits == JsonLimits(values=4 * 60 * 80, lists=1 + 4 * (1 + 60 * (1 + 80)))
-    values = np.linspace(0, 1, 4 * 60 * 80, dtype=np.float32).reshape(4, 60, 80, 1)
-    content, _ = body({"name": "x", "shape": [4, 60, 80, 1], "datatype": "FP32", "data": values.tolist()})
-    np.testing.assert_array_equal(codec.decode(content, None, limits).batch["x"], values)
+def test_more_values_than_the_largest_request_has_are_refused() -> None:
+    content, _ = body({"name": "x", "shape": [2, 2], "datatype": "FP32", "data": [1, 2, 3, 4]})
+    assert codec.decode(content, None, 4).batch["x"].size == 4
+    with pytest.raises(Problem, match="the largest request to this model has 3"):
+        codec.decode(content, None, 3)
+
+
+@pytest.mark.parametrize("nested", [True, False])
+@given(st.data())
+def test_tensors_in_many_pieces_are_whole(nested: bool, data: st.DataObject) -> None:
+    shape = data.draw(arrays.array_shapes(min_dims=1, max_dims=4, max_side=9))
+    values = np.random.default_rng(0).normal(size=shape)
+    indent = data.draw(st.sampled_from([None, 0, 3]))
+    content = json.dumps(
+        {
+            "inputs": [
+                {
+                    "data": values.tolist() if nested else values.ravel().tolist(),
+                    "name": "x",
+                    "shape": shape,
+                    "datatype": "FP64",
+                }
+            ]
+        },
+        indent=indent,
+    ).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_tensors, "PIECE_BYTES", 100)
+        np.testing.assert_array_equal(codec.decode(content, None, 10**4).batch["x"], values)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *("[[1,2]3,[4,5]]", "[[1,2],3[4,5]]", "[1[2,3],4]", "[[1,2],[3,4]", "[[1,2],[3,4]]]", "[1,2],[3,4]"),
+        *("[[1,2,3],[4]]", "[[1],[2],[3],[4]]", "[[[1,2],[3,4]]]", "[1 2,3,4,5]", "[1,2,3,4,]", "[,1,2,3]", "[[],[]]"),
+        *("[1,2,[3,4]]", "[-,1,2,3]", "[1,2,3,4e]", "[01,2,3,4]", "[1,2,3,t]", "[+1,2,3,4]", "[1.,2,3,4]", "[]"),
+    ],
+)
+def test_a_list_that_is_none_or_not_of_the_shape_is_refused(data: str) -> None:
+    refusal(b'{"inputs": [{"name": "x", "shape": [2, 2], "datatype": "INT64", "data": %b}]}' % data.encode(), None)
+
+
+def test_data_elsewhere_is_no_tensor() -> None:
+    odd: dict[str, Any] = {'"data': [1], "parameters": {"data": [1, 2]}, "id": '"data": [7]'}
+    content, _ = body(JSON_INPUT, **odd, data=[[3]])
+    inference = codec.decode(content, None, MAX_VALUES)
+    assert inference.batch["x"].tolist() == [[1, 2]]
+    assert inference.request.id == '"data": [7]'
 
 
 def test_outputs_that_json_has_no_numbers_for_are_refused() -> None:
@@ -194,7 +242,7 @@ def test_long_outputs_are_whole() -> None:
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250))
 def test_never_fails_otherwise_than_by_refusing(content: bytes, json_bytes: int | None) -> None:
     with pytest.raises(Problem):
-        codec.decode(content, json_bytes, LIMITS)
+        codec.decode(content, json_bytes, MAX_VALUES)
 
 
 @pytest.mark.parametrize("as_binary", [True, False])
@@ -213,7 +261,7 @@ def test_what_is_encoded_decodes_to_the_same(as_binary: bool, data: st.DataObjec
     assert (header["id"], header["model_name"], header["outputs"][0]["datatype"]) == ("7", "m", data_type)
     header["inputs"] = header.pop("outputs")
     again, size = body(*header["inputs"], tail=reply.content[reply.json_bytes :] if as_binary else b"")
-    np.testing.assert_array_equal(codec.decode(again, size, LIMITS).batch["y"], values)
+    np.testing.assert_array_equal(codec.decode(again, size, MAX_VALUES).batch["y"], values)
 
 
 def test_only_the_wanted_outputs_are_encoded() -> None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sightline.api.problems import Code, Problem
 from sightline.serving.errors import invalid_fields
 from sightline.serving.signature import Tensors
-from sightline.serving.v2.json_tensors import JsonLimits, json_values, parse_json, tensor_of
+from sightline.serving.v2.json_tensors import NumberText, json_values, parse_json
 from sightline.serving.v2.schemas import (
     DATA_TYPES,
     DTYPES,
@@ -44,20 +44,23 @@ class Body:
     json_bytes: int | None
 
 
-def decode(body: bytes, json_bytes: int | None, limits: JsonLimits) -> Inference:
+def decode(body: bytes, json_bytes: int | None, max_values: int) -> Inference:
     """`json_bytes` is how much of the body is JSON, the rest being tensors; None when all is.
+
+    No model takes more than `max_values` in one request.
 
     Raises Problem INVALID_REQUEST.
     """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise _invalid("The declared length of the JSON header is more than the body.")
-    request = _parse(body[:json_bytes], limits)
+    request = _parse(body[:json_bytes])
     _check_names(request)
+    _check_sizes(request, max_values)
     tensors = memoryview(body)[len(body) if json_bytes is None else json_bytes :]
     batch: dict[str, NDArray[Any]] = {}
     for each in request.inputs:
         batch[each.name], tensors = _decode_input(each, tensors)
-        each.data = None  # as Python objects they take many times the memory of the tensor
+        each.data = None  # the text is several times as large as the tensor
     if tensors:
         raise _invalid(f"{len(tensors)} bytes are left over behind the tensors.")
     return Inference(request, batch)
@@ -80,9 +83,9 @@ def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -
     return Body(b"".join([header, *tensors]), len(header) if tensors else None)
 
 
-def _parse(text: bytes, limits: JsonLimits) -> InferRequest:
+def _parse(text: bytes) -> InferRequest:
     try:
-        return InferRequest.model_validate(parse_json(text, limits))
+        return InferRequest.model_validate(parse_json(text))
     except ValidationError as error:
         raise _invalid("The JSON is not an inference request.", errors=invalid_fields(error)) from error
 
@@ -98,6 +101,13 @@ def _check_names(request: InferRequest) -> None:
     for parameters in (request.parameters, *(each.parameters for each in request.outputs)):
         for name in ("binary_data_output", "binary_data"):
             _flag(parameters, name, default=False)
+
+
+def _check_sizes(request: InferRequest, max_values: int) -> None:
+    values = sum(math.prod(each.shape) for each in request.inputs)
+    if values > max_values:
+        detail = f"The inputs have {values} values by their shapes; the largest request to this model has {max_values}."
+        raise _invalid(detail, limit=max_values)
 
 
 def _refuse_unsupported(tensor: RequestInput | RequestOutput) -> None:
@@ -131,11 +141,10 @@ def _from_bytes(declared: RequestInput, data: memoryview) -> NDArray[Any]:
 def _from_json(declared: RequestInput) -> NDArray[Any]:
     if declared.data is None:
         raise _invalid(f"The input {declared.name!r} has no data.")
-    values = tensor_of(declared.data, declared.datatype, name=declared.name)
-    if values.size != math.prod(declared.shape):
-        detail = f"The input {declared.name!r} has {values.size} values, its shape makes {math.prod(declared.shape)}."
-        raise _invalid(detail)
-    return values.reshape(declared.shape)
+    if not isinstance(declared.data, NumberText):
+        # A text, null, or an object among the values.
+        raise _invalid(f"The data of the input {declared.name!r} is not {declared.datatype}.")
+    return declared.data.tensor(declared.shape, declared.datatype, name=declared.name).reshape(declared.shape)
 
 
 def _encode_output(values: NDArray[Any], wanted: RequestOutput, binary: bool, tensors: list[bytes]) -> Iterator[bytes]:

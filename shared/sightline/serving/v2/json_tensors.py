@@ -1,109 +1,141 @@
 """Numbers in JSON to and from tensors, in bounded memory and without rounding a number to another type.
 
-Python objects take up to a hundred times the room of their text, so that a text is counted before it is parsed.
+Python objects take up to a hundred times the room of their text, and no other thread runs while a JSON parser makes
+them. So the arrays of numbers are cut out of the text and converted piece by piece; only the small rest is parsed as
+a whole.
 """
 
 import json
-from collections.abc import Iterator
+import math
+import re
+import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.signature import ModelSignature
 from sightline.serving.v2.schemas import DTYPES, DataType
 
-SPARE = 10_000  # lists, commas and quotes beyond those of the tensors: parameters, names, outputs
-MAX_OBJECTS = 1000
-CHUNK = 1 << 16  # values converted at a time: other threads run in between
+MAX_REST_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
+PIECE_VALUES = 1 << 16
 MAX_WHOLE_FLOAT = 2.0**53  # beyond it a float does not tell one whole number from the next
+
+# In valid JSON `"data":` is never within a text. A run of these characters ends in the array's last bracket, and what
+# follows that in its object.
+_DATA = re.compile(rb'"data"[ \t\r\n]*+:[ \t\r\n]*+(\[[][0-9eE+\-., \t\r\ntruefalse]*+)')
+_BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
+_ALL_BUT_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
 
 
 @dataclass(frozen=True, slots=True)
-class JsonLimits:
-    """How many values, and lists of values, the JSON of one request may have."""
+class NumberText:
+    """The text of an array of numbers or truth values, flat or nested, not yet parsed."""
 
-    values: int
-    lists: int
+    text: bytes
 
-    @classmethod
-    def of(cls, signature: ModelSignature, *, max_batch: int) -> "JsonLimits":
-        """What the largest batch needs if its tensors are nested lists."""
-        shapes = [[(max_batch, *shape) for shape in key] for key in signature.keys]
-        return cls(
-            values=max(sum(map(_values, each)) for each in shapes),
-            lists=max(sum(map(_lists, each)) for each in shapes),
-        )
+    def tensor(self, shape: Sequence[int], data_type: DataType, *, name: str) -> NDArray[Any]:
+        """The values in row-major order, on one axis.
 
-    def check(self, text: bytes) -> None:
-        """Raises Problem INVALID_REQUEST before anything is made of the text."""
-        counts = {"values": (b",", self.values), "lists": (b"[", self.lists), "texts": (b'"', 0)}
-        for what, (mark, limit) in counts.items():
-            if text.count(mark) > limit + SPARE:
-                raise _invalid(f"The JSON has more {what} than the largest request to this model; send binary tensors.")
-        if text.count(b"{") > MAX_OBJECTS:
-            raise _invalid(f"The JSON has more than {MAX_OBJECTS} objects.")
+        Raises Problem INVALID_REQUEST where their number or nesting is not that of the shape, or where one is not of
+        the type: a fraction, a truth value or a number out of range is refused instead of rounded.
+        """
+        structure, size = self.text.translate(None, _ALL_BUT_STRUCTURE), math.prod(shape)
+        count = structure.count(b",") + 1
+        if count != size:
+            raise _invalid(f"The input {name!r} has {count} values, its shape makes {size}.")
+        if structure not in (_structure([size]), _structure(shape)):
+            raise _invalid(f"The data of the input {name!r} is neither flat nor nested as its shape is.")
+        try:
+            return _joined(_pieces(self.text.translate(_BRACKETS_TO_SPACES)), size, data_type)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise _invalid(f"The data of the input {name!r} is not {data_type}.") from error
 
 
-def parse_json(text: bytes, limits: JsonLimits) -> Any:
-    """Raises Problem INVALID_REQUEST."""
-    limits.check(text)
+def parse_json(text: bytes) -> Any:
+    """The document with a `NumberText` in the place of each array of numbers that is called `data`.
+
+    Raises Problem INVALID_REQUEST.
+    """
+    # No text that a client sends is taken for a place.
+    token, found = secrets.token_hex(16), list[NumberText]()
+
+    def cut(match: re.Match[bytes]) -> bytes:
+        end = match[1].rfind(b"]") + 1
+        array = match[1][:end]
+        if not array or array.count(b"[") != array.count(b"]"):
+            return match[0]  # there is something else in it, such as a text
+        found.append(NumberText(array))
+        return b'"data":{"%b":%d}%b' % (token.encode(), len(found) - 1, match[1][end:])
+
+    rest = _DATA.sub(cut, text)
+    if len(rest) > MAX_REST_BYTES:
+        detail = f"The JSON has more than {MAX_REST_BYTES} bytes beside arrays of numbers called `data`."
+        raise _invalid(detail, limit_bytes=MAX_REST_BYTES)
     try:
-        return json.loads(text.decode(), parse_constant=_no_number)
+        return json.loads(
+            rest.decode(),
+            parse_constant=_no_number,
+            object_hook=lambda members: found[members[token]] if token in members else members,
+        )
     except (ValueError, RecursionError) as error:
         raise _invalid("The JSON is not an inference request: it cannot be parsed.") from error
-
-
-def tensor_of(data: list[Any], data_type: DataType, *, name: str) -> NDArray[Any]:
-    """One axis of values out of a flat or nested list.
-
-    Raises Problem INVALID_REQUEST where a value is not of the type: a fraction, a text, a truth value or a number out
-    of range is refused instead of rounded.
-    """
-    try:
-        flat = _flattened(data)
-        values = np.empty(len(flat), DTYPES[data_type])
-        for start in range(0, len(flat), CHUNK):
-            chunk = flat[start : start + CHUNK]
-            values[start : start + len(chunk)] = _converted(chunk, data_type)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise _invalid(f"The data of the input {name!r} is not {data_type}.") from error
-    return values
 
 
 def json_values(values: NDArray[Any], *, name: str) -> Iterator[bytes]:
     """The values with commas in between; raises Problem INVALID_REQUEST for those that JSON does not have."""
     flat = values.reshape(-1)
     try:
-        for start in range(0, flat.size, CHUNK):
-            text = json.dumps(flat[start : start + CHUNK].tolist(), allow_nan=False)[1:-1]
+        for start in range(0, flat.size, PIECE_VALUES):
+            text = json.dumps(flat[start : start + PIECE_VALUES].tolist(), allow_nan=False)[1:-1]
             yield (", " if start else "").encode() + text.encode()
     except ValueError as error:
         detail = f"The output {name!r} has values that are no JSON numbers; ask for it with `binary_data`."
         raise _invalid(detail) from error
 
 
-def _flattened(data: list[Any]) -> list[Any]:
-    while data and isinstance(data[0], list):
-        width = len(data[0])
-        if any(not isinstance(row, list) or len(row) != width for row in data):
-            raise ValueError("ragged")
-        data = list(chain.from_iterable(data))
-    return data
+def _structure(shape: Sequence[int]) -> bytes:
+    """The brackets and commas of a nested list."""
+    structure = b""
+    for size in reversed(shape):
+        structure = b"[" + b",".join([structure] * size) + b"]"
+    return structure
 
 
-def _converted(chunk: list[Any], data_type: DataType) -> NDArray[Any]:
-    kinds, dtype = set(map(type, chunk)), np.dtype(DTYPES[data_type])
+def _pieces(text: bytes) -> Iterator[list[Any]]:
+    start = 0
+    while start < len(text):
+        end = text.find(b",", start + PIECE_BYTES)
+        end = len(text) if end < 0 else end
+        if end - start > 2 * PIECE_BYTES:
+            raise ValueError("a number without end")
+        yield json.loads(b"[" + text[start:end] + b"]")
+        start = end + 1
+
+
+def _joined(pieces: Iterator[list[Any]], size: int, data_type: DataType) -> NDArray[Any]:
+    values, start = np.empty(size, DTYPES[data_type]), 0
+    for piece in pieces:
+        # A list of another length does not fit the slice.
+        values[start : start + len(piece)] = _converted(piece, data_type)
+        start += len(piece)
+    if start != size:
+        raise ValueError("values are missing")
+    return values
+
+
+def _converted(values: list[Any], data_type: DataType) -> NDArray[Any]:
+    kinds, dtype = set(map(type, values)), np.dtype(DTYPES[data_type])
     allowed = {bool} if dtype.kind == "b" else {int, float}
     if not kinds <= allowed:
         raise TypeError("another type")
     if dtype.kind == "f":
-        return _narrowed(np.array(chunk, np.float64), dtype)
+        return _narrowed(np.array(values, np.float64), dtype)
     # NumPy raises where a whole number is out of range, and cuts fractions off silently.
-    return np.array(list(map(_whole, chunk)) if float in kinds else chunk, dtype)
+    return np.array(list(map(_whole, values)) if float in kinds else values, dtype)
 
 
 def _whole(value: Any) -> int:
@@ -120,18 +152,9 @@ def _narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]
     return narrowed
 
 
-def _values(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-def _lists(shape: tuple[int, ...]) -> int:
-    """Of a nested list of this shape: one, and those within each axis but the last."""
-    return 1 + sum(_values(shape[:axis]) for axis in range(1, len(shape)))
-
-
 def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _invalid(detail: str) -> Problem:
-    return Problem(Code.INVALID_REQUEST, detail)
+def _invalid(detail: str, **facts: Any) -> Problem:
+    return Problem(Code.INVALID_REQUEST, detail, **facts)

@@ -1,5 +1,6 @@
 """The addresses of the Open Inference Protocol; its inferences go through the same batcher as everything else."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,6 @@ from sightline.serving.service import ModelService, State
 from sightline.serving.stages import Stages
 from sightline.serving.v2 import codec
 from sightline.serving.v2.describe import model_config, model_metadata
-from sightline.serving.v2.json_tensors import JsonLimits
 from sightline.serving.v2.schemas import (
     InferRequest,
     InferResponse,
@@ -116,8 +116,7 @@ _INFER_DOCUMENTATION: dict[str, Any] = {
 
 
 def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[codec.Body]:
-    limits = JsonLimits.of(service.signature, max_batch=service.settings.max_batch)
-    inference = codec.decode(body, json_bytes, limits)
+    inference = codec.decode(body, json_bytes, max_values=_max_values(service))
     codec.check_outputs(inference.request, [spec.name for spec in service.signature.outputs])
     samples = codec.split(inference.batch, max_samples=service.settings.max_batch)
     for sample in samples:
@@ -125,6 +124,12 @@ def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[c
     outputs = yield samples
     identity = service.identity
     return codec.encode(inference.request, codec.join(outputs), model=identity.name, version=identity.version)
+
+
+def _max_values(service: ModelService) -> int:
+    """Of all inputs of the largest batch together."""
+    sample = max(sum(map(math.prod, shapes)) for shapes in service.signature.keys)
+    return service.settings.max_batch * sample
 
 
 def _reply(body: codec.Body, stages: Stages, headers: Mapping[str, str]) -> Response:

@@ -53,7 +53,11 @@ class RequestInput(BaseModel):
     shape: list[Axis] = Field(min_length=1, max_length=MAX_AXES, examples=[[1, 256, 256, 3]])
     datatype: DataType
     parameters: Parameters = {}
-    data: list[Any] | None = Field(default=None, description="Flat or nested, in row-major order")
+    data: Any = Field(
+        default=None,
+        description="Numbers or truth values, flat or nested as the shape is, in row-major order",
+        json_schema_extra={"type": "array", "items": {"type": ["number", "boolean", "array"]}},
+    )
 
 
 class RequestOutput(BaseModel):
