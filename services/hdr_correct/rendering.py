@@ -11,7 +11,7 @@ from services.hdr_correct.schemas import HdrRecord
 from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.imaging.depth import quantized
-from sightline.imaging.encode import encode
+from sightline.imaging.encode import encode, losses
 from sightline.serving.predictor import Rendered
 
 PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
@@ -21,7 +21,7 @@ MEDIA_TYPES = (PNG, JPEG, WEBP, RADIANCE, OPENEXR, ZIP, JSON)
 
 
 def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
-    notes = result.request.picture.notes
+    notes = [*result.request.picture.notes, *losses(result.pixels, media_type)]
     extra = {headers.NOTES: ", ".join(notes)} if notes else {}
     return Rendered(_DRAW[media_type](result, media_type, evidence), media_type, extra)
 

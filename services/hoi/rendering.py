@@ -1,7 +1,6 @@
 """A result as record, as overlay or as graph."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from services.hoi import overlay
 from services.hoi.graphml import graphml
@@ -37,8 +36,7 @@ def _record(record: HoiRecord) -> bytes:
 def _overlay(result: HoiResult, media_type: str, limits: PixelLimits) -> bytes:
     picture = decode(result.request.data, limits)
     pixels = overlay.draw(to_srgb(picture), tell(result, Frame.DISPLAYED))
-    like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=False)
-    return encode(pixels, media_type, like)
+    return encode(pixels, media_type, picture.drawn(pixels))
 
 
 _WRITERS: Mapping[str, Callable[[HoiRecord], bytes]] = {JSON: _record, JSON_LD: linked_data, GRAPHML: graphml}

@@ -1,7 +1,5 @@
 """A result as record or as heat map over the picture."""
 
-from dataclasses import replace
-
 from services.hra_screening.facts import Facts
 from services.hra_screening.heat import cell_logits, cell_probabilities, overlay
 from services.hra_screening.looking import Look, Unreadable
@@ -94,6 +92,5 @@ def _draw(result: ScreeningResult, media_type: str, limits: PixelLimits) -> Rend
     picture = decode(data, limits)
     category = result.request.options.category or verdict.most_likely
     pixels = overlay(to_srgb(picture), cell_probabilities(verdict, category))
-    like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=False)
     extra = {headers.DECISION: name_of(result.decision(0)), headers.CATEGORY: str(category)}
-    return Rendered(encode(pixels, media_type, like), media_type, extra)
+    return Rendered(encode(pixels, media_type, picture.drawn(pixels)), media_type, extra)

@@ -1,7 +1,6 @@
 """A result as picture, as map of what is synthesised, or as record."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, Picture
 from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
-from sightline.imaging.encode import encode
+from sightline.imaging.encode import encode, losses
 from sightline.imaging.picture import Picture
 from sightline.serving.predictor import Rendered
 
@@ -28,7 +27,8 @@ def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Render
         return Rendered(record.model_dump_json().encode(), JSON, _headers(result))
     fixed = result.request.options.format
     media_type = fixed.media_type if fixed else media_type
-    return Rendered(_draw(result, media_type), media_type, _headers(result))
+    lost = losses(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
+    return Rendered(_draw(result, media_type), media_type, _headers(result, lost))
 
 
 def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
@@ -65,10 +65,10 @@ def _draw(result: InpaintResult, media_type: str) -> bytes:
 def _draw_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
     """255 = synthesised, stored and turned the way the photo is."""
     pixels = np.repeat(holes.mask[..., None] * np.uint8(255), 3, axis=2)
-    like = replace(picture, pixels=pixels, alpha=None, bit_depth=8, icc_profile=None, grey=True)
-    return encode(pixels, media_type, like, lossless=True)
+    return encode(pixels, media_type, picture.drawn(pixels, grey=True), lossless=True)
 
 
-def _headers(result: InpaintResult) -> Mapping[str, str]:
+def _headers(result: InpaintResult, lost: Sequence[str] = ()) -> Mapping[str, str]:
+    notes = [*result.notes, *lost]
     shares = {headers.SYNTHESISED_SHARE: f"{result.request.holes.share:.6f}"}
-    return {**shares, headers.NOTES: ", ".join(result.notes)} if result.notes else shares
+    return {**shares, headers.NOTES: ", ".join(notes)} if notes else shares

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sightline.imaging import profiles
-from sightline.imaging.colour import to_srgb
+from sightline.imaging.colour import light_table, to_srgb
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.surfaces.maps import Floats
 from sightline.imaging.transfer import decode_srgb
@@ -59,7 +58,10 @@ class LinearPhoto:
 
 def linear_photo(picture: Picture, *, linear: bool) -> LinearPhoto:
     """Of a photo in its colour space, or of one whose samples are proportional to light already."""
-    own = linear or picture.icc_profile is None or (not picture.grey and profiles.is_srgb(picture.icc_profile))
-    samples = picture.pixels if own else to_srgb(picture)
-    values = np.linspace(0, 1, int(np.iinfo(samples.dtype).max) + 1)
-    return LinearPhoto(samples, np.asarray(values if linear else decode_srgb(values), np.float32))
+    if linear:
+        values = np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1)
+        return LinearPhoto(picture.pixels, np.asarray(values, np.float32))
+    table = light_table(picture)
+    if table is not None:
+        return LinearPhoto(picture.pixels, table)
+    return LinearPhoto(to_srgb(picture), decode_srgb(np.linspace(0, 1, 256)))

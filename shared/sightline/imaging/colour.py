@@ -1,4 +1,4 @@
-"""Between a photo's own colour space and sRGB."""
+"""Between a photo's own colour space, which a profile or tags describe, and sRGB."""
 
 from typing import Any
 
@@ -6,20 +6,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging import profiles
+from sightline.imaging import profiles, tagged_colour
+from sightline.imaging.colour_tags import BT709
 from sightline.imaging.depth import quantized, to_8_bit
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.profiles import ColourSpace
+from sightline.imaging.transfer import decode_srgb
 
 
 def to_srgb(picture: Picture) -> NDArray[np.uint8]:
     """(h, w, 3)"""
+    if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
+        return tagged_colour.to_srgb(picture.pixels, picture.colour_tags)
     pixels, profile = to_8_bit(picture.pixels), picture.icc_profile
-    if profile is None:
+    if profile is None or is_srgb(picture):
         return pixels
     if picture.grey:
         return profiles.to_srgb(pixels[..., 0], profile, ColourSpace.GREY)
-    return pixels if profiles.is_srgb(profile) else profiles.to_srgb(pixels, profile, ColourSpace.RGB)
+    return profiles.to_srgb(pixels, profile, ColourSpace.RGB)
+
+
+def light_table(picture: Picture) -> NDArray[np.float32] | None:
+    """The linear light 0..1 of each sample value, where sRGB's primaries and a curve are all that describes it."""
+    if is_srgb(picture):
+        return decode_srgb(np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1))
+    tags = picture.colour_tags
+    if tags is None or tags.is_hdr or tags.chromaticities != BT709:
+        return None
+    return tagged_colour.light_table(tags, picture.pixels.dtype)
+
+
+def is_srgb(picture: Picture) -> bool:
+    """Whether the samples are sRGB's, whatever describes them."""
+    if picture.colour_tags is not None:
+        return picture.colour_tags.is_srgb
+    profile = picture.icc_profile
+    return profile is None or (not picture.grey and profiles.is_srgb(profile))
 
 
 def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
@@ -46,6 +68,8 @@ def cmyk_to_srgb(samples: Samples, profile: bytes | None) -> NDArray[np.uint8]:
 
 def _rgb_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
     profile, dtype = picture.icc_profile, picture.pixels.dtype
+    if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
+        return tagged_colour.from_srgb(row, picture.colour_tags, dtype)
     if profile is None or profiles.is_srgb(profile):
         return quantized(row, dtype)
     return profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
@@ -53,6 +77,9 @@ def _rgb_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
 
 def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
     profile, dtype = picture.icc_profile, picture.pixels.dtype
+    if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
+        neutral = cv2.cvtColor(cv2.cvtColor(_floats(row), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return tagged_colour.from_srgb(neutral, picture.colour_tags, dtype)
     if profile is None:
         grey = quantized(cv2.cvtColor(_exact_enough(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
     else:
@@ -64,4 +91,8 @@ def _exact_enough(row: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """8 bits for 8-bit photos, which is 10 times faster, else float32."""
     if dtype == np.uint8:
         return quantized(row, dtype)
-    return row.astype(np.float32) / 255 if row.dtype == np.uint8 else np.clip(row, 0, 1).astype(np.float32)
+    return _floats(row)
+
+
+def _floats(row: NDArray[Any]) -> NDArray[np.float32]:
+    return row.astype(np.float32) / np.float32(255) if row.dtype == np.uint8 else np.clip(row, 0, 1).astype(np.float32)

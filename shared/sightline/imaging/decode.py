@@ -8,14 +8,24 @@ import cv2
 import numpy as np
 
 from sightline.api.problems import Problem
+from sightline.imaging import tagged_colour
 from sightline.imaging.codecs import heic, jpeg, pillow, png, tiff
 from sightline.imaging.codecs.raster import Decoder, Raster
 from sightline.imaging.colour import cmyk_to_srgb
 from sightline.imaging.formats import ImageFormat, ImageHeader, unreadable
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
+from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import swaps_sides, to_displayed
-from sightline.imaging.picture import CMYK_CONVERTED, ICC_IGNORED, ORIENTATION_IGNORED, Picture, Samples
+from sightline.imaging.picture import (
+    CMYK_CONVERTED,
+    COLOUR_TAGS_IGNORED,
+    HDR_TONE_MAPPED,
+    ICC_IGNORED,
+    ORIENTATION_IGNORED,
+    Picture,
+    Samples,
+)
 from sightline.imaging.profiles import ColourSpace, usable
 
 _DECODERS: Mapping[ImageFormat, Decoder] = {
@@ -52,11 +62,13 @@ def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) ->
 
 
 def _plain(raster: Raster) -> Raster:
-    """Grey or RGB, with or without alpha, and a profile that fits or none."""
-    profile = raster.metadata.icc_profile
+    """Grey or RGB, with or without alpha, and a profile or tags that fit or none."""
+    profile, tags = raster.metadata.icc_profile, raster.metadata.colour_tags
     if raster.cmyk:
         rgb = cmyk_to_srgb(raster.samples, profile)
         return Raster(rgb, replace(raster.metadata, icc_profile=None), (*raster.notes, CMYK_CONVERTED))
+    if tags is not None and not tagged_colour.usable(tags):
+        return replace(raster, metadata=replace(raster.metadata, colour_tags=None, colour_tags_ignored=True))
     space = ColourSpace.GREY if raster.samples.shape[-1] < 3 else ColourSpace.RGB
     if profile is None or usable(profile, space):
         return raster
@@ -75,10 +87,20 @@ def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
         orientation=orientation,
         icc_profile=raster.metadata.icc_profile,
         grey=samples.shape[-1] < 3,
-        notes=(*raster.notes, *((ORIENTATION_IGNORED,) if raster.metadata.orientation_ignored else ())),
+        notes=(*raster.notes, *_metadata_notes(raster.metadata)),
         sha256=sha256,
         size_px=_displayed_size(samples, header, orientation),
+        colour_tags=raster.metadata.colour_tags,
     )
+
+
+def _metadata_notes(metadata: Metadata) -> tuple[str, ...]:
+    notes = {
+        ORIENTATION_IGNORED: metadata.orientation_ignored,
+        COLOUR_TAGS_IGNORED: metadata.colour_tags_ignored,
+        HDR_TONE_MAPPED: metadata.colour_tags is not None and metadata.colour_tags.is_hdr,
+    }
+    return tuple(note for note, applies in notes.items() if applies)
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples | None]:

@@ -16,6 +16,11 @@ def to_8_bit(samples: Samples) -> NDArray[np.uint8]:
     return _rounding_table()[samples]
 
 
+def widened(samples: Samples, bits: int) -> Samples:
+    """Samples of 9 to 15 bits, in uint16, to the full range of 16."""
+    return _widening_table(bits)[np.minimum(samples, (1 << bits) - 1)]
+
+
 def quantized(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
     """uint8, uint16 or floating point in 0..1 to uint8 or uint16."""
     if values.dtype == dtype:
@@ -27,6 +32,12 @@ def quantized(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
     top = np.iinfo(dtype).max
     result: Samples = np.rint(np.clip(values, 0, 1) * top).astype(dtype)
     return result
+
+
+@lru_cache(maxsize=8)
+def _widening_table(bits: int) -> NDArray[np.uint16]:
+    top = (1 << bits) - 1
+    return ((np.arange(top + 1, dtype=np.uint64) * 65_535 + top // 2) // top).astype(np.uint16)
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,7 @@
 """Pixels to bytes, in the frame, colour space and size of the photo they came from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 import imagecodecs
@@ -10,15 +10,18 @@ import simplejpeg
 from PIL import Image
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging import profiles
+from sightline.imaging import profiles, tagged_colour
+from sightline.imaging.colour import to_srgb
 from sightline.imaging.containers import jpeg, png
 from sightline.imaging.depth import to_8_bit
+from sightline.imaging.formats import ImageFormat
 from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import to_stored
-from sightline.imaging.picture import Picture, Samples
+from sightline.imaging.picture import REDUCED_TO_8_BIT, Picture, Samples
 from sightline.imaging.profiles import ColourSpace
 
 DEFAULT_QUALITY = 92
+_PNG = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,10 @@ def encode(
     quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
 ) -> bytes:
-    """A file in the stored frame of `like`, with its EXIF orientation and ICC profile and no other metadata.
+    """A file in the stored frame of `like`, with its orientation, profile or colour tags, and no other metadata.
 
-    WebP holds the displayed frame without an orientation, which browsers do not heed there.
+    WebP holds the displayed frame without an orientation, which browsers do not heed there. Of HDR photos JPEG and WebP
+    hold what a display without HDR shows.
 
     pixels: (h, w, 3) in the displayed frame and colour space of `like`, of a grey photo the first channel counts;
     alpha: (h, w), dropped by JPEG. PNG is bit-exact for 8 and 16 bits, WebP is for 8 bits if `lossless`.
@@ -51,10 +55,31 @@ def encode(
     if media_type not in _ENCODERS:
         raise Problem(Code.NOT_ACCEPTABLE, "Pictures are written as PNG, JPEG or WebP.", offered=list(_ENCODERS))
     _require_sides(pixels, media_type)
+    if like.is_hdr and media_type != _PNG:
+        shown = to_srgb(replace(like, pixels=pixels))
+        like = like.drawn(shown, grey=like.grey)
+        pixels, alpha = shown, None if alpha is None else to_8_bit(alpha)
     orientation = like.orientation if media_type in _TURNED_BY_BROWSERS else 1
     samples = to_stored(_joined(pixels, alpha, grey=like.grey), orientation)
-    metadata = Metadata(orientation, like.icc_profile)
+    metadata = replace(_described(media_type, like), orientation=orientation)
     return _ENCODERS[media_type](_Plan(samples, metadata, quality, lossless))
+
+
+def losses(pixels: Samples, media_type: str) -> tuple[str, ...]:
+    """Notes on what these pixels lose in this format."""
+    return (REDUCED_TO_8_BIT,) if pixels.itemsize > 1 and media_type in _ENCODERS and media_type != _PNG else ()
+
+
+def _described(media_type: str, like: Picture) -> Metadata:
+    """The colour space of `like` in the terms of the format: only PNG has tags."""
+    tags = like.colour_tags
+    if tags is None:
+        return Metadata(icc_profile=like.icc_profile)
+    profile = None if tags.is_hdr or tags.is_srgb else tagged_colour.icc_profile(tags, grey=like.grey)
+    if media_type != _PNG:
+        return Metadata(icc_profile=profile)
+    # Of photos that were no PNG a profile helps viewers that do not know cICP.
+    return Metadata(icc_profile=None if like.format is ImageFormat.PNG else profile, colour_tags=tags)
 
 
 def _require_sides(pixels: Samples, media_type: str) -> None:

@@ -1,11 +1,12 @@
 """A decoded picture."""
 
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.imaging.colour_tags import ColourTags
 from sightline.imaging.formats import ImageFormat
 
 Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
@@ -13,6 +14,8 @@ Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]
 
 FIRST_FRAME_ONLY = "first-frame-only"
 ICC_IGNORED = "icc-ignored"
+COLOUR_TAGS_IGNORED = "colour-tags-ignored"
+HDR_TONE_MAPPED = "hdr-tone-mapped"
 CMYK_CONVERTED = "cmyk-converted"
 REDUCED_TO_8_BIT = "reduced-to-8-bit"
 ORIENTATION_IGNORED = "orientation-ignored"
@@ -28,6 +31,7 @@ class Picture:
     orientation: the EXIF tag of the stored frame, 1..8; 1 for HEIC and AVIF, whose decoders turn the picture.
     size_px: displayed width and height of the whole photo, larger than `pixels` only after a scaled decode.
     sha256: hex digest of the original bytes.
+    colour_tags: describe the colour space instead of an ICC profile; without either it is sRGB.
     """
 
     pixels: Samples
@@ -40,10 +44,20 @@ class Picture:
     notes: tuple[str, ...]
     sha256: str
     size_px: tuple[int, int] = field(default=(0, 0))
+    colour_tags: ColourTags | None = None
 
     def __post_init__(self) -> None:
         if self.size_px == (0, 0):
             object.__setattr__(self, "size_px", (self.width, self.height))
+
+    def drawn(self, pixels: NDArray[np.uint8], *, grey: bool = False) -> Self:
+        """Opaque sRGB pixels (h, w, 3) in the frame of this picture."""
+        plain = replace(self, pixels=pixels, alpha=None, bit_depth=8, grey=grey)
+        return replace(plain, icc_profile=None, colour_tags=None)
+
+    @property
+    def is_hdr(self) -> bool:
+        return self.colour_tags is not None and self.colour_tags.is_hdr
 
     @property
     def width(self) -> int:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from services.inpaint.predictor import InpaintPredictor, create
 from sightline.api.problems import Code, Problem
+from sightline.imaging.colour import from_srgb, to_srgb
+from sightline.imaging.colour_tags import png_chunk
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.serving.contract import ContractError
@@ -104,6 +106,42 @@ def test_grey_stays_grey(ask: Ask, png: Png) -> None:
     back = opened(ask(image=png(pixels), mask=png(mask)))
     assert back.shape == (90, 80)
     assert np.abs(back.astype(int) - TONE).max() <= 1
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        png_chunk(b"gAMA", (100_000).to_bytes(4, "big")),
+        png_chunk(b"cICP", b"\x0c\x0d\0\1"),
+        png_chunk(b"cICP", b"\x09\x10\0\1"),
+    ],
+    ids=["gamma-1", "display-p3", "pq-bt2020"],
+)
+def test_colour_tags_are_kept(ask: Ask, png: Png, tags: bytes, *, deep: bool) -> None:
+    """What the network paints in sRGB comes back in the photo's own values, and all else as it was."""
+    pixels = np.zeros((90, 80, 3), np.uint16 if deep else np.uint8)
+    mask = np.zeros((90, 80), np.uint8)
+    mask[20:50, 30:80] = 255
+
+    def tagged() -> bytes:
+        plain = bytes(imagecodecs.png_encode(pixels))
+        return plain[:33] + tags + plain[33:]
+
+    pixels[mask == 0] = from_srgb(np.full((1, 3), TONE, np.uint8), decode(tagged(), LIMITS))
+    reply = ask(image=tagged(), mask=png(mask))
+    assert reply.body[33:].startswith(tags)
+    picture = decode(reply.body, LIMITS)
+    assert np.array_equal(picture.pixels[mask == 0], pixels[mask == 0])
+    assert np.abs(to_srgb(picture)[mask == 255].astype(int) - TONE).max() <= (1 if deep else 4)
+
+
+def test_says_what_a_format_cannot_keep(ask: Ask, png: Png) -> None:
+    deep = bytes(imagecodecs.png_encode(noise(1, 40, 50, 3).astype(np.uint16) * 257))
+    regions = {"regions": '{"boxes": [[5, 5, 30, 30]]}'}
+    for asked, notes in (("png", None), ("jpeg", "reduced-to-8-bit"), ("webp", "reduced-to-8-bit")):
+        reply = ask(image=deep, options=regions | {"format": asked})
+        assert reply.headers.get("X-Sightline-Notes") == notes
 
 
 def test_alpha_that_was_the_mask_becomes_opaque(ask: Ask, png: Png) -> None:

@@ -1,7 +1,9 @@
 """Decoders of Pillow, called by class: no guessing of formats, no global limits or registrations."""
 
+from dataclasses import replace
 from io import BytesIO
 
+import imagecodecs
 import numpy as np
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -11,7 +13,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from sightline.imaging.codecs.raster import Raster, require_size
-from sightline.imaging.containers import av1, heif_items, jpeg, tiff, webp
+from sightline.imaging.containers import av1, heif, heif_items, jpeg, webp
+from sightline.imaging.depth import widened
 from sightline.imaging.formats import ImageHeader, unreadable
 from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import to_displayed
@@ -40,10 +43,21 @@ def decode_gif(data: bytes, header: ImageHeader, min_short_side_px: int | None) 
 def decode_avif(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
     """Turned and mirrored as the file's own properties say, which Pillow reports as EXIF orientation."""
     _require_coded_size(data, header)
-    image = AvifImageFile(BytesIO(data))
-    samples = to_displayed(_samples(image, header), _exif_orientation(image))
-    reduced = (REDUCED_TO_8_BIT,) if header.bit_depth > 8 else ()
-    return Raster(samples, Metadata(icc_profile=image.info.get("icc_profile")), (*_frame_note(image), *reduced))
+    metadata = heif.read_metadata(data)
+    if header.bit_depth > 8 and header.frames == 1:
+        samples, notes = _deep_avif(data, header), ()
+    else:
+        image = AvifImageFile(BytesIO(data))
+        reduced = (REDUCED_TO_8_BIT,) if header.bit_depth > 8 else ()
+        samples, notes = _samples(image, header), (*_frame_note(image), *reduced)
+    return Raster(to_displayed(samples, metadata.orientation), replace(metadata, orientation=1), notes)
+
+
+def _deep_avif(data: bytes, header: ImageHeader) -> Samples:
+    """Pillow's decoder knows 8 bits only."""
+    samples: Samples = np.atleast_3d(imagecodecs.avif_decode(data, numthreads=1))
+    require_size((samples.shape[1], samples.shape[0]), header)
+    return widened(samples, header.bit_depth) if samples.dtype == np.uint16 else samples
 
 
 def _samples(image: ImageFile, header: ImageHeader) -> Samples:
@@ -72,8 +86,3 @@ def _expanded(image: Image) -> Image:
 
 def _frame_note(image: ImageFile) -> tuple[str, ...]:
     return (FIRST_FRAME_ONLY,) if getattr(image, "is_animated", False) else ()
-
-
-def _exif_orientation(image: ImageFile) -> int:
-    exif: bytes = image.info.get("exif", b"")
-    return tiff.read_orientation(exif.removeprefix(b"Exif\0\0"))

@@ -4,12 +4,21 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from sightline.imaging import colour_tags
+from sightline.imaging.colour_tags import ColourTags
 from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
+from sightline.imaging.metadata import Metadata
 
 _CODECS = {b"hvcC": ImageFormat.HEIC, b"av1C": ImageFormat.AVIF}
 _SEQUENCE_BRANDS = frozenset({b"hevc", b"hevx", b"msf1", b"avis"})
 # Real files hold a handful of boxes on the top level and some hundred properties; a meta box of megabytes is a trap.
 _MAX_BOXES, _MAX_ENTRIES, _MAX_META_BYTES = 64, 16_384, 1 << 20
+
+
+# EXIF orientations before and after a quarter turn against the clock and after mirroring.
+_COUNTERCLOCKWISE = {1: 8, 8: 3, 3: 6, 6: 1, 2: 5, 5: 4, 4: 7, 7: 2}
+_LEFT_TO_RIGHT = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
+_TOP_TO_BOTTOM = {1: 4, 4: 1, 2: 3, 3: 2, 5: 8, 8: 5, 6: 7, 7: 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,45 @@ def read_header(data: Buffer) -> ImageHeader:
     width, height = _size(properties)
     frames = None if brands & _SEQUENCE_BRANDS else 1
     return ImageHeader(_codec(meta), width, height, frames, _bit_depth(properties))
+
+
+def read_metadata(data: Buffer) -> Metadata:
+    """The profile or tags of the primary picture's colour, and the EXIF orientation that its transforms amount to."""
+    try:
+        properties = _primary_properties(read_meta(data))
+        colours = {bytes(box.payload[:4]): box.payload[4:] for box in properties if box.kind == b"colr"}
+        profile = colours.get(b"prof") or colours.get(b"rICC")
+        tags = None if profile else _read_nclx(colours.get(b"nclx"), _peak_nits(properties))
+        return Metadata(_orientation(properties), bytes(profile) if profile else None, colour_tags=tags)
+    except (struct.error, IndexError, KeyError):
+        raise unreadable("The HEIF file does not describe its primary picture.") from None
+
+
+def _read_nclx(payload: memoryview | None, peak_nits: float | None) -> ColourTags | None:
+    if payload is None:
+        return None
+    primaries, transfer = struct.unpack_from(">HH", payload)
+    return colour_tags.from_nclx(primaries, transfer, peak_nits=peak_nits)
+
+
+def _peak_nits(properties: list[Box]) -> float | None:
+    """The brightest light of the content (`clli`), else of the display on which it was graded (`mdcv`)."""
+    found = {box.kind: box.payload for box in properties}
+    (content_nits,) = struct.unpack_from(">H", found.get(b"clli", bytes(2)))
+    (display_nits,) = struct.unpack_from(">I", found.get(b"mdcv", bytes(20)), 16)
+    return content_nits or display_nits / 10_000 or None
+
+
+def _orientation(properties: list[Box]) -> int:
+    """The quarter turns (`irot`) and mirrorings (`imir`) in their order, as one EXIF orientation."""
+    orientation = 1
+    for box in properties:
+        if box.kind == b"irot":
+            for _ in range(box.payload[0] & 3):
+                orientation = _COUNTERCLOCKWISE[orientation]
+        elif box.kind == b"imir":
+            orientation = (_LEFT_TO_RIGHT if box.payload[0] & 1 else _TOP_TO_BOTTOM)[orientation]
+    return orientation
 
 
 def read_meta(data: Buffer) -> dict[bytes, memoryview]:
@@ -123,9 +171,16 @@ def _size(properties: list[Box]) -> tuple[int, int]:
 
 
 def _bit_depth(properties: list[Box]) -> int:
+    """As stated, or else by the decoder's configuration."""
     for box in properties:
         if box.kind == b"pixi" and len(box.payload) > 5:
             return max(8, *box.payload[5 : 5 + box.payload[4]])
+    for box in properties:
+        if box.kind == b"av1C" and len(box.payload) > 2:
+            deep, twelve = box.payload[2] >> 6 & 1, box.payload[2] >> 5 & 1
+            return 8 + 2 * deep + 2 * (deep & twelve)
+        if box.kind == b"hvcC" and len(box.payload) > 17:
+            return 8 + (box.payload[17] & 7)
     return 8
 
 

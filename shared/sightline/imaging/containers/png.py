@@ -2,9 +2,11 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
+from sightline.imaging import colour_tags
+from sightline.imaging.colour_tags import Chromaticities, ColourTags, png_chunk
 from sightline.imaging.containers import tiff
 from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, take, unreadable
 from sightline.imaging.metadata import Metadata
@@ -13,6 +15,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _MAX_CHUNKS_BEFORE_PIXELS, _MAX_CHUNKS = 1024, 200_000
 _MAX_ICC_BYTES = 16 << 20
+_DESCRIBING = frozenset({b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI"})
+_UNSPECIFIED = b"\2"
 _BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
@@ -67,16 +71,68 @@ def _frames(data: Buffer) -> int:
 
 def read_metadata(data: Buffer) -> Metadata:
     """Of a whole file: some writers put the EXIF data behind the pixels, where browsers do not heed it."""
-    orientation = {False: 1, True: 1}  # by whether the pixels came before
-    icc_profile: bytes | None = None
-    behind_pixels = False
+    before: dict[bytes, bytes] = {}
+    late_exif, behind_pixels = b"", False
     for chunk in chunks(data, limit=_MAX_CHUNKS):
         behind_pixels = behind_pixels or chunk.kind == b"IDAT"
-        if chunk.kind == b"eXIf":
-            orientation[behind_pixels] = tiff.read_orientation(take(data, chunk.start, chunk.size_bytes))
-        elif chunk.kind == b"iCCP":
-            icc_profile = _inflate_profile(take(data, chunk.start, chunk.size_bytes))
-    return Metadata(orientation[False], icc_profile, orientation_ignored=orientation[False] == 1 != orientation[True])
+        if chunk.kind == b"eXIf" and behind_pixels:
+            late_exif = take(data, chunk.start, chunk.size_bytes)
+        elif chunk.kind in _DESCRIBING and not behind_pixels:
+            before.setdefault(chunk.kind, take(data, chunk.start, chunk.size_bytes))
+    orientation = tiff.read_orientation(before.get(b"eXIf", b""))
+    late = orientation == 1 != tiff.read_orientation(late_exif)
+    return replace(_read_colour(before), orientation=orientation, orientation_ignored=late)
+
+
+def _read_colour(described: Mapping[bytes, bytes]) -> Metadata:
+    """In the order of precedence of the PNG specification: cICP, iCCP, sRGB, gAMA with cHRM."""
+    coded = _read_cicp(described)
+    if coded is not None:
+        return Metadata(colour_tags=coded)
+    ignored = b"cICP" in described and described[b"cICP"][1:2] != _UNSPECIFIED
+    if b"iCCP" in described:
+        return Metadata(icc_profile=_inflate_profile(described[b"iCCP"]), colour_tags_ignored=ignored)
+    if b"sRGB" in described:
+        chunks = _kept(described, b"sRGB", b"gAMA", b"cHRM")
+        return Metadata(colour_tags=colour_tags.srgb(png_chunks=chunks), colour_tags_ignored=ignored)
+    tags = _read_gamma(described)
+    unreadable_gamma = tags is None and b"gAMA" in described
+    return Metadata(colour_tags=tags, colour_tags_ignored=ignored or unreadable_gamma)
+
+
+def _read_cicp(described: Mapping[bytes, bytes]) -> ColourTags | None:
+    payload = described.get(b"cICP", b"")
+    if len(payload) != 4 or payload[2]:  # PNG has no other matrix than the identity
+        return None
+    kept = _kept(described, b"cICP", b"mDCV", b"cLLI")
+    return colour_tags.from_cicp(payload[0], payload[1], peak_nits=_peak_nits(described), png_chunks=kept)
+
+
+def _peak_nits(described: Mapping[bytes, bytes]) -> float | None:
+    """The brightest light of the content, else of the display on which it was graded."""
+    levels, mastering = described.get(b"cLLI", b""), described.get(b"mDCV", b"")
+    values = [levels[:4]] * (len(levels) == 8) + [mastering[16:20]] * (len(mastering) == 24)
+    return next((int.from_bytes(value, "big") / 10_000 for value in values if any(value)), None)
+
+
+def _read_gamma(described: Mapping[bytes, bytes]) -> ColourTags | None:
+    payload = described.get(b"gAMA", b"")
+    if len(payload) != 4:
+        return None
+    kept = _kept(described, b"gAMA", b"cHRM")
+    gamma = int.from_bytes(payload, "big") / 100_000
+    return colour_tags.from_gamma(gamma, _chromaticities(described.get(b"cHRM", b"")), png_chunks=kept)
+
+
+def _chromaticities(payload: bytes) -> Chromaticities | None:
+    if len(payload) != 32:
+        return None
+    white_x, white_y, *rest = (value / 100_000 for value in struct.unpack(">8I", payload))
+    return white_x, white_y, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
+
+
+def _kept(described: Mapping[bytes, bytes], *kinds: bytes) -> bytes:
+    return b"".join(png_chunk(kind, described[kind]) for kind in kinds if kind in described)
 
 
 def _inflate_profile(payload: bytes) -> bytes:
@@ -91,15 +147,11 @@ def _inflate_profile(payload: bytes) -> bytes:
 
 
 def with_metadata(data: bytes, metadata: Metadata) -> bytes:
-    """The file with a profile and an orientation behind its header; it must have neither yet."""
-    added = []
+    """The file with a profile, colour tags and an orientation behind its header; it must have none of them yet."""
+    added = [metadata.colour_tags.png_chunks] if metadata.colour_tags is not None else []
     if metadata.icc_profile is not None:
-        added.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)))
+        added.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)))
     if metadata.orientation != 1:
-        added.append(_chunk(b"eXIf", tiff.orientation_exif(metadata.orientation)))
+        added.append(png_chunk(b"eXIf", tiff.orientation_exif(metadata.orientation)))
     header_end = len(SIGNATURE) + 25
     return b"".join([data[:header_end], *added, data[header_end:]])
-
-
-def _chunk(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))

@@ -1,0 +1,114 @@
+"""Colour described without an ICC profile: coding-independent code points (ITU-T H.273), PNG's `gAMA` and `cHRM`."""
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+Chromaticities = tuple[float, float, float, float, float, float, float, float]
+"""x and y of white, red, green and blue."""
+
+BT709: Chromaticities = (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.060)
+BT2020: Chromaticities = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
+
+PEAK_NITS = 1000.0
+"""Of HDR pictures that do not state their brightest light."""
+
+_UNSPECIFIED = 2
+_SRGB_GAMMA, _GAMMA_TOLERANCE = 0.45455, 0.05  # what libpng and browsers take for sRGB's curve
+_MIN_EXPONENT, _MAX_EXPONENT = 0.1, 10.0
+
+
+class Transfer(StrEnum):
+    """The curve from light to code values."""
+
+    SRGB = "srgb"
+    GAMMA = "gamma"
+    PQ = "pq"
+    HLG = "hlg"
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTags:
+    """How code values of full range stand for light.
+
+    exponent: of light = code ** exponent where the transfer is GAMMA; peak_nits: the brightest light of an HDR picture;
+    png_chunks: the whole chunks that say the same in a PNG file.
+    """
+
+    chromaticities: Chromaticities
+    transfer: Transfer
+    exponent: float = 1.0
+    peak_nits: float = PEAK_NITS
+    png_chunks: bytes = b""
+
+    @property
+    def is_hdr(self) -> bool:
+        return self.transfer in (Transfer.PQ, Transfer.HLG)
+
+    @property
+    def is_srgb(self) -> bool:
+        return self.transfer is Transfer.SRGB and self.chromaticities == BT709
+
+
+_PRIMARIES: Mapping[int, Chromaticities] = {
+    1: BT709,
+    4: (0.310, 0.316, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (0.3127, 0.3290, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (0.3127, 0.3290, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    7: (0.3127, 0.3290, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    8: (0.310, 0.316, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    9: BT2020,
+    11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    22: (0.3127, 0.3290, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
+}
+# BT.709 and its kin are shown by the curve of a reference display (BT.1886), as browsers do for PNG.
+_TRANSFERS: Mapping[int, tuple[Transfer, float]] = {
+    **dict.fromkeys((1, 6, 11, 14, 15), (Transfer.GAMMA, 2.4)),
+    4: (Transfer.GAMMA, 2.2),
+    5: (Transfer.GAMMA, 2.8),
+    8: (Transfer.GAMMA, 1.0),
+    13: (Transfer.SRGB, 1.0),
+    16: (Transfer.PQ, 1.0),
+    18: (Transfer.HLG, 1.0),
+}
+# In HEIF, browsers show BT.709 and its kin by sRGB's curve: cameras and encoders write these codes for such pictures.
+_SRGB_IN_HEIF = frozenset({1, 6, 11, 14, 15})
+
+
+def from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, png_chunks: bytes) -> ColourTags | None:
+    """None for code points that are unspecified, reserved or too rare to be known here."""
+    if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
+        return None
+    curve, exponent = _TRANSFERS[transfer]
+    return ColourTags(_PRIMARIES[primaries], curve, exponent, peak_nits or PEAK_NITS, png_chunks)
+
+
+def from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) -> ColourTags | None:
+    """Of the `nclx` colour of a HEIF file; None where it is sRGB, unspecified or unknown."""
+    primaries = 1 if primaries == _UNSPECIFIED else primaries
+    transfer = 13 if transfer in _SRGB_IN_HEIF or transfer == _UNSPECIFIED else transfer
+    chunks = png_chunk(b"cICP", bytes([primaries & 0xFF, transfer & 0xFF, 0, 1]))
+    if peak_nits:
+        chunks += png_chunk(b"cLLI", struct.pack(">II", round(peak_nits * 10_000), 0))
+    tags = from_cicp(primaries, transfer, peak_nits=peak_nits, png_chunks=chunks)
+    return None if tags is None or tags.is_srgb else tags
+
+
+def from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunks: bytes) -> ColourTags | None:
+    """Of PNG's `gAMA`, which is the exponent of code = light ** gamma, and `cHRM`; None for absurd values."""
+    if chromaticities is None and abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE:
+        return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
+    if not gamma or not _MIN_EXPONENT <= 1 / gamma <= _MAX_EXPONENT:
+        return None
+    return ColourTags(chromaticities or BT709, Transfer.GAMMA, 1 / gamma, png_chunks=png_chunks)
+
+
+def srgb(*, png_chunks: bytes) -> ColourTags:
+    return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
+
+
+def png_chunk(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
