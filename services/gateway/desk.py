@@ -57,11 +57,12 @@ async def open_desk(
     redis: Redis, settings: GatewaySettings, jobs: JobSettings, keys: KeyRing, registry: CollectorRegistry
 ) -> AsyncIterator[Desk]:
     """Also while Redis is away: then those who come are told to come again."""
-    queue, store = JobQueue(redis, jobs), BlobStore.from_url(_blobs_url(jobs))
+    queue, references = JobQueue(redis, jobs), References(redis, jobs)
+    store = BlobStore.from_url(_blobs_url(jobs), recognize=references.recognize)
     watch = QueueWatch(queue, Overview(redis, jobs), keys, settings)
     registry.register(QueueCollector(watch))
     async with in_background(watch.run()), in_background(Janitor(redis, jobs, store).run()):
-        yield Desk(queue, References(redis, jobs), store, watch, EventStreams(settings.max_event_streams))
+        yield Desk(queue, references, store, watch, EventStreams(settings.max_event_streams))
 
 
 def require_desk(desk: Desk | None) -> Desk:

@@ -42,13 +42,12 @@ class QueueWatch:
             await asyncio.sleep(self._interval_s)
 
     async def _look(self) -> Sighting:
-        if self.sighting is None:
-            await self._set_limits()
+        await self._set_limits()
         loads = {model: await self._overview.load(model) for model in self._models}
         return Sighting(await self._overview.lines(self._models), loads, await self._overview.used_bytes())
 
     async def _set_limits(self) -> None:
-        """Redis may be another or an emptied one each time that it comes back."""
+        """Each time, because Redis may have come back without its data between two looks."""
         for caller in self._keys.callers:
             await self._queue.limit_owner(caller.owner, max_running=caller.max_running)
 

@@ -122,7 +122,7 @@ class Reference:
 
     def fail(self, job: Entry, *, transient: bool) -> None:
         if not transient:
-            self._end(job, State.FAILED, set())
+            self._end(job, State.FAILED, {job.body})
         elif job.attempts >= self.max_attempts:
             self._end(job, State.DEAD, {job.body})
         else:

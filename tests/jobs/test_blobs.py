@@ -3,8 +3,9 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import threading
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.blobs import BlobStore, name_of
+from sightline.jobs.blobs import BlobStore, Recognize, name_of
 from sightline.jobs.bucket import PART_BYTES, Bucket
-from sightline.jobs.folder import Folder
+from sightline.jobs.folder import IDENTITY, Folder, FolderDraft
 from sightline.jobs.job import BlobRef
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != IDENTITY]
 
 
 def ref_of(data: bytes) -> BlobRef:
@@ -152,7 +153,7 @@ async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
 
     with pytest.raises(ConnectionResetError):
         await BlobStore(Bucket(memory)).put(breaking())
-    assert [entry for page in memory.list() for entry in page] == []
+    assert [entry["path"] for page in memory.list() for entry in page] == [IDENTITY]
 
 
 async def test_damage_is_noticed(on_disk: BlobStore, folder: Path) -> None:
@@ -261,3 +262,65 @@ async def test_a_url_names_the_folder(tmp_path: Path) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="file:///folder or s3://bucket/prefix"):
         BlobStore.from_url(url)
+
+
+async def test_a_folder_that_vanishes_is_not_made_anew(on_disk: BlobStore, folder: Path) -> None:
+    ref = await on_disk.put(b"pixels")
+    again = BlobStore(Folder(folder), recognize=keep_to(Folder(folder).identity()))
+    folder.rename(folder.with_name("unmounted"))
+    folder.mkdir()
+
+    for store in (on_disk, again):
+        for attempt in (store.read(ref), store.delete(ref.sha256), store.sweep(older_than_s=0)):
+            with pytest.raises(Problem) as caught:
+                await attempt
+            assert caught.value.code is Code.STORAGE_UNAVAILABLE
+        with pytest.raises(Problem):
+            await store.put(b"others")
+    assert list(folder.iterdir()) == []
+
+    folder.rmdir()
+    folder.with_name("unmounted").rename(folder)
+    assert await again.read(ref) == await on_disk.read(ref) == b"pixels"
+
+
+def keep_to(identity: str | None) -> Recognize:
+    async def recognize(found: str | None) -> str | None:
+        return identity if found == identity else None
+
+    return recognize
+
+
+class Hanging(Folder):
+    """A folder on a disk that answers nothing while `stuck` is set, as a network's does."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.answers = threading.Event()
+
+    def draft(self) -> FolderDraft:
+        self.answers.wait(20)
+        return super().draft()
+
+    def blocks(self, name: str) -> Generator[bytes]:
+        self.answers.wait(20)
+        yield from super().blocks(name)
+
+
+async def test_a_store_that_hangs_is_told_in_time(folder: Path) -> None:
+    disk = Hanging(folder)
+    store = BlobStore(disk, limit_s=0.1)
+    await store.verify()
+    calls = [store.put(b"%d" % n) for n in range(10)] + [store.read(ref_of(b"pixels")) for _ in range(10)]
+    outcomes = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    disk.answers.set()
+
+    assert all(isinstance(outcome, Problem) and outcome.code is Code.STORAGE_UNAVAILABLE for outcome in outcomes)
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                assert await store.read(await store.put(b"pixels")) == b"pixels"
+            except Problem:
+                await asyncio.sleep(0.05)
+            else:
+                break

@@ -42,6 +42,22 @@ async def test_a_dead_job_can_be_retried_with_all_its_attempts(fragile: Bench) -
     assert (await fragile.queue.get("one")).state is State.SUCCEEDED
 
 
+async def test_a_failed_job_can_be_retried_as_long_as_its_request_is_kept(fragile: Bench) -> None:
+    for name in ("one", "old"):
+        await fragile.queue.submit(submission(name))
+        await fragile.leases.fail(await fragile.take(), PROBLEM, transient=False)
+    await fragile.queue.cancel("old")
+
+    job = await fragile.dead_letters.retry("one")
+
+    assert (job.state, job.attempts, job.problem) == (State.QUEUED, 0, None)
+    assert await fragile.leases.finish(await fragile.take(), outcome())
+    assert (await fragile.queue.get("one")).state is State.SUCCEEDED
+    with pytest.raises(Problem) as raised:
+        await fragile.dead_letters.retry("old")
+    assert raised.value.code is Code.GONE
+
+
 async def test_a_job_that_is_not_dead_or_has_no_request_is_not_retried(fragile: Bench) -> None:
     await kill(fragile, "emptied")
     await fragile.queue.cancel("emptied")

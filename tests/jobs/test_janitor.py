@@ -125,6 +125,22 @@ async def test_jobs_come_back_even_while_the_store_is_away(bench: Bench, tmp_pat
             await bench.queue.cancel(f"job-{number}")
 
 
+async def test_a_redis_without_its_data_leaves_no_orphans(bench: Bench, blobs: BlobStore) -> None:
+    forgotten = [await blobs.put(b"forgotten %d" % n) for n in range(250)]
+    running = await submit(bench, blobs, "kept")
+    janitor = Janitor(bench.redis, bench.settings, blobs, orphan_age_s=0)
+    await janitor.clear()
+    counted = int(await bench.redis.get("sightline:stored_bytes") or 0)
+    for _ in range(4):
+        await bench.let_come("garbage")
+        await janitor.clear()
+
+    assert counted == sum(ref.size_bytes for ref in (*forgotten, running))
+    assert [await is_gone(blobs, ref) for ref in forgotten] == [True] * 250
+    assert await blobs.read(running) == CONTENT
+    assert int(await bench.redis.get("sightline:stored_bytes") or 0) == running.size_bytes
+
+
 async def test_goes_on_when_redis_is_back(blobs: BlobStore) -> None:
     with running_redis(EMBEDDED, *DURABLE) as server:
         async with connect(server.url) as redis:

@@ -212,7 +212,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
             assert self.refusal(retrying) is Code.NOT_FOUND
         elif not job.state.terminal:
             assert self.run(retrying).state is job.state
-        elif job.state is not State.DEAD:
+        elif job.state not in (State.DEAD, State.FAILED):
             assert self.refusal(retrying) is Code.INVALID_REQUEST
         elif not job.blobs:
             assert self.refusal(retrying) is Code.GONE

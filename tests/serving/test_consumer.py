@@ -75,7 +75,8 @@ class Site:
 
     def __post_init__(self) -> None:
         assert self.settings.blobs_url is not None
-        self.queue, self.store = JobQueue(self.redis, self.settings), BlobStore.from_url(self.settings.blobs_url)
+        self.queue, self.references = JobQueue(self.redis, self.settings), References(self.redis, self.settings)
+        self.store = BlobStore.from_url(self.settings.blobs_url, recognize=self.references.recognize)
 
     @asynccontextmanager
     async def working(self, predictor: Predictor[Any, Any], **settings: Any) -> AsyncIterator[ModelService]:
@@ -89,8 +90,7 @@ class Site:
         self, picture: bytes, *, accept: str | None = None, query: str = "", content_type: str = "image/png"
     ) -> str:
         job_id = uuid4().hex
-        references = References(self.redis, self.settings)
-        body = await self.store.put(picture, reserve=lambda blob: references.reserve(blob, job_id=job_id))
+        body = await self.store.put(picture, reserve=lambda blob: self.references.reserve(blob, job_id=job_id))
         request = StoredRequest("/v1/tiny-invert", query, content_type, accept, body)
         submission = Submission(
             job_id, MODEL, "public", Priority.INTERACTIVE, Reason.ASKED, request, f"request-{job_id}", job_id
@@ -408,6 +408,29 @@ async def test_jobs_end_on_a_full_redis(
     assert refused.value.code is Code.QUEUE_UNAVAILABLE
     assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 3
     assert all(len(forms) == 2 for forms in bodies)
+
+
+async def test_jobs_wait_for_a_store_that_is_not_mounted(
+    site: Site, make_predictor: MakePredictor, make_png: MakePng, tmp_path: Path
+) -> None:
+    mounted, disk = tmp_path / "blobs", tmp_path / "disk"
+    before = await site.submit(make_png(20))
+    mounted.rename(disk)
+    mounted.mkdir()  # an empty folder, as a mount point is
+    async with site.working(make_predictor()) as service:
+        await until(lambda: site.measured("sightline_job_attempts_total") == 1)
+        with pytest.raises(Problem) as refused:
+            await site.submit(make_png(30))
+        assert service.state is ServiceState.READY
+        await asyncio.sleep(1)
+        waiting, left = await site.queue.get(before), list(mounted.iterdir())
+        mounted.rmdir()
+        disk.rename(mounted)
+        job = await site.ended(before)
+        assert (await site.ended(await site.submit(make_png(30)))).state is State.SUCCEEDED
+    assert refused.value.code is Code.STORAGE_UNAVAILABLE
+    assert (waiting.state.terminal, left) == (False, [])
+    assert (job.state, job.attempts) == (State.SUCCEEDED, 1)
 
 
 async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:

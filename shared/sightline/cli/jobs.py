@@ -89,7 +89,7 @@ def retry(
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
-    """Queue dead jobs anew, with all their attempts."""
+    """Queue dead or failed jobs anew, with all their attempts."""
 
     async def run(desk: Desk, job_id: str) -> None:
         await desk.dead_letters.retry(job_id)

@@ -1,26 +1,35 @@
 import asyncio
 import hashlib
+import math
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import aclosing, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from obstore.exceptions import BaseError
 
 from sightline.api.problems import Code, Problem
 from sightline.jobs.bucket import Bucket
-from sightline.jobs.folder import Folder
+from sightline.jobs.folder import Folder, StoreAbsentError
 from sightline.jobs.job import BlobRef
 
 BLOCK_BYTES = 1024 * 1024
 RETRY_AFTER_S = 10.0
+LIMIT_S = 10.0  # of one call; whoever waits is told within this time that the store hangs
 THREADS = 8
+BLOBS, PROBES = "sha256", "probes"
+PROBE_BYTES = 64 * 1024
+PAGE = 500
 
 T = TypeVar("T")
 
 Reserve = Callable[[BlobRef], Awaitable[object]]
+Recognize = Callable[[str | None], Awaitable[str | None]]
 
 
 class Draft(Protocol):
@@ -32,31 +41,66 @@ class Draft(Protocol):
 
 
 class Backend(Protocol):
-    """Where blobs lie; every call blocks, and `blocks` of what is not there raises FileNotFoundError."""
+    """Where blobs lie; every call blocks, and `blocks` of what is not there raises FileNotFoundError.
 
+    Nothing is done in a store of another identity than the one claimed: it raises StoreAbsentError.
+    """
+
+    def identity(self) -> str | None: ...
+    def claim(self, identity: str) -> None: ...
     def draft(self) -> Draft: ...
     def blocks(self, name: str) -> Generator[bytes]: ...
     def delete(self, name: str) -> None: ...
+    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]: ...
     def sweep(self, *, older_than_s: float) -> int: ...
 
 
 class BlobStore:
-    """Bytes by their SHA-256; raises STORAGE_UNAVAILABLE whenever the store does not do its part."""
+    """Bytes by their SHA-256; raises STORAGE_UNAVAILABLE whenever the store does not do its part.
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    `recognize` is given the identity of the store that is there, None for an empty one, and returns the identity that
+    it must have, None where the bytes that are needed lie elsewhere.
+    """
+
+    def __init__(self, backend: Backend, *, recognize: Recognize | None = None, limit_s: float = LIMIT_S) -> None:
+        self._backend, self._recognize, self._limit_s = backend, recognize or self._keep_to_the_first, limit_s
         # Of its own, so that a store that hangs holds up nothing else.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        start_threads(self._threads, THREADS)
+        self._identity: str | None = None
 
     @classmethod
-    def from_url(cls, url: str) -> Self:
+    def from_url(cls, url: str, *, recognize: Recognize | None = None) -> Self:
         """`file:///folder` or `s3://bucket/prefix`."""
         scheme, host, path, _, _ = urlsplit(url)
         if scheme == "s3" and host:
-            return cls(Bucket.from_url(url))
+            return cls(Bucket.from_url(url), recognize=recognize)
         if scheme == "file" and not host and path not in ("", "/"):
-            return cls(Folder(Path(unquote(path))))
+            return cls(Folder(Path(unquote(path))), recognize=recognize)
         raise ValueError("blobs are kept at file:///folder or s3://bucket/prefix")
+
+    async def verify(self) -> None:
+        """Raises STORAGE_UNAVAILABLE where the bytes are not in this store, as when a disk is not mounted."""
+        calls = self._calls()
+        found = await calls.do(self._backend.identity)
+        wanted = await self._recognize(found)
+        if wanted is None:
+            raise StoreAbsent
+        await calls.do(self._backend.claim, wanted)
+        self._identity = wanted
+
+    async def probe(self) -> None:
+        """Writes and deletes a few bytes. Raises STORAGE_UNAVAILABLE."""
+        await self.verify()
+        calls, name = self._calls(), f"{PROBES}/{uuid4().hex}"
+        draft = await self._open_draft(calls)
+        try:
+            await calls.do(draft.write, bytes(PROBE_BYTES))
+            await calls.do(draft.keep, name)
+        except BaseException:
+            await calls.end(draft.discard)
+            raise
+        await calls.do(self._backend.delete, name)
 
     async def put(self, chunks: AsyncIterable[bytes] | bytes, *, reserve: Reserve | None = None) -> BlobRef:
         """Stores bytes as they come, holding about a MiB of them; what ends `chunks` early leaves nothing behind.
@@ -64,15 +108,15 @@ class BlobStore:
         `reserve` is awaited once the hash is known and before the bytes get its name: it must not return while
         somebody is about to delete what has that name now.
         """
-        draft = await self._do(self._backend.draft)
+        calls = await self._verified_calls()
+        draft = await self._draft(calls)
         try:
-            ref = await self._fill(draft, chunks)
+            ref = await _fill(draft, chunks, calls)
             if reserve is not None:
                 await reserve(ref)
-            await self._do(draft.keep, name_of(ref.sha256))
+            await calls.do(draft.keep, name_of(ref.sha256))
         except BaseException:
-            with suppress(Problem):
-                await self._do(draft.discard)
+            await calls.end(draft.discard)
             raise
         return ref
 
@@ -86,48 +130,165 @@ class BlobStore:
 
     async def stream(self, ref: BlobRef) -> AsyncGenerator[bytes]:
         """Raises GONE when it is absent, and INTERNAL at the end when it is not what was stored: no wait mends it."""
+        calls = await self._verified_calls()
         blocks, digest = self._backend.blocks(name_of(ref.sha256)), hashlib.sha256()
         try:
-            while block := await self._do(_next, blocks):
+            while block := await calls.do(_next, blocks):
                 digest.update(block)
                 yield block
         finally:
-            await self._do(blocks.close)
+            await calls.end(blocks.close)
         if digest.hexdigest() != ref.sha256:
             raise Problem(Code.INTERNAL, "Stored bytes are damaged.")
 
     async def delete(self, sha256: str) -> None:
         """Absent is deleted."""
-        await self._do(self._backend.delete, name_of(sha256))
+        await (await self._verified_calls()).do(self._backend.delete, name_of(sha256))
 
     async def sweep(self, *, older_than_s: float) -> int:
         """Deletes what uploads left behind whose process died; returns how many."""
-        return await self._do(lambda: self._backend.sweep(older_than_s=older_than_s))
+        calls = await self._verified_calls(limit_s=None)
+        return await calls.do(lambda: self._backend.sweep(older_than_s=older_than_s))
 
-    async def _fill(self, draft: Draft, chunks: AsyncIterable[bytes] | bytes) -> BlobRef:
-        digest, size_bytes = hashlib.sha256(), 0
-        async for block in _blocks(chunks):
-            digest.update(block)
-            size_bytes += len(block)
-            await self._do(draft.write, block)
-        return BlobRef(digest.hexdigest(), size_bytes)
-
-    async def _do(self, work: Callable[..., T], *args: object) -> T:
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+    async def pages(self, *, older_than_s: float) -> AsyncGenerator[list[BlobRef]]:
+        """All blobs that were put that long ago, some hundred at a time."""
+        calls = await self._verified_calls(limit_s=None)
+        names = self._backend.names(BLOBS, older_than_s=older_than_s)
         try:
-            return await asyncio.shield(future)
-        except (BaseError, OSError) as error:
-            detail = "The store of uploads and results is full or cannot be reached."
-            raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S) from error
+            while page := await calls.do(lambda: list(islice(names, PAGE))):
+                yield [BlobRef(sha256_of(name), size_bytes) for name, size_bytes in page]
+        finally:
+            await calls.end(names.close)
+
+    async def _draft(self, calls: "_Calls") -> Draft:
+        try:
+            return await self._open_draft(calls)
+        except StoreAbsent:
+            # A store that nothing is needed from any more may be replaced by an empty one.
+            await self.verify()
+            return await self._open_draft(calls)
+
+    async def _open_draft(self, calls: "_Calls") -> Draft:
+        try:
+            return await calls.do(self._backend.draft)
+        except BaseException:
+            calls.undo_late(lambda draft: draft.discard())
+            raise
+
+    async def _verified_calls(self, limit_s: float | None = math.inf) -> "_Calls":
+        if self._identity is None:
+            await self.verify()
+        return self._calls(limit_s)
+
+    async def _keep_to_the_first(self, found: str | None) -> str | None:
+        if self._identity is None:
+            return found or uuid4().hex
+        return self._identity if found == self._identity else None
+
+    def _calls(self, limit_s: float | None = math.inf) -> "_Calls":
+        return _Calls(self._threads, self._limit_s if limit_s == math.inf else limit_s)
+
+
+class _Calls:
+    """Blocking calls, one after the other, each for at most `limit_s`; one that hangs is left, with its thread."""
+
+    def __init__(self, threads: ThreadPoolExecutor, limit_s: float | None) -> None:
+        self._threads, self._limit_s = threads, limit_s
+        self._last: Future[Any] | None = None
+
+    async def do(self, work: Callable[..., T], *args: object) -> T:
+        call = self._start(work, *args)
+        waiting = asyncio.wrap_future(call)
+        waiting.add_done_callback(_retrieve)
+        try:
+            await asyncio.wait([waiting], timeout=self._limit_s)
         except asyncio.CancelledError:
             # A thread cannot be stopped, and what follows must not meet it at work.
-            await asyncio.wait([future])
-            future.exception()
+            call.cancel()
+            await asyncio.wait([waiting], timeout=self._limit_s)
             raise
+        if not waiting.done():
+            call.cancel()
+            raise _unavailable()
+        return _result_of(waiting)
+
+    async def end(self, work: Callable[[], object]) -> None:
+        """The last call, whatever became of those before: once the one that hangs has come back, if it ever does."""
+        if self._last is not None and not self._last.done():
+            self._last.add_done_callback(lambda _: self._threads.submit(work))
+            return
+        with suppress(Problem):
+            await self.do(work)
+
+    def undo_late(self, undo: Callable[[Any], object]) -> None:
+        """Undoes what the last call still does, now that nobody waits for it."""
+
+        def on_done(call: Future[Any]) -> None:
+            if not call.cancelled() and call.exception() is None:
+                self._threads.submit(undo, call.result())
+
+        if self._last is not None:
+            self._last.add_done_callback(on_done)
+
+    def _start(self, work: Callable[..., T], *args: object) -> Future[T]:
+        try:
+            call = self._threads.submit(work, *args)
+        except RuntimeError as error:  # no thread is to be had
+            raise _unavailable() from error
+        self._last = call
+        return call
+
+
+def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
+    """Starts all threads of a pool now, because later the system may have none left."""
+    barrier = threading.Barrier(count)
+    started = [pool.submit(barrier.wait, 10) for _ in range(count)]
+    wait(started)
+
+
+def _result_of(waiting: "asyncio.Future[T]") -> T:
+    try:
+        return waiting.result()
+    except StoreAbsentError as error:
+        raise StoreAbsent from error
+    except (BaseError, OSError) as error:
+        raise _unavailable() from error
+
+
+def _retrieve(waiting: "asyncio.Future[Any]") -> None:
+    """Nobody may be there any more to be told of it."""
+    if not waiting.cancelled():
+        waiting.exception()
+
+
+def _unavailable() -> Problem:
+    detail = "The store of uploads and results is full or cannot be reached."
+    return Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
+
+
+class StoreAbsent(Problem):
+    """The store in this place is not the one that has the bytes."""
+
+    def __init__(self) -> None:
+        detail = "The store of uploads and results is not in its place; a disk may not be mounted."
+        super().__init__(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
+
+
+async def _fill(draft: Draft, chunks: AsyncIterable[bytes] | bytes, calls: _Calls) -> BlobRef:
+    digest, size_bytes = hashlib.sha256(), 0
+    async for block in _blocks(chunks):
+        digest.update(block)
+        size_bytes += len(block)
+        await calls.do(draft.write, block)
+    return BlobRef(digest.hexdigest(), size_bytes)
 
 
 def name_of(sha256: str) -> str:
-    return f"sha256/{sha256[:2]}/{sha256[2:]}"
+    return f"{BLOBS}/{sha256[:2]}/{sha256[2:]}"
+
+
+def sha256_of(name: str) -> str:
+    return "".join(name.rsplit("/", 2)[-2:])
 
 
 async def _blocks(chunks: AsyncIterable[bytes] | bytes) -> AsyncIterator[bytes]:

@@ -7,6 +7,8 @@ from uuid import uuid4
 import obstore
 from obstore.store import S3Store
 
+from sightline.jobs.folder import IDENTITY, StoreAbsentError
+
 if TYPE_CHECKING:
     from obstore import WritableFile
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -24,7 +26,7 @@ class Bucket:
     """
 
     def __init__(self, store: "ObjectStore") -> None:
-        self._store = store
+        self._store, self._identity = store, ""
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -33,18 +35,48 @@ class Bucket:
         # An endpoint is https unless the operator writes otherwise, as for a store beside the services.
         options: ClientConfig = {
             "connect_timeout": "5s",
-            "read_timeout": "30s",
+            "read_timeout": "15s",
             "timeout": "300s",
             "allow_http": True,
         }
         return cls(S3Store.from_url(url, client_options=options, retry_config=retries))
 
+    def identity(self) -> str | None:
+        """Of the store that is there now."""
+        try:
+            return bytes(obstore.get(self._store, IDENTITY).bytes()).decode().strip()
+        except FileNotFoundError:
+            return None
+
+    def claim(self, identity: str) -> None:
+        """Makes this store out of an empty bucket."""
+        self._identity = identity
+        if self.identity() is None:
+            obstore.put(self._store, IDENTITY, identity.encode())
+        self.require()
+
+    def require(self) -> None:
+        """Raises StoreAbsentError."""
+        if self.identity() != self._identity:
+            raise StoreAbsentError
+
     def draft(self) -> "BucketDraft":
         return BucketDraft(self._store)
 
     def blocks(self, name: str) -> Generator[bytes]:
-        for block in obstore.get(self._store, name).stream(BLOCK_BYTES):
+        try:
+            found = obstore.get(self._store, name)
+        except FileNotFoundError:
+            self.require()
+            raise
+        for block in found.stream(BLOCK_BYTES):
             yield bytes(block)
+
+    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
+        """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
+        limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
+        for page in obstore.list(self._store, folder):
+            yield from ((entry["path"], entry["size"]) for entry in page if entry["last_modified"] <= limit)
 
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):

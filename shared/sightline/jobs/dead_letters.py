@@ -19,7 +19,7 @@ class DeadLetters:
         return [job_of_reply(record) for record in await self._scripts.run("dead", model=model, limit=limit)]
 
     async def retry(self, job_id: str) -> Job:
-        """Queues a dead job anew, with all its attempts; one that is on its way again already is left alone.
+        """Queues a dead or failed job anew, with all its attempts; one that is on its way already is left alone.
 
         Raises Problem NOT_FOUND, GONE where its request was deleted, INVALID_REQUEST where it ended otherwise.
         """
@@ -29,7 +29,7 @@ class DeadLetters:
             case ["gone"]:
                 raise Problem(Code.GONE, "The request of this job was deleted.")
             case ["ended"]:
-                raise Problem(Code.INVALID_REQUEST, "Only a dead job can be retried.")
+                raise Problem(Code.INVALID_REQUEST, "Only a job that is dead or has failed can be retried.")
         raise unknown()
 
     async def purge(self, job_id: str) -> None:

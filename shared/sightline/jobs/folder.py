@@ -1,12 +1,17 @@
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 BLOCK_BYTES = 1024 * 1024
 INCOMING = "incoming"
+IDENTITY = "store-id"  # the file that tells this store from an empty folder, such as that of a disk that is not mounted
+
+
+class StoreAbsentError(OSError):
+    """There is no store where one was, or it is another one."""
 
 
 class Folder:
@@ -16,21 +21,60 @@ class Folder:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self._root, self._identity = root, ""
+
+    def identity(self) -> str | None:
+        """Of the store that is there now."""
+        try:
+            return (self._root / IDENTITY).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def claim(self, identity: str) -> None:
+        """Makes this store out of an empty folder; from now on nothing is done in any other."""
+        self._identity = identity
+        if self.identity() is None:
+            self._root.mkdir(parents=True, exist_ok=True)
+            draft = self._root / f"{IDENTITY}.{uuid4().hex}"
+            draft.write_text(f"{identity}\n")
+            draft.replace(self._root / IDENTITY)
+            _sync(self._root)
+        self.require()
+
+    def require(self) -> None:
+        """Raises StoreAbsentError."""
+        if self.identity() != self._identity:
+            raise StoreAbsentError
 
     def draft(self) -> "FolderDraft":
-        return FolderDraft(self._root)
+        self.require()
+        return FolderDraft(self._root, self.require)
 
     def blocks(self, name: str) -> Generator[bytes]:
-        with (self._root / name).open("rb") as file:
+        try:
+            file = (self._root / name).open("rb")
+        except FileNotFoundError:
+            self.require()
+            raise
+        with file:
             while block := file.read(BLOCK_BYTES):
                 yield block
 
     def delete(self, name: str) -> None:
+        self.require()
         (self._root / name).unlink(missing_ok=True)
+
+    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
+        """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
+        self.require()
+        for path in sorted((self._root / folder).glob("*/*")):
+            with suppress(FileNotFoundError):
+                if _age_s(path) >= older_than_s:
+                    yield path.relative_to(self._root).as_posix(), path.stat().st_size
 
     def sweep(self, *, older_than_s: float) -> int:
         """Deletes drafts whose writers died; returns how many."""
+        self.require()
         stale = [path for path in (self._root / INCOMING).glob("*") if _age_s(path) > older_than_s]
         for path in stale:
             path.unlink(missing_ok=True)
@@ -38,9 +82,9 @@ class Folder:
 
 
 class FolderDraft:
-    def __init__(self, root: Path) -> None:
-        self._root, self._path = root, root / INCOMING / uuid4().hex
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, root: Path, require_store: Callable[[], None]) -> None:
+        self._root, self._path, self._require_store = root, root / INCOMING / uuid4().hex, require_store
+        self._path.parent.mkdir(exist_ok=True)
         self._file = self._path.open("xb")
 
     def write(self, block: bytes) -> None:
@@ -50,6 +94,7 @@ class FolderDraft:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
+        self._require_store()
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         self._path.replace(target)

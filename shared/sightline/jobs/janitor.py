@@ -1,6 +1,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from random import SystemRandom
 
 import redis.asyncio
@@ -23,6 +24,7 @@ PAGE = 100
 # Names that are collected are ours for a minute; whoever was held up that long must not delete what has come anew.
 COLLECTED_S = 20.0
 SWEEP_INTERVAL_S = 3600.0
+ORPHAN_AGE_S = 120.0  # reservations come before bytes; only the clocks of machines may differ by so much
 ABANDONED_S = 24 * 3600.0  # for which no upload goes on
 
 
@@ -30,10 +32,16 @@ class Janitor:
     """Brings back the jobs of workers that died, and clears away what nobody needs; any number may run at once."""
 
     def __init__(
-        self, redis: redis.asyncio.Redis, settings: JobSettings, blobs: BlobStore, *, interval_s: float = INTERVAL_S
+        self,
+        redis: redis.asyncio.Redis,
+        settings: JobSettings,
+        blobs: BlobStore,
+        *,
+        interval_s: float = INTERVAL_S,
+        orphan_age_s: float = ORPHAN_AGE_S,
     ) -> None:
         self._upkeep, self._references = Upkeep(redis, settings), References(redis, settings)
-        self._blobs, self._interval_s = blobs, interval_s
+        self._blobs, self._interval_s, self._orphan_age_s = blobs, interval_s, orphan_age_s
         self._swept_at = -SWEEP_INTERVAL_S
 
     async def run(self) -> None:
@@ -53,6 +61,8 @@ class Janitor:
     async def clear(self) -> None:
         """One round of letting go of what is over, and of deleting what nobody needs."""
         await self._upkeep.expire(limit=PAGE)
+        await self._blobs.verify()
+        await self._reconcile()
         await self._delete_unneeded()
         await self._sweep()
 
@@ -81,6 +91,17 @@ class Janitor:
                 break
             await self._blobs.delete(sha256)
             await self._references.collected(sha256)
+
+    async def _reconcile(self) -> None:
+        """Finds blobs that a Redis without its data forgot."""
+        if not await self._references.reconcile_due():
+            return
+        orphans = 0
+        async with aclosing(self._blobs.pages(older_than_s=self._orphan_age_s)) as pages:
+            async for page in pages:
+                orphans += await self._references.reconcile(page)
+        if orphans:
+            log.warning("orphaned_blobs_found", blobs=orphans)
 
     async def _sweep(self) -> None:
         if time.monotonic() - self._swept_at < SWEEP_INTERVAL_S:

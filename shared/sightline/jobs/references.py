@@ -1,3 +1,7 @@
+from collections.abc import Sequence
+from dataclasses import asdict
+from uuid import uuid4
+
 import redis.asyncio
 
 from sightline.api.problems import Code, Problem
@@ -35,6 +39,19 @@ class References:
     async def collect(self, *, limit: int, grace_s: float = 30.0) -> list[str]:
         """SHA-256s that nothing has needed for `grace_s`; until `collected` no one can reserve them (for a minute)."""
         return list(await self._scripts.run("collect", limit=limit, grace_s=grace_s))
+
+    async def recognize(self, found: str | None) -> str | None:
+        """The identity that the blob store must have; None where the queue's bytes lie in another than `found`."""
+        identity = await self._scripts.run("store", found=found, offered=uuid4().hex)
+        return None if identity is None else str(identity)
+
+    async def reconcile_due(self) -> bool:
+        """Whether it is time to `reconcile`: every hour, and at once after Redis lost its data; asking settles it."""
+        return bool(await self._scripts.run("reconcile_due", repeatable=False))
+
+    async def reconcile(self, stored: Sequence[BlobRef]) -> int:
+        """Makes garbage of stored blobs that nothing is known of; returns how many."""
+        return int(await self._scripts.run("reconcile", blobs=[asdict(blob) for blob in stored])) if stored else 0
 
     async def collected(self, sha256: str) -> None:
         """The bytes are deleted."""

@@ -33,7 +33,8 @@ async def consuming(service: ModelService, settings: JobSettings, registry: Coll
     predictor = service.predictor
     reader = UploadReader(predictor.info, predictor.options, max_pictures=service.settings.max_pictures)
     async with connect(settings.redis_url) as redis:
-        store, references = BlobStore.from_url(settings.blobs_url), References(redis, settings)
+        references = References(redis, settings)
+        store = BlobStore.from_url(settings.blobs_url, recognize=references.recognize)
         shop = Workshop(service, reader, store, references)
         queue, leases = JobQueue(redis, settings), Leases(redis, settings)
         consumer = Consumer(shop, queue, leases, settings, JobMetrics(registry, service.name), worker=_worker_name())

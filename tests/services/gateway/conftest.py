@@ -202,7 +202,8 @@ class Hand:
     def __init__(self, jobs: JobSettings) -> None:
         assert jobs.redis_url
         assert jobs.blobs_url
-        self._jobs, self._url, self.store = jobs, jobs.redis_url, BlobStore.from_url(jobs.blobs_url)
+        self._jobs, self._url = jobs, jobs.redis_url
+        self.store = BlobStore.from_url(jobs.blobs_url, recognize=self._recognize)
 
     def take(self, model: str = "echo") -> Lease:
         """Waits until there is a job."""
@@ -240,6 +241,10 @@ class Hand:
                 return await act(Leases(redis, self._jobs))
 
         return asyncio.run(acting())
+
+    async def _recognize(self, found: str | None) -> str | None:
+        async with connect(self._url) as redis:
+            return await References(redis, self._jobs).recognize(found)
 
     async def _store(self, lease: Lease, media_type: str, body: bytes) -> Representation:
         async with connect(self._url) as redis:

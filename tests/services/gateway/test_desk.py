@@ -74,6 +74,23 @@ def frail_redis() -> Iterator[RedisServer]:
         yield server
 
 
+def test_limits_are_set_again_when_redis_lost_its_data_between_two_looks(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    frail_redis: RedisServer,
+    tmp_path: Path,
+    eventually: Eventually,
+) -> None:
+    jobs = JobSettings(redis_url=frail_redis.url, blobs_url=f"file://{tmp_path}/blobs")
+    keys = {"desk": {"sha256": "0" * 64, "max_running": 1}, "free": {"sha256": "1" * 64}}
+    open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, keys=keys)
+    with frail_redis.client() as client:
+        eventually(lambda: client.hgetall("sightline:limits") == {"desk": "1"})
+        client.flushall()
+        eventually(lambda: client.hgetall("sightline:limits") == {"desk": "1"})
+
+
 def test_while_redis_is_away_small_requests_are_served_and_jobs_put_off(
     start: Start,
     make_service: MakeService,

@@ -229,6 +229,10 @@ local function release(id, kept)
   end
 end
 
+local function release_all_but_body(job)
+  release(job.id, {[cjson.decode(job.request).body.sha256] = true})
+end
+
 -- Needs all blobs of the results, in JSON, and nothing else any more.
 local function settle(job, results)
   local kept = {}
@@ -249,7 +253,7 @@ local function bury(job, problem)
   set(job, {problem = problem})
   conclude(job, 'dead', settings.dead_ttl_s)
   set(job, {letter = call('XADD', dead(job), '*', 'id', job.id, 'problem', problem)})
-  release(job.id, {[cjson.decode(job.request).body.sha256] = true})
+  release_all_but_body(job)
 end
 
 local function cancel(job)

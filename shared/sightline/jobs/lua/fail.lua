@@ -6,7 +6,7 @@ if not a.transient then
   leave(job)
   set(job, {problem = a.problem})
   conclude(job, 'failed', settings.result_ttl_s)
-  release(job.id)
+  release_all_but_body(job) -- so that an operator may have it tried again
 elseif tonumber(job.attempts) >= settings.max_attempts then
   bury(job, a.problem)
 else

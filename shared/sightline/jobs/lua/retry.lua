@@ -2,10 +2,10 @@
 local job = job_of(a.id)
 if not job then return {'unknown'} end
 if LIVE[job.state] then return {'queued', reply(job.id)} end
-if job.state ~= 'dead' then return {'ended'} end
+if job.state ~= 'dead' and job.state ~= 'failed' then return {'ended'} end
 if call('SISMEMBER', key('refs', cjson.decode(job.request).body.sha256), job.id) == 0 then return {'gone'} end
 
-call('XDEL', dead(job), job.letter)
+if job.letter then call('XDEL', dead(job), job.letter) end
 call('ZREM', key('expiring'), job.id)
 unset(job, 'letter', 'problem', 'progress', 'token', 'worker', 'started_at', 'began_at', 'finished_at', 'expires_at')
 set(job, {attempts = 0, lost_leases = 0})
