@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sightline.postprocessing.interactions import ActionScore, Composition
+
 PERSON = "person"
 Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -18,17 +20,6 @@ class Role(StrEnum):
 
     OBJECT = "obj"
     INSTRUMENT = "instr"
-
-
-class ActionScore(StrEnum):
-    """What the score of an action with an object is made of."""
-
-    GEOMETRIC_MEAN = "geometric_mean"
-    """of the two below"""
-    PERSON = "person"
-    """what the person alone says, as in the human-centric branch"""
-    PAIR = "pair"
-    """what person and object say together, as in the interaction branch"""
 
 
 class Slot(BaseModel):
@@ -54,14 +45,18 @@ class Slot(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """detection: the least score of a box that may take part; empty_role: what no object counts as: there is one where
-    its s_o * s^a * g is at least as much times the action of the person alone; interaction and shown: the least scores
-    of a triplet and of a box that are told unless the request names others."""
+    """detection: the minimum score of a box that may take part.
+
+    empty_role: the value of a missing object: a role has an object where its s_o * s^a * g is at least this value times
+    the action of the person alone. certain_object: the minimum s_o * g of an object that is not reported as uncertain.
+    interaction and shown: the minimum scores of a triplet and of a box that are reported unless the request has others.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     detection: Unit = 0.05
     empty_role: Unit = 0.05
+    certain_object: Unit = 0.4
     interaction: Unit = 0.05
     shown: Unit = 0.3
 
@@ -92,6 +87,10 @@ class Facts(BaseModel):
     @property
     def person(self) -> int:
         return self.classes.index(PERSON)
+
+    @property
+    def composition(self) -> Composition:
+        return Composition(self.action_score, self.sigma, self.thresholds.empty_role)
 
     @cached_property
     def plausible(self) -> NDArray[np.bool_]:

@@ -1,6 +1,5 @@
 """Who does what with what, drawn over the photo: boxes with numbers, and links with verbs, in a colour per person."""
 
-import colorsys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -28,7 +27,15 @@ MOST_FONTS_PER_LONG_SIDE, CROWD = 110, 100
 OBJECT: Colour = (255, 255, 255)
 BYSTANDER: Colour = (170, 170, 170)
 SHADE: Colour = (0, 0, 0)
-GOLDEN_SHARE = 0.618034
+PALETTE: Sequence[Colour] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
+    (120, 94, 240),
+)  # fmt: skip
+"""Distinct for any colour vision: the colours of Okabe and Ito, and the violet of IBM's design library."""
+TINTS = (0.0, 0.4, -0.35, 0.6, -0.5, 0.2, -0.2, 0.75)
+"""Shares of white, or of black where negative, in each further round of the palette."""
+DASH_LINES = 4
+"""Length of a dash, and of the gap after it, in widths of the line."""
 WORDS_SHARE = 0.06
 """Of the picture that words at boxes may hide; in a crowd the less important have their number alone."""
 
@@ -85,7 +92,7 @@ class _Drawing:
             self._box(sign)
         curves = [self._curve(link) for link in self._plan.links]
         for link, curve in reversed([*zip(self._plan.links, curves, strict=True)]):
-            self._link(curve, self._colour(link.person))
+            self._link(curve, self._colour(link.person), dashed=link.uncertain)
         return self._write(self._labels(curves))
 
     def _labels(self, curves: Sequence[Curve]) -> list[Label]:
@@ -115,16 +122,20 @@ class _Drawing:
     def _box(self, sign: Sign) -> None:
         left, top, right, bottom = (round(side) for side in self._scaled(sign.of))
         line_px = self._pen.line_px if sign.takes_part else max(2, self._pen.line_px // 2)
+        right, bottom = right - 1, bottom - 1
+        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], float)
+        lines = _dashes(corners, DASH_LINES * line_px) if sign.uncertain else [np.rint(corners).astype(np.int32)]
         for shade, px in ((SHADE, line_px + 2), (self._colour_of(sign), line_px)):
-            cv2.rectangle(self._pixels, (left, top), (right - 1, bottom - 1), shade, px, cv2.LINE_AA)
+            cv2.polylines(self._pixels, lines, isClosed=False, color=shade, thickness=px, lineType=cv2.LINE_AA)
 
     def _curve(self, link: Link) -> Curve:
         return Curve.between(self._scaled(link.person), self._scaled(link.thing))
 
-    def _link(self, curve: Curve, colour: Colour) -> None:
+    def _link(self, curve: Curve, colour: Colour, *, dashed: bool) -> None:
         line, px = np.rint(curve.points).astype(np.int32), self._pen.line_px
+        lines = _dashes(curve.points, DASH_LINES * px) if dashed else [line]
         for shade, more in ((SHADE, 2), (colour, 0)):
-            cv2.polylines(self._pixels, [line], isClosed=False, color=shade, thickness=px + more, lineType=cv2.LINE_AA)
+            cv2.polylines(self._pixels, lines, isClosed=False, color=shade, thickness=px + more, lineType=cv2.LINE_AA)
             cv2.circle(self._pixels, line[0].tolist(), 2 * px + more // 2, shade, cv2.FILLED, cv2.LINE_AA)
             cv2.circle(self._pixels, line[-1].tolist(), 3 * px + more // 2, shade, px, cv2.LINE_AA)
 
@@ -161,10 +172,23 @@ def _at_box(box_xyxy: list[float], size: Size) -> Iterator[Spot]:
 
 
 def person_colour(at: int) -> Colour:
-    """Of the person of that number from 0: hues as far as can be from those before."""
-    hue, bright = (at * GOLDEN_SHARE + 0.07) % 1, (1.0, 0.8)[at // 8 % 2]
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, bright)
-    return round(255 * red), round(255 * green), round(255 * blue)
+    """Colour of the person of that number from 0: the palette, and tints of it for more people than it has colours."""
+    tint = TINTS[at // len(PALETTE) % len(TINTS)]
+    end = 255 if tint > 0 else 0
+    red, green, blue = (round(each + abs(tint) * (end - each)) for each in PALETTE[at % len(PALETTE)])
+    return red, green, blue
+
+
+def _dashes(points: NDArray[np.float64], dash_px: float) -> list[NDArray[np.int32]]:
+    """A line through points (n, 2) as dashes, each followed by a gap of the same length."""
+    lengths = np.hypot(*np.diff(points, axis=0).T).cumsum()
+    along = np.concatenate([[0.0], lengths])
+    starts = np.arange(0, max(along[-1], dash_px), 2 * dash_px)
+    places = [np.linspace(start, min(start + dash_px, along[-1]), 5) for start in starts]
+    return [
+        np.rint(np.stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)], 1)).astype(np.int32)
+        for at in places
+    ]
 
 
 def ink_on(colour: Colour) -> Colour:

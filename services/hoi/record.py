@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.hoi.encoding import decoded
 from services.hoi.found import Floats
 from services.hoi.interactions import Interaction
 from services.hoi.result import HoiResult
 from services.hoi.schemas import Detection, Frame, HoiInteraction, HoiRecord, ScoreFactors, Sight, TargetDensity
 from sightline.api.evidence import Evidence
 from sightline.imaging.orientation import boxes_to_stored, swaps_sides
+from sightline.postprocessing.box_encoding import decode_boxes
 
 PEOPLE_LEFT_OUT = "people-left-out"
 BOX_DIGITS, SCORE_DIGITS = 2, 6
@@ -87,7 +87,7 @@ def _detection(result: HoiResult, at: int, name: int, boxes: _Boxes) -> Detectio
 
 def _interaction(result: HoiResult, interaction: Interaction, ids: Mapping[int, int], boxes: _Boxes) -> HoiInteraction:
     person, thing, factors, mean = interaction.person, interaction.object, interaction.factors, interaction.mean
-    expected = None if mean is None else boxes.tell(decoded(mean, result.found.boxes_xyxy[person]))
+    expected = None if mean is None else boxes.tell(decode_boxes(mean, result.found.boxes_xyxy[person]))
     return HoiInteraction(
         person=ids[person],
         action=interaction.slot.action,
@@ -99,7 +99,9 @@ def _interaction(result: HoiResult, interaction: Interaction, ids: Mapping[int, 
             object=None if factors.object is None else _score(factors.object),
             action=_score(factors.action),
             target=None if factors.target is None else _score(factors.target),
+            empty_role=None if factors.empty_role is None else _score(factors.empty_role),
         ),
+        object_status=interaction.status,
         target=None if expected is None else TargetDensity(mean_box_xyxy=expected, sigma=result.facts.sigma),
     )
 

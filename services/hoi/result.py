@@ -60,7 +60,7 @@ class HoiResult:
     def told(self) -> list[Interaction]:
         """The interactions that are likely enough, of people who are sure enough."""
         people = self.found.scores >= PERSON_SHARE * self.min_detection_score
-        return [each for each in self.interactions if each.score >= self.min_score and people[each.person]]
+        return [each for each in self.interactions if each.action_score >= self.min_score and people[each.person]]
 
     @property
     def shown(self) -> list[int]:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from services.hoi.facts import Role
+from services.hoi.interactions import ObjectStatus
 from sightline.api.evidence import Evidence
 
 BOX = "left, top, right and bottom in pixels"
@@ -15,6 +16,7 @@ RIDE: JsonDict = {
     "action": "ride",
     "role": "instr",
     "object": 1,
+    "object_status": "found",
     "score": 0.552,
     "factors": {"person": 0.93, "object": 0.88, "action": 0.75, "target": 0.9},
     "target": {"mean_box_xyxy": [95.0, 170.0, 215.0, 335.0], "sigma": 0.3},
@@ -38,8 +40,8 @@ class HoiOptions(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The least score of an interaction that is told, a product of up to four factors; left out, that "
-        "of the weights",
+        description="The minimum score of an interaction that is reported; of a role whose object was not found, the "
+        "minimum of person times action. Left out, that of the weights",
     )
     min_detection_score: float | None = Field(
         default=None,
@@ -76,13 +78,16 @@ class Detection(BaseModel):
 
 
 class ScoreFactors(BaseModel):
-    """What the score is the product of; `object` and `target` are null where no object takes part."""
+    """Factors whose product is the score; those that do not apply are null."""
 
     person: float = Field(ge=0, le=1, description="s_h: that the person is one")
     object: float | None = Field(default=None, ge=0, le=1, description="s_o: that the object is what its label says")
     action: float = Field(ge=0, le=1, description="s^a: that the person does this, and with the object if there is one")
     target: float | None = Field(
         default=None, ge=0, le=1, description="g^a: how well the object is where the person's looks say that it is"
+    )
+    empty_role: float | None = Field(
+        default=None, ge=0, le=1, description="In place of `object` and `target`, of a role whose object was not found"
     )
 
 
@@ -110,6 +115,10 @@ class HoiInteraction(BaseModel):
         "actions without object"
     )
     object: int | None = Field(description="Id of a detection; null where none fits")
+    object_status: ObjectStatus | None = Field(
+        description="`found`; `uncertain` where object and place are unlikely; `not_found` where no detection fits; "
+        "null of actions without object"
+    )
     score: float = Field(ge=0, le=1)
     factors: ScoreFactors
     target: TargetDensity | None = Field(description="Null of actions without object")

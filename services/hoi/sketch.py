@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.hoi.facts import PERSON
+from services.hoi.interactions import ObjectStatus
 from services.hoi.record import Told
 from services.hoi.schemas import Detection, HoiInteraction
 
@@ -14,20 +15,25 @@ UNSEEN = " ?"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """From a person to what they do something with."""
+    """Line from a person to an object with the verbs on it; `uncertain` where the object is so for every verb."""
 
     person: Detection
     thing: Detection
     text: str
+    uncertain: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """At the box of a detection: `text` where there is room, else its number alone."""
+    """Label at the box of a detection: `text` where there is room, else its number alone.
+
+    `uncertain`: an object to which only uncertain links lead.
+    """
 
     of: Detection
     text: str
     takes_part: bool
+    uncertain: bool = False
 
     @property
     def number(self) -> str:
@@ -49,23 +55,31 @@ class Sketch:
 def sketch(told: Told) -> Sketch:
     """`told` has detections and interactions by falling score."""
     taking_part = {each for act in told.interactions for each in (act.person, act.object)}
-    signs = [_sign(told, each, each.id in taking_part) for each in told.detections]
+    links = _links(told)
+    certain = {link.thing.id for link in links if not link.uncertain}
+    uncertain = {link.thing.id for link in links if link.uncertain} - certain
+    signs = [_sign(told, each, each.id in taking_part, each.id in uncertain) for each in told.detections]
     signs.sort(key=lambda sign: (not sign.takes_part, not sign.is_person))
-    return Sketch(signs, _links(told))
+    return Sketch(signs, links)
 
 
 def _links(told: Told) -> list[Link]:
-    by_id, pairs = {each.id: each for each in told.detections}, dict[tuple[int, int], list[str]]()
+    by_id, pairs = {each.id: each for each in told.detections}, dict[tuple[int, int], list[HoiInteraction]]()
     for act in told.interactions:
         if act.object is not None:
-            pairs.setdefault((act.person, act.object), []).append(act.action)
-    return [Link(by_id[person], by_id[thing], _list(verbs)) for (person, thing), verbs in pairs.items()]
+            pairs.setdefault((act.person, act.object), []).append(act)
+    return [_link(by_id[person], by_id[thing], acts) for (person, thing), acts in pairs.items()]
 
 
-def _sign(told: Told, detection: Detection, takes_part: bool) -> Sign:
+def _link(person: Detection, thing: Detection, acts: Sequence[HoiInteraction]) -> Link:
+    uncertain = all(act.object_status is ObjectStatus.UNCERTAIN for act in acts)
+    return Link(person, thing, _list([act.action for act in acts]), uncertain)
+
+
+def _sign(told: Told, detection: Detection, takes_part: bool, uncertain: bool) -> Sign:
     acts = [act for act in told.interactions if act.person == detection.id]
     if detection.label != PERSON:
-        return Sign(detection, f"{detection.id} {detection.label}", takes_part)
+        return Sign(detection, f"{detection.id} {detection.label}", takes_part, uncertain)
     return Sign(detection, f"{detection.id} {_list(_verbs_alone(acts))}".strip(), takes_part)
 
 

@@ -10,12 +10,8 @@ from typing import Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from sightline.networks.boxes import encode
 from sightline.networks.faster_rcnn import DetectorConfig, FasterRcnn, RoiHead
 from sightline.networks.proposals import DenseProposals
-
-SIGMA = 0.3
-"""Of the target density, as the paper chose it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +149,3 @@ def interact(
     pooled = network.detector.pool(levels, rois, torch.zeros_like(rois[:, 0], dtype=torch.long))
     actions, targets, person = network.human(pooled[: people.shape[0]])
     return Interactions(actions.sigmoid(), targets, person, network.object(pooled[people.shape[0] :], object_scores))
-
-
-def target_density(targets: Tensor, people: Tensor, objects: Tensor, sigma: float = SIGMA) -> Tensor:
-    """g of every pair and action, (p, o, slots): how well each object's place fits the predicted target."""
-    offsets = encode(objects[None, :], people[:, None])
-    distance = (offsets[:, :, None] - targets[:, None]).square().sum(-1)
-    return (-distance / (2 * sigma**2)).exp()
-
-
-def pair_scores(found: Interactions) -> Tensor:
-    """s^a_{h,o} of every pair, (p, o, slots): the logits of person and object are added before the sigmoid."""
-    return (found.person_logits[:, None] + found.object_logits[None]).sigmoid()

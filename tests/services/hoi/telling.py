@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from services.hoi.facts import Role
+from services.hoi.interactions import ObjectStatus
 from services.hoi.record import Told
 from services.hoi.schemas import Detection, Frame, HoiInteraction, HoiRecord, ScoreFactors, Sight, TargetDensity
 from sightline.api.evidence import Evidence, ModelIdentity
@@ -22,6 +23,7 @@ def act(person: int, action: str, role: Role | None = None, thing: int | None = 
         action=action,
         role=role,
         object=thing,
+        object_status=None if role is None else ObjectStatus.NOT_FOUND if thing is None else ObjectStatus.FOUND,
         score=0.25,
         factors=ScoreFactors(person=0.9, action=0.7, **with_object),
         target=None if role is None else TargetDensity(mean_box_xyxy=[1.5, 2, 30, 40.25], sigma=0.3),

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from services.hoi.facts import ActionScore, Facts, Role
+from services.hoi.facts import Facts, Role
 from services.hoi.predictor import signature_for
+from sightline.postprocessing.interactions import ActionScore
 from sightline.serving.contract import ContractError, read_contract
 from sightline.serving.weights import Weights
 

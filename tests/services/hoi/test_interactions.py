@@ -4,10 +4,13 @@ from math import exp, log, sqrt
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from services.hoi.facts import ActionScore, Facts, Role, Slot, Thresholds
+from services.hoi.facts import Facts, Role, Slot, Thresholds
 from services.hoi.found import Found
-from services.hoi.interactions import Interaction, interactions, sigmoid
+from services.hoi.interactions import Interaction, ObjectStatus, interactions
+from sightline.postprocessing.interactions import ActionScore
 
 SLOTS = [["ride", "instr"], ["hold", "obj"], ["walk"]]
 FACTS = Facts.model_validate(
@@ -76,8 +79,37 @@ def test_a_role_stays_empty_where_nothing_fits() -> None:
         None,
         None,
     )
-    assert ride.score == pytest.approx(0.9 * 0.64)
+    assert ride.score == pytest.approx(0.9 * 0.64 * 0.05)
+    assert ride.action_score == pytest.approx(0.9 * 0.64)
+    assert ride.status is ObjectStatus.NOT_FOUND
     assert ride.mean is not None
+
+
+def test_an_unlikely_object_is_uncertain_and_still_outranks_a_missing_one() -> None:
+    person, bicycle = (PERSON, 0.9, (0.0, 0.0, 10.0, 20.0)), (BICYCLE, 0.2, (0.0, 0.0, 10.0, 20.0))
+    with_bicycle = only(interactions(found(person, bicycle), [0], FACTS, objects_per_role=1), "ride")
+    without = only(interactions(found(person), [0], FACTS, objects_per_role=1), "ride")
+    sure = only(interactions(found(person, (BICYCLE, 0.9, person[2])), [0], FACTS, objects_per_role=1), "ride")
+
+    assert (with_bicycle.object, with_bicycle.status) == (1, ObjectStatus.UNCERTAIN)
+    assert (without.object, without.status) == (None, ObjectStatus.NOT_FOUND)
+    assert sure.status is ObjectStatus.FOUND
+    assert sure.score > with_bicycle.score > without.score
+
+
+@given(scores=st.lists(st.floats(0.015625, 1, width=32), min_size=1, max_size=6), seed=st.integers(0, 2**16))
+def test_a_missing_object_never_outranks_a_found_one(scores: list[float], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 50, (len(scores), 2))
+    boxes = np.hstack([corners, corners + rng.uniform(5, 40, (len(scores), 2))])
+    labels = [PERSON, *rng.integers(0, 3, len(scores) - 1)]
+    things = found(*((int(label), score, tuple(box)) for label, score, box in zip(labels, scores, boxes, strict=True)))
+    full = interactions(things, [0], FACTS, objects_per_role=1)
+    alone = interactions(things.at(np.array([0])), [0], FACTS, objects_per_role=1)
+
+    for action in ("ride", "hold"):
+        if only(full, action).object is not None:
+            assert only(full, action).score >= only(alone, action).score * (1 - 1e-5)
 
 
 def test_an_object_must_outdo_the_action_alone() -> None:
@@ -146,10 +178,6 @@ def test_how_the_action_is_scored_is_the_weights_choice(kind: ActionScore, expec
     facts = FACTS.model_copy(update={"action_score": kind})
 
     assert only(interactions(things, [0], facts, objects_per_role=1), "ride").score == pytest.approx(expected)
-
-
-def test_the_sigmoid_has_no_overflow() -> None:
-    assert sigmoid(np.array([-1e4, 0, 1e4], np.float32)).tolist() == [0, 0.5, 1]
 
 
 def test_slots_are_named_by_action_and_role() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from services.hoi.facts import Role
+from services.hoi.interactions import ObjectStatus
 from services.hoi.overlay import LEAST_LONG_SIDE_PX, Pen, draw, ink_on, person_colour
 from services.hoi.record import Told
 from tests.services.hoi.telling import CYCLISTS, act, detection
@@ -54,6 +55,19 @@ def test_boxes_and_links_are_in_the_colour_of_their_person() -> None:
     assert of_person[:, 120:600].any(axis=0).all()  # the link
     assert of_person[:, 750:].sum() == 0
     assert (drawn[120:370, 695:705] == 255).all(-1).any(axis=1).all()  # the bicycle's box
+
+
+def test_links_and_boxes_of_uncertain_objects_are_dashed() -> None:
+    detections = [detection(0, "person", (50, 100, 150, 380)), detection(1, "bicycle", (550, 100, 700, 380))]
+    certain = act(0, "ride", Role.INSTRUMENT, 1)
+    uncertain = certain.model_copy(update={"object_status": ObjectStatus.UNCERTAIN})
+    photo = np.full((400, 800, 3), 90, np.uint8)
+
+    solid, dashed = (draw(photo, Told(detections, [each])) for each in (certain, uncertain))
+
+    for columns in (slice(695, 705), slice(160, 540)):
+        drawn = [int((each[120:370, columns] != 90).any(-1).sum()) for each in (solid, dashed)]
+        assert 0.3 * drawn[0] < drawn[1] < 0.9 * drawn[0]
 
 
 def test_a_crowd_can_be_drawn_and_everyone_has_a_number() -> None:

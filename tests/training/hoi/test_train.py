@@ -8,9 +8,9 @@ import onnxruntime
 import pytest
 import torch
 
-from sightline.networks.cascade import ActionScore, Boxes, Composition
 from sightline.networks.faster_rcnn import Detecting
 from sightline.networks.interactnet import InteractNet, interact
+from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.export import quantized
 from sightline.training.hoi.coco import Scene
@@ -26,9 +26,10 @@ from sightline.training.hoi.lessons import RANDOM_VIEWS, Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import TeacherBoxes
+from sightline.training.hoi.predictions import Boxes
 from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, SceneStore, pack_scenes
-from sightline.training.hoi.train import InteractNetTask, train, with_trunk
+from sightline.training.hoi.train import InteractNetTask, load_start, train, with_trunk
 from sightline.training.hoi.verbs import SLOTS
 from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
@@ -125,6 +126,10 @@ def model() -> Model:
     network = with_trunk(SMALL, "efficientnet-lite0").eval()
     # Scores of an untrained network are too even for a detection.
     torch.nn.init.normal_(network.detector.box_head.logits.weight, std=0.5)
+    # The exporter stores constants that are equal once, as the zeros of these would be.
+    for layer in (network.detector.proposals.deltas, network.human.targets):
+        assert layer.bias is not None
+        torch.nn.init.normal_(layer.bias, std=0.01)
     return Model(network, Composition(ActionScore.PAIR, sigma=0.7, empty_role=0.02))
 
 
@@ -188,6 +193,21 @@ def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
     assert facts["slots"][1] == ["stand"]
     assert (facts["sigma"], facts["thresholds"]["empty_role"]) == (0.7, 0.02)
     assert facts["allowed"]["kick-obj"] == ["sports ball"]
+
+
+def test_training_starts_from_exported_weights(model: Model, exported: Path) -> None:
+    network = with_trunk(SMALL, "efficientnet-lite0")
+
+    load_start(network, exported.parent)
+
+    torch.testing.assert_close(network.state_dict(), rounded(model.network).state_dict(), atol=1e-6, rtol=1e-3)
+
+
+def test_exported_weights_of_another_network_are_refused(exported: Path) -> None:
+    wider = replace(SMALL, human_hidden=2 * SMALL.human_hidden)
+
+    with pytest.raises(ValueError, match="another network"):
+        load_start(with_trunk(wider, "efficientnet-lite0"), exported.parent)
 
 
 def test_large_weights_are_stored_small(exported: Path) -> None:

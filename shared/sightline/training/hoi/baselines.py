@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sightline.networks.boxes import encode
-from sightline.networks.cascade import NOTHING, Boxes, Triplets
+from sightline.postprocessing.interactions import NO_OBJECT
+from sightline.training.hoi.predictions import Boxes, Triplets
 from sightline.training.hoi.truth import Truth
 
 NEARNESS_SIGMA = 1.0
@@ -29,4 +30,4 @@ def by_prior(seen: Boxes, prior: Tensor, plausible: Tensor, *, near: bool) -> Tr
     fits[torch.arange(len(people)), seen.people] = 0
     best, objects = fits.max(1)
     agents = seen.scores[seen.people][:, None] * prior
-    return Triplets(torch.where(best > 0, objects, NOTHING), seen.scores[seen.people][:, None] * best, agents)
+    return Triplets(torch.where(best > 0, objects, NO_OBJECT), seen.scores[seen.people][:, None] * best, agents)

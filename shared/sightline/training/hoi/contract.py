@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from sightline.networks.cascade import Composition
 from sightline.networks.faster_rcnn import Detecting
+from sightline.postprocessing.interactions import Composition
 from sightline.training.hoi.verbs import ALLOWED, COCO_CLASSES, SLOTS
 
 OUTPUTS = {

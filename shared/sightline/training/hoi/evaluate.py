@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from sightline.networks.cascade import ActionScore, Boxes, Composition, Triplets, compose
 from sightline.networks.interactnet import Interactions
+from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.hoi.baselines import by_prior, verb_prior
 from sightline.training.hoi.box_scores import BoxScores, box_scores
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.observations import seen_boxes
 from sightline.training.hoi.onnx_network import OnnxInteractNet
-from sightline.training.hoi.predictions import as_prediction, plausible_slots
+from sightline.training.hoi.predictions import Boxes, Triplets, as_prediction, compose, plausible_slots
 from sightline.training.hoi.role_scores import Scores, mean, score
 from sightline.training.photos import Picture, read_rgb
 

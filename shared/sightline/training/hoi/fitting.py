@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sightline.networks.cascade import Composition, compose
 from sightline.networks.interactnet import Interactions, InteractNet
+from sightline.postprocessing.interactions import Composition
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.heads import Recipe, fit_branches, interactions_of
 from sightline.training.hoi.lessons import Watched, Watcher, store_lessons
 from sightline.training.hoi.model import Model, load_model
 from sightline.training.hoi.observations import Lesson
 from sightline.training.hoi.packing import TeacherBoxes
-from sightline.training.hoi.predictions import as_prediction, plausible_slots
+from sightline.training.hoi.predictions import as_prediction, compose, plausible_slots
 from sightline.training.hoi.role_scores import Prediction, mean, score
 from sightline.training.hoi.store import SceneStore
 

@@ -5,19 +5,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sightline.networks.cascade import ActionScore, Composition
 from sightline.networks.faster_rcnn import DetectorConfig
 from sightline.networks.interactnet import InteractNetConfig
 from sightline.networks.proposals import Proposing
+from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.hoi.config import TrainConfig
 from sightline.training.hoi.contract import read_facts
 from sightline.training.hoi.evaluate import box_table, boxes_of, by_role, comparison, look_at, methods, role_scores
 from sightline.training.hoi.export import export as export_network
 from sightline.training.hoi.fitting import fit
+from sightline.training.hoi.fusion import Detector, FusedDetector
 from sightline.training.hoi.heads import Recipe
 from sightline.training.hoi.imitation import CHANNELS
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import Sources, TeacherBoxes, read_folder, training_scenes
+from sightline.training.hoi.picodet import PicoDet
 from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, pack_scenes
 from sightline.training.hoi.teacher import NanoDetPlus
@@ -52,6 +54,7 @@ def train(
     vcoco: list[Path],
     teacher: Path,
     out: Path,
+    second_teacher: Path | None = None,
     instances: Path | None = None,
     images: Path | None = None,
     coco: Path | None = None,
@@ -74,13 +77,14 @@ def train(
     """Train detector and branches together, then fit the branches on the detector; writes OUT/model.pt.
 
     The detector learns from true boxes, from the `teacher`'s where no one drew any, and, where its pyramid is as wide
-    as the teacher's, from its features.
+    as the teacher's, from its features. With a `second_teacher`, PicoDet's file, the boxes are those of both teachers
+    fused, each run on the picture and on its mirror image.
 
     `vcoco` are the official vcoco_train.json and vcoco_val.json with COCO's `instances` and `images`, or an extract
     with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
     are in `barred_ids`, such as V-COCO's test set, are never trained on, nor are the first hundred of its validation
-    set. Run it again to go on where it was cut off; `start` is a checkpoint to begin with, and `branches_only` takes
-    the detector as it is.
+    set. Run it again to go on where it was cut off; `start` is a checkpoint or the folder of exported weights to begin
+    with, and `branches_only` takes the detector as it is.
 
     On CPU the stem of the trunk is frozen, and runs in the `loaders` with the teacher. A GPU trains the `whole_trunk`
     and keeps up with several loaders and batches of 32.
@@ -89,7 +93,7 @@ def train(
     px = network.detector.image_px
     store, validation = out / "store", out / "validation"
     training, held_out = hold_out(read_scenes(vcoco, instances, images))
-    boxes = TeacherBoxes(NanoDetPlus(teacher), out / "teacher")
+    boxes = TeacherBoxes(label_teacher(teacher, second_teacher), out / "teacher")
     if not (validation / "truths.npz").exists():
         barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
         sources = Sources(coco, voc, stanford40, tuple(photos or ()), VALIDATED)
@@ -115,6 +119,12 @@ def train(
         run_training(config)
     model = fit(out / "detector" / "last.pt", training, store, boxes, Recipe(seed=seed), most=most_lessons)
     model.save(out / "model.pt")
+
+
+def label_teacher(teacher: Path, second_teacher: Path | None) -> Detector:
+    """The detector whose boxes stand in for labels."""
+    first = NanoDetPlus(teacher)
+    return first if second_teacher is None else FusedDetector([first, PicoDet(second_teacher)])
 
 
 def replace_backbone(config: InteractNetConfig, backbone: str) -> InteractNetConfig:

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sightline.networks.cascade import ActionScore, Composition
 from sightline.networks.interactnet import InteractNet
+from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.hoi.config import network_from
 

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from sightline.networks.boxes import iou
-from sightline.networks.cascade import Boxes
 from sightline.networks.interactnet import InteractNet
 from sightline.training.hoi.detections import Detections
-from sightline.training.hoi.predictions import plausible_slots
+from sightline.training.hoi.predictions import Boxes, plausible_slots
 from sightline.training.hoi.truth import Truth
 from sightline.training.hoi.verbs import PERSON
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sightline.networks.cascade import Boxes
 from sightline.networks.interactnet import Interactions
 from sightline.training.hoi.data import canvas, laid_on_canvas
 from sightline.training.hoi.detections import Detections
+from sightline.training.hoi.predictions import Boxes
 from sightline.training.hoi.sessions import cpu_session
 from sightline.training.hoi.store import fitted, resized
 from sightline.training.hoi.verbs import COCO_CLASSES

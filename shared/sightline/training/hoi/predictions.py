@@ -1,12 +1,49 @@
-"""From what was seen in a picture to V-COCO's form of a prediction."""
+"""Detections and branch outputs of a picture to triplets, and to V-COCO's form of a prediction."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.networks.cascade import Boxes, Triplets
+from sightline.networks.interactnet import Interactions
+from sightline.postprocessing import interactions as postprocessing
+from sightline.postprocessing.interactions import BranchOutputs, Composition, DetectedBoxes
 from sightline.training.hoi.role_scores import Prediction
 from sightline.training.hoi.verbs import ACTIONS, ALLOWED, CLASS_INDEX, COCO_CLASSES, SLOTS, SLOTS_OF
+
+
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """boxes (n, 4), scores (n,) and labels (n,) of a picture; `people` (p,) are places among them."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    people: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Triplets:
+    """The best object of each person and slot: objects (p, slots), rows of the boxes or NO_OBJECT, and the scores
+    (p, slots) of the roles. agents (p, slots): s_h * s^a of the person alone."""
+
+    objects: Tensor
+    scores: Tensor
+    agents: Tensor
+
+
+def compose(found: Interactions, seen: Boxes, plausible: Tensor, composition: Composition) -> Triplets:
+    """As the service composes them. plausible: (n, slots), whether a box may have the slot's role at all."""
+    branches = (found.actions, found.targets, found.person_logits, found.object_logits)
+    triplets = postprocessing.compose(
+        BranchOutputs(*(each.numpy() for each in branches)),
+        DetectedBoxes(seen.boxes.numpy(), seen.scores.numpy(), seen.people.numpy()),
+        plausible.numpy() > 0,
+        composition,
+    )
+    objects, scores = (torch.from_numpy(each[..., 0]) for each in (triplets.objects, triplets.scores))
+    return Triplets(objects, scores, seen.scores[seen.people][:, None] * found.actions)
 
 
 def plausible_slots(*, any_class: bool = False) -> Tensor:

@@ -1,0 +1,1 @@
+"""Network outputs to results, in NumPy alone, for services and evaluation alike."""

@@ -1,0 +1,137 @@
+"""Scores of human-object interactions (Gkioxari et al., "Detecting and Recognizing Human-Object Interactions", CVPR
+2018, sections 3.2 and 3.3).
+
+S = s_h * s_o * s^a * g: the detector's scores of person and object, the action's score, and how well the object's place
+fits the target that is predicted from the person's appearance.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.postprocessing.box_encoding import Floats, encode_boxes
+
+NO_OBJECT = -1
+
+
+class ActionScore(StrEnum):
+    """Source of s^a: the human-centric branch, the interaction branch, or the geometric mean of both."""
+
+    PERSON = "person"
+    PAIR = "pair"
+    GEOMETRIC_MEAN = "geometric_mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """Parameters of the score.
+
+    `sigma` is the standard deviation of the target density; without `uses_targets`, g is 1. `empty_role` is the value
+    of s_o * g for a role without object: where no object reaches it, the role is empty.
+    """
+
+    action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
+    sigma: float = 0.3
+    empty_role: float = 0.03
+    uses_targets: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectedBoxes:
+    """boxes_xyxy (n, 4) in pixels; scores (n,) in 0..1; people (p,): rows of those that are people."""
+
+    boxes_xyxy: Floats
+    scores: Floats
+    people: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchOutputs:
+    """Of p people: actions (p, slots) in 0..1, encoded targets (p, slots, 4) and person_logits (p, slots); of all n
+    boxes: object_logits (n, slots)."""
+
+    actions: Floats
+    targets: Floats
+    person_logits: Floats
+    object_logits: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Triplets:
+    """The best objects of each person and slot, best first; arrays are (p, slots, k).
+
+    objects: rows of the boxes, or NO_OBJECT; scores: S, in which an empty role counts `empty_role` for its object and
+    target; action and target: s^a and g of the object, 0 where there is none. An empty role is in the first place;
+    later places without object have the score 0.
+    """
+
+    objects: NDArray[np.int64]
+    scores: Floats
+    action: Floats
+    target: Floats
+
+
+def compose(
+    branches: BranchOutputs,
+    boxes: DetectedBoxes,
+    plausible: NDArray[np.bool_],
+    composition: Composition,
+    *,
+    max_objects: int = 1,
+) -> Triplets:
+    """`plausible`: (n, slots), whether a box may have the slot's role at all."""
+    action, target = _action_scores(branches, composition.action_score), _target_scores(branches, boxes, composition)
+    fit = boxes.scores[None, :, None] * action * target * plausible
+    fit[np.arange(len(boxes.people)), boxes.people] = 0
+    order = np.argsort(-fit, axis=1, kind="stable")[:, :max_objects].transpose(0, 2, 1)
+    best, action, target = (_take(values, order) for values in (fit, action, target))
+    empty = composition.empty_role * branches.actions[..., None]
+    found = (best >= empty) & (best > 0)
+    first_is_empty = ~found & (np.arange(order.shape[2]) == 0)
+    person = boxes.scores[boxes.people][:, None, None]
+    scores = person * np.where(found, best, np.where(first_is_empty, empty, 0))
+    if not len(boxes.scores):
+        return _all_empty(branches, person, composition)
+    return Triplets(np.where(found, order, NO_OBJECT), np.asarray(scores, np.float32), action * found, target * found)
+
+
+def _all_empty(branches: BranchOutputs, person: Floats, composition: Composition) -> Triplets:
+    shape = (*branches.actions.shape, 1)
+    nothing = np.zeros(shape, np.float32)
+    scores = np.asarray(person * composition.empty_role * branches.actions[..., None], np.float32)
+    return Triplets(np.full(shape, NO_OBJECT), scores, nothing, nothing)
+
+
+def _take(values: Floats, order: NDArray[np.int64]) -> Floats:
+    """(p, n, slots) values of the rows in (p, slots, k)."""
+    return np.asarray(np.take_along_axis(values.transpose(0, 2, 1), order, 2), np.float32)
+
+
+def _action_scores(branches: BranchOutputs, source: ActionScore) -> Floats:
+    """(p, n, slots): s^a of each person with each box."""
+    pair = _sigmoid(branches.person_logits[:, None] + branches.object_logits[None])
+    alone = np.broadcast_to(branches.actions[:, None], pair.shape)
+    match source:
+        case ActionScore.PERSON:
+            return alone
+        case ActionScore.PAIR:
+            return pair
+        case ActionScore.GEOMETRIC_MEAN:
+            return np.asarray(np.sqrt(alone * pair), np.float32)
+
+
+def _target_scores(branches: BranchOutputs, boxes: DetectedBoxes, composition: Composition) -> Floats:
+    """(p, n, slots): g, how well each box is placed where the person's appearance predicts the object."""
+    people_xyxy = boxes.boxes_xyxy[boxes.people]
+    places = encode_boxes(boxes.boxes_xyxy[None], people_xyxy[:, None])
+    if not composition.uses_targets:
+        return np.ones((*places.shape[:2], branches.targets.shape[1]), np.float32)
+    # One slot at a time: all at once would take four times the memory for 100 people and 500 boxes.
+    squares = [np.square(places - targets[:, None]).sum(-1) for targets in branches.targets.transpose(1, 0, 2)]
+    return np.asarray(np.exp(-np.stack(squares, -1) / (2 * composition.sigma**2)), np.float32)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(logits / 2)), np.float32)

@@ -1,0 +1,120 @@
+"""The composition of scores, on two people, a horse and a bench, by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sightline.postprocessing.box_encoding import Floats, encode_boxes
+from sightline.postprocessing.interactions import (
+    NO_OBJECT,
+    ActionScore,
+    BranchOutputs,
+    Composition,
+    DetectedBoxes,
+    compose,
+)
+
+HORSE, BENCH = 2, 3
+PEOPLE = np.array([[0, 0, 10, 20], [50, 0, 60, 20]], np.float32)
+THINGS = np.array([[0, 20, 10, 40], [50, 20, 60, 40]], np.float32)
+BOXES = DetectedBoxes(
+    np.concatenate([PEOPLE, THINGS]), np.array([0.9, 0.8, 0.5, 0.4], np.float32), np.array([0, 1], np.int64)
+)
+ANYTHING = np.ones((4, 2), bool)
+PAIR = Composition(ActionScore.PAIR, empty_role=0.01)
+
+
+def zeros(*shape: int) -> Floats:
+    return np.zeros(shape, np.float32)
+
+
+@pytest.fixture
+def outputs() -> BranchOutputs:
+    """Slot 0 is expected just below each person, slot 1 nowhere in particular; all logits are 0."""
+    below = encode_boxes(THINGS, PEOPLE)
+    actions = np.array([[0.7, 0.6], [0.2, 0.1]], np.float32)
+    return BranchOutputs(actions, np.stack([below, below + 9], 1), zeros(2, 2), zeros(4, 2))
+
+
+def test_each_person_gets_the_object_where_it_is_expected(outputs: BranchOutputs) -> None:
+    triplets = compose(outputs, BOXES, ANYTHING, PAIR)
+
+    assert triplets.objects[:, 0, 0].tolist() == [HORSE, BENCH]
+    assert triplets.scores[:, 0, 0] == pytest.approx([0.9 * 0.5 * 0.5, 0.8 * 0.4 * 0.5])
+    assert triplets.action[:, 0, 0] == pytest.approx([0.5, 0.5])
+    assert triplets.target[:, 0, 0] == pytest.approx([1, 1])
+
+
+def test_a_role_that_nothing_fits_is_empty(outputs: BranchOutputs) -> None:
+    triplets = compose(outputs, BOXES, ANYTHING, PAIR)
+
+    assert triplets.objects[:, 1, 0].tolist() == [NO_OBJECT, NO_OBJECT]
+    assert triplets.scores[:, 1, 0] == pytest.approx([0.9 * 0.6 * 0.01, 0.8 * 0.1 * 0.01])
+    assert triplets.action[:, 1].tolist() == triplets.target[:, 1].tolist() == [[0], [0]]
+
+
+def test_further_objects_follow_the_best_one_and_empty_places_score_nothing(outputs: BranchOutputs) -> None:
+    triplets = compose(outputs, BOXES, ANYTHING, replace(PAIR, uses_targets=False), max_objects=9)
+
+    assert triplets.objects[0, 0].tolist() == [1, HORSE, BENCH, NO_OBJECT]
+    assert triplets.scores[0, 0, 3] == 0
+    assert (np.diff(triplets.scores, axis=2) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("source", "action"),
+    [(ActionScore.PERSON, 0.7), (ActionScore.PAIR, 0.5), (ActionScore.GEOMETRIC_MEAN, math.sqrt(0.7 * 0.5))],
+)
+def test_sources_of_the_action_score(outputs: BranchOutputs, source: ActionScore, action: float) -> None:
+    triplets = compose(outputs, BOXES, ANYTHING, replace(PAIR, action_score=source))
+
+    assert triplets.scores[0, 0, 0] == pytest.approx(0.9 * 0.5 * action)
+
+
+def test_the_target_decides_between_objects_that_are_equally_likely(outputs: BranchOutputs) -> None:
+    without = compose(outputs, BOXES, ANYTHING, replace(PAIR, uses_targets=False))
+
+    assert without.objects[:, 0, 0].tolist() == [1, 0]
+
+
+def test_one_sigma_off_costs_the_root_of_e(outputs: BranchOutputs) -> None:
+    off = replace(outputs, targets=outputs.targets + np.array([0.3, 0, 0, 0], np.float32))
+
+    triplets = compose(off, BOXES, ANYTHING, PAIR)
+
+    assert triplets.scores[0, 0, 0] == pytest.approx(0.9 * 0.5 * 0.5 * math.exp(-0.5))
+
+
+def test_implausible_classes_are_left_out(outputs: BranchOutputs) -> None:
+    no_horses = np.array([[1, 1], [1, 1], [0, 1], [1, 1]], bool)
+
+    triplets = compose(outputs, BOXES, no_horses, replace(PAIR, uses_targets=False))
+
+    assert triplets.objects[0, 0, 0] == 1
+
+
+def test_a_picture_without_people_has_no_triplets() -> None:
+    boxes = DetectedBoxes(THINGS, np.ones(2, np.float32), np.zeros(0, np.int64))
+    nothing = BranchOutputs(zeros(0, 2), zeros(0, 2, 4), zeros(0, 2), zeros(2, 2))
+
+    triplets = compose(nothing, boxes, np.ones((2, 2), bool), Composition())
+
+    assert triplets.objects.shape[:2] == triplets.scores.shape[:2] == (0, 2)
+
+
+def test_a_picture_without_boxes_has_no_triplets() -> None:
+    boxes = DetectedBoxes(zeros(0, 4), zeros(0), np.zeros(0, np.int64))
+    nothing = BranchOutputs(zeros(0, 2), zeros(0, 2, 4), zeros(0, 2), zeros(0, 2))
+
+    assert compose(nothing, boxes, np.ones((0, 2), bool), Composition()).objects.shape == (0, 2, 1)
+
+
+def test_logits_of_any_size_cause_no_overflow(outputs: BranchOutputs) -> None:
+    huge = replace(outputs, object_logits=np.array([[1e4, -1e4]] * 4, np.float32))
+
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        scores = compose(huge, BOXES, ANYTHING, PAIR).scores
+
+    assert np.isfinite(scores).all()
