@@ -169,9 +169,12 @@ def load_exported(network: nn.Module, path: Path, prefix: str = "network.") -> N
 
 def read_state(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
     """The weights of an exported file by the names that torch knows them by, in full precision."""
-    weights = onnx.load(path).graph.initializer
-    return {
-        tensor.name.removeprefix(prefix).removesuffix(HALVED): numpy_helper.to_array(tensor).astype(np.float32)
-        for tensor in weights
-        if tensor.name.startswith(prefix)
-    }
+    stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    scales = {name.removesuffix(QUANTIZED) + SCALE for name in stored if name.endswith(QUANTIZED)}
+    state: dict[str, NDArray[Any]] = {}
+    for name, values in stored.items():
+        if name.startswith(prefix) and name not in scales:
+            scale = stored[name.removesuffix(QUANTIZED) + SCALE] if name.endswith(QUANTIZED) else 1
+            plain = name.removeprefix(prefix).removesuffix(HALVED).removesuffix(QUANTIZED)
+            state[plain] = np.asarray(values * scale, np.float32)
+    return state

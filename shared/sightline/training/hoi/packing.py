@@ -10,10 +10,10 @@ import numpy as np
 from sightline.training.hoi.coco import Scene, read_coco
 from sightline.training.hoi.detections import Detections
 from sightline.training.hoi.distillation import VOC_CLASSES, taught
+from sightline.training.hoi.fusion import Detector
 from sightline.training.hoi.splits import unlike
 from sightline.training.hoi.stanford40 import with_action
 from sightline.training.hoi.store import Packed
-from sightline.training.hoi.teacher import NanoDetPlus
 from sightline.training.hoi.truth import boxes_only
 from sightline.training.photos import list_photos, read_rgb
 
@@ -102,7 +102,7 @@ def _photos(folder: Path, boxes: "TeacherBoxes") -> Iterator[Packed]:
 class TeacherBoxes:
     """What the teacher sees in folders of pictures, as shares of their sides; kept on disk, a file for each folder."""
 
-    def __init__(self, teacher: NanoDetPlus, folder: Path) -> None:
+    def __init__(self, teacher: Detector, folder: Path) -> None:
         self.teacher, self.folder = teacher, folder
 
     def of(self, name: str, paths: Sequence[Path]) -> Mapping[str, Detections]:

@@ -14,6 +14,7 @@ from sightline.training import loop
 from sightline.training.backbones import load_trunk
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.data import Samples, batches
+from sightline.training.export import read_state
 from sightline.training.hoi.config import TrainConfig
 from sightline.training.hoi.data import Batch, SceneBatches
 from sightline.training.hoi.imitation import TorchTeacher, imitation_loss
@@ -35,7 +36,7 @@ class InteractNetTask:
         self.config, self.stages = config, config.stages
         self.network = with_trunk(config.network, config.trunk)
         if config.start_weights:
-            self.network.load_state_dict(load_checkpoint(Path(config.start_weights))["average"])
+            load_start(self.network, Path(config.start_weights))
         self.stem_path = None if config.trains_stem else Path(config.out_folder) / "stem.onnx"
         self.network.detector.trunk.stem.requires_grad_(config.trains_stem)
         if self.stem_path and not self.stem_path.exists():
@@ -67,6 +68,22 @@ class InteractNetTask:
 
     def validator(self) -> loop.Score:
         return Validator(Path(self.config.validation_folder))
+
+
+def load_start(network: InteractNet, start: Path) -> None:
+    """Take over the weights of a checkpoint, or of a folder with detector.onnx and interactions.onnx.
+
+    ValueError where the exported graphs hold another network.
+    """
+    if not start.is_dir():
+        network.load_state_dict(load_checkpoint(start)["average"])
+        return
+    state = read_state(start / "detector.onnx", "") | read_state(start / "interactions.onnx", "network.")
+    wanted = {name: part.shape for name, part in network.state_dict().items()}
+    found = {name: torch.from_numpy(state[name]) for name in wanted if name in state}
+    if {name: part.shape for name, part in found.items()} != wanted:
+        raise ValueError(f"{start} holds another network than this one")
+    network.load_state_dict(found)
 
 
 def with_trunk(config: InteractNetConfig, trunk: str) -> InteractNet:
