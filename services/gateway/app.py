@@ -6,6 +6,8 @@ from functools import partial
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from services.gateway import capacity, health, job_routes, models, targets, v2, webhooks
@@ -13,16 +15,21 @@ from services.gateway.authentication import AuthenticationMiddleware
 from services.gateway.body_limit import JobBodyLimitMiddleware
 from services.gateway.catalog import Catalog
 from services.gateway.console import add_console
+from services.gateway.cors import cors_options
 from services.gateway.desk import Desk, open_desk
 from services.gateway.docs import add_docs
+from services.gateway.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
 from services.gateway.gate import Gate
+from services.gateway.host_check import HostCheckMiddleware
 from services.gateway.job_schemas import rendered
 from services.gateway.keys import KeyRing
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.openapi import add_openapi
+from services.gateway.origin_check import OriginCheckMiddleware
 from services.gateway.poller import Poller
 from services.gateway.proxy import Proxy, ProxyRoute
 from services.gateway.replicas import Fleet
+from services.gateway.response_headers import ResponseHeadersMiddleware
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, State
 from sightline import __version__
@@ -37,6 +44,8 @@ from sightline.serving.metrics import HttpMetrics, add_metrics_route, create_reg
 from sightline.serving.middleware import install_middleware
 from sightline.serving.tasks import in_background
 from sightline.serving.tracing import TELEMETRY
+
+ANY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared, not bound
 
 
 def create() -> FastAPI:
@@ -55,6 +64,7 @@ def create_app(
         settings.upstreams,
         max_requests_per_replica=settings.max_requests_per_replica,
         resting=settings.resting_models,
+        label_key=settings.own_credential,
     )
     catalog = Catalog(fleet)
     parts = Parts(
@@ -75,6 +85,8 @@ def create_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # Redirects would name whatever `Host` said.
+        redirect_slashes=False,
     )
     install_problem_handlers(app)
     _add_middleware(app, registry, keys, settings, takes_jobs=parts.jobs.redis_url is not None)
@@ -111,7 +123,22 @@ def _add_middleware(
         max_job_bytes=max_job_bytes,
     )
     app.add_middleware(AuthenticationMiddleware, keys=keys)
-    install_middleware(app, HttpMetrics(registry), max_bytes=max_job_bytes)
+    install_middleware(app, HttpMetrics(registry), max_bytes=max_job_bytes, guards=_guards(settings))
+
+
+def _guards(settings: GatewaySettings) -> list[Middleware]:
+    """In the order in which they see a request."""
+    hosts = {*settings.allowed_hosts, settings.host} - ANY_ADDRESS
+    guards = [
+        Middleware(ResponseHeadersMiddleware),
+        Middleware(ForwardedHeadersMiddleware, trusted=settings.trusted_proxies, root_path=settings.root_path),
+        Middleware(HostCheckMiddleware, allowed=hosts),
+        Middleware(OriginCheckMiddleware, allowed=settings.cors_origins),
+    ]
+    if settings.cors_origins:
+        # Before authentication, as a preflight carries no key; before what refuses, so that pages can read why.
+        guards.insert(3, Middleware(CORSMiddleware, **cors_options(settings.cors_origins)))
+    return guards
 
 
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
@@ -150,7 +177,9 @@ def _lifespan(parts: Parts, registry: CollectorRegistry) -> Callable[[FastAPI], 
 async def _jobs(parts: Parts, registry: CollectorRegistry) -> AsyncIterator[tuple[webhooks.Webhooks, Desk | None]]:
     """Without Redis there are no jobs, but webhooks can be tried all the same."""
     jobs, settings = parts.jobs, parts.webhooks
-    sending = partial(webhooks.webhooks, settings, job_settings=jobs, render=rendered, registry=registry)
+    # A delivery belongs to no request, so that only a configured prefix is known.
+    render = partial(rendered, prefix=parts.settings.root_path)
+    sending = partial(webhooks.webhooks, settings, job_settings=jobs, render=render, registry=registry)
     if jobs.redis_url is None:
         async with sending(redis=None) as opened:
             yield opened, None
@@ -180,4 +209,5 @@ class NothingHere:
         self._routes = [route_of(model) for model in settings.upstreams]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        raise Problem(Code.NOT_FOUND, "There is nothing at this address.", routes=self._routes)
+        routes = [public_prefix(scope) + route for route in self._routes]
+        raise Problem(Code.NOT_FOUND, "There is nothing at this address.", routes=routes)

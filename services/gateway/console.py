@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from services.gateway.forwarded_headers import public_prefix
 
 CONSOLE_PATH = "/console"
 HEADERS = {
@@ -22,8 +24,11 @@ def add_console(app: FastAPI) -> None:
     app.mount(CONSOLE_PATH, ConsoleFiles(directory=Path(__file__).with_name("console"), html=True))
 
     @app.get("/", include_in_schema=False)
-    async def front_door() -> RedirectResponse:
-        return RedirectResponse(f"{CONSOLE_PATH}/")
+    @app.get(CONSOLE_PATH, include_in_schema=False)
+    async def front_door(request: Request) -> RedirectResponse:
+        prefix = public_prefix(request.scope)
+        # Relative where no prefix is known: a proxy may add one without saying so.
+        return RedirectResponse(f"{prefix}{CONSOLE_PATH}/" if prefix else f"{CONSOLE_PATH.removeprefix('/')}/")
 
 
 class ConsoleFiles(StaticFiles):

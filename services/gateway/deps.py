@@ -4,6 +4,7 @@ from fastapi import Depends, Request
 
 from services.gateway.authentication import caller_of
 from services.gateway.desk import Desk, require_desk
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.keys import Caller
 from services.gateway.state import Gateway, gateway_of
 
@@ -20,6 +21,11 @@ def _caller(request: Request) -> Caller:
     return caller_of(request.scope)
 
 
+def _prefix(request: Request) -> str:
+    return public_prefix(request.scope)
+
+
 GatewayDep = Annotated[Gateway, Depends(_gateway)]
 DeskDep = Annotated[Desk, Depends(_desk)]
 CallerDep = Annotated[Caller, Depends(_caller)]
+PrefixDep = Annotated[str, Depends(_prefix)]

@@ -6,12 +6,15 @@ from aiohttp import ClientConnectorError, ClientError, ClientResponse, Connectio
 from starlette.types import Scope
 from yarl import URL
 
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.replicas import Replica
+from services.gateway.service_links import ServiceLinks
 from services.gateway.state import Gateway
 from services.gateway.visit import Visit
 from services.gateway.wire import SKIPPED_AUTO_HEADERS, reply_headers, request_headers
 from sightline.api.problems import Code, Problem
 from sightline.serving.errors import current_request_id
+from sightline.serving.head_requests import is_head
 from sightline.serving.middleware import note
 from sightline.serving.tracing import exemplar
 
@@ -46,6 +49,13 @@ class Exchange:
             if reply is None:
                 return self._retry("connect")
             async with reply:
+                if reply.status == HTTPStatus.UNAUTHORIZED:
+                    # A caller's key is checked here, so it is this gateway that the service does not know.
+                    log.error("fleet_credential_refused", model=self._model, replica=replica.url)
+                    replica.set_ready(ready=False)
+                    if self._can_try_another():
+                        return self._retry("unavailable")
+                    raise _refused(self._model)
                 if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and self._can_try_another():
                     return self._retry("unavailable")
                 await self._pass_back(reply)
@@ -73,9 +83,14 @@ class Exchange:
 
     async def _request(self, replica: Replica) -> ClientResponse:
         return await self._gateway.session.request(
-            self._visit.scope["method"],
+            "HEAD" if is_head(self._visit.scope) else self._visit.scope["method"],
             _address(replica, self._visit.scope),
-            headers=request_headers(self._visit.headers, request_id=current_request_id(), left_s=self._visit.left_s()),
+            headers=request_headers(
+                self._visit.headers,
+                request_id=current_request_id(),
+                left_s=self._visit.left_s(),
+                fleet_credential=self._gateway.settings.own_credential,
+            ),
             data=self._upload.body(),
             allow_redirects=False,
             skip_auto_headers=SKIPPED_AUTO_HEADERS,
@@ -88,7 +103,8 @@ class Exchange:
             replica.observe(duration_s)
 
     async def _pass_back(self, reply: ClientResponse) -> None:
-        headers = reply_headers(reply.raw_headers, body_sha256=self._upload.sha256)
+        links = ServiceLinks(reply.url, public_prefix(self._visit.scope))
+        headers = reply_headers(reply.raw_headers, links=links, body_sha256=self._upload.sha256)
         await self._visit.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         try:
             await self._pass_body(reply.content)
@@ -104,10 +120,18 @@ class Exchange:
 
 
 def _address(replica: Replica, scope: Scope) -> URL:
+    if not scope["raw_path"].startswith(b"/"):
+        # It would become part of the host.
+        raise Problem(Code.NOT_FOUND, "There is nothing at this address.")
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     return URL(f"{replica.url}{path}?{query}" if query else f"{replica.url}{path}", encoded=True)
 
 
 def _failed(model: str) -> Problem:
     detail = f"The service of {model} broke off; it may have worked on the request, so it was not sent again."
+    return Problem(Code.UPSTREAM_FAILED, detail, model=model)
+
+
+def _refused(model: str) -> Problem:
+    detail = f"The service of {model} refused this gateway; an operator must give both the same fleet credential."
     return Problem(Code.UPSTREAM_FAILED, detail, model=model)

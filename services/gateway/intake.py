@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Scope
 
 from services.gateway.desk import require_desk
 from services.gateway.fingerprint import digest_for, fingerprint
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.job_results import result_of
 from services.gateway.job_schemas import job_path, public_job
 from services.gateway.state import Gateway
@@ -41,7 +43,7 @@ class Intake:
         job = await self._submit(reason)
         note(self._visit.scope, job=job.id)
         if reason is Reason.KEY and job.id != self._id and not job.state.terminal:
-            await self._send(_in_use(job, self._visit.scope["path"]))
+            await self._send(_in_use(job, self._visit.scope))
             return
         wait_s = self._wait_s(reason)
         if wait_s and not job.state.terminal:
@@ -134,6 +136,10 @@ class Intake:
         )
 
     @property
+    def _prefix(self) -> str:
+        return public_prefix(self._visit.scope)
+
+    @property
     def _content_type(self) -> str:
         return self._visit.headers.get("content-type", "")
 
@@ -144,17 +150,19 @@ class Intake:
         return self._visit.left_s() if reason is Reason.KEY else None
 
     async def _result(self, job: Job) -> Response:
-        response = await result_of(job, self._visit.headers, self._desk.store)
+        response = await result_of(job, self._visit.scope, self._desk.store)
         applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
         response.headers.update({names.PREFERENCE_APPLIED: applied} if applied else {})
         return response
 
     async def _accepted(self, job: Job) -> Response:
         standing = await self._queue.standing(job)
-        body = public_job(job, position=standing.position, eta_s=standing.eta_s).model_dump(mode="json")
+        body = public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=self._prefix).model_dump(
+            mode="json"
+        )
         applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=True)
         headers = {
-            "Location": job_path(job.id),
+            "Location": job_path(job.id, self._prefix),
             "Retry-After": retry_after(standing),
             names.JOB: job.id,
             **({names.PREFERENCE_APPLIED: applied} if applied else {}),
@@ -182,10 +190,12 @@ def _kind(job: Job, own_id: str) -> str:
     return "cached" if job.cached_from else "submitted"
 
 
-def _in_use(job: Job, path: str) -> Response:
+def _in_use(job: Job, scope: Scope) -> Response:
     detail = "The first request with this idempotency key is still being worked on."
     problem = Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S, job=job.id)
-    return problem_response(problem, path, {"Location": job_path(job.id), names.JOB: job.id})
+    return problem_response(
+        problem, scope["path"], {"Location": job_path(job.id, public_prefix(scope)), names.JOB: job.id}
+    )
 
 
 async def _nothing() -> dict[str, object]:

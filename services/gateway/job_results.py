@@ -5,28 +5,34 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Scope
 
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.job_schemas import job_path
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.imaging.accept import negotiate
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import Job, Representation, State
+from sightline.serving.head_requests import is_head
 
 _STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
 
 
-async def result_of(job: Job, headers: Headers, store: BlobStore) -> Response:
+async def result_of(job: Job, scope: Scope, store: BlobStore) -> Response:
     """Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE; only for a job that has ended."""
     if job.state is not State.SUCCEEDED:
-        raise _failure(job)
+        raise _failure(job, public_prefix(scope))
     if not job.results:
         raise Problem(Code.GONE, "The result of this job has been deleted.", job=job.id)
+    headers = Headers(scope=scope)
     form = _choose(job, headers.get("accept"))
     reply_headers = result_headers(job, form)
     if _is_known(headers.get("if-none-match"), reply_headers["ETag"]):
         return Response(status_code=304, headers=reply_headers)
     length = {"Content-Length": str(form.blob.size_bytes), "Content-Type": form.media_type}
+    if is_head(scope):
+        return Response(headers={**reply_headers, **length})
     return StreamingResponse(_held_back(await store.open(form.blob)), headers={**reply_headers, **length})
 
 
@@ -35,6 +41,7 @@ def result_headers(job: Job, form: Representation) -> dict[str, str]:
     return {
         **form.headers,
         **cached,
+        "Cache-Control": "no-store",
         "Vary": "Accept",
         "ETag": f'"{form.blob.sha256}"',
         names.JOB: job.id,
@@ -63,8 +70,8 @@ def _is_known(if_none_match: str | None, etag: str) -> bool:
     return etag in tags or tags == ["*"]
 
 
-def _failure(job: Job) -> Problem:
-    told: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id)}
+def _failure(job: Job, prefix: str) -> Problem:
+    told: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id, prefix)}
     if job.state is State.CANCELLED:
         return Problem(Code.GONE, "This job was cancelled.", **told)
     stored = dict(job.problem or {})

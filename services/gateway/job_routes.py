@@ -4,7 +4,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from services.gateway.deps import CallerDep, DeskDep
+from services.gateway.deps import CallerDep, DeskDep, PrefixDep
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.intake import retry_after
 from services.gateway.job_documentation import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
 from services.gateway.job_events import HEADERS, MEDIA_TYPE, cursor_of, event_stream
@@ -13,6 +14,7 @@ from services.gateway.job_schemas import JobPage, PublicJob, job_path, public_jo
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing
+from sightline.serving.head_requests import is_head
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -21,6 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 async def list_jobs(
     desk: DeskDep,
     caller: CallerDep,
+    prefix: PrefixDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     after: Annotated[str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` of the page before")] = None,
     state: State | None = None,
@@ -29,17 +32,18 @@ async def list_jobs(
     page = await desk.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
     wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
     query = urlencode({name: value for name, value in wanted.items() if value is not None})
-    return JobPage(jobs=[public_job(job) for job in page.jobs], next=f"/v1/jobs?{query}" if page.next else None)
+    jobs = [public_job(job, prefix=prefix) for job in page.jobs]
+    return JobPage(jobs=jobs, next=f"{prefix}/v1/jobs?{query}" if page.next else None)
 
 
 @router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
-async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, response: Response) -> PublicJob:
+async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep, response: Response) -> PublicJob:
     job = await desk.queue.get(job_id, owner=caller.owner)
     if job.state.terminal:
-        return public_job(job)
+        return public_job(job, prefix=prefix)
     standing = await desk.queue.standing(job)
     response.headers["Retry-After"] = retry_after(standing)
-    return public_job(job, position=standing.position, eta_s=standing.eta_s)
+    return public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=prefix)
 
 
 @router.get(
@@ -51,8 +55,8 @@ async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, response: Respo
 async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
     job = await desk.queue.get(job_id, owner=caller.owner)
     if not job.state.terminal:
-        raise _not_finished(job, await desk.queue.standing(job))
-    return await result_of(job, request.headers, desk.store)
+        raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
+    return await result_of(job, request.scope, desk.store)
 
 
 @router.get(
@@ -65,6 +69,7 @@ async def get_events(
     job_id: str,
     desk: DeskDep,
     caller: CallerDep,
+    request: Request,
     last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
 ) -> Response:
     await desk.queue.get(job_id, owner=caller.owner)
@@ -72,23 +77,25 @@ async def get_events(
     if after and await desk.queue.all_told(job_id, after=after):
         # The one answer after which a browser does not come again.
         return Response(status_code=204)
+    if is_head(request.scope):
+        return Response(headers=HEADERS, media_type=MEDIA_TYPE)
     desk.streams.require_place()
     events = desk.queue.events(job_id, after=after)
     return StreamingResponse(event_stream(events, desk.streams), headers=HEADERS, media_type=MEDIA_TYPE)
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
-async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep) -> PublicJob:
+async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
     """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
-    return public_job(await desk.queue.cancel(job_id, owner=caller.owner))
+    return public_job(await desk.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
 
 
-def _not_finished(job: Job, standing: Standing) -> Problem:
+def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:
     detail = f"The job has not ended yet: it is {job.state}."
     return Problem(
         Code.NOT_FINISHED,
         detail,
         retry_after_s=float(retry_after(standing)),
         state=job.state,
-        status_url=job_path(job.id),
+        status_url=job_path(job.id, prefix),
     )

@@ -91,7 +91,8 @@ class JobPage(BaseModel):
     next: str | None = Field(default=None, description="The address of the next page; null on the last")
 
 
-def public_job(job: Job, *, position: int | None = None, eta_s: float | None = None) -> PublicJob:
+def public_job(job: Job, *, position: int | None = None, eta_s: float | None = None, prefix: str = "") -> PublicJob:
+    """`prefix` is the public path of the gateway's root, which links begin with."""
     return PublicJob(
         id=job.id,
         model=job.model,
@@ -113,21 +114,21 @@ def public_job(job: Job, *, position: int | None = None, eta_s: float | None = N
         results=[_result(form) for form in job.results],
         problem=None if job.problem is None else dict(job.problem),
         cached_from=job.cached_from,
-        links=links(job.id),
+        links=links(job.id, prefix),
     )
 
 
-def rendered(job: Job) -> dict[str, Any]:
+def rendered(job: Job, *, prefix: str = "") -> dict[str, Any]:
     """As JSON has it."""
-    return public_job(job).model_dump(mode="json")
+    return public_job(job, prefix=prefix).model_dump(mode="json")
 
 
-def job_path(job_id: str) -> str:
-    return f"/v1/jobs/{job_id}"
+def job_path(job_id: str, prefix: str = "") -> str:
+    return f"{prefix}/v1/jobs/{job_id}"
 
 
-def links(job_id: str) -> JobLinks:
-    path = job_path(job_id)
+def links(job_id: str, prefix: str = "") -> JobLinks:
+    path = job_path(job_id, prefix)
     return JobLinks(self=path, result=f"{path}/result", events=f"{path}/events")
 
 

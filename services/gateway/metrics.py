@@ -53,7 +53,10 @@ class GatewayMetrics:
 
 
 class FleetCollector(Collector):
-    """Reads the replicas' state when it is asked for, so that it cannot drift."""
+    """Reads the replicas' state when it is asked for, so that it cannot drift.
+
+    Everybody may read metrics, so that replicas have labels in place of their addresses.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -69,6 +72,6 @@ class FleetCollector(Collector):
             may_rest = str(model in self._fleet.resting).lower()
             replicas.add_metric([model, may_rest], len(self._fleet.ready_replicas(model)))
         for replica in self._fleet:
-            ready.add_metric([replica.model, replica.url], float(replica.ready))
-            in_flight.add_metric([replica.model, replica.url], replica.in_flight)
+            ready.add_metric([replica.model, replica.label], float(replica.ready))
+            in_flight.add_metric([replica.model, replica.label], replica.in_flight)
         return [ready, in_flight, replicas]

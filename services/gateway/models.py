@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from services.gateway.deps import GatewayDep
+from services.gateway.deps import GatewayDep, PrefixDep
 from services.gateway.state import Gateway
 from sightline.api.routes import route_of
 
@@ -31,20 +31,20 @@ class ModelList(BaseModel):
 
 
 @router.get("/v1/models", summary="The models of this fleet")
-async def list_models(gateway: GatewayDep) -> ModelList:
-    return ModelList(models=[_model(gateway, name) for name in gateway.fleet.models])
+async def list_models(gateway: GatewayDep, prefix: PrefixDep) -> ModelList:
+    return ModelList(models=[_model(gateway, name, prefix) for name in gateway.fleet.models])
 
 
 @router.get("/v1/models/{model}", summary="One model of this fleet")
-async def get_model(model: str, gateway: GatewayDep) -> Model:
-    return _model(gateway, model)
+async def get_model(model: str, gateway: GatewayDep, prefix: PrefixDep) -> Model:
+    return _model(gateway, model, prefix)
 
 
-def _model(gateway: Gateway, name: str) -> Model:
+def _model(gateway: Gateway, name: str, prefix: str) -> Model:
     replicas, report, card = gateway.fleet.replicas(name), gateway.catalog.report(name), gateway.catalog.card(name)
     return Model(
         name=name,
-        route=route_of(name),
+        route=prefix + route_of(name),
         title=card.title,
         description=card.description,
         media_types=card.media_types,
@@ -53,7 +53,7 @@ def _model(gateway: Gateway, name: str) -> Model:
         contract=report.contract,
         provider=report.provider,
         precision=report.precision,
-        card=f"/v1/models/{name}/card",
+        card=f"{prefix}/v1/models/{name}/card",
         replicas=len(replicas),
         ready_replicas=len(gateway.fleet.ready_replicas(name)),
     )

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from services.gateway.catalog import Catalog, Document
+from services.gateway.forwarded_headers import public_prefix
 from services.gateway.job_documentation import INVALID_REPLIES, document_jobs
 from sightline.api.routes import route_of
+
+MAX_PREFIXES = 8
 
 _SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
 _SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service answers for its model
@@ -24,19 +28,31 @@ _KEY_SCHEMES = {
 
 def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
     """Serves the merged document, made anew when a service has told something new."""
-    revision, reply = -1, JSONResponse(None)
+    revision, document = -1, dict[str, Any]()
+    replies: dict[str, JSONResponse] = {}
 
     def complete() -> dict[str, Any]:
         services = catalog.documents
-        document = document_jobs(merge(_with_invalid_requests(app.openapi()), services), services)
-        return _with_keys(document) if asks_for_keys else document
+        merged = document_jobs(merge(_with_invalid_requests(app.openapi()), services), services)
+        return _with_keys(merged) if asks_for_keys else merged
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def openapi() -> JSONResponse:
-        nonlocal revision, reply
+    async def openapi(request: Request) -> JSONResponse:
+        nonlocal revision, document
         if revision != catalog.revision:
-            revision, reply = catalog.revision, JSONResponse(complete())
-        return reply
+            revision, document = catalog.revision, complete()
+            replies.clear()
+        prefix = public_prefix(request.scope)
+        if prefix not in replies:
+            # A proxy has few prefixes; one that passes on what clients make up must not fill the memory.
+            if len(replies) >= MAX_PREFIXES:
+                replies.clear()
+            replies[prefix] = JSONResponse(_at(document, prefix))
+        return replies[prefix]
+
+
+def _at(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {**document, "servers": [{"url": prefix}]} if prefix else document
 
 
 def _with_invalid_requests(own: Document) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -10,6 +11,7 @@ from services.gateway.discovery import addresses
 from services.gateway.replicas import Fleet, Replica
 from services.gateway.reports import read_card, read_report
 from services.gateway.settings import GatewaySettings
+from sightline.api import headers as names
 from sightline.serving.errors import describe
 
 log = structlog.get_logger()
@@ -22,6 +24,8 @@ class Poller:
 
     def __init__(self, fleet: Fleet, catalog: Catalog, session: ClientSession, settings: GatewaySettings) -> None:
         self._fleet, self._catalog, self._session, self._settings = fleet, catalog, session, settings
+        # Also without a credential: a service that wants one then says so here, and not to the first client.
+        self._headers = {**_WANTED, names.FLEET_CREDENTIAL: settings.own_credential or ""}
         self._timeout = ClientTimeout(total=settings.poll_timeout_s, sock_connect=settings.connect_timeout_s)
 
     async def run(self) -> None:
@@ -59,6 +63,8 @@ class Poller:
     async def _probe(self, replica: Replica) -> None:
         try:
             status, body = await self._get(replica, "/readyz")
+            if status == HTTPStatus.UNAUTHORIZED:
+                log.warning("fleet_credential_refused", model=replica.model, replica=replica.url)
         except TimeoutError:
             # Slow to answer is busy before it is dead: one late probe must not take a working replica out.
             replica.misses += 1
@@ -86,7 +92,10 @@ class Poller:
             self._catalog.add(replica.model, Description(document, read_card(card)))
 
     async def _get(self, replica: Replica, path: str) -> tuple[int, Mapping[str, Any]]:
-        async with self._session.get(replica.url + path, headers=_WANTED, timeout=self._timeout) as reply:
+        # A redirect would take the credential elsewhere.
+        async with self._session.get(
+            replica.url + path, headers=self._headers, timeout=self._timeout, allow_redirects=False
+        ) as reply:
             try:
                 body = await reply.json(content_type=None)
             except ValueError:

@@ -1,3 +1,6 @@
+import hashlib
+import hmac
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +19,14 @@ RETRY_AFTER_S = 2.0
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One address of a model, and what is known about it by now; `report` is its own last word."""
+    """One address of a model, and what is known about it by now; `report` is its own last word.
+
+    `label` stands for the address where everybody can read, as in metrics.
+    """
 
     model: str
     url: str
+    label: str = ""
     ready: bool = False
     in_flight: int = 0
     latency_s: float = 0.0
@@ -28,7 +35,7 @@ class Replica:
 
     def set_ready(self, *, ready: bool) -> None:
         if ready != self.ready:
-            log.info("replica_ready" if ready else "replica_lost", model=self.model, replica=self.url)
+            log.info("replica_ready" if ready else "replica_lost", model=self.model, replica=self.url, label=self.label)
         self.ready = ready
 
     @contextmanager
@@ -52,12 +59,17 @@ class Fleet:
         *,
         max_requests_per_replica: int,
         resting: Collection[str] = (),
+        label_key: str | None = None,
     ) -> None:
+        """With the same `label_key`, several gateways label a replica alike."""
         self.resting = resting
+        self._label_key = (label_key or secrets.token_hex()).encode()
         self._replicas = {
             model: [Replica(model, url) for url in urls if not url.startswith(PREFIX)]
             for model, urls in upstreams.items()
         }
+        for replica in self:
+            replica.label = self._label(replica)
         self.names = [(model, url) for model, urls in upstreams.items() for url in urls if url.startswith(PREFIX)]
         self._max_requests = max_requests_per_replica
 
@@ -65,12 +77,18 @@ class Fleet:
         return (replica for replicas in self._replicas.values() for replica in replicas)
 
     def add(self, replica: Replica) -> None:
+        replica.label = self._label(replica)
         self._replicas[replica.model].append(replica)
 
     def remove(self, replica: Replica) -> None:
         """It is chosen no more; what it has in flight comes to its end."""
         replica.set_ready(ready=False)
         self._replicas[replica.model].remove(replica)
+
+    def _label(self, replica: Replica) -> str:
+        # With a key, because there are so few ports that a plain digest would be tried out.
+        digest = hmac.new(self._label_key, replica.url.encode(), hashlib.sha256).hexdigest()
+        return f"{replica.model}-{digest[:8]}"
 
     @property
     def models(self) -> list[str]:

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -10,13 +11,17 @@ from pydantic import (
     HttpUrl,
     PositiveFloat,
     PositiveInt,
+    SecretStr,
     TypeAdapter,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.gateway.discovery import PREFIX
+from services.gateway.forwarded_headers import PREFIX as PUBLIC_PREFIX
+from services.gateway.forwarded_headers import Network
 from services.gateway.keys import KeyName, KeySettings, read_keys
+from sightline.serving.fleet_credential import FleetCredentialSettings, read_credentials
 
 MIB = 1024 * 1024
 
@@ -46,7 +51,37 @@ def _names(value: Any) -> Any:
     return [name.strip().replace("-", "_") for name in value.split(",") if name] if isinstance(value, str) else value
 
 
-class GatewaySettings(BaseSettings):
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+_ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?/?")
+
+
+def _origin(text: str) -> str:
+    """As browsers send it: in lower case, without a path and without the scheme's own port."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        raise ValueError("an origin is written as https://desk.example.org, without a path")
+    scheme, host, port = match.groups(default="")
+    return f"{scheme}://{host}{'' if port == _SCHEME_PORTS[scheme] else port}"
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+_SCHEME_PORTS = {"http": ":80", "https": ":443"}
+
+
+def _root_path(text: str) -> str:
+    path = text.strip().rstrip("/")
+    if path and not PUBLIC_PREFIX.fullmatch(path):
+        raise ValueError("a root path is written as /sightline")
+    return path
+
+
+CommaSeparated = (NoDecode, BeforeValidator(_comma_separated))
+
+
+class GatewaySettings(FleetCredentialSettings):
     """Environment variables `SIGHTLINE_…`; upstreams are JSON: model name -> base URLs of its replicas.
 
     `dns+http://name:port` stands for as many replicas as the name has addresses. Where all models are reached alike,
@@ -91,6 +126,23 @@ class GatewaySettings(BaseSettings):
     keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without any, everybody may call")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
 
+    allowed_hosts: Annotated[tuple[str, ...], *CommaSeparated] = Field(
+        default=(), description="Names that the gateway is reached by besides this machine's own; `*.example.org`, `*`"
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], *CommaSeparated] = Field(
+        default=(), description="Addresses or networks whose X-Forwarded-* is believed"
+    )
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        default="", description="Under which a reverse proxy, which strips it, serves the gateway: /sightline"
+    )
+    cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
+        default=(), description="Whose pages may call the API, as https://desk.example.org"
+    )
+    metrics_credential: SecretStr | None = Field(
+        default=None, description="Which opens /metrics/targets, as a bearer token"
+    )
+    metrics_credential_file: FilePath | None = Field(default=None, description="A file with the same")
+
     poll_interval_s: PositiveFloat = Field(
         default=1.5, description="Between looks at a replica; those that leave say so for twice as long"
     )
@@ -102,6 +154,22 @@ class GatewaySettings(BaseSettings):
     def all_keys(self) -> Mapping[str, KeySettings]:
         from_file = read_keys(self.keys_file) if self.keys_file else {}
         return {**from_file, **self.keys}
+
+    @property
+    def own_credential(self) -> str | None:
+        """What services recognise this gateway by."""
+        return next(iter(self.fleet_credentials), None)
+
+    @cached_property
+    def metrics_credentials(self) -> tuple[str, ...]:
+        if self.metrics_credential is not None:
+            return read_credentials(self.metrics_credential.get_secret_value())
+        return read_credentials(self.metrics_credential_file.read_text("utf-8")) if self.metrics_credential_file else ()
+
+    @model_validator(mode="after")
+    def _metrics_credentials_are_usable(self) -> Self:
+        _ = self.metrics_credentials
+        return self
 
     @model_validator(mode="after")
     def _models_are_upstreams(self) -> Self:

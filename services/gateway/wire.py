@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
+from services.gateway.service_links import ServiceLinks
 from sightline.api import headers as names
 from sightline.serving.tracing import inject
 
@@ -23,6 +24,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+_FLEET_CREDENTIAL = names.FLEET_CREDENTIAL.lower().encode()
 # The gateway's own server speaks for itself, and has answered `Expect` when the body begins to come.
 _NOT_FORWARDED = _HOP_BY_HOP | {
     b"host",
@@ -33,26 +35,36 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     b"authorization",
     b"x-api-key",
     names.WEBHOOK_SECRET.lower().encode(),
+    # Only the gateway's own counts.
+    _FLEET_CREDENTIAL,
 }
 # What aiohttp would say by itself where the client said nothing.
 SKIPPED_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
-_NOT_RETURNED = _HOP_BY_HOP | {b"server", b"date"}
+_NOT_RETURNED = _HOP_BY_HOP | {b"server", b"date", _FLEET_CREDENTIAL}
 
 
-def request_headers(headers: Headers, *, request_id: str, left_s: float) -> CIMultiDict[str]:
-    """What goes to a service: the client's own, this request's id, and the time that is left."""
+def request_headers(
+    headers: Headers, *, request_id: str, left_s: float, fleet_credential: str | None = None
+) -> CIMultiDict[str]:
+    """What goes to a service: the client's own, this request's id, the time that is left, the fleet's credential."""
     forwarded = CIMultiDict(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in _end_to_end(headers.raw, _NOT_FORWARDED)
     )
     forwarded[names.REQUEST_ID] = request_id
     forwarded[names.DEADLINE_MS] = str(max(1, int(left_s * 1000)))
+    if fleet_credential is not None:
+        forwarded[names.FLEET_CREDENTIAL] = fleet_credential
     inject(forwarded)
     return forwarded
 
 
-def reply_headers(raw: RawHeaders, *, body_sha256: str | None) -> list[tuple[bytes, bytes]]:
-    headers = [(name.lower(), value) for name, value in _end_to_end(raw, _NOT_RETURNED)]
+def reply_headers(raw: RawHeaders, *, links: ServiceLinks, body_sha256: str | None) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (name.lower(), rewritten)
+        for name, value in _end_to_end(raw, _NOT_RETURNED)
+        if (rewritten := links.header(name.lower(), value)) is not None
+    ]
     if body_sha256 is not None:
         headers.append((names.BODY_SHA256.lower().encode(), body_sha256.encode()))
     return headers

@@ -67,6 +67,30 @@ def test_redis_runs_by_the_settings_that_lose_nothing(
     assert said | wanted == said
 
 
+def test_services_and_gateway_share_a_credential_that_is_new_each_time(state: Path) -> None:
+    redis_program, services, gateway = programs(("inpaint", "hoi"), state)
+    credentials = {program.env["SIGHTLINE_FLEET_CREDENTIAL"] for program in (*services, gateway)}
+    assert len(credentials) == 1
+    assert len(credentials | {programs((), state)[2].env["SIGHTLINE_FLEET_CREDENTIAL"]}) == 2
+    everything = (redis_program, *services, gateway)
+    assert not any(credential in word for credential in credentials for each in everything for word in each.command)
+
+
+def test_prometheus_on_this_machine_finds_its_credential_in_a_file_of_the_owner(state: Path) -> None:
+    for _ in range(2):
+        _, services, gateway = programs(("inpaint",), state)
+        file = Path(gateway.env["SIGHTLINE_METRICS_CREDENTIAL_FILE"])
+        assert (file.stat().st_mode & 0o777, len(file.read_text().strip())) == (0o600, 43)
+    assert not any("METRICS" in name for name in services[0].env)
+
+
+def test_an_operators_own_credential_stays(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_FLEET_CREDENTIAL_FILE", "/etc/fleet")
+    monkeypatch.setenv("SIGHTLINE_METRICS_CREDENTIAL", "of-the-operators-prometheus")
+    _, services, gateway = programs(("inpaint",), state)
+    assert not any("CREDENTIAL" in name for program in (*services, gateway) for name in program.env)
+
+
 def test_a_setting_may_be_for_one_model_alone(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_INPAINT_WEIGHTS", "lama.onnx")
     _, services, gateway = programs(("inpaint", "hoi"), state)

@@ -1,12 +1,16 @@
 """The compose files by themselves; tests/stack runs them."""
 
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from services.gateway.settings import GatewaySettings
 from sightline.cli.models import find_models
+from sightline.serving.fleet_credential import read_credentials
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("hdr-correct", "hoi", "hra-screening", "inpaint", "svbrdf")
@@ -61,6 +65,40 @@ def test_on_a_gpu_a_model_never_falls_back_to_the_cpu(name: str) -> None:
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
     assert device["device_ids"] == [f"${{SIGHTLINE_GPU_{name.replace('-', '_').upper()}:-0}}"]
+
+
+def test_models_answer_their_gateway_alone_and_prometheus_may_ask_it_for_replicas(tmp_path: Path) -> None:
+    subprocess.run(["sh", ROOT / "deploy" / "docker" / "make-secrets.sh", tmp_path], check=True)
+    for name in (*MODELS, "gateway"):
+        file = Path(SERVICES[name]["environment"]["SIGHTLINE_FLEET_CREDENTIAL_FILE"])
+        assert read_credentials((tmp_path / file.name).read_text())
+    prometheus = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    (discovery,) = (config for each in prometheus["scrape_configs"] for config in each.get("http_sd_configs", ()))
+    file = discovery["authorization"]["credentials_file"]
+    assert file == SERVICES["gateway"]["environment"]["SIGHTLINE_METRICS_CREDENTIAL_FILE"]
+    assert read_credentials((tmp_path / Path(file).name).read_text())
+    for name in ("gateway", "prometheus", *MODELS):
+        assert "${SIGHTLINE_SECRETS:-secrets}:/run/sightline:ro" in SERVICES[name]["volumes"]
+
+
+def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
+    make = ["sh", str(ROOT / "deploy" / "docker" / "make-secrets.sh"), str(tmp_path)]
+    subprocess.run(make, check=True)
+    first = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    subprocess.run(make, check=True)
+    assert first == {file.name: file.read_text() for file in tmp_path.iterdir()}
+    secrets = [text for name, text in first.items() if name.endswith(("password", "credential"))]
+    assert len(set(secrets)) == 4
+
+
+def test_the_gateway_takes_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are with nothing set by the operator, where Compose leaves empty texts."""
+    for name in ("ALLOWED_HOSTS", "TRUSTED_PROXIES", "ROOT_PATH", "CORS_ORIGINS"):
+        value = SERVICES["gateway"]["environment"][f"SIGHTLINE_{name}"]
+        monkeypatch.setenv(f"SIGHTLINE_{name}", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value))
+    settings = GatewaySettings()
+    assert settings.allowed_hosts == ("gateway",)
+    assert (settings.trusted_proxies, settings.root_path, settings.cors_origins) == ((), "", ())
 
 
 @pytest.mark.parametrize("name", SERVICES)

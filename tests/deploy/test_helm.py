@@ -1,5 +1,6 @@
 """The chart: linted and rendered by Helm's own SDK, and each object checked against the schema of its kind."""
 
+import base64
 import importlib
 import json
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import yaml
 
 from sightline import __version__
 from sightline.cli.models import find_models
+from sightline.serving.fleet_credential import read_credentials
 
 helm = pytest.importorskip("helm_python", reason="Helm's SDK is not installed")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas are not installed")
@@ -153,6 +155,36 @@ def test_the_gateway_finds_replicas_by_the_headless_services() -> None:
     for (url,) in upstreams.values():
         name = url.removeprefix("dns+http://").partition(".")[0]
         assert services[name]["spec"]["clusterIP"] == "None"
+
+
+@pytest.mark.parametrize("own", ["", "mine"])
+def test_gateway_and_models_share_a_credential(own: str) -> None:
+    values = {**FULL, "fleet": {"credentialSecret": own}}
+    made = objects(values, "Secret")
+    assert set(made) == (set() if own else {"fleet-fleet-credential"})
+    for each in made.values():
+        assert read_credentials(base64.b64decode(each["data"]["fleet-credential"]).decode())
+    for name in ("fleet-gateway", "fleet-inpaint", "fleet-hdr-correct"):
+        deployment = objects(values, "Deployment")[name]
+        file = Path(environment(deployment)["SIGHTLINE_FLEET_CREDENTIAL_FILE"])
+        mounts = {each["mountPath"]: each["name"] for each in container(deployment)["volumeMounts"]}
+        (volume,) = (
+            each
+            for each in deployment["spec"]["template"]["spec"]["volumes"]
+            if each["name"] == mounts[str(file.parent)]
+        )
+        assert volume["secret"]["secretName"] == (own or "fleet-fleet-credential")
+
+
+def test_the_gateway_answers_under_its_services_names_and_those_of_an_ingress() -> None:
+    values = {**FULL, "gateway": {"hosts": ["photos.example.org"], "trustedProxies": ["10.1.0.0/16", "fd00::/8"]}}
+    env = environment(objects(values, "Deployment")["fleet-gateway"])
+    assert env["SIGHTLINE_ALLOWED_HOSTS"].split(",")[2:] == [
+        "fleet-gateway.lab.svc",
+        "fleet-gateway.lab.svc.cluster.local",
+        "photos.example.org",
+    ]
+    assert env["SIGHTLINE_TRUSTED_PROXIES"] == "10.1.0.0/16,fd00::/8"
 
 
 def test_the_gateway_takes_its_settings() -> None:

@@ -287,7 +287,7 @@ async function showCard(event) {
 async function listModels() {
   let models;
   try {
-    ({ models } = await (await call("/v1/models")).json());
+    ({ models } = await (await call("../v1/models")).json());
   } catch (error) {
     at("title").textContent = error.status === 401 ? "This fleet asks for a key" : "The fleet cannot be reached";
     return showTrouble(error);

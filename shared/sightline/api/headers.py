@@ -14,6 +14,7 @@ CACHE = "X-Sightline-Cache"  # "hit" on a result that an identical earlier job h
 PRIORITY = "X-Sightline-Priority"  # interactive or bulk
 WEBHOOK = "X-Sightline-Webhook"  # where to report the end of a job
 WEBHOOK_SECRET = "X-Sightline-Webhook-Secret"  # noqa: S105 - the name of the header that brings a whsec_...
+FLEET_CREDENTIAL = "X-Sightline-Fleet-Credential"  # from the gateway to a service; never from or to a client
 IDEMPOTENCY_KEY = "Idempotency-Key"
 PREFER = "Prefer"
 PREFERENCE_APPLIED = "Preference-Applied"

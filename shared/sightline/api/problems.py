@@ -18,7 +18,9 @@ class Code(StrEnum):
     BAD_MASK = "bad_mask"
     UNAUTHORIZED = "unauthorized"
     FORBIDDEN = "forbidden"
+    CROSS_SITE = "cross_site_request"
     NOT_FOUND = "not_found"
+    HOST_NOT_ALLOWED = "host_not_allowed"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_ACCEPTABLE = "not_acceptable"
     NOT_FINISHED = "not_finished"
@@ -47,7 +49,9 @@ STATUS: Mapping[Code, HTTPStatus] = {
     Code.BAD_MASK: HTTPStatus.BAD_REQUEST,
     Code.UNAUTHORIZED: HTTPStatus.UNAUTHORIZED,
     Code.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    Code.CROSS_SITE: HTTPStatus.FORBIDDEN,
     Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    Code.HOST_NOT_ALLOWED: HTTPStatus.MISDIRECTED_REQUEST,
     Code.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
     Code.NOT_ACCEPTABLE: HTTPStatus.NOT_ACCEPTABLE,
     Code.NOT_FINISHED: HTTPStatus.CONFLICT,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Mapping
@@ -29,13 +30,14 @@ class Fleet:
 def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, redis_socket: Path) -> Fleet:
     """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
     redis_url = f"unix://{redis_socket}"
-    common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
+    common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state), **_fleet_credential()}
     ports = {model: free_port() for model in models}
     upstreams = {model: [f"http://{LOOPBACK}:{port}"] for model, port in ports.items()}
     services = tuple(
         _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ), state) for model in models
     )
-    gateway = _web_program("gateway", host, port, common | {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams)}, state)
+    own = {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams), **_metrics_credential(state)}
+    gateway = _web_program("gateway", host, port, common | own, state)
     steps = ((_redis(redis_socket, state),), services, (gateway,))
     return Fleet(steps, f"http://{_reachable(host)}:{port}", redis_url)
 
@@ -72,6 +74,26 @@ def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
     """SIGHTLINE_<MODEL>_X of the fleet is SIGHTLINE_X of that model's service."""
     prefix = f"SIGHTLINE_{model.upper()}_"
     return {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
+
+
+def _fleet_credential() -> dict[str, str]:
+    """One for this run, unless the operator has one: in the environment, because everybody may read command lines."""
+    return {} if _is_set("FLEET_CREDENTIAL") else {"SIGHTLINE_FLEET_CREDENTIAL": secrets.token_urlsafe(32)}
+
+
+def _metrics_credential(state: Path) -> dict[str, str]:
+    """In a file of the state folder, where a Prometheus on this machine can read it."""
+    if _is_set("METRICS_CREDENTIAL"):
+        return {}
+    file = state / "metrics-credential"
+    file.unlink(missing_ok=True)
+    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600), encoding="ascii") as opened:
+        opened.write(f"{secrets.token_urlsafe(32)}\n")
+    return {"SIGHTLINE_METRICS_CREDENTIAL_FILE": str(file)}
+
+
+def _is_set(name: str) -> bool:
+    return any(os.environ.get(f"SIGHTLINE_{name}{ending}") for ending in ("", "_FILE"))
 
 
 def _redis(socket_path: Path, state: Path) -> Program:

@@ -22,7 +22,9 @@ STOP_S = 60.0
 def served(model: str, env: Mapping[str, str]) -> Iterator[str]:
     """The address of a service that runs inside the block, once it is ready."""
     port = free_port()
-    complete_env = {**os.environ, **env, **listen_on(LOOPBACK, port)}
+    # Alone, without a gateway, it is asked directly.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_FLEET_CREDENTIAL")}
+    complete_env = {**inherited, **env, **listen_on(LOOPBACK, port)}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command line
             tethered(serve_command(model)),

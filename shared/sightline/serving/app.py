@@ -8,12 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.middleware import Middleware
 
 from sightline import __version__
 from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
 from sightline.serving.consuming import consuming
 from sightline.serving.errors import install_problem_handlers
+from sightline.serving.fleet_credential import FleetCredentialMiddleware
 from sightline.serving.health import health_router
 from sightline.serving.metrics import HttpMetrics, ServiceMetrics, add_metrics_route, create_registry
 from sightline.serving.middleware import install_middleware
@@ -54,10 +56,17 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         telemetry=TELEMETRY,
+        # A redirect would name this service's own address to a client of the gateway.
+        redirect_slashes=False,
     )
     for router in (predict_router(service), card_router(service), health_router(service), v2_router(service)):
         app.include_router(router)
     add_metrics_route(app, registry)
     install_problem_handlers(app)
-    install_middleware(app, HttpMetrics(registry), max_bytes=settings.max_bytes)
+    install_middleware(app, HttpMetrics(registry), max_bytes=settings.max_bytes, guards=_guards(settings))
     return app
+
+
+def _guards(settings: ServiceSettings) -> list[Middleware]:
+    credentials = settings.fleet_credentials
+    return [Middleware(FleetCredentialMiddleware, credentials=credentials)] if credentials else []

@@ -3,17 +3,20 @@
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 import structlog
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.serving.errors import problem_response
+from sightline.serving.head_requests import HeadMiddleware
 from sightline.serving.metrics import HttpMetrics
 
 log = structlog.get_logger()
@@ -25,10 +28,15 @@ PROBED = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live"
 _FACTS = "sightline.access_facts"
 
 
-def install_middleware(app: FastAPI, metrics: HttpMetrics, *, max_bytes: int) -> None:
-    """The last added runs first: id, access log, size limit, empty parameters, then the handlers."""
+def install_middleware(
+    app: FastAPI, metrics: HttpMetrics, *, max_bytes: int, guards: Sequence[Middleware] = ()
+) -> None:
+    """The last added runs first: id, access log, `guards` in their order, size limit, HEAD, empty parameters, handlers."""
     app.add_middleware(EmptyParametersMiddleware)
+    app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
+    for guard in reversed(guards):
+        app.add_middleware(guard.cls, *guard.args, **guard.kwargs)
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
     app.add_middleware(RequestIdMiddleware)
 

@@ -85,6 +85,8 @@ def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False
         log_config=None,
         access_log=False,
         server_header=False,
+        # uvicorn would believe the X-Forwarded-* of every process on this machine; the gateway has a setting for it.
+        proxy_headers=False,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s),
     )
@@ -100,4 +102,5 @@ def connection_limits(settings: ServiceSettings, *, descriptors: int) -> Connect
         head_timeout_s=settings.head_timeout_s,
         min_bytes_per_s=settings.min_bytes_per_s,
         rate_window_s=settings.rate_window_s,
+        exempt=settings.trusted_proxies,
     )

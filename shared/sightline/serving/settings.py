@@ -4,11 +4,14 @@ import math
 import os
 import sys
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from sightline.serving.fleet_credential import FleetCredentialSettings
 
 MEBIBYTE = 1 << 20
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -23,7 +26,7 @@ class Provider(StrEnum):
     CPU = "cpu"
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(FleetCredentialSettings):
     """One model service. Lists may be written as `cuda,cpu`."""
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
@@ -33,6 +36,9 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     max_connections: PositiveInt = Field(default=8192, description="Fewer where the limit of open files is lower")
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Addresses or networks of proxies, which bring the connections of many clients"
+    )
     max_connections_per_address: PositiveInt = Field(default=512, description="Of IPv6, per network of 64 bits")
     head_timeout_s: PositiveFloat = Field(default=20, description="For the request line and the headers to come in")
     keep_alive_s: PositiveInt = Field(
@@ -78,10 +84,10 @@ class ServiceSettings(BaseSettings):
     drain_s: PositiveFloat = Field(default=30, description="How long a stopping service works on what it accepted")
     drain_notice_s: float = Field(default=0, ge=0, description="How long it says so before it closes its port")
 
-    @field_validator("providers", mode="before")
+    @field_validator("providers", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @property
     def largest_bytes(self) -> int:

@@ -103,7 +103,9 @@ def eventually() -> Eventually:
 
 @contextmanager
 def running(app: ASGIApp) -> Iterator[Server]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, proxy_headers=False, timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
 
@@ -292,11 +294,20 @@ def png() -> bytes:
 
 
 @pytest.fixture
-def inverting_service(tmp_path: Path) -> FastAPI:
+def make_inverting_service(tmp_path: Path) -> Callable[..., FastAPI]:
     """A real model's service: `tiny_invert`."""
     path = tmp_path / "tiny.onnx"
     onnx.save(inverting_graph(), path)
     path.with_suffix(".toml").write_text(CONTRACT)
-    predictor = InvertingPredictor(load_weights(path, path.with_suffix(".toml"), shipped=True), step_s=0.0)
-    settings = ServiceSettings(providers=(Provider.CPU,), intra_op_threads=1, codec_threads=1)
-    return create_service(predictor, settings)
+
+    def make(**settings: Any) -> FastAPI:
+        predictor = InvertingPredictor(load_weights(path, path.with_suffix(".toml"), shipped=True), step_s=0.0)
+        given = {"providers": (Provider.CPU,), "intra_op_threads": 1, "codec_threads": 1, **settings}
+        return create_service(predictor, ServiceSettings.model_validate(given))
+
+    return make
+
+
+@pytest.fixture
+def inverting_service(make_inverting_service: Callable[..., FastAPI]) -> FastAPI:
+    return make_inverting_service()

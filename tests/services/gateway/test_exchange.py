@@ -300,7 +300,7 @@ def test_a_client_that_hangs_up_frees_its_place(
 
     gateway = open_gateway({"echo": [start(make_service(endpoint)).url]})
     with socket.create_connection(gateway.address) as client:
-        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
         assert begun.wait(PATIENCE_S)
     assert gone.wait(PATIENCE_S)
     eventually(lambda: in_flight(gateway) == 0)
@@ -321,7 +321,9 @@ def test_a_client_that_hangs_up_while_it_sends_frees_its_place(
 
     gateway = open_gateway({"echo": [start(make_service(endpoint)).url]})
     with socket.create_connection(gateway.address) as client:
-        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nContent-Type: a/b\r\n\r\nhalf")
+        client.sendall(
+            b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nContent-Type: a/b\r\n\r\nhalf"
+        )
         assert begun.wait(PATIENCE_S)
     assert gone.wait(PATIENCE_S)
     eventually(lambda: in_flight(gateway) == 0)
@@ -349,7 +351,7 @@ def test_answers_504_to_a_body_that_does_not_come(
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, upload_timeout_s=0.1)
     with socket.create_connection(gateway.address) as client:
-        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 504 ")
 
 
@@ -387,7 +389,9 @@ def test_a_reply_that_comes_before_the_end_of_the_body_is_passed_on(
 
     gateway = open_gateway({"echo": [start(make_service(endpoint)).url]})
     with socket.create_connection(gateway.address) as client:
-        client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\nContent-Type: a/b\r\n\r\nhalf")
+        client.sendall(
+            b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\nContent-Type: a/b\r\n\r\nhalf"
+        )
         assert client.recv(1000).startswith(b"HTTP/1.1 406 ")
         eventually(lambda: in_flight(gateway) == 0)
 
@@ -417,5 +421,5 @@ def test_refuses_more_requests_than_it_takes(
 @pytest.mark.parametrize("target", [b"/v1/echo/\xff\xfe", b"/v1/echo/%ff?q=%zz&\xe4", b"/v1/echo/../%2e%2e/x?#"])
 def test_odd_addresses_are_no_server_error(gateway: Server, target: bytes) -> None:
     with socket.create_connection(gateway.address) as client:
-        client.sendall(b"POST " + target + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        client.sendall(b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert client.recv(1000).split()[1][:1] in (b"2", b"4")

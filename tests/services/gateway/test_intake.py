@@ -172,7 +172,10 @@ def test_a_job_that_fails_while_waited_for_is_answered_as_the_request_would_be(
 def test_a_client_that_hangs_up_while_it_waits_leaves_its_job_alone(
     send: Send, job_gateway: Server, hand: Hand, eventually: Eventually
 ) -> None:
-    head = b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nPrefer: wait=30\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n"
+    head = (
+        b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\n"
+        b"Prefer: wait=30\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\n"
+    )
     with socket.create_connection(job_gateway.address) as client:
         client.sendall(head + b"hi")
         lease = hand.take()
@@ -185,7 +188,8 @@ def test_a_client_that_hangs_up_while_it_sends_leaves_nothing(
     send: Send, job_gateway: Server, blobs: Path, eventually: Eventually
 ) -> None:
     head = (
-        b"POST /v1/echo HTTP/1.1\r\nHost: x\r\nPrefer: respond-async\r\nIdempotency-Key: k\r\nContent-Length: 99999\r\n"
+        b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\n"
+        b"Prefer: respond-async\r\nIdempotency-Key: k\r\nContent-Length: 99999\r\n"
     )
     with socket.create_connection(job_gateway.address) as client:
         client.sendall(head + b"Content-Type: text/plain\r\n\r\n" + bytes(5000))

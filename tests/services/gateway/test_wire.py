@@ -1,6 +1,10 @@
 from starlette.datastructures import Headers
+from yarl import URL
 
+from services.gateway.service_links import ServiceLinks
 from services.gateway.wire import reply_headers, request_headers
+
+LINKS = ServiceLinks(URL("http://10.0.0.7:8000/v1/echo"), prefix="")
 
 
 def test_request_headers_drop_what_is_between_two_hops() -> None:
@@ -33,7 +37,7 @@ def test_reply_headers_keep_what_clients_of_the_service_need() -> None:
         (b"Inference-Header-Content-Length", b"12"),
         (b"Content-Encoding", b"gzip"),
     ]
-    assert reply_headers(raw, body_sha256="ab") == [
+    assert reply_headers(raw, links=LINKS, body_sha256="ab") == [
         (b"inference-header-content-length", b"12"),
         (b"content-encoding", b"gzip"),
         (b"x-sightline-body-sha256", b"ab"),
@@ -41,7 +45,7 @@ def test_reply_headers_keep_what_clients_of_the_service_need() -> None:
 
 
 def test_reply_headers_of_a_request_without_body_name_no_digest() -> None:
-    assert reply_headers([], body_sha256=None) == []
+    assert reply_headers([], links=LINKS, body_sha256=None) == []
 
 
 def test_request_headers_keep_secrets_here() -> None:

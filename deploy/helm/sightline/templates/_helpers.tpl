@@ -29,7 +29,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{ .root.Values.image.repository }}/{{ .part }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}{{ if .gpu }}-gpu{{ end }}
 {{- end }}
 
+{{- define "sightline.fleetSecret" -}}
+{{ .Values.fleet.credentialSecret | default (include "sightline.name" (dict "root" . "part" "fleet-credential")) }}
+{{- end }}
+
 {{- define "sightline.queueEnv" -}}
+- {name: SIGHTLINE_FLEET_CREDENTIAL_FILE, value: /run/sightline/fleet/fleet-credential}
 - {name: SIGHTLINE_REDIS_URL, value: {{ required "redis.url says where the queue is" .Values.redis.url | quote }}}
 - {name: SIGHTLINE_BLOBS_URL, value: {{ required "blobs.url says where pictures of jobs lie" .Values.blobs.url | quote }}}
 {{- if .Values.redis.passwordSecret.name }}
@@ -75,4 +80,11 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "sightline.selector" . | nindent 8 }}
+{{- end }}
+
+{{- /* By which the gateway is reached within the cluster, and from outside. */}}
+{{- define "sightline.hosts" -}}
+{{- $name := include "sightline.name" (dict "root" . "part" "gateway") }}
+{{- $local := printf "%s.%s" $name .Release.Namespace }}
+{{- concat (list $name $local (printf "%s.svc" $local) (printf "%s.svc.cluster.local" $local)) .Values.gateway.hosts | join "," }}
 {{- end }}
