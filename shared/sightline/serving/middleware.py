@@ -31,7 +31,7 @@ _FACTS = "sightline.access_facts"
 def install_middleware(
     app: FastAPI, metrics: HttpMetrics, *, max_bytes: int, guards: Sequence[Middleware] = ()
 ) -> None:
-    """The last added runs first: id, access log, `guards` in their order, size limit, HEAD, empty parameters, handlers."""
+    """The last added runs first: id, access log, `guards` in their order, size limit, then what changes the request."""
     app.add_middleware(EmptyParametersMiddleware)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)

