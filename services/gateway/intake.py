@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Scope
 
+from services.gateway.admission import declared_bytes
 from services.gateway.desk import require_desk
 from services.gateway.fingerprint import digest_for, fingerprint
 from services.gateway.forwarded_headers import public_prefix
@@ -19,6 +21,7 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
 from sightline.jobs.queue import Standing
+from sightline.jobs.references import BeingDeletedError
 from sightline.serving.errors import current_request_id, problem_response
 from sightline.serving.middleware import note
 from sightline.serving.tasks import end
@@ -27,6 +30,12 @@ from sightline.serving.tracing import current_traceparent
 KEY_HOLD_S = 30.0
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
+SET_ASIDE_BYTES = 8 * 1024 * 1024  # at a time, for a body that does not tell its length
+SET_ASIDE_MARGIN_S = 60.0
+DELETION_WAITS_S = (0.1, 0.5, 1.0, 2.0)
+# What is stored with a job lies in Redis. Addresses have polygons in them; the others are short by nature.
+MAX_STORED_BYTES = {"content-type": 1024, "accept": 2048}
+MAX_QUERY_BYTES = 16 * 1024
 
 
 class Intake:
@@ -38,6 +47,7 @@ class Intake:
         self._queue = self._desk.queue
         self._id = uuid4().hex
         self._digest = digest_for(self._content_type)
+        self._set_aside_bytes = 0
 
     async def run(self, reason: Reason) -> None:
         job = await self._submit(reason)
@@ -56,8 +66,10 @@ class Intake:
     async def _submit(self, reason: Reason) -> Job:
         if self._visit.headers.get("content-encoding"):
             raise Problem(Code.UNSUPPORTED_FORMAT, "The body of a job must come without a content encoding.")
+        _require_short_headers(self._visit.headers, self._visit.scope["query_string"])
         try:
             async with self._key_held():
+                await self._set_aside(declared_bytes(self._visit.headers))
                 body = await self._desk.store.put(self._chunks(), reserve=self._reserve)
             self._visit.upload.forget()
             job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
@@ -74,12 +86,30 @@ class Intake:
         return None if identity is None else identity.sha256
 
     async def _chunks(self) -> AsyncIterator[bytes]:
+        passed_bytes = 0
         async for chunk in self._visit.upload.stream():
+            passed_bytes += len(chunk)
+            if passed_bytes > self._set_aside_bytes:
+                await self._set_aside(passed_bytes + SET_ASIDE_BYTES)
             self._digest.feed(chunk)
             yield chunk
 
+    async def _set_aside(self, size_bytes: int) -> None:
+        """Before bytes are written, so that many uploads at once fill the store no further than one after another."""
+        if size_bytes > 0:
+            ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
+            references = self._desk.references
+            await references.set_aside(size_bytes, job_id=self._id, caller=self._wish.caller, ttl_s=ttl_s)
+        self._set_aside_bytes = size_bytes
+
     async def _reserve(self, body: BlobRef) -> None:
-        await self._desk.references.reserve(body, job_id=self._id)
+        """Waits for a moment where an earlier copy is just being deleted, which may have been another caller's."""
+        for wait_s in DELETION_WAITS_S:
+            with suppress(BeingDeletedError):
+                await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
+                return
+            await asyncio.sleep(wait_s)
+        await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
 
     async def _abandon(self) -> None:
         """What is not freed now, because Redis is away or this process ends, expires."""
@@ -176,6 +206,16 @@ class Intake:
             await response.stream_response(self._visit.send)
         else:
             await response(self._visit.scope, _nothing, self._visit.send)
+
+
+def _require_short_headers(headers: Headers, query: bytes) -> None:
+    for name, limit_bytes in MAX_STORED_BYTES.items():
+        if len(headers.get(name, "")) > limit_bytes:
+            detail = f"The header {name.title()} of a job has at most {limit_bytes} bytes."
+            raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=limit_bytes)
+    if len(query) > MAX_QUERY_BYTES:
+        detail = f"The query of a job has at most {MAX_QUERY_BYTES} bytes; send longer options as form fields."
+        raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=MAX_QUERY_BYTES)
 
 
 def retry_after(standing: Standing) -> str:

@@ -159,7 +159,7 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
     await bench.queue.cancel("cancel")
     assert [(await bench.take()).job.id for _ in range(2)] == ["give_back", "wait"]
     garbage = await bench.references.collect(limit=10, grace_s=0)
-    assert len(garbage) == 3
+    assert len(garbage) == 2  # what failed can be tried again, and keeps its upload
     for sha256 in garbage:
         await bench.references.collected(sha256)
     await bench.dead_letters.purge("finish")

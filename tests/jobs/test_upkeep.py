@@ -83,15 +83,18 @@ async def test_a_forgotten_job_leaves_nothing_in_redis(bench: Bench) -> None:
     for _ in range(2):
         await bench.let_come("expiring")
         await bench.upkeep.expire()
+    await bench.let_come("lingering")
+    await bench.upkeep.expire()
     for sha256 in await bench.references.collect(limit=10, grace_s=0):
         await bench.references.collected(sha256)
 
     left = {str(name).removeprefix("sightline:") for name in await bench.redis.keys()}
 
     queue, of_model = f"queue:{MODEL}:interactive", {f"stats:{MODEL}", f"wake:{MODEL}"}
-    assert left == {"models", "places", "stored_bytes", queue} | of_model
+    assert left == {"models", "places", "stored_bytes", "charged_bytes", f"served:{MODEL}", queue} | of_model
     assert await bench.redis.xlen(f"sightline:{queue}") == 0
     assert await bench.redis.get("sightline:stored_bytes") == "0"
+    assert await bench.redis.get("sightline:charged_bytes") == "0"
 
 
 async def test_an_upload_that_came_to_nothing_is_let_go(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from sightline.jobs.events import Event, Events
 from sightline.jobs.job import Job, State, Submission
 from sightline.jobs.keys import Keys
 from sightline.jobs.records import job_of, job_of_reply, record_of
+from sightline.jobs.references import share_taken
 from sightline.jobs.scripts import Scripts
 from sightline.jobs.settings import JobSettings
 
@@ -87,6 +88,8 @@ class JobQueue:
             case ["share"]:
                 detail = f"As many of your jobs of {submission.model} wait as one caller may have; try again later."
                 raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
+            case ["stored_share"]:
+                raise share_taken()
         detail = "There is no room for the request's bytes now; try again later."
         raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 

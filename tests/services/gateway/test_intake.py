@@ -346,6 +346,59 @@ def test_the_priority_is_the_one_asked_for(send: Send, hand: Hand, png: bytes) -
     assert hand.take().job.priority == "interactive"
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_uploads_that_find_no_room_are_refused_while_they_come(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    jobs: JobSettings,
+    blobs: Path,
+    chunked: bool,
+) -> None:
+    limited = jobs.model_copy(update={"max_stored_bytes": 4_000_000})
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=limited)
+    most, going_on = 0, threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield encode_png(64, 64)
+        for _ in range(16):
+            yield b"x" * 100_000
+        going_on.wait(10)
+
+    def upload() -> int:
+        body = pieces() if chunked else b"".join(pieces())
+        return httpx2.post(f"{gateway.url}/v1/echo", content=body, headers=LATER, timeout=30).status_code
+
+    if not chunked:
+        going_on.set()
+    with ThreadPoolExecutor(12) as pool:
+        uploads = [pool.submit(upload) for _ in range(12)]
+        for _ in range(20):
+            most = max(most, sum(path.stat().st_size for path in blobs.rglob("*") if path.is_file()))
+            threading.Event().wait(0.05)
+        going_on.set()
+        statuses = {done.result() for done in uploads}
+    assert most <= 4_000_000
+    assert statuses <= {202, 429, 503}
+    assert statuses & {429, 503}
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ({"Content-Type": "image/png; a=" + "b" * 2_000}, ""),
+        ({"Accept": "image/png," * 1_000 + "*/*"}, ""),
+        ({}, "?format=" + "p" * 20_000),
+    ],
+)
+def test_what_is_stored_with_a_job_is_limited(
+    send: Send, png: bytes, blobs: Path, headers: dict[str, str], query: str
+) -> None:
+    reply = httpx2.post(f"{send.url}/v1/echo{query}", content=png, headers={**LATER, **headers})
+    assert (reply.status_code, reply.json()["code"]) == (431, Code.HEADERS_TOO_LARGE)
+    assert not list(blobs.rglob("sha256/*/*"))
+
+
 def test_a_gateway_without_redis_says_so(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, png: bytes
 ) -> None:

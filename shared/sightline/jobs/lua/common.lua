@@ -209,24 +209,85 @@ local function conclude(job, state, ttl_s)
   if job.webhook then call('ZADD', key('webhooks', 'due'), now, job.id) end
 end
 
-local function need(id, blob)
+-- What a caller is charged for: each of its blobs once, whatever others store, and the bytes of its uploads on their way.
+-- Nobody learns from his own room whether somebody else stores the same bytes.
+local function charge(caller, size_bytes)
+  if call('HINCRBY', key('charged'), caller, size_bytes) <= 0 then call('HDEL', key('charged'), caller) end
+  call('INCRBY', key('charged_bytes'), size_bytes)
+end
+
+local function charged_to(caller)
+  return tonumber(call('HGET', key('charged'), caller) or 0), tonumber(call('GET', key('charged_bytes')) or 0)
+end
+
+-- Nil, or why there is no room: 'no_space', or 'share' where the caller has its share of the store already.
+local function lacks_room(caller, size_bytes)
+  local own, total = charged_to(caller)
+  local free = settings.max_stored_bytes - total - size_bytes
+  if free < 0 then return 'no_space' end
+  return own > 0 and own + size_bytes > SHARE * free and 'share' or nil
+end
+
+-- Bytes stay on the disk for some time after nobody needs them, and are charged as long.
+local LINGER_S = 60
+local function lingering(caller, blob) return cjson.encode({caller, blob.sha256, blob.size_bytes}) end
+
+local function lacks_room_for(caller, blob)
+  if call('HEXISTS', key('holdings', caller), blob.sha256) == 1 then return nil end
+  return lacks_room(caller, blob.size_bytes)
+end
+
+local function hold(caller, blob)
+  if call('HINCRBY', key('holdings', caller), blob.sha256, 1) > 1 then return end
+  if call('ZREM', key('lingering'), lingering(caller, blob)) == 0 then charge(caller, blob.size_bytes) end
+end
+
+local function let_go(caller, sha256)
+  if call('HINCRBY', key('holdings', caller), sha256, -1) > 0 then return end
+  call('HDEL', key('holdings', caller), sha256)
+  local blob = {sha256 = sha256, size_bytes = tonumber(call('HGET', key('sizes'), sha256) or 0)}
+  call('ZADD', key('lingering'), now + LINGER_S, lingering(caller, blob))
+end
+
+local function discharge(member)
+  local caller, _, size_bytes = unpack(cjson.decode(member))
+  if call('ZREM', key('lingering'), member) == 1 then charge(caller, -size_bytes) end
+end
+
+-- Sets aside room for an upload as a whole, in place of what was set aside for it before; 0 gives it back.
+local function set_aside(id, caller, size_bytes)
+  local before = tonumber(call('HGET', key('incoming'), id) or 0)
+  if size_bytes == before then return nil end
+  local why_not = size_bytes > before and lacks_room(caller, size_bytes - before)
+  if why_not then return why_not end
+  charge(caller, size_bytes - before)
+  if size_bytes > 0 then call('HSET', key('incoming'), id, size_bytes) else call('HDEL', key('incoming'), id) end
+end
+
+local function need(id, caller, blob)
+  if call('SADD', key('blobs', id), blob.sha256) == 1 then
+    call('HSET', key('holders'), id, caller)
+    hold(caller, blob)
+  end
   call('SADD', key('refs', blob.sha256), id)
-  call('SADD', key('blobs', id), blob.sha256)
   call('ZREM', key('garbage'), blob.sha256)
-  call('ZREM', key('deleting'), blob.sha256)
   if call('HSETNX', key('sizes'), blob.sha256, blob.size_bytes) == 1 then
     call('INCRBY', key('stored_bytes'), blob.size_bytes)
   end
 end
 
 local function release(id, kept)
+  local caller = call('HGET', key('holders'), id) -- false for what a version without charges stored
+  if caller then set_aside(id, caller, 0) end
   for _, sha256 in ipairs(call('SMEMBERS', key('blobs', id))) do
     if not (kept and kept[sha256]) then
       call('SREM', key('blobs', id), sha256)
       call('SREM', key('refs', sha256), id)
+      if caller then let_go(caller, sha256) end
       if call('EXISTS', key('refs', sha256)) == 0 then call('ZADD', key('garbage'), now, sha256) end
     end
   end
+  if call('EXISTS', key('blobs', id)) == 0 then call('HDEL', key('holders'), id) end
 end
 
 local function release_all_but_body(job)
@@ -237,15 +298,10 @@ end
 local function settle(job, results)
   local kept = {}
   for _, result in ipairs(cjson.decode(results)) do
-    need(job.id, result.blob)
+    need(job.id, caller_of(job), result.blob)
     kept[result.blob.sha256] = true
   end
   release(job.id, kept)
-end
-
-local function fits(blob)
-  local known = call('HEXISTS', key('sizes'), blob.sha256) == 1
-  return known or (call('GET', key('stored_bytes')) or 0) + blob.size_bytes <= settings.max_stored_bytes
 end
 
 local function bury(job, problem)

@@ -18,5 +18,6 @@ for _, id in ipairs(uploads) do
   call('ZREM', key('reserved'), id)
   release(id)
 end
+for _, member in ipairs(past(key('lingering'))) do discharge(member) end
 call('ZREMRANGEBYSCORE', key('holds'), '-inf', now)
 return #jobs + #uploads

@@ -23,7 +23,9 @@ if not source then
     own = own + call('ZCARD', lane_of(job.model, priority, caller_of(job)))
   end
   if own >= SHARE * free then return {'share'} end
-  if not fits(request) then return {'no_space'} end
+  local reserved = call('SISMEMBER', key('blobs', job.id), request.sha256) == 1
+  local why_not = not reserved and lacks_room_for(caller_of(job), request)
+  if why_not then return {why_not == 'share' and 'stored_share' or why_not} end
   if is_being_deleted(request.sha256) then return {'deleting'} end
 end
 
@@ -41,7 +43,7 @@ if source then
   count(job, 'cached')
   conclude(job, 'succeeded', settings.result_ttl_s)
 else
-  need(job.id, request)
+  need(job.id, caller_of(job), request)
   enqueue(job)
 end
 return {'accepted', reply(job.id)}
