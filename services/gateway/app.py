@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway import capacity, health, job_routes, models, targets, v2, webhooks
 from services.gateway.authentication import AuthenticationMiddleware
-from services.gateway.body_limit import JobBodyLimitMiddleware
+from services.gateway.body_limit import RouteBodyLimitMiddleware
 from services.gateway.catalog import Catalog
 from services.gateway.console import add_console
 from services.gateway.cors import cors_options
@@ -117,7 +117,7 @@ def _add_middleware(
     """The last added runs first."""
     max_job_bytes = settings.max_job_bytes if takes_jobs else settings.max_bytes
     app.add_middleware(
-        JobBodyLimitMiddleware,
+        RouteBodyLimitMiddleware,
         job_routes=[route_of(model) for model in settings.upstreams],
         max_bytes=settings.max_bytes,
         max_job_bytes=max_job_bytes,

@@ -5,12 +5,14 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from services.gateway.deps import CallerDep, DeskDep, PrefixDep
+from services.gateway.desk import Desk
 from services.gateway.forwarded_headers import public_prefix
 from services.gateway.intake import retry_after
 from services.gateway.job_documentation import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
 from services.gateway.job_events import HEADERS, MEDIA_TYPE, cursor_of, event_stream
 from services.gateway.job_results import result_of
 from services.gateway.job_schemas import JobPage, PublicJob, job_path, public_job
+from services.gateway.keys import Caller
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing
@@ -29,16 +31,18 @@ async def list_jobs(
     state: State | None = None,
     model: Annotated[str | None, Query(max_length=100)] = None,
 ) -> JobPage:
+    if model is not None:
+        caller.require_model(model)
     page = await desk.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
     wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
     query = urlencode({name: value for name, value in wanted.items() if value is not None})
-    jobs = [public_job(job, prefix=prefix) for job in page.jobs]
+    jobs = [public_job(job, prefix=prefix) for job in page.jobs if caller.may_use(job.model)]
     return JobPage(jobs=jobs, next=f"{prefix}/v1/jobs?{query}" if page.next else None)
 
 
 @router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
 async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep, response: Response) -> PublicJob:
-    job = await desk.queue.get(job_id, owner=caller.owner)
+    job = await _job(job_id, desk, caller)
     if job.state.terminal:
         return public_job(job, prefix=prefix)
     standing = await desk.queue.standing(job)
@@ -53,7 +57,7 @@ async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixD
     responses=RESULT_REPLIES,
 )
 async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
-    job = await desk.queue.get(job_id, owner=caller.owner)
+    job = await _job(job_id, desk, caller)
     if not job.state.terminal:
         raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
     return await result_of(job, request.scope, desk.store)
@@ -72,7 +76,7 @@ async def get_events(
     request: Request,
     last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
 ) -> Response:
-    await desk.queue.get(job_id, owner=caller.owner)
+    await _job(job_id, desk, caller)
     after = cursor_of(last_event_id)
     if after and await desk.queue.all_told(job_id, after=after):
         # The one answer after which a browser does not come again.
@@ -88,6 +92,13 @@ async def get_events(
 async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
     """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
     return public_job(await desk.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
+
+
+async def _job(job_id: str, desk: Desk, caller: Caller) -> Job:
+    """One of the caller's own; a key that was limited since may still delete what it has of other models."""
+    job = await desk.queue.get(job_id, owner=caller.owner)
+    caller.require_model(job.model)
+    return job
 
 
 def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:

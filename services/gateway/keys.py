@@ -17,6 +17,11 @@ SHARE_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 
 
+def _model_name(name: str) -> str:
+    """A model's name in URLs is as good as that of its folder."""
+    return name.replace("-", "_")
+
+
 class KeySettings(BaseModel):
     """One key; only its digest is configured, so that the configuration gives no access."""
 
@@ -25,6 +30,9 @@ class KeySettings(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
     priority: Priority = Field(default=Priority.INTERACTIVE, description="The highest it may ask for")
     max_running: PositiveInt | None = Field(default=None, description="Of its jobs at a time")
+    models: Annotated[frozenset[Annotated[str, AfterValidator(_model_name)]], Field(min_length=1)] | None = Field(
+        default=None, description="The only ones that it may use, such as `inpaint`; all where it is left out"
+    )
 
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -39,6 +47,7 @@ class Caller:
     highest: Priority = Priority.INTERACTIVE
     max_running: int | None = None
     address: str = ""
+    models: frozenset[str] | None = None  # None: all
 
     @property
     def share(self) -> str:
@@ -46,6 +55,15 @@ class Caller:
         if self.owner != PUBLIC:
             return self.owner
         return f"{PUBLIC}@{hashlib.sha256(self.address.encode()).hexdigest()[:SHARE_CHARACTERS]}"
+
+    def may_use(self, model: str) -> bool:
+        return self.models is None or model in self.models
+
+    def require_model(self, model: str) -> None:
+        """Raises Problem FORBIDDEN for a model that the key is not for."""
+        if not self.may_use(model):
+            detail = f"This key may not use the model {model!r}."
+            raise Problem(Code.FORBIDDEN, detail, model=model, models=sorted(self.models or ()))
 
     def priority(self, headers: Headers) -> Priority:
         """The one asked for, or else the highest allowed."""
@@ -65,7 +83,9 @@ class KeyRing:
     """The keys there are; without any, everybody is the same public caller."""
 
     def __init__(self, keys: Mapping[str, KeySettings]) -> None:
-        self._callers = {key.sha256: Caller(name, key.priority, key.max_running) for name, key in keys.items()}
+        self._callers = {
+            key.sha256: Caller(name, key.priority, key.max_running, models=key.models) for name, key in keys.items()
+        }
         if len(self._callers) < len(keys):
             raise ValueError("two keys have the same digest")
 

@@ -1,7 +1,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from services.gateway.deps import GatewayDep, PrefixDep
+from services.gateway.deps import CallerDep, GatewayDep, PrefixDep
 from services.gateway.state import Gateway
 from sightline.api.routes import route_of
 
@@ -30,13 +30,16 @@ class ModelList(BaseModel):
     models: list[Model]
 
 
-@router.get("/v1/models", summary="The models of this fleet")
-async def list_models(gateway: GatewayDep, prefix: PrefixDep) -> ModelList:
-    return ModelList(models=[_model(gateway, name, prefix) for name in gateway.fleet.models])
+@router.get("/v1/models", summary="The models that the caller may use")
+async def list_models(gateway: GatewayDep, caller: CallerDep, prefix: PrefixDep) -> ModelList:
+    models = [_model(gateway, name, prefix) for name in gateway.fleet.models if caller.may_use(name)]
+    return ModelList(models=models)
 
 
 @router.get("/v1/models/{model}", summary="One model of this fleet")
-async def get_model(model: str, gateway: GatewayDep, prefix: PrefixDep) -> Model:
+async def get_model(model: str, gateway: GatewayDep, caller: CallerDep, prefix: PrefixDep) -> Model:
+    gateway.fleet.replicas(model)
+    caller.require_model(model)
     return _model(gateway, model, prefix)
 
 

@@ -1,6 +1,7 @@
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
+from services.gateway.authentication import caller_of
 from services.gateway.exchange import Exchange
 from services.gateway.prediction import Prediction
 from services.gateway.state import Gateway, gateway_of
@@ -32,6 +33,7 @@ class Proxy:
         gateway = gateway_of(scope)
         model = self._model or scope["path_params"]["model"]
         gateway.fleet.replicas(model)
+        caller_of(scope).require_model(model)
         visit = Visit(gateway.settings, gateway.gate, scope, receive, send)
         try:
             await self._answer(gateway, model, visit)

@@ -178,6 +178,13 @@ class GatewaySettings(FleetCredentialSettings):
         return self
 
     @model_validator(mode="after")
+    def _keys_name_known_models(self) -> Self:
+        for name, key in self.all_keys.items():
+            if unknown := sorted((key.models or set()) - set(self.upstreams)):
+                raise ValueError(f"the key {name!r} is limited to models that are not here: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
     def _default_deadline_is_allowed(self) -> Self:
         if self.deadline_s > self.max_deadline_s:
             raise ValueError("deadline_s must not exceed max_deadline_s")

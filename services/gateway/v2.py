@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel
 
-from services.gateway.deps import GatewayDep
+from services.gateway.deps import CallerDep, GatewayDep
 from services.gateway.state import Gateway
 from sightline import __version__
 
@@ -55,11 +55,11 @@ async def server_ready(gateway: GatewayDep, response: Response) -> dict[str, boo
     return {"ready": gateway.fleet.ready}
 
 
-@router.post("/repository/index", summary="The models of this fleet and their state")
+@router.post("/repository/index", summary="The models that the caller may use, and their state")
 async def repository_index(
-    gateway: GatewayDep, asked: Annotated[IndexRequest | None, Body()] = None
+    gateway: GatewayDep, caller: CallerDep, asked: Annotated[IndexRequest | None, Body()] = None
 ) -> list[IndexEntry]:
-    entries = [_entry(gateway, model) for model in gateway.fleet.models]
+    entries = [_entry(gateway, model) for model in gateway.fleet.models if caller.may_use(model)]
     only_ready = asked is not None and asked.ready
     return [entry for entry in entries if entry.state == ModelState.READY or not only_ready]
 

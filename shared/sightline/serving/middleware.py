@@ -137,7 +137,7 @@ class BodyLimitMiddleware:
             await self.app(scope, receive, send)
             return
         if declared_bytes(scope) > self.max_bytes:
-            await problem_response(self._problem(), scope["path"])(scope, receive, send)
+            await problem_response(too_many_bytes(self.max_bytes), scope["path"])(scope, receive, send)
             return
         received_bytes = 0
 
@@ -146,14 +146,14 @@ class BodyLimitMiddleware:
             message = await receive()
             received_bytes += len(message.get("body", b""))
             if received_bytes > self.max_bytes:
-                raise self._problem()
+                raise too_many_bytes(self.max_bytes)
             return message
 
         await self.app(scope, count, send)
 
-    def _problem(self) -> Problem:
-        detail = f"The request is larger than {self.max_bytes} bytes."
-        return Problem(Code.TOO_MANY_BYTES, detail, limit_bytes=self.max_bytes)
+
+def too_many_bytes(limit_bytes: int) -> Problem:
+    return Problem(Code.TOO_MANY_BYTES, f"The request is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
 
 
 def declared_bytes(scope: Scope) -> int:

@@ -76,4 +76,5 @@ async def _serving(receiver: Receiver, host: str, tls: ssl.SSLContext | None) ->
 @pytest.fixture
 def local_settings() -> WebhookSettings:
     """Receivers may be at 127.0.0.1, and nowhere else on this machine."""
-    return WebhookSettings.model_validate({"allowed_networks": ["127.0.0.1/32"], "poll_interval_s": 0.02})
+    networks, quick = {"allowed_networks": ["127.0.0.1/32"]}, {"poll_interval_s": 0.02, "name_refusal_s": 0.1}
+    return WebhookSettings.model_validate({**networks, **quick})

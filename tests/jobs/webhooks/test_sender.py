@@ -2,6 +2,7 @@ import asyncio
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,15 +99,41 @@ async def test_a_closed_port_is_told(local_settings: WebhookSettings) -> None:
     assert (await send(url, local_settings)).failure == "The connection to the receiver failed."
 
 
+async def test_private_and_unknown_names_cannot_be_told_apart(local_settings: WebhookSettings) -> None:
+    release = threading.Event()
+
+    def lookup(name: str) -> list[str]:
+        match name:
+            case "private.test":
+                return ["10.0.0.1"]
+            case "mixed.test":
+                return ["1.1.1.1", "10.0.0.1"]
+            case "slow.test":
+                release.wait(10)
+        raise OSError("unknown")
+
+    refused_s = local_settings.name_refusal_s
+    try:
+        async with Sender.open(local_settings, lookup=lookup) as sender:
+            for name in ("private", "mixed", "slow", "unknown"):
+                attempt = await sender.send(Webhook(f"http://{name}.test/", SECRET), MESSAGE)
+                assert attempt.failure == "The receiver's name does not lead to a public address."
+                # To the clock's precision.
+                assert attempt.duration_s > 0.99 * refused_s
+            assert not release.is_set()
+    finally:
+        release.set()
+
+
 async def test_a_name_that_does_not_exist_is_told(local_settings: WebhookSettings) -> None:
     attempt = await send("http://receiver.invalid/", local_settings)
-    assert attempt.failure == "The receiver's name cannot be resolved."
+    assert attempt.failure == "The receiver's name does not lead to a public address."
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.2:{port}/", "http://[::1]:{port}/", "http://localhost:{port}/"])
 async def test_nothing_else_on_this_machine_is_called(open_receiver: OpenReceiver, url: str) -> None:
     receiver = await open_receiver()
-    attempt = await send(url.format(port=receiver.port), WebhookSettings())
+    attempt = await send(url.format(port=receiver.port), WebhookSettings(name_refusal_s=0.05))
     assert attempt.status is None
     assert "public" in str(attempt.failure)
     assert receiver.paths == []

@@ -41,6 +41,34 @@ def test_refuses_who_has_no_key(headers: dict[str, str]) -> None:
     assert "three" not in caught.value.detail
 
 
+def test_a_key_can_be_limited_to_models() -> None:
+    settings = settings_of("three", models=["hdr-correct", "hoi"])
+    caller = KeyRing({"lab": settings}).caller(Headers({"X-Api-Key": "three"}))
+    assert [name for name in ("hdr_correct", "hoi", "inpaint", "HOI") if caller.may_use(name)] == ["hdr_correct", "hoi"]
+    with pytest.raises(Problem) as caught:
+        caller.require_model("inpaint")
+    assert (caught.value.status, caught.value.code) == (403, Code.FORBIDDEN)
+    assert caught.value.facts["models"] == ["hdr_correct", "hoi"]
+    assert Caller().may_use("inpaint")
+
+
+@pytest.mark.parametrize("models", [[], "hoi", [1], 3])
+def test_a_limit_is_a_list_of_names(models: object) -> None:
+    with pytest.raises(ValidationError):
+        settings_of("three", models=models)
+
+
+def test_a_limit_to_a_model_that_is_not_here_is_refused_at_the_start() -> None:
+    upstreams = {"hoi": ["http://127.0.0.1:1"]}
+    for models, refused in ((["hoi"], False), (["hoi", "hio"], True)):
+        keys = {"lab": settings_of("three", models=models)}
+        if refused:
+            with pytest.raises(ValidationError, match="'lab' is limited to models that are not here: hio"):
+                GatewaySettings(upstreams=upstreams, keys=keys)
+        else:
+            assert GatewaySettings(upstreams=upstreams, keys=keys).all_keys == keys
+
+
 def test_a_priority_is_the_highest_allowed_unless_another_is_asked_for() -> None:
     bulk, both = Caller(highest=Priority.BULK), Caller()
     assert both.priority(Headers()) is Priority.INTERACTIVE

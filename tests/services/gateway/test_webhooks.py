@@ -48,9 +48,11 @@ class Receiver:
         return Starlette(routes=[Route("/hook", self.receive, methods=["POST"])])
 
 
-def open_gateway(start: Start, jobs: JobSettings | None = None, **webhooks: object) -> Server:
+def open_gateway(
+    start: Start, jobs: JobSettings | None = None, gateway: GatewaySettings | None = None, **webhooks: object
+) -> Server:
     settings = WebhookSettings.model_validate({**LOCAL, **webhooks})
-    return start(create_app(GatewaySettings(), jobs=jobs or JobSettings(redis_url=None), webhooks=settings))
+    return start(create_app(gateway or GatewaySettings(), jobs=jobs or JobSettings(redis_url=None), webhooks=settings))
 
 
 def try_out(gateway: Server, url: str, secret: str = SECRET) -> httpx2.Response:
@@ -80,10 +82,12 @@ def test_the_report_says_what_went_wrong(start: Start, path: str, status: int, d
 def test_a_name_of_a_forbidden_network_is_not_called(start: Start) -> None:
     receiver = Receiver()
     port = start(receiver.app).address[1]
-    gateway = open_gateway(start, allowed_networks=[])
-    report = try_out(gateway, f"http://localhost:{port}/hook").json()
-    assert (report["delivered"], report["status"]) == (False, None)
-    assert report["detail"] == "The receiver's name does not lead to a public address."
+    gateway = open_gateway(start, allowed_networks=[], name_refusal_s=0.2)
+    for host in ("localhost", "receiver.invalid"):
+        report = try_out(gateway, f"http://{host}:{port}/hook").json()
+        assert (report["delivered"], report["status"]) == (False, None)
+        assert report["detail"] == "The receiver's name does not lead to a public address."
+        assert report["duration_ms"] >= 199
     assert receiver.events == []
 
 
@@ -110,6 +114,21 @@ def test_only_so_many_test_events_are_sent_at_once(start: Start) -> None:
     first.join()
     assert reply.status_code == 503
     assert reply.json()["code"] == Code.OVERLOADED
+    assert try_out(gateway, url).status_code == 200
+
+
+def test_a_test_event_counts_towards_the_concurrency_limit(start: Start) -> None:
+    receiver = Receiver(release=threading.Event())
+    url, gateway = f"{start(receiver.app).url}/hook", open_gateway(start, gateway=GatewaySettings(max_requests=1))
+    first = threading.Thread(target=try_out, args=[gateway, url])
+    first.start()
+    assert receiver.reached.wait(PATIENCE_S)
+    replies = [try_out(gateway, url), httpx2.post(f"{gateway.url}/v2/repository/index", json={})]
+    assert httpx2.get(f"{gateway.url}/livez").status_code == 200
+    assert receiver.release
+    receiver.release.set()
+    first.join()
+    assert [reply.json()["code"] for reply in replies] == [Code.OVERLOADED] * 2
     assert try_out(gateway, url).status_code == 200
 
 

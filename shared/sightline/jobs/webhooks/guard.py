@@ -22,6 +22,9 @@ class Refused(Exception):
     """This place is not called; the text says why, in a sentence for the one who named it."""
 
 
+NAME_REFUSED = "The receiver's name does not lead to a public address."
+
+
 class Guard:
     """Judges addresses: public ones pass, and those of networks that the operator allows."""
 
@@ -44,21 +47,37 @@ class Guard:
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks a name up once, and gives the connection its addresses only if every one of them is permitted."""
+    """Looks a name up once, and gives the connection its addresses only if every one of them is permitted.
 
-    def __init__(self, guard: Guard, *, threads: int, lookup: Lookup | None = None) -> None:
-        self._guard, self._lookup = guard, lookup or _lookup
+    A name without addresses and one with a forbidden address are refused alike, in words and after the same time:
+    otherwise strangers could find out which names a private network has.
+    """
+
+    def __init__(self, guard: Guard, *, threads: int, refusal_s: float, lookup: Lookup | None = None) -> None:
+        self._guard, self._refusal_s, self._lookup = guard, refusal_s, lookup or _lookup
         # A name server that is slow on purpose must not use up the threads that everything else shares.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        addresses = [ip_address(text) for text in await loop.run_in_executor(self._threads, self._lookup, host)]
-        if not all(map(self._guard.permits, addresses)):
-            raise Refused("The receiver's name does not lead to a public address.")
+        """Raises Refused, `refusal_s` after it was called."""
+        refused_at = asyncio.get_running_loop().time() + self._refusal_s
+        addresses = await self._addresses(host, until=refused_at)
+        if not addresses or not all(map(self._guard.permits, addresses)):
+            await asyncio.sleep(refused_at - asyncio.get_running_loop().time())
+            raise Refused(NAME_REFUSED)
         return [_result(host, address, port) for address in addresses]
+
+    async def _addresses(self, host: str, *, until: float) -> list[Address]:
+        """None at all where the lookup fails or takes longer."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(until):
+                found = await loop.run_in_executor(self._threads, self._lookup, host)
+        except (OSError, TimeoutError):
+            return []
+        return [ip_address(text) for text in found]
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

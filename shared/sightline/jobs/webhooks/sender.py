@@ -9,7 +9,6 @@ from typing import Self
 
 from aiohttp import (
     ClientConnectorCertificateError,
-    ClientConnectorDNSError,
     ClientError,
     ClientResponse,
     ClientSession,
@@ -65,7 +64,9 @@ class Sender:
     async def open(cls, settings: WebhookSettings, *, lookup: Lookup | None = None) -> AsyncIterator[Self]:
         """`lookup` takes the place of the system's resolver."""
         guard = Guard(settings.allowed_networks)
-        resolver = GuardedResolver(guard, threads=settings.max_deliveries, lookup=lookup)
+        resolver = GuardedResolver(
+            guard, threads=settings.max_deliveries, refusal_s=settings.name_refusal_s, lookup=lookup
+        )
         try:
             async with _session(resolver) as session:
                 yield cls(session, guard, settings)
@@ -149,8 +150,6 @@ def _sentence(error: Exception) -> str:
     match error:
         case Refused() | Problem():
             return str(error)
-        case ClientConnectorDNSError():
-            return "The receiver's name cannot be resolved."
         case ClientConnectorCertificateError():
             return "No secure connection to the receiver could be made: its certificate does not hold."
         case ClientSSLError():

@@ -15,6 +15,9 @@ class WebhookSettings(BaseSettings):
         default_factory=list, description="Where receivers may be beside public addresses; JSON, such as 10.0.0.0/8"
     )
     timeout_s: PositiveFloat = Field(default=15.0, description="For one attempt, from the name's lookup to the answer")
+    name_refusal_s: PositiveFloat = Field(
+        default=5.0, description="After which a name without public addresses is refused, and the longest lookup"
+    )
     max_redirects: NonNegativeInt = 3
     retry_delays_s: tuple[PositiveFloat, ...] = Field(
         default=(5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0), description="After the last one it is given up"
