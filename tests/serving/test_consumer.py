@@ -3,13 +3,14 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import redis.asyncio
 from prometheus_client import CollectorRegistry
@@ -31,6 +32,7 @@ from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stages
 from sightline.serving.weights import Weights
 from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
+from tests.serving.test_errors import few_files
 
 MakePng = Callable[..., bytes]
 MakePredictor = Callable[..., Predictor[Any, Any]]
@@ -38,7 +40,7 @@ MakeSettings = Callable[..., ServiceSettings]
 ValuesOf = Callable[[bytes], Sequence[int]]
 
 MODEL = "tiny_invert"
-POISON = 13
+POISON, GLUTTON = 13, 77
 FAR = 1e12
 
 pytestmark = pytest.mark.anyio
@@ -431,6 +433,71 @@ async def test_jobs_wait_for_a_store_that_is_not_mounted(
     assert refused.value.code is Code.STORAGE_UNAVAILABLE
     assert (waiting.state.terminal, left) == (False, [])
     assert (job.state, job.attempts) == (State.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("shortage", ["store", "files"])
+async def test_the_services_own_trouble_is_no_attempt_at_the_job(
+    redis_url: str,
+    tmp_path: Path,
+    make_service: Callable[..., ModelService],
+    gated: GatedPredictor,
+    make_png: MakePng,
+    shortage: str,
+) -> None:
+    blobs, away = tmp_path / "blobs", tmp_path / "away"
+    one = opened(redis_url, blobs, make_service, max_attempts=1)
+    async with one as site, site.working(gated, job_slots=1, job_deadline_s=1.0) as service:
+        first, second = await site.submit(make_png(20)), await site.submit(make_png(30))
+        await until(lambda: gated.begun == 1)
+        with few_files() if shortage == "files" else absent(blobs, away):
+            gated.gate.set()
+            await until(lambda: site.measured("sightline_job_attempt_ends_total", end="returned") == 1)
+            taken = site.measured("sightline_job_attempts_total")
+            told = (service.worker_health and service.worker_health.trouble, takes_jobs(site))
+        jobs = [await site.ended(job_id) for job_id in (first, second)]
+        assert (service.worker_health and service.worker_health.trouble, takes_jobs(site)) == (None, 1)
+    assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 2
+    assert told[0]
+    assert (told[1], taken) == (0, 1)
+
+
+@contextmanager
+def absent(folder: Path, elsewhere: Path) -> Iterator[None]:
+    folder.rename(elsewhere)
+    folder.touch()
+    try:
+        yield
+    finally:
+        folder.unlink()
+        elsewhere.rename(folder)
+
+
+def takes_jobs(site: Site) -> float | None:
+    return site.registry.get_sample_value("sightline_service_takes_jobs", {"model": MODEL})
+
+
+async def test_a_job_too_large_for_the_memory_dies_alone(
+    redis_url: str,
+    tmp_path: Path,
+    make_service: Callable[..., ModelService],
+    make_predictor: MakePredictor,
+    make_png: MakePng,
+) -> None:
+    predictor = Gluttonous(make_predictor())
+    async with opened(redis_url, tmp_path, make_service, max_attempts=2) as site, site.working(predictor):
+        large, well = await site.submit(make_png(GLUTTON)), await site.submit(make_png(20))
+        jobs = [await site.ended(job_id) for job_id in (large, well)]
+    assert [(job.state, job.attempts) for job in jobs] == [(State.DEAD, 2), (State.SUCCEEDED, 1)]
+    assert site.measured("sightline_job_attempt_ends_total", end="returned") == 1
+
+
+class Gluttonous(GatedPredictor):
+    """Takes more memory than there is for one picture."""
+
+    def predict(self, request: Any) -> Plan[Any]:
+        if np.all(request[0] == GLUTTON):
+            np.zeros(1 << 50)
+        return (yield from self._inner.predict(request))
 
 
 async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:

@@ -1,4 +1,8 @@
-from collections.abc import Callable
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
@@ -15,6 +19,17 @@ from sightline.serving.metrics import HttpMetrics
 from sightline.serving.middleware import install_middleware
 
 Serve = Callable[[ASGIApp], str]
+
+
+@contextmanager
+def few_files() -> Iterator[None]:
+    """No file can be opened inside the block, as in a process that has opened as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
@@ -34,6 +49,11 @@ def client(serve: Serve) -> Any:
     async def bug() -> None:
         raise ValueError("secret.jpg is broken")
 
+    @app.get("/shortage")
+    def shortage() -> None:
+        with few_files(), Path(os.devnull).open():
+            pass
+
     @app.get("/teapot")
     async def teapot() -> None:
         raise HTTPException(415, "No tea")
@@ -42,6 +62,12 @@ def client(serve: Serve) -> Any:
     install_middleware(app, HttpMetrics(CollectorRegistry()), max_bytes=1000)
     with httpx2.Client(base_url=serve(app)) as client:
         yield client
+
+
+def test_a_process_out_of_files_asks_to_come_again(client: httpx2.Client) -> None:
+    reply = client.get("/shortage")
+    assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+    assert int(reply.headers["retry-after"]) > 0
 
 
 def test_a_problem_becomes_its_details(client: httpx2.Client) -> None:

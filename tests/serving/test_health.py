@@ -26,6 +26,8 @@ def test_ready_tells_what_answers(
         "contract": "shipped",
         "provider": "CPUExecutionProvider",
         "precision": "fp32",
+        "takes_jobs": False,
+        "jobs_detail": None,
         "estimated_queue_ms": 0.0,
     }
 

@@ -1,11 +1,14 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, State, StoredRequest
 from sightline.serving.job_metrics import JobMetrics
 from sightline.serving.job_run import End
+from sightline.serving.worker_health import WorkerHealth
 
 REQUEST = StoredRequest("/v1/m", "", "image/png", None, BlobRef("ab" * 32, 1))
 JOB = Job(
@@ -29,8 +32,8 @@ def registry() -> CollectorRegistry:
 
 
 @pytest.fixture
-def metrics(registry: CollectorRegistry) -> JobMetrics:
-    return JobMetrics(registry, "m")
+def metrics(registry: CollectorRegistry, tmp_path: Path) -> JobMetrics:
+    return JobMetrics(registry, "m", WorkerHealth(BlobStore.from_url(f"file://{tmp_path}")))
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

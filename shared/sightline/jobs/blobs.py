@@ -1,9 +1,8 @@
 import asyncio
 import hashlib
 import math
-import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from itertools import islice
 from pathlib import Path
@@ -17,6 +16,7 @@ from sightline.api.problems import Code, Problem
 from sightline.jobs.bucket import Bucket
 from sightline.jobs.folder import Folder, StoreAbsentError
 from sightline.jobs.job import BlobRef
+from sightline.jobs.threads import start_threads
 
 BLOCK_BYTES = 1024 * 1024
 RETRY_AFTER_S = 10.0
@@ -237,13 +237,6 @@ class _Calls:
             raise _unavailable() from error
         self._last = call
         return call
-
-
-def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
-    """Starts all threads of a pool now, because later the system may have none left."""
-    barrier = threading.Barrier(count)
-    started = [pool.submit(barrier.wait, 10) for _ in range(count)]
-    wait(started)
 
 
 def _result_of(waiting: "asyncio.Future[T]") -> T:

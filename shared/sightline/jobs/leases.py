@@ -60,9 +60,9 @@ class Leases:
         text = json.dumps(dict(problem))
         return await self._end("fail", lease, problem=text, transient=transient, jitter=SystemRandom().random())
 
-    async def give_back(self, lease: Lease) -> bool:
-        """For any worker to take at once; the attempt does not count."""
-        return await self._end("give_back", lease)
+    async def give_back(self, lease: Lease, *, isolate: bool = False) -> bool:
+        """For any worker to take at once; the attempt does not count. With `isolate` it runs alone from now on."""
+        return await self._end("give_back", lease, isolate=isolate)
 
     async def beat(self, model: str, *, worker: str, slots: int) -> None:
         """Says that a worker is there, and how many jobs it runs at once; due again well within a lease."""

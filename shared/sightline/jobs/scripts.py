@@ -16,11 +16,20 @@ TRIES_IN_TIME = 3  # the first is late where the clock of Redis is not known yet
 NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
 
 
-@cache
 def source(name: str) -> str:
     """Of one script, with what all of them share in front."""
-    folder = files("sightline.jobs") / "lua"
-    return "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+    return _sources()[name]
+
+
+@cache
+def _sources() -> Mapping[str, str]:
+    """All at once, at the start: later no file may be to be had."""
+    texts = {
+        file.name.removesuffix(".lua"): file.read_text(encoding="utf-8")
+        for file in (files("sightline.jobs") / "lua").iterdir()
+    }
+    common = texts.pop("common")
+    return {name: f"{common}\n{text}" for name, text in texts.items()}
 
 
 def call_of(settings: JobSettings, arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -35,6 +44,7 @@ class Scripts:
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._settings = redis, settings
+        _sources()
         self._clock_offset_s = 0.0  # of Redis' clock to this process' monotonic one; a reply 'late' sets it
 
     async def run(self, name: str, *, repeatable: bool = True, timely: bool = False, **arguments: Any) -> Any:

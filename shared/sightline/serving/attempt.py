@@ -1,11 +1,13 @@
 """One attempt at a job, from its stored request to its stored results."""
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
-from sightline.api.problems import Problem
+from sightline.api.problems import Code, Problem
 from sightline.imaging.accept import acceptable
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import BlobRef, Job, Outcome, Representation
@@ -18,6 +20,9 @@ from sightline.serving.service import ModelService
 from sightline.serving.stages import Stage, Stages
 from sightline.serving.stored import replay
 from sightline.serving.uploads import UploadReader
+from sightline.serving.worker_health import WorkerHealth
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Workshop:
     reader: UploadReader
     store: BlobStore
     references: References
+    health: WorkerHealth
 
 
 class Attempt:
@@ -36,13 +42,26 @@ class Attempt:
     def __init__(self, shop: Workshop, job: Job) -> None:
         self.stages = Stages()
         self._shop, self._job = shop, job
+        self._waits_for: Problem | None = None
 
     async def run(self) -> Outcome:
-        """Waits while queue or store are away; raises Problem where the request or the service is at fault."""
+        """Waits while queue or store are away; raises Problem where the request or the service is at fault.
+
+        Where its time runs out while it waits, what it waits for is at fault and not the job: QUEUE_UNAVAILABLE or
+        STORAGE_UNAVAILABLE.
+        """
+        try:
+            return await self._run_until_due()
+        except Problem as problem:
+            if problem.code is Code.DEADLINE_EXCEEDED and self._waits_for is not None:
+                raise self._waits_for from problem
+            raise
+
+    async def _run_until_due(self) -> Outcome:
         service = self._shop.service
         deadline = time.monotonic() + service.settings.job_deadline_s
         async with due(deadline):
-            forms = await self._answer(await patiently(self._read), deadline)
+            forms = await self._answer(await self._patiently(self._read), deadline)
             results = [await self._keep(form) for form in forms]
         return Outcome(tuple(results), service.identity.sha256, self.stages.milliseconds)
 
@@ -74,8 +93,18 @@ class Attempt:
         )
 
     async def _keep(self, form: Rendered) -> Representation:
-        blob = await patiently(lambda: self._shop.store.put(form.body, reserve=self._reserve))
+        blob = await self._patiently(lambda: self._shop.store.put(form.body, reserve=self._reserve))
         return Representation(form.media_type, blob, form.headers)
+
+    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
+        result = await patiently(step, on_wait=self._on_wait)
+        self._waits_for = None
+        return result
+
+    def _on_wait(self, problem: Problem) -> None:
+        self._waits_for = problem
+        if problem.code is Code.STORAGE_UNAVAILABLE:
+            self._shop.health.report(problem.detail)
 
     async def _reserve(self, blob: BlobRef) -> None:
         await self._shop.references.reserve(blob, job_id=self._job.id)

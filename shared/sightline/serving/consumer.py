@@ -81,6 +81,8 @@ class Consumer:
 
     async def _take_one(self) -> None:
         await self._free.wait()
+        if self._shop.health.trouble is not None:
+            await self._shop.health.recovered()
         if not self._shop.service.has_room:
             await asyncio.sleep(ROOM_POLL_S)
             return
@@ -108,7 +110,7 @@ class Consumer:
 
     def _begin(self, lease: Lease) -> None:
         self._keeper.add(lease)
-        run = JobRun(lease, Attempt(self._shop, lease.job), self._leases, self._queue)
+        run = JobRun(lease, Attempt(self._shop, lease.job), self._leases, self._queue, self._shop.health)
         self._held[lease.token] = _Held(lease, asyncio.create_task(self._see_through(run)))
         if len(self._held) >= self._slots or lease.job.isolated:
             self._free.clear()
@@ -159,7 +161,7 @@ class Consumer:
                     held.task.cancel()
 
     async def _beat(self) -> None:
-        if self._shop.service.state is State.READY:
+        if self._shop.service.state is State.READY and self._shop.health.trouble is None:
             await self._leases.beat(self._model, worker=self._worker, slots=self._slots)
         await asyncio.sleep(BEAT_S)
 

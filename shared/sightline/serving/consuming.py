@@ -22,6 +22,7 @@ from sightline.serving.job_metrics import JobMetrics
 from sightline.serving.service import ModelService
 from sightline.serving.tasks import end
 from sightline.serving.uploads import UploadReader
+from sightline.serving.worker_health import WorkerHealth
 
 
 @asynccontextmanager
@@ -35,9 +36,12 @@ async def consuming(service: ModelService, settings: JobSettings, registry: Coll
     async with connect(settings.redis_url) as redis:
         references = References(redis, settings)
         store = BlobStore.from_url(settings.blobs_url, recognize=references.recognize)
-        shop = Workshop(service, reader, store, references)
+        health = service.worker_health = WorkerHealth(store)
+        shop = Workshop(service, reader, store, references, health)
         queue, leases = JobQueue(redis, settings), Leases(redis, settings)
-        consumer = Consumer(shop, queue, leases, settings, JobMetrics(registry, service.name), worker=_worker_name())
+        consumer = Consumer(
+            shop, queue, leases, settings, JobMetrics(registry, service.name, health), worker=_worker_name()
+        )
         async with consumer.running(), _tidying(Janitor(redis, settings, store)):
             yield
 

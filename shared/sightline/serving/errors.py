@@ -16,8 +16,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api.problems import MEDIA_TYPE, Code, Problem
+from sightline.serving.shortage import is_shortage
 
 log = structlog.get_logger()
+
+SHORTAGE_RETRY_AFTER_S = 5.0
 
 MAX_FAULTS = 20
 MAX_FAULT_CHARACTERS = 300
@@ -128,8 +131,14 @@ class UnhandledErrorMiddleware:
             log.error("unhandled_error", **describe(error))
             if started:
                 raise
-            problem = Problem(Code.INTERNAL, "The service failed on this request.")
-            await problem_response(problem, scope["path"])(scope, receive, send)
+            await problem_response(_unhandled(error), scope["path"])(scope, receive, send)
+
+
+def _unhandled(error: Exception) -> Problem:
+    if is_shortage(error):
+        detail = "The service is out of memory, threads or open files now; try again shortly."
+        return Problem(Code.OVERLOADED, detail, retry_after_s=SHORTAGE_RETRY_AFTER_S)
+    return Problem(Code.INTERNAL, "The service failed on this request.")
 
 
 def describe(error: BaseException) -> dict[str, Any]:

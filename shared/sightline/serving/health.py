@@ -26,6 +26,8 @@ class Readiness(BaseModel):
     contract: str
     provider: str
     precision: str
+    takes_jobs: bool = Field(description="Whether it works on queued jobs")
+    jobs_detail: str | None = Field(default=None, description="Why it takes no jobs, where it should")
     estimated_queue_ms: float = Field(ge=0, description="How long all that is queued and running will take")
 
 
@@ -39,7 +41,7 @@ def health_router(service: ModelService) -> APIRouter:
     @router.get("/readyz", responses={503: {"model": ProblemDetails}})
     async def ready() -> Readiness:
         service.require_ready()
-        session, identity = service.session, service.identity
+        session, identity, worker = service.session, service.identity, service.worker_health
         return Readiness(
             state=service.state,
             model=identity.name,
@@ -48,6 +50,8 @@ def health_router(service: ModelService) -> APIRouter:
             contract=identity.contract,
             provider=session.provider,
             precision=session.precision,
+            takes_jobs=worker is not None and worker.trouble is None,
+            jobs_detail=None if worker is None else worker.trouble,
             estimated_queue_ms=round(service.batcher.backlog_s * 1e3, 1),
         )
 

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sightline.jobs.job import Job, Priority
 from sightline.serving.job_run import End
+from sightline.serving.worker_health import WorkerHealth
 
 LABELS = ("model", "priority")
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -11,7 +12,7 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, MINUTE_S, 2 * MINUTE_S, 5 * MINU
 
 
 class JobMetrics:
-    def __init__(self, registry: CollectorRegistry, model: str) -> None:
+    def __init__(self, registry: CollectorRegistry, model: str, health: WorkerHealth) -> None:
         self.attempts = Counter("sightline_job_attempts", "Jobs taken to work on", LABELS, registry=registry)
         self.ends = Counter(
             "sightline_job_attempt_ends",
@@ -26,6 +27,8 @@ class JobMetrics:
         self.queue_s = _histogram("sightline_job_queue_duration_seconds", "From submission to first start", registry)
         self.run_s = _histogram("sightline_job_run_duration_seconds", "From start to end of an attempt", registry)
         self.total_s = _histogram("sightline_job_duration_seconds", "From submission to success", registry)
+        takes = Gauge("sightline_service_takes_jobs", "1 while jobs are taken", ["model"], registry=registry)
+        takes.labels(model).set_function(lambda: health.trouble is None)
         self._announce(model)
 
     def _announce(self, model: str) -> None:

@@ -14,14 +14,17 @@ from sightline.jobs.queue import JobQueue
 from sightline.serving.attempt import Attempt
 from sightline.serving.errors import describe
 from sightline.serving.outages import patiently
+from sightline.serving.shortage import is_out_of_memory, is_shortage
 from sightline.serving.stages import Stage, Stages
 from sightline.serving.tasks import cancelled
+from sightline.serving.worker_health import RESOURCES, WorkerHealth
 
 log = structlog.get_logger()
 
 REPORT_INTERVAL_S = 0.5
 LAST_WORD_S = 5.0
-NOT_BEGUN = frozenset((Code.NOT_READY, Code.OVERLOADED))
+# What is at fault is neither the job nor this attempt at it, so that it does not count.
+NOT_ITS_FAULT = frozenset((Code.NOT_READY, Code.OVERLOADED, Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
 
 
 class End(StrEnum):
@@ -41,19 +44,17 @@ class JobRun:
     What Redis cannot take now it is told later, for as long as nobody cancels this or takes the lease.
     """
 
-    def __init__(self, lease: Lease, attempt: Attempt, leases: Leases, queue: JobQueue) -> None:
+    def __init__(self, lease: Lease, attempt: Attempt, leases: Leases, queue: JobQueue, health: WorkerHealth) -> None:
         self.lease, self._attempt, self._leases, self._queue = lease, attempt, leases, queue
+        self._health = health
 
     async def run(self) -> End | None:
         """None where the job turned out to be no longer ours."""
         reporting = asyncio.create_task(self._report())
         try:
             outcome = await self._attempt.run()
-        except Problem as problem:
-            return await self._refuse(problem)
         except Exception as error:
-            log.error("job_failed", **describe(error))
-            return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
+            return await self._end(error)
         finally:
             reporting.cancel()
         return await self._finish(outcome)
@@ -71,8 +72,26 @@ class JobRun:
     async def _finish(self, outcome: Outcome) -> End | None:
         return End.SUCCEEDED if await patiently(lambda: self._leases.finish(self.lease, outcome)) else None
 
+    async def _end(self, error: Exception) -> End | None:
+        judged = isinstance(error, Problem) and not is_transient(error)
+        too_large = self.lease.job.isolated and is_out_of_memory(error)
+        if is_shortage(error) and not judged and not too_large:
+            log.error("job_met_shortage", **describe(error))
+            return await self._give_back_for_shortage(error)
+        if isinstance(error, Problem):
+            return await self._refuse(error)
+        log.error("job_failed", **describe(error))
+        return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
+
+    async def _give_back_for_shortage(self, error: Exception) -> End | None:
+        """A job for which the memory does not suffice runs alone next; if it does not then, the job is too large."""
+        self._health.report(RESOURCES)
+        isolate = is_out_of_memory(error)
+        given = await patiently(lambda: self._leases.give_back(self.lease, isolate=isolate))
+        return End.RETURNED if given else None
+
     async def _refuse(self, problem: Problem) -> End | None:
-        if problem.code in NOT_BEGUN:
+        if problem.code in NOT_ITS_FAULT:
             return End.RETURNED if await patiently(lambda: self._leases.give_back(self.lease)) else None
         details = problem.details(self.lease.job.request_id).model_dump(mode="json")
         transient = is_transient(problem)

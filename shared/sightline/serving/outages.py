@@ -27,8 +27,11 @@ def waits_s() -> Iterator[float]:
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
 
-async def patiently(step: Callable[[], Awaitable[T]]) -> T:
-    """The step's result, once what it needs is there; whoever awaits this says for how long."""
+async def patiently(step: Callable[[], Awaitable[T]], *, on_wait: Callable[[Problem], None] | None = None) -> T:
+    """The step's result, once what it needs is there; whoever awaits this says for how long.
+
+    `on_wait` is told each time why there is none yet.
+    """
     waits, well = waits_s(), True
     while True:
         try:
@@ -39,6 +42,8 @@ async def patiently(step: Callable[[], Awaitable[T]]) -> T:
             if well:
                 log.warning("job_waits", code=problem.code)
             well = False
+            if on_wait is not None:
+                on_wait(problem)
         if cancelled():
             raise asyncio.CancelledError
         await asyncio.sleep(next(waits))

@@ -13,6 +13,7 @@ import structlog
 
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
+from sightline.jobs.threads import start_threads
 from sightline.serving.admission import Admission
 from sightline.serving.batcher import MicroBatcher
 from sightline.serving.costs import warm
@@ -25,6 +26,7 @@ from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stage, Stages
 from sightline.serving.tracing import exemplar
+from sightline.serving.worker_health import WorkerHealth
 
 log = structlog.get_logger()
 
@@ -71,6 +73,7 @@ class ModelService:
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
         self._failed = False
+        self.worker_health: WorkerHealth | None = None  # None where this replica works on no jobs
         metrics.announce(self.name)
         metrics.ready.labels(self.name).set_function(lambda: self.state is State.READY)
 
@@ -136,6 +139,7 @@ class ModelService:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
+        start_threads(self._codecs, self.settings.codec_workers)
         life = asyncio.create_task(self._live())
         try:
             yield

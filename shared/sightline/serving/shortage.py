@@ -1,0 +1,41 @@
+"""Tells the service's own trouble, which passes, from the fault of a request: out of files, threads or memory."""
+
+import errno
+from collections.abc import Iterator
+
+from sightline.api.problems import Problem
+
+EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.EDQUOT))
+# Neither CPython without a thread nor ONNX Runtime's arenas have an exception of their own.
+NO_THREAD = "can't start new thread"
+NO_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an exception, or one that led to it, says that the process or the machine is out of something."""
+    return any(
+        (isinstance(each, OSError) and each.errno in EXHAUSTED)
+        or (isinstance(each, RuntimeError) and NO_THREAD in str(each))
+        or _says_out_of_memory(each)
+        for each in _chain(error)
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Of the shortages, the one that a single request may cause by itself."""
+    return any(_says_out_of_memory(each) for each in _chain(error))
+
+
+def _says_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, Problem):
+        return False  # its text is for people
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and those that led to it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
