@@ -9,6 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.cli.scripted_server import ScriptedServer, scripted_server
+
 Eventually = Callable[[Callable[[], Any]], None]
 WITHIN_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,12 @@ def _kill_tree(process: "Popen[str]") -> None:
             child.kill()
         process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from typer.testing import CliRunner, Result
 
 from sightline.api.problems import Code, Problem
+from sightline.cli.app import build_app
 from sightline.cli.landmark import landmark
-from sightline.cli.main import build_app
 from sightline.jobs.connection import connect
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, State, StoredRequest, Submission, Webhook
 from sightline.jobs.leases import Leases
@@ -116,6 +116,16 @@ def test_counts_what_is_queued(office: Office) -> None:
     assert lines["hoi", "bulk"]["dead"] == 1
     assert lines["hoi", "interactive"]["dead"] == 0
     assert "inpaint" in said("queues", "--redis", office.url)
+
+
+def test_a_model_may_be_spelled_as_in_urls(office: Office) -> None:
+    office.kill("one", model="hdr_correct")
+    for model in ("hdr-correct", "hdr_correct"):
+        assert [job["id"] for job in facts("dead", "--redis", office.url, "--model", model)] == ["one"]
+        assert [job["id"] for job in facts("list", "--redis", office.url, "--model", model)] == ["one"]
+    assert "one is gone" in said("purge", "--dead", "hdr-correct", "--redis", office.url)
+    office.kill("two", model="hdr_correct")
+    assert "two is queued again" in said("retry", "--all", "hdr-correct", "--redis", office.url)
 
 
 def test_tells_what_died_and_why(office: Office) -> None:

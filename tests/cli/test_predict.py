@@ -1,56 +1,33 @@
-import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from threading import Thread
+from subprocess import PIPE, Popen, run
 
 import pytest
 from typer.testing import CliRunner
 
+from sightline.cli import remote
+from sightline.cli.app import build_app
 from sightline.cli.faults import Fault
-from sightline.cli.main import build_app
+from sightline.cli.remote import RemoteError
+from tests.cli.scripted_server import ScriptedServer, Step
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
 PHOTO, MASK = SAMPLES / "photo.jpg", SAMPLES / "mask.png"
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+PNG_REPLY: Step = (200, {"Content-Type": "image/png"}, PNG)
+PROBLEM = {"code": "overloaded", "detail": "Come back later.", "request_id": "r1"}
+
+Start = Callable[..., "Popen[str]"]
+Eventually = Callable[[Callable[[], object]], None]
 
 
-class Gateway(ThreadingHTTPServer):
-    """Remembers what it was sent and answers what it is told to."""
-
-    status, body = 200, b"a picture"
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answer)
-        self.path, self.accept, self.received = "", "", b""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: Gateway
-
-    def do_POST(self) -> None:
-        self.server.path, self.server.accept = self.path, self.headers["Accept"]
-        self.server.received = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(self.server.body)))
-        self.end_headers()
-        self.wfile.write(self.server.body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keeps the terminal clean."""
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+def job(state: str, **more: object) -> dict[str, object]:
+    return {"id": "7", "state": state, **more}
 
 
 def predict(*arguments: object) -> str:
@@ -60,38 +37,188 @@ def predict(*arguments: object) -> str:
     return result.output
 
 
-def test_asks_a_server_for_the_format_of_the_suffix(gateway: Gateway, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["hdr_correct", "hdr-correct"])
+def test_asks_a_server_for_the_format_of_the_suffix(server: ScriptedServer, tmp_path: Path, model: str) -> None:
+    server.script = [(200, {"Content-Type": "image/webp"}, b"RIFF....WEBP")]
     out = tmp_path / "out.webp"
-    predict("hdr_correct", PHOTO, "-o", out, "--option", "strength=0.5", "--url", gateway.url)
-    assert (gateway.path, gateway.accept) == ("/v1/hdr-correct", "image/webp")
-    assert PHOTO.read_bytes() in gateway.received
-    assert b'name="strength"\r\n\r\n0.5' in gateway.received
-    assert out.read_bytes() == b"a picture"
+    predict(model, PHOTO, "-o", out, "--option", "strength=0.5", "--url", server.url)
+    (asked,) = server.asked
+    assert (asked.path, asked.headers["Accept"]) == ("/v1/hdr-correct", "image/webp")
+    assert PHOTO.read_bytes() in asked.body
+    assert b'name="strength"\r\n\r\n0.5' in asked.body
+    assert out.read_bytes() == b"RIFF....WEBP"
+    assert list(tmp_path.iterdir()) == [out]
 
 
-def test_sends_the_mask_along(gateway: Gateway, tmp_path: Path) -> None:
-    predict("inpaint", PHOTO, "--mask", MASK, "-o", tmp_path / "out.png", "--url", f"{gateway.url}/")
-    assert MASK.read_bytes() in gateway.received
+def test_sends_the_mask_along(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = [PNG_REPLY]
+    predict("inpaint", PHOTO, "--mask", MASK, "-o", tmp_path / "out.png", "--url", f"{server.url}/")
+    assert MASK.read_bytes() in server.asked[0].body
 
 
-def test_tells_what_the_server_says_of_the_problem(gateway: Gateway, tmp_path: Path) -> None:
-    gateway.status, gateway.body = 503, json.dumps({"detail": "Come back later."}).encode()
-    with pytest.raises(Fault, match=r"503.*Come back later"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", gateway.url)
+@pytest.mark.parametrize("suffix", ["", "/", "/console/", "/docs", "/v1", "/?a=b#c"])
+def test_addresses_as_people_paste_them(server: ScriptedServer, tmp_path: Path, suffix: str) -> None:
+    server.script = [PNG_REPLY]
+    predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f" {server.url}/prefix{suffix} ")
+    assert server.asked[0].path == "/prefix/v1/inpaint"
+
+
+def test_a_key_comes_from_the_option_or_the_environment(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script = [PNG_REPLY, PNG_REPLY, PNG_REPLY]
+    call = ("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    predict(*call)
+    monkeypatch.setenv("SIGHTLINE_API_KEY", " from-environment\n")
+    predict(*call)
+    predict(*call, "--api-key", "from-option")
+    sent = [asked.headers["Authorization"] for asked in server.asked]
+    assert sent == [None, "Bearer from-environment", "Bearer from-option"]
+
+
+def test_a_large_picture_is_followed_to_its_result(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "POLL_PAUSE_S", 0.01)
+    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
+    server.script = [
+        (202, {"Location": "http://127.0.0.1:9/v1/jobs/evil"}, job("queued", position=2, eta_s=14.2)),
+        (200, {}, job("queued", position=1, eta_s=7)),
+        (503, {}, b"<html>starting</html>"),
+        (200, {}, job("running", progress={"stage": "infer", "share": 0.4})),
+        (200, {}, job("succeeded")),
+        PNG_REPLY,
+    ]
+    said = predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url, "--api-key", "k")
+    assert (tmp_path / "out.png").read_bytes() == PNG
+    assert {asked.path for asked in server.asked[1:]} == {"/v1/jobs/7", "/v1/jobs/7/result"}
+    assert all(asked.headers["Authorization"] == "Bearer k" for asked in server.asked)
+    assert server.asked[-1].headers["Accept"] == "image/png"
+    for part in ("queued, position 2 in the queue, about 14 s left", "running (infer, 40%)", "Trying again"):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (200, {"Content-Type": "application/json"}, {"id": "7"}),
+        (200, {"Content-Type": "text/html"}, b"<html>log in</html>"),
+        (200, {"Content-Type": "image/png"}, b"<html>log in</html>"),
+        (200, {"Content-Type": "image/png"}, b""),
+        (200, {}, PNG),
+        (204, {"Content-Type": "image/png"}, b""),
+        (206, {"Content-Type": "image/png"}, PNG),
+        (404, {"Content-Type": "image/png"}, PNG),
+        (307, {"Location": "http://localhost:9/v1/inpaint"}, PNG),
+        (202, {"Content-Type": "image/png"}, PNG),
+        (202, {}, {"id": "../../secrets", "state": "succeeded"}),
+        (200, {"Content-Type": "image/png", "Content-Length": "1000"}, PNG),
+    ],
+    ids=lambda reply: f"{reply[0]}-{reply[1].get('Content-Type', '')}-{reply[2]!r:.12}",
+)
+def test_what_is_no_result_is_never_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
+    server.script = [reply]
+    (tmp_path / "out.png").write_bytes(b"from an earlier run")
+    with pytest.raises(Fault):
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"from an earlier run"]
+    assert len(server.asked) == 1
+
+
+def test_the_end_of_a_job_without_result_is_explained(server: ScriptedServer, tmp_path: Path) -> None:
+    problem = {"code": "unreadable_image", "detail": "The picture ends too early.", "request_id": "r9"}
+    server.script = [(202, {}, job("failed")), (400, {}, problem)]
+    with pytest.raises(RemoteError, match=r"ends too early.*unreadable_image, request r9") as caught:
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    assert (caught.value.code, caught.value.request_id) == ("unreadable_image", "r9")
+
+
+def test_tells_what_the_server_says_of_the_problem(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = [(503, {"Retry-After": "8"}, PROBLEM)]
+    with pytest.raises(RemoteError, match=r"503.*Come back later.*Try again in 8 s"):
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert not (tmp_path / "out.png").exists()
 
 
-def test_tells_of_an_answer_that_is_no_problem_details(gateway: Gateway, tmp_path: Path) -> None:
-    gateway.status, gateway.body = 502, b"<html>bad gateway</html>"
-    with pytest.raises(Fault, match="bad gateway"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", gateway.url)
+def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = [(401, {}, {"code": "unauthorized", "detail": "A key is needed."})]
+    with pytest.raises(RemoteError, match="SIGHTLINE_API_KEY"):
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
-def test_tells_that_nobody_answers(tmp_path: Path) -> None:
-    gateway = Gateway()
-    gateway.server_close()
-    with pytest.raises(Fault, match="no answer"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", gateway.url)
+def test_tells_of_an_answer_that_is_no_problem_details(server: ScriptedServer, tmp_path: Path) -> None:
+    server.script = [(502, {}, b"<html>\x1b[31mbad gateway</html>")]
+    with pytest.raises(Fault, match=r"is not Sightline.*bad gateway") as caught:
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("localhost:8080", "does not begin with http"),
+        ("ftp://localhost", "does not begin with http"),
+        ("", "does not begin with http"),
+        ("http://", "no valid host"),
+        ("http://a b", "no valid host"),
+        ("http://[::1", "no valid address"),
+        ("http://a..b", "not valid"),
+        ("http://sightline.invalid", "unknown"),
+        ("http://127.0.0.1:9", "refused"),
+        ("https://127.0.0.1:PORT", "TLS"),
+    ],
+)
+def test_a_wrong_address_is_explained(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with pytest.raises(Fault, match=reason):
+        predict("inpaint", PHOTO, "-o", tmp_path / "o.png", "--url", url.replace("PORT", str(server.server_port)))
+
+
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "REPLY_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(Fault, match="timed out"):
+            predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", url)
+
+
+def test_ctrl_c_cancels_the_job(server: ScriptedServer, tmp_path: Path, started: Start, eventually: Eventually) -> None:
+    server.script = [(202, {}, job("queued")), *[(200, {}, job("running"))] * 1000]
+    arguments = ("predict", "inpaint", str(PHOTO), "-o", str(tmp_path / "out.png"), "--url", server.url)
+    process = started(sys.executable, "-m", "sightline.cli", *arguments, stdout=PIPE, stderr=PIPE)
+    eventually(lambda: len(server.asked) > 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, server.asked[-1].method, server.asked[-1].path) == (130, "DELETE", "/v1/jobs/7")
+    assert "Cancelled job 7" in errors
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_runs_where_the_result_could_not_be_written(server: ScriptedServer, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(PHOTO.read_bytes())
+    (tmp_path / "folder.png").mkdir()
+    for out, reason in [("no/where/out.png", "no folder"), ("folder.png", "is a folder"), ("photo.jpg", "the input")]:
+        with pytest.raises(Fault, match=reason):
+            predict("inpaint", photo, "-o", tmp_path / out, "--url", server.url)
+    assert server.asked == []
+    assert photo.read_bytes() == PHOTO.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command", ["predict inpaint PHOTO -o out.png", "screen FOLDER -o out", "bench inpaint", "up inpaint"]
+)
+def test_a_missing_runtime_is_named(tmp_path: Path, command: str) -> None:
+    words = command.replace("PHOTO", str(PHOTO)).replace("FOLDER", str(SAMPLES)).split()
+    code = "import sys; sys.modules['onnxruntime'] = None; from sightline.cli.main import main; main()"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
+    done = run([sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "sightline[cpu]" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

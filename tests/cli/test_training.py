@@ -7,7 +7,7 @@ from subprocess import PIPE, Popen
 import pytest
 from typer.testing import CliRunner
 
-from sightline.cli.main import build_app
+from sightline.cli.app import build_app
 from sightline.cli.training import ACTIONS, trainable_models
 
 
@@ -23,6 +23,12 @@ def test_jobs_are_commands_with_their_options(action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("model", ["hra_screening", "hra-screening"])
+def test_a_model_may_be_spelled_as_in_urls(action: str, model: str) -> None:
+    assert CliRunner().invoke(build_app(action), [action, model, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("action", ACTIONS)
 def test_says_which_extra_is_missing(action: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def without_torch(name: str) -> ModuleSpec | None:
         return None if name == "torch" else find_spec(name)
@@ -34,5 +40,5 @@ def test_says_which_extra_is_missing(action: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_torch_is_imported_for_training_alone(started: Callable[..., "Popen[str]"]) -> None:
-    code = "import sys; from sightline.cli.main import build_app; build_app('up'); print('torch' in sys.modules)"
+    code = "import sys; from sightline.cli.app import build_app; build_app('up'); print('torch' in sys.modules)"
     assert started(sys.executable, "-c", code, stdout=PIPE).communicate(timeout=60)[0] == "False\n"

@@ -21,6 +21,7 @@ from sightline.cli.faults import Fault
 from sightline.cli.load import LoadJob, LoadReport
 from sightline.cli.local import LocalModel
 from sightline.cli.models import require_models
+from sightline.cli.remote import key_headers, parse_base_url
 from sightline.cli.samples import sample_pictures
 from sightline.cli.solo import served
 from sightline.serving.predictor import Upload
@@ -82,26 +83,28 @@ class BareLoop:
         return time.perf_counter() - started_at
 
 
-def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None) -> None:
-    require_models([model])
+def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None, api_key: str | None) -> None:
+    (model,) = require_models([model])
     pictures = sample_pictures(model)
     with nullcontext(url) if url else served(model, PATIENT) as address:
-        target = address.rstrip("/") + route_of(model)
+        target = str(parse_base_url(address)).rstrip("/") + route_of(model)
         loop = BareLoop(model, pictures)
-        _load(LoadJob(url=target, pictures=pictures, connections=2, requests=4))
-        levels = [_measure(loop, target, pictures, count, requests) for count in connections]
+        load = LoadJob(url=target, pictures=pictures, headers=key_headers(api_key), connections=2, requests=4)
+        _load(load)
+        levels = [_measure(loop, load, count, requests) for count in connections]
     Console().print(_table(model, levels))
 
 
-def _measure(loop: BareLoop, target: str, pictures: dict[str, Path], connections: int, requests: int) -> Level:
+def _measure(loop: BareLoop, load: LoadJob, connections: int, requests: int) -> Level:
     level = Level(connections)
     bare_requests = -(-requests // ROUNDS)
     # Enough for every connection to come round again: the first and the last wave are not at full load.
     served_requests = max(bare_requests, 2 * connections)
+    served = load.model_copy(update={"connections": connections, "requests": served_requests})
     for _ in range(ROUNDS):
         level.bare_s += loop.run_s(bare_requests)
         level.bare_requests += bare_requests
-        level.add(_load(LoadJob(url=target, pictures=pictures, connections=connections, requests=served_requests)))
+        level.add(_load(served))
     return level
 
 

@@ -11,6 +11,7 @@ from sightline.cli.faults import Fault
 from sightline.cli.job_desk import Desk, job_desk
 from sightline.cli.job_tables import show_dead, show_job, show_jobs, show_queues
 from sightline.cli.landmark import find_redis
+from sightline.cli.models import folder_name
 from sightline.jobs.job import State
 
 FOLDER = Path(".sightline")
@@ -19,7 +20,7 @@ MANY = 100_000
 Redis = Annotated[str | None, typer.Option("--redis", envvar="SIGHTLINE_REDIS_URL", help="That of the fleet here.")]
 Folder = Annotated[Path, typer.Option("--state", help="State folder of the fleet here.", file_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="For programs rather than people.")]
-Model = Annotated[str | None, typer.Option("--model", help="Of this model alone.")]
+Model = Annotated[str | None, typer.Option("--model", parser=folder_name, help="Of this model alone.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
 
 
@@ -85,7 +86,9 @@ def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_j
 
 def retry(
     jobs: Ids = None,
-    all_of: Annotated[str | None, typer.Option("--all", help="Every dead job of this model.")] = None,
+    all_of: Annotated[
+        str | None, typer.Option("--all", parser=folder_name, help="Every dead job of this model.")
+    ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
@@ -100,7 +103,9 @@ def retry(
 
 def purge(
     jobs: Ids = None,
-    dead_of: Annotated[str | None, typer.Option("--dead", help="Every dead job of this model.")] = None,
+    dead_of: Annotated[
+        str | None, typer.Option("--dead", parser=folder_name, help="Every dead job of this model.")
+    ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:

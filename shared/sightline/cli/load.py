@@ -21,6 +21,7 @@ class LoadJob(BaseModel):
 
     url: str
     pictures: dict[str, Path]
+    headers: dict[str, str] = {}
     connections: int
     requests: int
 
@@ -44,7 +45,7 @@ class _Tally:
 
 async def run_load(job: LoadJob) -> LoadReport:
     form = httpx2.Request("POST", job.url, files={name: path.read_bytes() for name, path in job.pictures.items()})
-    body, headers = form.read(), {"Content-Type": form.headers["Content-Type"]}
+    body, headers = form.read(), {**job.headers, "Content-Type": form.headers["Content-Type"]}
     tickets, tally = iter(range(job.requests)), _Tally()
     connector = TCPConnector(limit=job.connections)
     async with ClientSession(connector=connector, timeout=ClientTimeout(TIMEOUT_S), headers=headers) as session:
@@ -60,7 +61,7 @@ async def _send(session: ClientSession, url: str, body: bytes, tickets: Iterator
     for _ in tickets:
         started_at = time.perf_counter()
         try:
-            async with session.post(url, data=body) as reply:
+            async with session.post(url, data=body, allow_redirects=False) as reply:
                 await reply.read()
                 status = reply.status
         except ClientError:

@@ -2,11 +2,13 @@
 
 import importlib
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import typer
 
+from sightline.cli.faults import Fault
 from sightline.serving.predictor import Predictor
 from sightline.serving.settings import ServiceSettings
 
@@ -16,19 +18,33 @@ def find_models() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for folder in _services() for file in folder.glob("*/predictor.py")))
 
 
-def require_models(names: list[str]) -> tuple[str, ...]:
-    """The named models, all of them if none is named."""
-    found = find_models()
-    if unknown := sorted(set(names) - set(found)):
-        raise typer.BadParameter(f"there is no model {unknown[0]!r}; there are: {', '.join(found) or 'none'}")
-    return tuple(name for name in found if not names or name in names)
+def folder_name(model: str) -> str:
+    """A model's name as its folder spells it: people also type it as URLs do, `hdr-correct`."""
+    return model.strip().lower().replace("-", "_")
+
+
+def require_models(names: Iterable[str]) -> tuple[str, ...]:
+    """The named models in either spelling, all of them if none is named."""
+    found, wanted = find_models(), {folder_name(name): name for name in names}
+    if unknown := sorted(set(wanted) - set(found)):
+        raise typer.BadParameter(f"there is no model {wanted[unknown[0]]!r}; there are: {', '.join(found) or 'none'}")
+    return tuple(name for name in found if not wanted or name in wanted)
 
 
 def load_predictor(name: str, settings: ServiceSettings) -> Predictor[Any, Any]:
     """By name and not by import, because the library knows no service."""
-    require_models([name])
+    (name,) = require_models([name])
     module = importlib.import_module(f"services.{name}.predictor")
     return cast(Predictor[Any, Any], module.create(settings))
+
+
+def require_runtime() -> None:
+    """Fault where ONNX Runtime is not installed: it is left to the extras, as its builds exclude each other."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise Fault(
+            "ONNX Runtime, which runs the models, is not installed: pip install 'sightline[cpu]', "
+            "or 'sightline[gpu]' for NVIDIA GPUs"
+        )
 
 
 def _services() -> list[Path]:

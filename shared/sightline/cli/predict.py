@@ -1,14 +1,31 @@
 """`sightline predict`: one picture through one model, here or on a server."""
 
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import typer
 from pydantic import BaseModel, ValidationError
+from rich.console import Console
+from rich.status import Status
+from rich.text import Text
 
-from sightline.api.routes import route_of
 from sightline.cli.faults import Fault
+from sightline.cli.files import require_writable, write_whole
+from sightline.cli.interruption import Interrupted, raising_interrupted
+from sightline.cli.models import folder_name, require_models, require_runtime
+from sightline.cli.remote import (
+    JobStatus,
+    Patience,
+    RemoteError,
+    Result,
+    Server,
+    finished_result,
+    follow_job,
+)
+from sightline.cli.text import printable
 from sightline.serving.predictor import ModelInfo, Upload
 from sightline.serving.settings import ServiceSettings
 
@@ -27,25 +44,56 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".gif": "image/gif",
     ".apng": "image/apng",
 }
-TIMEOUT_S = 300.0
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURES: Mapping[str, bytes] = {
+    "image/png": PNG_SIGNATURE,
+    "image/apng": PNG_SIGNATURE,
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/webp": b"RIFF",
+    "image/gif": b"GIF8",
+    "application/zip": b"PK",
+    "model/gltf-binary": b"glTF",
+    "image/vnd.radiance": b"#?",
+    "image/x-exr": b"\x76\x2f\x31\x01",
+}
+"""How files of a media type begin; a proxy's page may carry the right type by mistake."""
 
 
-def predict(model: str, photo: Path, out: Path, *, mask: Path | None, options: Sequence[str], url: str | None) -> None:
-    pictures = {"image": photo.read_bytes()} | ({"mask": mask.read_bytes()} if mask else {})
-    values = _parse_options(options)
+def predict(
+    model: str,
+    photo: Path,
+    out: Path,
+    *,
+    mask: Path | None,
+    options: Sequence[str],
+    url: str | None,
+    api_key: str | None,
+) -> None:
+    """Whatever can be wrong with the command is reported before anything runs."""
+    media_type, values = _media_type(out), _parse_options(options)
+    require_writable(out, inputs=[photo, *([mask] if mask else [])])
+    pictures = {"image": _read(photo)} | ({"mask": _read(mask)} if mask else {})
     if url is None:
-        body = _here(model, pictures, values, _media_type(out))
+        body = _predict_here(model, pictures, values, media_type)
     else:
-        body = _there(url, model, pictures, values, _media_type(out))
-    out.write_bytes(body)
-    typer.echo(f"Wrote {out} ({len(body)} bytes).")
+        body = _predict_remotely(url, api_key, model, pictures, values, media_type)
+    write_whole(out, body)
+    typer.echo(f"Wrote {printable(str(out))} ({len(body)} bytes).")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Fault(f"{printable(str(path))} cannot be read: {error.strerror}") from None
 
 
 def _media_type(out: Path) -> str:
     try:
         return MEDIA_TYPES[out.suffix.lower()]
     except KeyError:
-        raise typer.BadParameter(f"the suffix of {out} must be one of {' '.join(MEDIA_TYPES)}") from None
+        shown = printable(str(out))
+        raise typer.BadParameter(f"the suffix of {shown} must be one of {' '.join(MEDIA_TYPES)}") from None
 
 
 def _parse_options(options: Sequence[str]) -> dict[str, str]:
@@ -54,7 +102,9 @@ def _parse_options(options: Sequence[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def _here(model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
+def _predict_here(model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
+    (model,) = require_models([model])
+    require_runtime()
     # The inference runtime takes a second to import, which a request to a server does not need.
     from sightline.cli.local import LocalModel
 
@@ -83,21 +133,90 @@ def _validate(options: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
         raise Fault("; ".join(faults)) from None
 
 
-def _there(url: str, model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
-    address = url.rstrip("/") + route_of(model)
-    headers = {"Accept": media_type}
-    try:
-        reply = httpx2.post(address, files=dict(pictures), data=dict(values), headers=headers, timeout=TIMEOUT_S)
-    except httpx2.TransportError as error:
-        raise Fault(f"no answer from {address}: {error}") from None
-    if not reply.is_success:
-        raise Fault(f"the server refused ({reply.status_code}): {_detail(reply)}")
-    return reply.content
+def _predict_remotely(
+    url: str,
+    api_key: str | None,
+    model: str,
+    pictures: Mapping[str, bytes],
+    values: Mapping[str, str],
+    media_type: str,
+) -> bytes:
+    """The result as the server sent it, in the requested type; RemoteError where it sent something else."""
+    with Server(url, api_key) as server, raising_interrupted():
+        reply = server.predict(folder_name(model), list(pictures.items()), values, accept=media_type)
+        result = _await_result(server, reply, media_type) if isinstance(reply, JobStatus) else reply
+    _require_type(result, media_type)
+    return result.body
 
 
-def _detail(reply: httpx2.Response) -> str:
-    """What problem details say, or what else came."""
+def _await_result(server: Server, job: JobStatus, media_type: str) -> Result:
+    with _cancelled_if_interrupted(server, job), _job_display() as display:
+        patience = Patience(time.sleep, display.note)
+        for status in follow_job(server, job, patience):
+            display.show(status)
+        return finished_result(server, status, patience, accept=media_type)
+
+
+@contextmanager
+def _cancelled_if_interrupted(server: Server, job: JobStatus) -> Iterator[None]:
+    """A second signal does not wait for the server's confirmation."""
     try:
-        return str(reply.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return reply.text[:500]
+        yield
+    except Interrupted:
+        try:
+            server.cancel(job.id)
+            typer.echo(f"Cancelled job {job.id}.", err=True)
+        except (Interrupted, RemoteError):
+            typer.echo(
+                f"Job {job.id} may still be running: DELETE {server.address}/v1/jobs/{job.id} ends it.", err=True
+            )
+        raise
+
+
+class _JobDisplay:
+    """On a terminal one line that changes; elsewhere a line for each state and stage."""
+
+    def __init__(self, console: Console, status: Status | None) -> None:
+        self._console, self._status = console, status
+        self._shown: tuple[str, str | None] | None = None
+
+    def show(self, job: JobStatus) -> None:
+        if self._status is not None:
+            self._status.update(Text(str(job)))
+        elif (job.state, job.stage) != self._shown:
+            self.note(str(job))
+        self._shown = job.state, job.stage
+
+    def note(self, message: str) -> None:
+        self._console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _job_display() -> Iterator[_JobDisplay]:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _JobDisplay(console, None)
+        return
+    with console.status("") as status:
+        yield _JobDisplay(console, status)
+
+
+def _require_type(result: Result, media_type: str) -> None:
+    """Fault where the body is not of the type: it is not written, whatever it is."""
+    if result.media_type != media_type:
+        shown = printable(result.media_type) or "no media type"
+        raise Fault(f"the server sent {shown} where {media_type} was requested; nothing was written")
+    if not _begins_as(result.body, media_type):
+        raise Fault(f"the server sent a body that is not {media_type}, although it says so; nothing was written")
+
+
+def _begins_as(body: bytes, media_type: str) -> bool:
+    if signature := SIGNATURES.get(media_type):
+        return body.startswith(signature)
+    if not media_type.endswith("json"):
+        return bool(body)
+    try:
+        json.loads(body)
+    except ValueError:
+        return False
+    return True

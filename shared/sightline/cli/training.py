@@ -39,13 +39,19 @@ def _configure_logging() -> None:
 
 
 def _fill(group: typer.Typer, action: str) -> None:
-    if importlib.util.find_spec("torch") is None:
-        for model in trainable_models():
-            group.command(model, context_settings=PASS_THROUGH)(_refuse_without_torch)
-        return
+    has_torch = importlib.util.find_spec("torch") is not None
     for model in trainable_models():
-        if job := _job(model, action):
-            group.command(model)(job)
+        if not has_torch:
+            _add(group, model, _refuse_without_torch, context_settings=PASS_THROUGH)
+        elif job := _job(model, action):
+            _add(group, model, job)
+
+
+def _add(group: typer.Typer, model: str, command: Callable[..., Any], **options: Any) -> None:
+    """In both spellings; the help text lists one of them."""
+    group.command(model, **options)(command)
+    if "_" in model:
+        group.command(model.replace("_", "-"), hidden=True, **options)(command)
 
 
 def _job(model: str, action: str) -> Callable[..., Any] | None:

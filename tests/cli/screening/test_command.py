@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 from typing import Any
 
 import httpx2
@@ -17,10 +17,11 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from services.hra_screening.app import create
+from sightline.cli.app import build_app
 from sightline.cli.faults import Fault
-from sightline.cli.main import build_app
 from sightline.cli.screening.journal import NAME
 from tests.cli.screening.conftest import draw
+from tests.cli.scripted_server import ScriptedServer
 
 Serve = Callable[[ASGIApp], str]
 Start = Callable[..., "Popen[str]"]
@@ -34,7 +35,7 @@ def on_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(serve: Serve) -> str:
+def service(serve: Serve) -> str:
     url = serve(create())
     give_up_at = time.monotonic() + PATIENCE_S
     while httpx2.get(f"{url}/readyz").status_code != 200 and time.monotonic() < give_up_at:
@@ -42,10 +43,12 @@ def server(serve: Serve) -> str:
     return url
 
 
-def screen(*arguments: object) -> str:
+def screen(*arguments: object, exit_code: int = 3) -> str:
+    """Some of the pictures are broken unless a test says otherwise."""
     result = CliRunner().invoke(build_app(), ["screen", *map(str, arguments)])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
+    assert result.exit_code == exit_code
     return result.output
 
 
@@ -79,8 +82,8 @@ def test_a_folder_is_screened_here(pictures: Path, tmp_path: Path) -> None:
     assert found["b.jpg"]["near_duplicates"] == ""
 
 
-def test_a_folder_is_screened_by_a_server_as_it_is_here(pictures: Path, tmp_path: Path, server: str) -> None:
-    screen(pictures, "-o", tmp_path / "there", "--url", server)
+def test_a_folder_is_screened_by_a_server_as_it_is_here(pictures: Path, tmp_path: Path, service: str) -> None:
+    screen(pictures, "-o", tmp_path / "there", "--url", service)
     check(tmp_path / "there", pictures)
     screen(pictures, "-o", tmp_path / "here")
     here, there = rows(tmp_path / "here"), rows(tmp_path / "there")
@@ -109,15 +112,84 @@ def test_another_threshold_needs_another_folder_or_a_new_start(pictures: Path, t
     assert rows(out)["a.png"]["decision"] != "abstain"
 
 
+def test_what_was_left_out_is_counted(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "broken.jpg").unlink()
+    (pictures / "empty.png").unlink()
+    (pictures / "film.MP4").write_bytes(b"x")
+    (pictures / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    said = screen(pictures, "-o", tmp_path / "out", exit_code=0)
+    assert "Left out 2 files by suffix: 1 .mp4, 1 .txt" in said
+    assert "1 link out of the folder not followed" in said
+    html = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "1 .mp4, 1 .txt" in html
+    assert "link out of the folder" in html
+
+
+def test_names_of_any_bytes_come_through(tmp_path: Path) -> None:
+    root = os.fsencode(tmp_path) + b"/pictures \xff\n"
+    picture = draw(tmp_path / "a.png", 1).read_bytes()
+    for name in (b"\xff.png", b"\\xff.png", b"deep \xfe/two\nlines.png", b"<script>=1.png", b"=1.png", b"\x1b;=1.png"):
+        path = Path(os.fsdecode(root + b"/" + name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/out \xff"))
+    said = screen(Path(os.fsdecode(root)), "-o", out, "--thumbnails", exit_code=0)
+    found = rows(out)
+    assert "6 files" in said
+    assert len(found) == 6
+    assert len({row["sha256"] for row in found.values()}) == 1
+    lines = [json.loads(line)["file"] for line in (out / "results.jsonl").read_text("utf-8").splitlines()]
+    assert len(set(lines)) == 6
+    assert "<script>=1" not in (out / "report.html").read_text("utf-8")
+
+
+def test_a_folder_that_cannot_be_read_is_a_failure(pictures: Path, tmp_path: Path) -> None:
+    for name in ("broken.jpg", "empty.png"):
+        (pictures / name).unlink()
+    (pictures / "ring").symlink_to("ring")
+    deepest = os.open(pictures, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=deepest)
+        outer, deepest = deepest, os.open("d" * 250, os.O_RDONLY, dir_fd=deepest)
+        os.close(outer)
+    os.close(deepest)
+    assert "1 folder could not be read" in screen(pictures, "-o", tmp_path / "out", exit_code=3)
+    (failed,) = [row for row in rows(tmp_path / "out").values() if row["error_code"]]
+    assert (failed["error_code"], failed["file"][-2:]) == ("unreadable_folder", "d/")
+
+
+def test_what_was_found_is_written_where_the_server_gives_up(
+    pictures: Path, tmp_path: Path, server: ScriptedServer
+) -> None:
+    identity = {"name": "hra_screening", "version": "1", "weights_sha256": "ab" * 32}
+    refused = {"code": "unauthorized", "detail": "The key was withdrawn."}
+    server.script = [(200, {}, {"weights": identity}), *[(401, {}, refused)] * 4]
+    with pytest.raises(Fault, match="withdrawn"):
+        screen(pictures, "-o", tmp_path / "out", "--url", server.url)
+    assert set(rows(tmp_path / "out")) == {"empty.png"}
+    assert "1 of 8 done" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"), [("localhost:8080", "does not begin"), ("http://127.0.0.1:9", "refused"), ("http://", "host")]
+)
+def test_a_wrong_address_is_reported_at_once(pictures: Path, tmp_path: Path, url: str, reason: str) -> None:
+    with pytest.raises(Fault, match=reason):
+        screen(pictures, "-o", tmp_path / "out", "--url", url)
+
+
+def test_another_server_at_the_address_is_reported_at_once(
+    pictures: Path, tmp_path: Path, server: ScriptedServer
+) -> None:
+    server.script = [(503, {}, b"<html>down for maintenance</html>"), (200, {}, b"<html>hello</html>")]
+    for _ in range(2):
+        with pytest.raises(Fault, match="is not Sightline"):
+            screen(pictures, "-o", tmp_path / "out", "--url", server.url)
+
+
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     with pytest.raises(Fault, match="no pictures"):
         screen(tmp_path, "-o", tmp_path / "out")
-
-
-def test_an_address_without_screening_is_told(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.cli.screening.asking.PATIENCE_S", 0.0)
-    with pytest.raises(Fault, match="not to be had"):
-        screen(pictures, "-o", tmp_path / "out", "--url", "http://127.0.0.1:9")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -130,21 +202,42 @@ def test_a_file_that_may_not_be_read_is_tried_again(pictures: Path, tmp_path: Pa
     assert rows(tmp_path / "out")["a.png"]["error_code"] == ""
 
 
-def test_a_killed_run_goes_on_without_doing_anything_twice(tmp_path: Path, started: Start) -> None:
+def test_a_killed_or_interrupted_run_goes_on_without_doing_anything_twice(tmp_path: Path, started: Start) -> None:
     folder, out = tmp_path / "pictures", tmp_path / "out"
     for seed in range(150):
         draw(folder / f"{seed:03}.png", seed)
     command = [sys.executable, "-m", "sightline.cli", "screen", str(folder), "-o", str(out)]
-    first = started(*command)
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not ((out / NAME).exists() and len(journal_lines(out)) > 20) and time.monotonic() < give_up_at:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+
+    def start_until(lines: int) -> "Popen[str]":
+        process = started(*command, stdout=PIPE, stderr=PIPE)
+        give_up_at = time.monotonic() + PATIENCE_S
+        while not ((out / NAME).exists() and len(journal_lines(out)) > lines) and time.monotonic() < give_up_at:
+            time.sleep(0.01)
+        return process
+
+    killed = start_until(20)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
     done = len(journal_lines(out)) - 1
     assert 0 < done < 150
     assert not (out / "results.csv").exists()
-    assert started(*command).wait(120) == 0
+
+    interrupted = start_until(done + 20)
+    interrupted.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    interrupted.send_signal(signal.SIGINT)
+    said, errors = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    found = len(rows(out))
+    assert done < found < 150
+    assert f"{found} of 150 done; run again to continue" in said
+    assert "Traceback" not in errors
+    assert f"{found} of 150 done" in (out / "report.html").read_text("utf-8")
+    assert len((out / "results.jsonl").read_text("utf-8").splitlines()) == found
+
+    last = started(*command, stdout=PIPE, stderr=PIPE)
+    last.communicate(timeout=120)
+    assert last.returncode == 0
     files = [line["file"] for line in journal(out)]
     assert len(files) == len(set(files)) == 150
     assert len(rows(out)) == 150

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sightline.cli.interruption import StopRequest
 from sightline.cli.screening.finding import Finding, Trouble
 from sightline.cli.screening.report import Report, write_report
 from tests.cli.screening.conftest import draw
@@ -14,7 +15,7 @@ MakeFinding = Callable[..., Finding]
 def written(folder: Path, findings: list[Finding], *, thumbnails: bool = False) -> str:
     paths = {finding.file: folder / "pictures" / finding.file for finding in findings}
     report = Report(folder / "pictures", "m@1+abc", "2026-01-01 00:00 UTC", thumbnails)
-    write_report(folder, findings, paths, report)
+    write_report(folder, findings, paths, report, StopRequest())
     return (folder / "report.html").read_text("utf-8")
 
 

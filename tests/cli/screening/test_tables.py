@@ -8,7 +8,7 @@ import pytest
 
 from sightline.api.screening import CATEGORIES
 from sightline.cli.screening.finding import Finding, Trouble
-from sightline.cli.screening.tables import COLUMNS, csv_of, write_tables
+from sightline.cli.screening.tables import COLUMNS, csv_of, harmless, write_tables
 
 MakeFinding = Callable[..., Finding]
 
@@ -34,6 +34,33 @@ def test_trouble_has_its_columns() -> None:
 def test_a_file_name_is_never_a_formula(make_finding: MakeFinding, name: str) -> None:
     (row,) = rows(make_finding(name))
     assert row["file"] == f"./{name}"
+
+
+NAMES = [
+    *("=1.png", " =1.png", "\t=1.png", "\n=1.png", "\r\n@1.png", "\x1b=1.png", "\uff1d1.png", "\uff0b1", "\uff0d1"),
+    *("\uff201", "\u22121", "\u200b=1", "\u00a0=1", "'=1", '"=1"', "a;=1", "a,=1", "a, =1", "a\t=1", "a|+1", "a\n-1"),
+    *('a;"=1"', "a;'=1", 'a";=1;"', "a;;=1", "a;==1", "a =1.png", "a; \uff1d1", "=\uff1d", "-", "@", "a,\uff0b1", ""),
+]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", "\n", "\r"])
+@pytest.mark.parametrize("quoted", [True, False], ids=["quotes respected", "quotes ignored"])
+def test_no_cell_is_a_formula_however_the_file_is_cut(
+    make_finding: MakeFinding, separator: str, *, quoted: bool
+) -> None:
+    trouble = Trouble(code="=1", detail="said;=1")
+    for name in NAMES:
+        text = csv_of([make_finding(name, copy_of=name, notes=[name]), make_finding("x", error=trouble)])
+        reader = csv.reader(StringIO(text, newline=""), delimiter=separator) if quoted else None
+        cells = [cell for row in reader for cell in row] if reader else text.split(separator)
+        for cell in cells:
+            assert cell.strip("\"' \t\r\n\u200b\u00a0\x1b")[:1] not in tuple("=+-@\uff1d\uff0b\uff0d\uff20\u2212"), name
+
+
+def test_harmless_names_stay_as_they_are_and_different_ones_differ() -> None:
+    for name in ("a - b.png", "a-b, c+d.png", "mail@example.org.png", "a=b.png", "x;y.png", "Holiday (1).jpg"):
+        assert harmless(name) == name
+    assert len({harmless(name) for name in NAMES}) == len(NAMES)
 
 
 def test_lines_are_json_without_what_only_the_journal_needs(tmp_path: Path, make_finding: MakeFinding) -> None:

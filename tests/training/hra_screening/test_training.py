@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from sightline.api.screening import CATEGORIES
-from sightline.cli.main import build_app
+from sightline.cli.app import build_app
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
 from sightline.serving.contract import read_contract
 from sightline.training.backbones import load_trunk

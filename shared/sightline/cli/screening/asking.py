@@ -1,27 +1,45 @@
 """Who is asked about the pictures: a model in this process, or a server."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Protocol
 
-import httpx2
 from pydantic import ValidationError
 
 from sightline.api.problems import Problem
-from sightline.api.routes import route_of
 from sightline.cli.faults import Fault
+from sightline.cli.interruption import StopRequest
+from sightline.cli.models import require_runtime
+from sightline.cli.remote import (
+    FIRST_REPLY_TIMEOUT_S,
+    JobStatus,
+    Notify,
+    NotSightlineError,
+    Patience,
+    Pause,
+    RemoteError,
+    Result,
+    Server,
+    UnreachableError,
+    finished_result,
+    follow_job,
+)
 from sightline.cli.screening.finding import Answer, Reply, Trouble
 
 MODEL = "hra_screening"
 JSON = "application/json"
 CPU = "CPUExecutionProvider"
-TIMEOUT_S = 300.0
-PATIENCE_S = 300.0
-"""How long a server may be away or overloaded before the run ends."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
-BUSY = frozenset((HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.BAD_GATEWAY))
+REFUSED = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND))
+GO_ON = "run the same command again to continue"
+
+
+class Stopped(Exception):
+    """The run was asked to stop while a server was being waited for."""
+
+
+class JobFailedError(RemoteError):
+    """The job ended without a result: it was given up, cancelled, or its pictures are at fault."""
 
 
 class Asker(Protocol):
@@ -36,6 +54,7 @@ class Here:
     """The model in this process, on the calling thread."""
 
     def __init__(self, threshold: float | None) -> None:
+        require_runtime()
         # The inference runtime takes a second to import, which a request to a server does not need.
         from sightline.cli.local import LocalModel
         from sightline.serving.predictor import Upload
@@ -68,78 +87,89 @@ class Here:
 
 
 class There:
-    """A gateway or service at an address, over HTTP."""
+    """A gateway or service at an address, over HTTP. May be used by several threads at once."""
 
-    def __init__(self, url: str, threshold: float | None, api_key: str | None, sleep: Callable[[float], None]) -> None:
-        self._address = url.rstrip("/") + route_of(MODEL)
-        self._card = f"{url.rstrip('/')}/v1/models/{MODEL}/card"
-        headers = {"Accept": JSON} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
-        # May be used by several threads at once.
-        self._client = httpx2.Client(headers=headers, timeout=TIMEOUT_S)
+    def __init__(self, url: str, threshold: float | None, api_key: str | None, pause: Pause, notify: Notify) -> None:
+        self._server = Server(url, api_key)
         self._options = {} if threshold is None else {"threshold": repr(threshold)}
-        self._sleep = sleep
+        self._patience = Patience(pause, notify)
 
     def close(self) -> None:
-        self._client.close()
+        self._server.close()
 
     @property
     def model(self) -> str:
-        """Fault where there is no screening at the address."""
-        reply = self._patiently(lambda: self._client.get(self._card))
-        if not reply.is_success:
-            raise Fault(f"there is no screening at {self._card} ({reply.status_code}): {trouble_in(reply).detail}")
+        """Fault within seconds where there is no screening at the address; a fleet that starts is waited for."""
+        card = self._patience.call(self._get_card).body
         try:
-            return named(reply.json()["weights"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise Fault(f"what came from {self._card} is no model card: {error}") from error
+            return named(json.loads(card)["weights"])
+        except (ValueError, KeyError, TypeError):
+            raise Fault(f"What answers at {self._server.address} is not Sightline: it sent no model card") from None
 
     def ask(self, pictures: Sequence[bytes]) -> Reply:
         """A batch that is refused as a whole is asked about picture by picture."""
-        reply = self._post(pictures)
-        if reply.is_success:
-            return parse(reply.content)
-        if reply.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND):
-            raise Fault(f"the server refused ({reply.status_code}): {trouble_in(reply).detail}")
-        if len(pictures) > 1:
-            return joined([self.ask([picture]) for picture in pictures])
-        return Reply(results=[Answer(problem=trouble_in(reply))], model="")
+        try:
+            return parse(self._result(pictures).body)
+        except RemoteError as error:
+            if ends_the_run(error):
+                raise Fault(f"{error}; {GO_ON}") from error
+            if len(pictures) > 1:
+                return joined([self.ask([picture]) for picture in pictures])
+            return Reply(results=[Answer(problem=trouble_of(error))], model="")
 
-    def _post(self, pictures: Sequence[bytes]) -> httpx2.Response:
+    def _get_card(self) -> Result:
+        try:
+            return self._server.get(f"/v1/models/{MODEL}/card", accept=JSON, timeout_s=FIRST_REPLY_TIMEOUT_S)
+        except (UnreachableError, NotSightlineError) as error:
+            # At first this is a wrong address and no outage to wait for.
+            raise Fault(str(error)) from error
+
+    def _result(self, pictures: Sequence[bytes]) -> Result:
         files = [("image", picture) for picture in pictures]
-        reply = self._patiently(lambda: self._client.post(self._address, files=files, data=self._options))
-        if reply.status_code == HTTPStatus.ACCEPTED:
-            return self._result_of(str(httpx2.URL(self._address).join(reply.headers["location"])))
-        return reply
+        reply = self._patience.call(lambda: self._server.predict(MODEL, files, self._options, accept=JSON))
+        return self._job_result(reply) if isinstance(reply, JobStatus) else reply
 
-    def _result_of(self, job: str) -> httpx2.Response:
-        """Large pictures are answered as jobs."""
-        give_up_at = time.monotonic() + PATIENCE_S
-        while True:
-            reply = self._patiently(lambda: self._client.get(f"{job}/result"))
-            if reply.status_code != HTTPStatus.CONFLICT or time.monotonic() > give_up_at:
-                return reply
-            self._sleep(pause_s(reply, FIRST_PAUSE_S))
+    def _job_result(self, job: JobStatus) -> Result:
+        """Large pictures become jobs, however long these wait in the queue."""
+        try:
+            *_, job = follow_job(self._server, job, self._patience)
+            return finished_result(self._server, job, self._patience, accept=JSON)
+        except Stopped:
+            self._cancel(job)
+            raise
+        except RemoteError as error:
+            if error.is_temporary and not job.is_final:
+                raise
+            raise JobFailedError(error.detail, status=error.status, code=error.code) from error
 
-    def _patiently(self, send: Callable[[], httpx2.Response]) -> httpx2.Response:
-        """Tries again while the server is away or busy; Fault when it stays so."""
-        give_up_at, wait_s = time.monotonic() + PATIENCE_S, FIRST_PAUSE_S
-        while True:
-            try:
-                reply = send()
-                if reply.status_code not in BUSY:
-                    return reply
-                why, pause = f"it answers {reply.status_code}", pause_s(reply, wait_s)
-            except httpx2.TransportError as error:
-                why, pause = str(error) or type(error).__name__, wait_s
-            if time.monotonic() + pause > give_up_at:
-                raise Fault(f"{self._address} is not to be had ({why}); run the same command again to go on")
-            self._sleep(pause)
-            wait_s = min(2 * wait_s, LONGEST_PAUSE_S)
+    def _cancel(self, job: JobStatus) -> None:
+        try:
+            self._server.cancel(job.id)
+        except RemoteError:
+            return  # its result expires by itself
 
 
-def pause_s(reply: httpx2.Response, otherwise: float) -> float:
-    told = reply.headers.get("retry-after", "")
-    return min(float(told), LONGEST_PAUSE_S) if told.isdigit() else otherwise
+def stoppable_pause(stop: StopRequest) -> Pause:
+    """Raises Stopped as soon as the run is asked to stop."""
+
+    def pause(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    return pause
+
+
+def ends_the_run(error: RemoteError) -> bool:
+    """Whether other pictures would not fare better."""
+    if isinstance(error, JobFailedError):
+        return False
+    return (
+        error.is_temporary or error.status in REFUSED or error.status is None or error.status < HTTPStatus.BAD_REQUEST
+    )
+
+
+def trouble_of(error: RemoteError) -> Trouble:
+    return Trouble(code=error.code or f"http_{error.status}", detail=error.detail)
 
 
 def parse(body: bytes) -> Reply:
@@ -159,12 +189,3 @@ def named(identity: Mapping[str, str]) -> str:
 def joined(replies: Sequence[Reply]) -> Reply:
     model = next((reply.model for reply in replies if reply.model), "")
     return Reply(results=[each for reply in replies for each in reply.results], model=model)
-
-
-def trouble_in(reply: httpx2.Response) -> Trouble:
-    """What problem details say, or what else came."""
-    try:
-        told: Mapping[str, Any] = reply.json()
-        return Trouble(code=str(told["code"]), detail=str(told["detail"]))
-    except (ValueError, KeyError, TypeError):
-        return Trouble(code=f"http_{reply.status_code}", detail=reply.text[:300])

@@ -1,26 +1,67 @@
 """The command: from a folder to its tables and its report."""
 
-import time
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import typer
 
 from sightline.cli.faults import Fault
-from sightline.cli.screening.asking import Asker, Here, There
-from sightline.cli.screening.finding import Finding
-from sightline.cli.screening.journal import NAME, Heading, Journal
+from sightline.cli.interruption import StopRequest
+from sightline.cli.remote import Notify
+from sightline.cli.screening.asking import Asker, Here, There, stoppable_pause
+from sightline.cli.screening.finding import Finding, Trouble
+from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, Heading, Journal
 from sightline.cli.screening.progress import meter
 from sightline.cli.screening.report import Report, write_report
 from sightline.cli.screening.screen import Screening
 from sightline.cli.screening.tables import write_tables
-from sightline.cli.screening.walking import File, walk
+from sightline.cli.screening.walking import Listing, UnreadableFolder, list_files
+from sightline.cli.text import printable
 from sightline.imaging.perceptual_hash import near_duplicates
 from sightline.serving.settings import available_cores
 
 REQUESTS_AT_ONCE = 4
+MAX_SUFFIXES_SHOWN = 12
+SOME_FAILED = 3
+"""Exit code of a run that finished, but could not read every file and folder."""
+
+
+class Notes:
+    """Messages of waiting threads: on standard error, while there is a progress bar above it."""
+
+    def __init__(self) -> None:
+        self.show: Notify = lambda message: typer.echo(printable(message), err=True)
+
+    def __call__(self, message: str) -> None:
+        self.show(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run as far as it came: the files in their order, then the folders that could not be read."""
+
+    listing: Listing
+    files: Sequence[Finding]
+    folders: Sequence[Finding]
+    known: int
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        return [*self.files, *self.folders]
+
+    @property
+    def failed(self) -> int:
+        return sum(finding.error is not None for finding in self.findings)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.files) == len(self.listing.files)
 
 
 def screen(
@@ -33,25 +74,26 @@ def screen(
     group_near_duplicates: bool,
     thumbnails: bool,
     every_file: bool,
+    follow_links: bool,
     anew: bool,
 ) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    if anew:
-        (out / NAME).unlink(missing_ok=True)
-    files = list(walk(folder, leaving_out=out, every_file=every_file))
-    if not files:
-        raise Fault(f"there are no pictures in {folder}; --every-file tries files of any suffix")
-    with _askers(url, api_key, threshold) as askers, Journal(out) as journal:
+    """Tables and report are written however the run ends, also by Ctrl-C or because a server stays away."""
+    _prepare(out, anew=anew)
+    stop, notes = StopRequest(), Notes()
+    with _askers(url, api_key, threshold, stop, notes) as askers:
         model = askers[0].model
-        journal.begin(Heading(model=model, threshold=threshold))
-        with meter(len(files)) as progress:
-            Screening(journal, askers, threshold, progress).run(files)
-        findings = [journal.findings[file.name] for file in files]
-    findings = with_groups(findings) if group_near_duplicates else findings
-    write_tables(out, findings)
-    report = Report(folder.resolve(), model, _now(), thumbnails)
-    write_report(out, findings, {file.name: file.path for file in files}, report)
-    _tell(findings, files, out, known=progress.known)
+        listing = list_files(folder, leaving_out=out, every_file=every_file, follow_links=follow_links)
+        _require_pictures(listing, folder)
+        with stop.handling_signals(), Journal(out) as journal:
+            journal.begin(Heading(model=model, threshold=threshold))
+            outcome, failure = _run(journal, askers, threshold, listing, stop, notes)
+            findings = outcome.findings
+            if group_near_duplicates and not stop.by_signal:
+                findings = with_groups(findings)
+            report = Report(folder.resolve(), model, _now(), thumbnails, tuple(_remarks(outcome)))
+            _write(out, findings, listing, report, stop)
+        _tell(outcome, out, stop)
+        _end(outcome, failure, stop)
 
 
 def with_groups(findings: Sequence[Finding]) -> list[Finding]:
@@ -65,10 +107,21 @@ def with_groups(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
+def _prepare(out: Path, *, anew: bool) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if anew:
+            (out / NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise Fault(f"{printable(str(out))} cannot be the folder of results: {error.strerror}") from None
+
+
 @contextmanager
-def _askers(url: str | None, api_key: str | None, threshold: float | None) -> Iterator[Sequence[Asker]]:
+def _askers(
+    url: str | None, api_key: str | None, threshold: float | None, stop: StopRequest, notes: Notes
+) -> Iterator[Sequence[Asker]]:
     if url is not None:
-        with closing(There(url, threshold, api_key, time.sleep)) as server:
+        with closing(There(url, threshold, api_key, stoppable_pause(stop), notes)) as server:
             yield [server] * REQUESTS_AT_ONCE
         return
     first = Here(threshold)
@@ -77,15 +130,104 @@ def _askers(url: str | None, api_key: str | None, threshold: float | None) -> It
     yield [first, *(Here(threshold) for _ in range(others))]
 
 
+def _require_pictures(listing: Listing, folder: Path) -> None:
+    if any(each.path == folder for each in listing.unreadable_folders):
+        raise Fault(f"{printable(str(folder))} cannot be read: {listing.unreadable_folders[0].reason}")
+    if not listing.files and not listing.unreadable_folders:
+        remarks = " ".join(_left_out(listing)) or "It holds no files."
+        raise Fault(f"there are no pictures in {printable(str(folder))}. {remarks}")
+
+
+def _run(
+    journal: Journal,
+    askers: Sequence[Asker],
+    threshold: float | None,
+    listing: Listing,
+    stop: StopRequest,
+    notes: Notes,
+) -> tuple[Outcome, Exception | None]:
+    """How far the run came, and what ended it early."""
+    failure = None
+    with meter(len(listing.files)) as progress:
+        notes.show = progress.note
+        screening = Screening(journal, askers, threshold, progress, stop)
+        try:
+            screening.run(listing.files)
+        except Exception as error:  # what was found before is written down whatever it was
+            failure = error
+    stop.request()  # ends the threads that wait for a server
+    files = [journal.findings[file.name] for file in listing.files if screening.is_done(file)]
+    folders = [_finding_of(folder) for folder in listing.unreadable_folders]
+    return Outcome(listing, files, folders, progress.known), failure
+
+
+def _finding_of(folder: UnreadableFolder) -> Finding:
+    trouble = Trouble(code=UNREADABLE_FOLDER, detail=f"The folder cannot be read: {folder.reason}")
+    return Finding(file=folder.name, size_bytes=0, modified_ns=0, error=trouble)
+
+
+def _write(out: Path, findings: Sequence[Finding], listing: Listing, report: Report, stop: StopRequest) -> None:
+    """The tables first: thumbnails take long."""
+    paths = {file.name: file.path for file in listing.files}
+    paths |= {folder.name: folder.path for folder in listing.unreadable_folders}
+    try:
+        write_tables(out, findings)
+        write_report(out, findings, paths, report, stop)
+    except OSError as error:
+        raise Fault(f"the results cannot be written into {printable(str(out))}: {error.strerror}") from error
+
+
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _tell(findings: Sequence[Finding], files: Sequence[File], out: Path, *, known: int) -> None:
-    failed = sum(finding.error is not None for finding in findings)
-    review = sum(bool(finding.needs_review) for finding in findings)
-    copies = sum(finding.copy_of is not None for finding in findings)
+def _tell(outcome: Outcome, out: Path, stop: StopRequest) -> None:
+    review = sum(bool(finding.needs_review) for finding in outcome.findings)
+    copies = sum(finding.copy_of is not None for finding in outcome.findings)
     typer.echo(
-        f"{len(files)} files: {review} to review, {failed} failed, {copies} copies; {known} were done before.\n"
-        f"Wrote results.csv, results.jsonl and report.html into {out}."
+        f"{len(outcome.files)} files: {review} to review, {outcome.failed} failed, {copies} copies; "
+        f"{outcome.known} were done before."
     )
+    for remark in _remarks(outcome):
+        typer.echo(remark)
+    typer.echo(f"Wrote results.csv, results.jsonl and report.html into {printable(str(out))}.")
+
+
+def _remarks(outcome: Outcome) -> Iterable[str]:
+    """What a reader of the results must know of what is missing in them."""
+    if not outcome.is_complete:
+        yield f"{len(outcome.files)} of {len(outcome.listing.files)} done; run again to continue."
+    if count := len(outcome.folders):
+        yield f"{counted(count, 'folder')} could not be read."
+    yield from _left_out(outcome.listing)
+
+
+def _left_out(listing: Listing) -> Iterable[str]:
+    if count := sum(listing.left_out.values()):
+        yield f"Left out {counted(count, 'file')} by suffix: {by_suffix(listing.left_out)}; --every-file tries them."
+    if count := listing.links_not_followed:
+        yield f"{counted(count, 'link')} out of the folder not followed; --follow-links follows them."
+
+
+def by_suffix(counts: Counter[str]) -> str:
+    """The most frequent first."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{count} {suffix}" for suffix, count in ordered[:MAX_SUFFIXES_SHOWN]]
+    rest = sum(count for _, count in ordered[MAX_SUFFIXES_SHOWN:])
+    return ", ".join([*shown, f"{rest} of other suffixes"] if rest else shown)
+
+
+def counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _end(outcome: Outcome, failure: Exception | None, stop: StopRequest) -> None:
+    if stop.by_signal:
+        # A thread may still be waiting for a server or a decoder, which the end of the interpreter would wait for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(stop.exit_code)
+    if failure is not None:
+        raise failure
+    if outcome.failed:
+        raise typer.Exit(SOME_FAILED)

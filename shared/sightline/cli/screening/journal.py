@@ -9,14 +9,21 @@ from typing import Self
 
 from pydantic import BaseModel, ValidationError
 
-from sightline.api.problems import STATUS
+from sightline.api.problems import STATUS, Code
 from sightline.cli.faults import Fault
 from sightline.cli.screening.finding import Finding
+from sightline.cli.text import printable
 
 NAME = "journal.jsonl"
-UNREADABLE_FILE = "unreadable_file"
+UNREADABLE_FILE, UNREADABLE_FOLDER = "unreadable_file", "unreadable_folder"
+# A job that an operator cancelled or that its server has lost says nothing of the picture either.
+LOST_JOB = (Code.GONE, Code.NOT_FOUND)
 TRANSIENT = frozenset(
-    (UNREADABLE_FILE, *(code for code, status in STATUS.items() if status >= HTTPStatus.INTERNAL_SERVER_ERROR))
+    (
+        *(UNREADABLE_FILE, *LOST_JOB),
+        *(code for code, status in STATUS.items() if status >= HTTPStatus.INTERNAL_SERVER_ERROR),
+        *(f"http_{status.value}" for status in HTTPStatus if status >= HTTPStatus.INTERNAL_SERVER_ERROR),
+    )
 )
 
 
@@ -34,7 +41,10 @@ class Journal:
         self._path = folder / NAME
         self.heading: Heading | None = None
         self.findings: dict[str, Finding] = {}
-        self._file = self._path.open("a", encoding="utf-8")
+        try:
+            self._file = self._path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise Fault(f"{printable(str(self._path))} cannot be written: {error.strerror}") from None
         try:
             self._lock()
             self._read()
@@ -54,9 +64,9 @@ class Journal:
             self.heading = heading
             self._append(heading)
         elif self.heading != heading:
-            was, now = self.heading, heading
+            was, now, folder = self.heading, heading, printable(str(self._path.parent))
             raise Fault(
-                f"{self._path.parent} holds results of {was.model} at threshold {_named(was.threshold)}, this run is "
+                f"{folder} holds results of {was.model} at threshold {_named(was.threshold)}, this run is "
                 f"of {now.model} at {_named(now.threshold)}: choose another --out, or --anew to begin again"
             )
 
@@ -70,7 +80,7 @@ class Journal:
     def knows(self, name: str, size_bytes: int, modified_ns: int) -> bool:
         """Whether there is a result of this file as it is now; what was no fault of the file is tried again."""
         done = self.findings.get(name)
-        if done is None or (done.error and done.error.code in TRANSIENT):
+        if done is None or is_transient(done):
             return False
         return (done.size_bytes, done.modified_ns) == (size_bytes, modified_ns)
 
@@ -79,7 +89,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault(f"another run is writing into {self._path.parent}") from None
+            raise Fault(f"another run is writing into {printable(str(self._path.parent))}") from None
 
     def _append(self, line: BaseModel) -> None:
         self._file.write(line.model_dump_json(exclude_none=True) + "\n")
@@ -97,7 +107,12 @@ class Journal:
                 finding = Finding.model_validate_json(line)
                 self.findings[finding.file] = finding
         except ValidationError as error:
-            raise Fault(f"{self._path} is no journal of this version; --anew begins again") from error
+            raise Fault(f"{printable(str(self._path))} is no journal of this version; --anew begins again") from error
+
+
+def is_transient(finding: Finding) -> bool:
+    """Whether the file may fare better the next time."""
+    return finding.error is not None and finding.error.code in TRANSIENT
 
 
 def _named(threshold: float | None) -> str:

@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from sightline.cli.text import printable
+
 SPEED_OVER_S = 30.0
 
 
@@ -33,6 +35,7 @@ class Meter:
         self._progress = progress
         self._task = progress.add_task("Screening", total=total, failed=0)
         self.known, self.failed = 0, 0
+        self._last_note = ""
 
     def advance(self, *, known: bool = False, failed: bool = False) -> None:
         self.known += known
@@ -41,6 +44,12 @@ class Meter:
             self._progress.update(self._task, total=self._remaining_total() - 1)
         else:
             self._progress.update(self._task, advance=1, failed=self.failed)
+
+    def note(self, message: str) -> None:
+        """A line above the bar; several threads may find the same server away."""
+        if message != self._last_note:
+            self._last_note = message
+            self._progress.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
     def _remaining_total(self) -> float:
         return next(task.total or 0 for task in self._progress.tasks if task.id == self._task)

@@ -15,8 +15,10 @@ import simplejpeg
 
 from sightline.api.problems import Problem
 from sightline.api.screening import CATEGORIES
+from sightline.cli.interruption import StopRequest
 from sightline.cli.screening.finding import Finding
 from sightline.cli.screening.tables import write_aside
+from sightline.cli.text import printable
 from sightline.imaging.colour import to_srgb
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
@@ -35,18 +37,22 @@ class Report:
     model: str
     finished_at: str
     thumbnails: bool = False
+    remarks: tuple[str, ...] = ()
 
 
-def write_report(out: Path, findings: Sequence[Finding], paths: Mapping[str, Path], report: Report) -> None:
-    """`paths` are those of the files, by their names in the findings."""
+def write_report(
+    out: Path, findings: Sequence[Finding], paths: Mapping[str, Path], report: Report, stop: StopRequest
+) -> None:
+    """`paths` are those of the files, by their names in the findings; a stop leaves out thumbnails still to be made."""
     rows = [_row(finding, paths[finding.file], out) for finding in findings]
     thresholds = [finding.threshold for finding in findings if finding.threshold is not None]
     data = {
         "categories": CATEGORIES,
         "threshold": thresholds[0] if thresholds else PAPER_THRESHOLD,
-        "facts": f"{len(findings)} files of {report.folder.name}, {report.model}, {report.finished_at}",
+        "facts": f"{len(findings)} files of {printable(report.folder.name)}, {report.model}, {report.finished_at}",
+        "remarks": " ".join(report.remarks),
         "rows": rows,
-        "thumbnails": _thumbnails(findings, paths) if report.thumbnails else {},
+        "thumbnails": _thumbnails(findings, paths, stop) if report.thumbnails else {},
     }
     template = resources.files("sightline.cli.screening").joinpath("report.html").read_text("utf-8")
     # Where a file is called `</script>`, its name must not end the script.
@@ -72,10 +78,10 @@ def _link(path: Path, out: Path) -> str:
     return quote(os.fsencode(os.path.relpath(path, out)))
 
 
-def _thumbnails(findings: Sequence[Finding], paths: Mapping[str, Path]) -> dict[str, str]:
+def _thumbnails(findings: Sequence[Finding], paths: Mapping[str, Path], stop: StopRequest) -> dict[str, str]:
     """By the SHA-256 of the files, once for all copies."""
     screened = {each.sha256: paths[each.file] for each in findings if each.sha256 and not each.error}
-    made = ((sha256, _thumbnail(path)) for sha256, path in screened.items())
+    made = ((sha256, None if stop.by_signal else _thumbnail(path)) for sha256, path in screened.items())
     return {sha256: thumbnail for sha256, thumbnail in made if thumbnail}
 
 

@@ -1,6 +1,7 @@
 """The results as CSV and as JSON lines."""
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -28,7 +29,13 @@ COLUMNS = (
     "error_code",
     "error",
 )
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# The signs that formulas begin with, and what programs of other scripts take for them.
+_SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u2212\u207a\u207b\u207c\u208a\u208b\u208c"
+_EQUALS = "=\uff1d\ufe66"
+_SKIPPED = r"""[\s"'`\x00-\x1f\x7f-\xa0\u00ad\u200b-\u200f\u2060\ufeff]*"""  # what programs drop at the start of a cell
+_AT_START = re.compile(f"(?:{_SKIPPED})(?:[{_SIGNS}]|\\t|\\r|\\n)")
+# A space cuts cells where somebody chooses so; behind it only signs that names rarely hold are escaped.
+_AFTER_SEPARATOR = re.compile(f"([,;|\\t\\r\\n]{_SKIPPED}|[\\s]{_SKIPPED}(?=[{_EQUALS}]))([{_SIGNS}]+)")
 
 
 def write_tables(folder: Path, findings: Sequence[Finding]) -> None:
@@ -39,7 +46,7 @@ def write_tables(folder: Path, findings: Sequence[Finding]) -> None:
 
 def csv_of(findings: Sequence[Finding]) -> str:
     file = StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
     writer.writeheader()
     writer.writerows(row_of(finding) for finding in findings)
     return file.getvalue()
@@ -51,12 +58,21 @@ def row_of(finding: Finding) -> Mapping[str, object]:
     if finding.error:
         row |= {"error_code": finding.error.code, "error": finding.error.detail}
     row["notes"] = " ".join(finding.notes)
-    return row | {name: harmless(str(row[name])) for name in ("file", "copy_of") if row[name] is not None}
+    return {name: harmless(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
-def harmless(name: str) -> str:
-    """A file name that a spreadsheet would take for a formula; the path with `./` before it is the same file."""
-    return f"./{name}" if name.startswith(FORMULA_STARTS) else name
+def harmless(text: str) -> str:
+    """The text such that no spreadsheet takes it, or a part of it, for a formula.
+
+    A text that begins like a formula gets `./` before it: the path with `./` is the same file. Behind a character
+    at which a spreadsheet may cut the line into cells, the sign is written as its escape.
+    """
+    text = _AFTER_SEPARATOR.sub(lambda match: match[1] + "".join(map(_escape, match[2])), text)
+    return f"./{text}" if _AT_START.match(text) else text
+
+
+def _escape(sign: str) -> str:
+    return f"\\x{ord(sign):02x}" if ord(sign) < 0x80 else f"\\u{ord(sign):04x}"
 
 
 def write_aside(path: Path, text: str) -> None:

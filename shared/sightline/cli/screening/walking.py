@@ -1,31 +1,143 @@
-"""The files of a folder, in an order that does not change."""
+"""The files of a folder, in an order that does not change, and what was left out."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".gif"))
+from sightline.cli.text import printable, printable_path
+
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+        *(".png", ".apng", ".webp", ".gif", ".tif", ".tiff", ".btf", ".tf8"),
+        *(".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".avci", ".avcs"),
+    )
+)
+Identity = tuple[int, int]  # of the device and the inode
+NO_SUFFIX = "without a suffix"
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """`name` is what is written down: relative, and printable whatever bytes the file system holds."""
+    """`name` is what is written down: relative to the folder, printable, and unlike that of any other file."""
 
     path: Path
     name: str
 
 
-def walk(folder: Path, *, leaving_out: Path, every_file: bool) -> Iterator[File]:
-    """Pictures by their suffix, or every file; links to folders are not followed, and `leaving_out` is not entered."""
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        here = Path(parent)
-        folders[:] = sorted(name for name in folders if (here / name).resolve() != leaving_out.resolve())
-        for name in sorted(names):
-            if every_file or Path(name).suffix.lower() in SUFFIXES:
-                yield File(here / name, printable((here / name).relative_to(folder)))
+@dataclass(frozen=True, slots=True)
+class UnreadableFolder:
+    """`name` ends with `/`, as no file's does."""
+
+    path: Path
+    name: str
+    reason: str
 
 
-def printable(path: Path) -> str:
-    """Bytes that are no UTF-8 are shown as escapes, as no report could hold them."""
-    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+@dataclass(slots=True)
+class Listing:
+    """The files to screen and everything else that the folder holds; `left_out` counts files by their suffix."""
+
+    files: list[File] = field(default_factory=list)
+    unreadable_folders: list[UnreadableFolder] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    links_not_followed: int = 0
+
+
+def list_files(folder: Path, *, leaving_out: Path, every_file: bool, follow_links: bool) -> Listing:
+    """Pictures by their suffix, or every file.
+
+    Links that lead out of the folder are followed only with `follow_links`, and each folder is entered once.
+    A link to another place in the folder is read if it is a file's; what a folder's leads to is listed there.
+    """
+    return _Walk(folder, leaving_out, every_file, follow_links).run()
+
+
+class _Walk:
+    def __init__(self, root: Path, leaving_out: Path, every_file: bool, follow_links: bool) -> None:
+        self._root, self._real_root = root, _real(root)
+        self._output, self._every_file, self._follow_links = _identity(leaving_out), every_file, follow_links
+        self._entered = {_identity(root)}
+        self._listing = Listing()
+
+    def run(self) -> Listing:
+        """Not by `os.walk`, which in Python 3.11 calls itself for each level and fails in deep folders."""
+        waiting = [self._root]
+        while waiting:
+            here = waiting.pop()
+            entries = self._entries(here)
+            folders = [here / entry.name for entry in entries if _is_folder(entry)]
+            names = [entry.name for entry in entries if not _is_folder(entry)]
+            self._listing.files += self._pictures(here, names)
+            waiting += reversed([folder for folder in folders if self._enters(folder)])
+        return self._listing
+
+    def _entries(self, folder: Path) -> list["os.DirEntry[str]"]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            self._listing.unreadable_folders.append(UnreadableFolder(folder, f"{self._name(folder)}/", reason))
+            return []
+
+    def _enters(self, folder: Path) -> bool:
+        identity = _identity(folder)
+        if identity is not None and identity == self._output:
+            return False
+        if _is_link(folder):
+            if _real(folder).is_relative_to(self._real_root):
+                return False
+            if not self._follow_links:
+                self._listing.links_not_followed += 1
+                return False
+        return not self._follow_links or self._enters_first(identity)
+
+    def _enters_first(self, identity: Identity | None) -> bool:
+        """Several links may lead to one folder, or back to where they are."""
+        is_first = identity is None or identity not in self._entered
+        self._entered.add(identity)
+        return is_first
+
+    def _pictures(self, here: Path, names: list[str]) -> Iterator[File]:
+        for name in names:
+            path, suffix = here / name, Path(name).suffix.lower()
+            if not self._every_file and suffix not in SUFFIXES:
+                self._listing.left_out[printable(suffix) or NO_SUFFIX] += 1
+            elif self._leads_out(path) and not self._follow_links:
+                self._listing.links_not_followed += 1
+            else:
+                yield File(path, self._name(path))
+
+    def _leads_out(self, path: Path) -> bool:
+        return _is_link(path) and not _real(path).is_relative_to(self._real_root)
+
+    def _name(self, path: Path) -> str:
+        return printable_path(path.relative_to(self._root))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link in a circle; reading it as a file tells why it cannot be read
+
+
+def _real(path: Path) -> Path:
+    """Without links, also where they run in circles or the path is too long: what cannot be read stays as it is."""
+    return Path(os.path.realpath(path))
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 - Path.is_symlink raises where the path is too long
+
+
+def _identity(folder: Path) -> Identity | None:
+    """None where the folder cannot be reached, which the walk reports."""
+    try:
+        about = folder.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino

@@ -1,0 +1,149 @@
+"""The commands: `sightline up | down | predict | screen | jobs | bench | train | evaluate | export`."""
+
+import sys
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sightline.api.problems import Problem
+from sightline.cli.faults import Fault
+from sightline.cli.jobs import add_jobs
+from sightline.cli.models import require_runtime
+from sightline.cli.training import add_training
+from sightline.serving.contract import ContractError
+
+STATE = Path(".sightline")
+SCREENING = Path("screening")
+DOWN_GRACE_S = 60.0
+HELP = """Vision models for people who investigate with pictures.
+
+Exit codes: 0 success; 1 the command failed, with the reason on standard error; 2 wrong usage;
+3 `screen` finished, but some files or folders could not be read; 130 and 143 interrupted by Ctrl-C or SIGTERM.
+"""
+
+Model = Annotated[str, typer.Argument(help="Such as hdr_correct or hdr-correct.")]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(envvar="SIGHTLINE_API_KEY", help="The server's key; other users of this machine see options."),
+]
+Host = Annotated[str, typer.Option(envvar="SIGHTLINE_HOST", help="Address that the gateway listens on.")]
+Port = Annotated[int, typer.Option(envvar="SIGHTLINE_PORT", min=1, max=65535, help="Port of the gateway.")]
+State = Annotated[Path, typer.Option(help="Folder of logs, blobs and Redis' data.", file_okay=False)]
+
+
+def up(
+    models: Annotated[list[str] | None, typer.Argument(help="Which models; all of them if none is named.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    state: State = STATE,
+    ready_s: Annotated[float, typer.Option(help="Give up if the fleet is not ready by then.", min=1)] = 300,
+) -> None:
+    """Start the gateway, the model services and an embedded Redis; Ctrl-C stops them."""
+    require_runtime()
+    from sightline.cli.up import up as run
+
+    run(models or [], host=host, port=port, state=state, ready_s=ready_s)
+
+
+def down(state: State = STATE) -> None:
+    """Stop what `sightline up` left running."""
+    from sightline.cli.instance import end_instance
+
+    pid = end_instance(state, grace_s=DOWN_GRACE_S)
+    typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
+
+
+def predict(
+    model: Model,
+    photo: Annotated[Path, typer.Argument(help="The picture to work on.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write; its suffix says in which format.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="For inpaint: white is to be filled.", exists=True, dir_okay=False)
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option(help="An option of the model, as NAME=VALUE.")] = None,
+    url: Annotated[str | None, typer.Option(help="Ask the gateway or service at this address.")] = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Run one model on one picture, here or on a server."""
+    from sightline.cli.predict import predict as run
+
+    run(model, photo, out, mask=mask, options=option or [], url=url, api_key=api_key)
+
+
+def screen(
+    folder: Annotated[
+        Path, typer.Argument(help="The pictures, in folders of any depth.", exists=True, file_okay=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write, and to go on from.")] = SCREENING,
+    url: Annotated[str | None, typer.Option(help="Ask the gateway at this address; left out, screen here.")] = None,
+    api_key: ApiKey = None,
+    threshold: Annotated[float | None, typer.Option(help="Decide from this probability on.", min=0, max=1)] = None,
+    near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Group pictures that look alike.")] = False,
+    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Put small pictures into the report.")] = False,
+    every_file: Annotated[bool, typer.Option("--every-file", help="Try files of any suffix.")] = False,
+    follow_links: Annotated[bool, typer.Option("--follow-links", help="Follow links out of the folder.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Forget what an earlier run found.")] = False,
+) -> None:
+    """Screen a folder for human-rights violations: CSV, JSON lines and a report; run it again to continue.
+
+    Exit codes: 0 all files were read; 3 some files or folders could not be read, as the tables say; 1 the run ended
+    early, for the reason on standard error; 130 and 143 it was interrupted. Results so far are written in each case.
+    """
+    from sightline.cli.screening.command import screen as run
+
+    run(
+        folder,
+        out,
+        url=url,
+        api_key=api_key,
+        threshold=threshold,
+        group_near_duplicates=near_duplicates,
+        thumbnails=thumbnails,
+        every_file=every_file,
+        follow_links=follow_links,
+        anew=anew,
+    )
+
+
+def bench(
+    model: Model,
+    requests: Annotated[int, typer.Option(help="Requests at each number of connections.", min=1)] = 48,
+    connections: Annotated[list[int] | None, typer.Option(help="May be repeated; 1, 16 and 64 by default.")] = None,
+    url: Annotated[str | None, typer.Option(help="Load this server instead of starting the service.")] = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Throughput over HTTP beside a bare ONNX Runtime loop in one process."""
+    require_runtime()
+    from sightline.cli.bench import bench as run
+
+    run(model, requests=requests, connections=tuple(connections or (1, 16, 64)), url=url, api_key=api_key)
+
+
+def build_app(action: str | None = None) -> typer.Typer:
+    """`action` is the command about to run, so that torch is imported only for those that need it."""
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for command in (up, down, predict, screen, bench):
+        app.command()(command)
+    add_jobs(app)
+    add_training(app, action)
+    return app
+
+
+def run(arguments: list[str]) -> None:
+    """Runs the command and ends the process; exit codes are those of the help text."""
+    # Names of files may hold bytes that no terminal shows.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        build_app(arguments[0] if arguments else None)(arguments)
+    except (Fault, Problem, ContractError) as fault:
+        typer.echo(f"sightline: {fault}", err=True)
+        raise SystemExit(1) from None

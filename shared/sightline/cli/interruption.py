@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM: end a command without a traceback, with what it must still do."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(SystemExit):
+    """Raised on the main thread by a signal; the exit code is 128 plus its number, as shells have it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+
+@contextmanager
+def raising_interrupted() -> Iterator[None]:
+    """Inside the block a signal raises Interrupted, so that context managers clean up."""
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    with _handled_by(on_signal):
+        yield
+
+
+class StopRequest:
+    """Set by the first signal, or by the program; `urgent` by the second signal. Work that must not be cut off asks."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self.signal_number: int | None = None
+        self.urgent = False
+
+    def __bool__(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def by_signal(self) -> bool:
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        return 128 + (self.signal_number or 0)
+
+    def request(self) -> None:
+        self._stop.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """True as soon as a stop is requested, False after the time."""
+        return self._stop.wait(timeout_s)
+
+    @contextmanager
+    def handling_signals(self) -> Iterator[None]:
+        """Inside the block signals only request a stop; further ones end nothing either."""
+        with _handled_by(self._on_signal):
+            yield
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        self.urgent = self.by_signal
+        self.signal_number = number
+        self._stop.set()
+
+
+@contextmanager
+def _handled_by(handler: Any) -> Iterator[None]:
+    """Python takes handlers on the main thread alone; on others, as in tests, signals stay as they are."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
