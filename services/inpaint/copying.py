@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from services.inpaint.completion import Completion
 from services.inpaint.diffusion import interpolate
-from services.inpaint.levels import Fill, Floats, Level, Pixels, new_fill
+from services.inpaint.levels import Fill, Floats, Level, Pixels, add_colours, new_fill
 
 BLOCK = 2  # small pixels at a time are copied to a side; with the ring they lie within one known patch
 RING = 1  # small pixels over which a block fades into its neighbours
@@ -71,7 +71,7 @@ def _copy(
     copied = photo.pixels[rows.start + down : bottom + down, columns.start + across : right + across]
     weights = taper[rows.start - top : bottom - top, columns.start - left : right - left]
     weights = weights * (share[rows, columns] * np.float32(257))[..., None]
-    fill[rows, columns] += (copied * weights).astype(np.uint16)
+    add_colours(fill[rows, columns], copied * weights)
 
 
 def _tone_errors(stencil: Stencil) -> Floats:
@@ -103,8 +103,10 @@ def _match_tone(fill: Fill, share: Floats, errors: Floats, scale: int) -> None:
     for top in range(0, len(share), STRIP_ROWS):
         strip = share[top : top + STRIP_ROWS]
         if strip.any():
-            lacking = _enlarged(errors, top, strip.shape, scale) * (strip * np.float32(257))[..., None]
-            fill[top : top + STRIP_ROWS] = np.clip(fill[top : top + STRIP_ROWS] + lacking, 0, 65535)
+            white = (strip * np.float32(65535))[..., None]
+            lacking = _enlarged(errors, top, strip.shape, scale) / 255 * white
+            # Copies brighter than white would take some of the network's share of the pixel.
+            fill[top : top + STRIP_ROWS] = np.rint(np.clip(fill[top : top + STRIP_ROWS] + lacking, 0, white))
 
 
 def _enlarged(errors: Floats, top: int, shape: tuple[int, ...], scale: int) -> Floats:

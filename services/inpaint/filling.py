@@ -8,11 +8,23 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from services.inpaint.blending import match_surroundings, window_weights
+from services.inpaint.blending import limit_colours, match_surroundings, window_weights
 from services.inpaint.completion import complete
 from services.inpaint.copying import Stencil, copy_known
 from services.inpaint.diffusion import diffuse, prefer_diffused
-from services.inpaint.levels import Fill, Floats, Level, Pixels, compose, distance_px, enlarge, halve, new_fill, touched
+from services.inpaint.levels import (
+    Fill,
+    Floats,
+    Level,
+    Pixels,
+    add_colours,
+    compose,
+    distance_px,
+    enlarge,
+    halve,
+    new_fill,
+    touched,
+)
 from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
 from sightline.serving.predictor import Plan, Round, Tensors
@@ -140,7 +152,7 @@ def _predict(
     span: Span,
 ) -> Plan[None]:
     """Add to the fill the network's share of it, predicted from all pixels but those to do."""
-    total = np.zeros(level.size, np.uint16)
+    total = np.zeros(level.size, np.uint32)
     for window in windows:
         total[window.area] += _weights(window, level)
     for first in range(0, len(windows), WINDOWS_A_ROUND):
@@ -152,7 +164,7 @@ def _predict(
             _add(fill[window.area], view, seen["filled"], share * todo[window.area])
 
 
-def _share(window: Window, level: Level, total: NDArray[np.uint16]) -> Floats:
+def _share(window: Window, level: Level, total: NDArray[np.uint32]) -> Floats:
     return np.asarray(_weights(window, level) / total[window.area], np.float32)
 
 
@@ -173,8 +185,9 @@ def _add(fill: Fill, view: Tensors, predicted: Floats, share: Floats) -> None:
     hole = np.asarray(view["mask"][..., 0], np.float32)
     matched = match_surroundings(calm_depths(predicted, hole), pixels, hole)
     diffused = diffuse(pixels, hole)
-    joined = prefer_smooth(prefer_diffused(matched, diffused, hole), diffused, pixels, hole)[:height, :width]
-    fill += (np.clip(joined, 0, 1) * (share * 65535)[..., None]).astype(np.uint16)
+    joined = prefer_smooth(prefer_diffused(matched, diffused, hole), diffused, pixels, hole)
+    colours = limit_colours(joined, pixels, hole)[:height, :width]
+    add_colours(fill, np.clip(colours, 0, 1) * (share * np.float32(65535))[..., None])
 
 
 def _weights(window: Window, level: Level) -> NDArray[np.uint16]:

@@ -90,12 +90,20 @@ def enlarge(coarse: Level, coarse_fill: Fill, share: NDArray[np.float32]) -> Fil
         tile = slice(top, top + TILE_PX), slice(left, left + TILE_PX)
         if share[tile].any():
             doubled = _doubled_tile(coarse, coarse_fill, top, left, share[tile].shape)
-            fill[tile] = doubled * share[tile][..., None]
+            fill[tile] = np.rint(doubled * share[tile][..., None])
     return fill
 
 
 def new_fill(size: tuple[int, int]) -> Fill:
     return np.zeros((*size, 3), np.uint16)
+
+
+def add_colours(fill: Fill, colours: Floats) -> None:
+    """Add colours (h, w, 3) in 0..65535, times their share of each pixel, to a part of a fill.
+
+    The shares of a pixel add up to 1 but for rounding; a plain sum of 16 bits would wrap white to black.
+    """
+    fill[:] = cv2.add(fill, np.rint(colours).astype(np.uint16))
 
 
 def _doubled_tile(coarse: Level, coarse_fill: Fill, top: int, left: int, shape: tuple[int, ...]) -> Fill:

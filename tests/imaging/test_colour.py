@@ -3,11 +3,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
 from numpy.typing import NDArray
 
 from sightline.imaging.colour import cmyk_to_srgb, from_srgb, to_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
+from tests.extreme_pictures import extreme_pixels
 
 Photo = NDArray[np.uint8]
 
@@ -95,3 +97,22 @@ def test_ideal_inks() -> None:
 def test_a_broken_press_profile_is_ignored() -> None:
     inks = np.zeros((2, 2, 4), np.uint8)
     assert (cmyk_to_srgb(inks, b"rubbish" * 99) == 255).all()
+
+
+@given(extreme_pixels(), extreme_pixels(min_px=80, dtypes=(np.uint8,)))
+def test_inks_at_black_and_white_are_those_of_floating_point(colours: Samples, black: Photo) -> None:
+    height, width = colours.shape[:2]
+    inks = np.dstack(
+        [colours, (black[:height, :width, :1].astype(colours.dtype)) * (np.iinfo(colours.dtype).max // 255)]
+    )
+    light = 1 - inks / np.iinfo(colours.dtype).max
+    wanted = 255 * light[..., :3] * light[..., 3:]
+    assert np.abs(cmyk_to_srgb(inks, None) - wanted).max() <= (0.51 if colours.dtype == np.uint8 else 1.1)
+
+
+@given(extreme_pixels())
+def test_grey_at_black_and_white_is_that_of_floating_point(pixels: Samples) -> None:
+    unit = pixels / np.iinfo(pixels.dtype).max
+    grey = from_srgb(unit, _picture(pixels, grey=True))[..., 0]
+    wanted = unit @ np.array([0.299, 0.587, 0.114]) * np.iinfo(pixels.dtype).max
+    assert np.abs(grey - wanted).max() <= (1.5 if pixels.dtype == np.uint8 else 2)

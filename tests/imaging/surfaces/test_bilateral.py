@@ -1,8 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from sightline.imaging.surfaces.bilateral import BilateralGrid
+from sightline.imaging.surfaces.camera import camera_for
+from sightline.imaging.surfaces.maps import Floats, Maps
+from sightline.imaging.surfaces.refinement import SHIPPED, refine
+from sightline.imaging.surfaces.selfcheck import rerender_rmse
+from tests.extreme_pictures import extreme_pixels
 
 
 def brute_force(
@@ -57,3 +63,30 @@ def test_where_nobody_has_weight_values_stay() -> None:
     none = np.zeros((8, 8), np.float32)
 
     np.testing.assert_array_equal(BilateralGrid.of(none, sigma_px=2, sigma_guide=1, weights=none).mean(values), values)
+
+
+@settings(max_examples=30, deadline=None)
+@given(extreme_pixels())
+def test_means_at_black_and_white_keep_within_their_values(pixels: NDArray[np.unsignedinteger]) -> None:
+    values = light_of(pixels)
+    guide = np.log(values.mean(axis=2) + np.float32(4e-3))
+    means = BilateralGrid.of(guide, sigma_px=5, sigma_guide=0.25).mean(values)
+    assert (means >= values.min((0, 1)) - 1e-5).all()
+    assert (means <= values.max((0, 1)) + 1e-5).all()
+
+
+@settings(max_examples=20, deadline=None)
+@given(extreme_pixels(min_px=4))
+def test_maps_of_black_and_white_surfaces_stay_in_range(pixels: NDArray[np.unsignedinteger]) -> None:
+    light, (height, width) = light_of(pixels), pixels.shape[:2]
+    normal = np.zeros_like(light)
+    normal[..., 2] = 1
+    camera = camera_for(width, height, 60)
+    maps = refine(Maps(light, normal, light[..., 0], 0.5), light, camera.points(height, width), SHIPPED)
+    assert all(each.min() >= 0 and each.max() <= 1 for each in (maps.albedo, maps.roughness))
+    assert np.abs(np.linalg.norm(maps.normal, axis=2) - 1).max() < 1e-5
+    assert 0 <= rerender_rmse(maps, light, camera) <= 1
+
+
+def light_of(pixels: NDArray[np.unsignedinteger]) -> Floats:
+    return np.asarray(pixels / np.iinfo(pixels.dtype).max, np.float32)

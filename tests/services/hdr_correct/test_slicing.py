@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 
 from services.hdr_correct.grid import AffineGrid
 from services.hdr_correct.slicing import mapped_bands, spans, to_planes
+from sightline.imaging.depth import quantized
 from sightline.imaging.picture import Samples
+from tests.extreme_pictures import extreme_pixels
 
 LEVELS = np.linspace(0, 1, 8, dtype=np.float32)
 
@@ -66,3 +68,16 @@ def test_planes_of_a_view_are_those_of_the_picture() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     planes = to_planes(pixels[3:9, 5:6])
     assert np.allclose(np.moveaxis(planes, 0, 2) * 255, pixels[3:9, 5:6])
+
+
+@settings(max_examples=40, deadline=None)
+@given(extreme_pixels(), st.sampled_from([np.uint8, np.uint16]), st.floats(0, 3), st.floats(-0.5, 0.5))
+def test_maps_at_black_and_white_are_those_of_floating_point(
+    pixels: Samples, dtype: type[np.uint8], gain: float, offset: float
+) -> None:
+    """They brighten beyond white and darken below black, at 8 and 16 bits in and out."""
+    grid = grid_of(np.full((3, 4), gain))
+    grid.maps[..., 3] = offset
+    wanted = np.clip(pixels / np.iinfo(pixels.dtype).max * gain + offset, 0, 1) * np.iinfo(dtype).max
+    for rows, values in mapped_bands(grid, pixels):
+        assert np.abs(quantized(values, np.dtype(dtype)) - wanted[rows]).max() <= 0.51 + np.iinfo(dtype).max * 2e-6

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from services.hoi.overlay import draw
+from services.hoi.record import Told
 from services.hoi.views import GREY, Window, tiles, whole_frame
+from tests.extreme_pictures import extreme_pixels
 
 SIZES = ({"h": 32, "w": 64}, {"h": 64, "w": 64}, {"h": 64, "w": 32})
 SIDES = st.integers(1, 3000)
@@ -92,3 +96,17 @@ def test_what_touches_an_inner_edge_was_cut() -> None:
     assert view.window == Window(0, 0, 64, 64, 160, 64)
     boxes = np.array([[0, 0, 30, 64], [30, 10, 63, 40], [30, 10, 55, 40]], np.float32)
     assert view.whole(boxes).tolist() == [True, False, True]
+
+
+@settings(max_examples=40, deadline=None)
+@given(extreme_pixels(dtypes=(np.uint8,)))
+def test_black_and_white_stay_within_their_values_in_every_size(pixels: NDArray[np.uint8]) -> None:
+    """For the detector and in the overlay; a cubic filter goes a little beyond, and stops at black and white."""
+    view = whole_frame(pixels.shape[1], pixels.shape[0], [{"h": 96, "w": 128}])
+    seen = view.draw(pixels)[: view.seen_height, : view.seen_width]
+    assert pixels.min() <= seen.min()
+    assert seen.max() <= pixels.max()
+    drawn = draw(pixels, Told([], []))
+    room = 0.2 * np.ptp(pixels.astype(int)) + 1
+    assert drawn.min() >= pixels.min() - room
+    assert drawn.max() <= pixels.max() + room

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from services.inpaint.blending import match_surroundings, window_weights
+from services.inpaint.blending import COLOUR_MARGIN, limit_colours, match_surroundings, window_weights
 
 
 def test_right_prediction_is_left_alone() -> None:
@@ -46,3 +46,26 @@ def test_overlapping_weights_add_up_evenly() -> None:
     share = first[16:] / (first[16:] + second[:16])
     assert (np.diff(share) <= 0).all()
     assert np.abs(np.diff(share)).max() < 0.12
+
+
+def test_colours_that_are_known_are_left_alone() -> None:
+    pixels = np.random.default_rng(0).random((40, 50, 3), np.float32)
+    hole = np.zeros((40, 50), np.float32)
+    hole[10:20, 10:20] = 1
+    within = 0.5 + 0.2 * (pixels - 0.5)
+    assert np.abs(limit_colours(within, pixels, hole) - within).max() < 1e-6
+
+
+def test_tints_on_a_grey_wall_become_grey() -> None:
+    hole = np.zeros((40, 50), np.float32)
+    hole[:20, :20] = 1
+    pixels = np.repeat(np.linspace(0.2, 1, 2000, dtype=np.float32).reshape(40, 50, 1), 3, axis=2)
+    blue = np.full((40, 50, 3), (0.3, 0.4, 0.9), np.float32)
+    limited = limit_colours(blue, pixels, hole)
+    assert np.ptp(limited, axis=2).max() <= 3 * COLOUR_MARGIN
+    assert np.abs(limited.mean(2) - blue.mean(2)).max() < 0.01
+
+
+def test_without_known_pixels_any_colour_may_be_right() -> None:
+    predicted = np.full((8, 8, 3), (0.3, 0.4, 0.9), np.float32)
+    assert np.array_equal(limit_colours(predicted, predicted, np.ones((8, 8), np.float32)), predicted)

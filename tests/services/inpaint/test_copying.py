@@ -10,6 +10,7 @@ from services.inpaint.completion import Completion
 from services.inpaint.copying import Stencil, copy_known
 from services.inpaint.levels import Fill, Level, Pixels, halve, touched
 from services.inpaint.scenes import make_scene
+from tests.extreme_pictures import random_extremes
 
 TONE = 105
 
@@ -35,13 +36,9 @@ def shrunk(photo: Level, halvings: int) -> tuple[Pixels, Pixels]:
 
 def copied(photo: Level, halvings: int, *, seed: int = 0, shift: tuple[int, int] | None = None) -> Fill:
     """All from one shift, or each small pixel from any known patch; in tone with what is in the hole."""
-    small, hole = shrunk(photo, halvings)
-    scene = make_scene(small, hole == 1)
-    sources, near = np.argwhere(scene.known_patches()), scene.holed_patches()
-    shifts = np.zeros((*hole.shape, 2), np.int32)
-    chosen = np.random.default_rng(seed).integers(len(sources), size=np.count_nonzero(near))
-    shifts[near] = sources[chosen] - np.argwhere(near) if shift is None else shift
-    stencil = Stencil(Completion(np.full(small.shape, TONE, np.float32), hole == 1, shifts), small, 2**halvings)
+    stencil = stencil_of(photo, halvings, np.random.default_rng(seed), tone=TONE)
+    if shift is not None:
+        stencil.completion.shifts[make_scene(stencil.small, stencil.completion.hole).holed_patches()] = shift
     return finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))
 
 
@@ -94,3 +91,30 @@ def test_copies_take_the_tone_of_what_they_meet() -> None:
     fill = finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))[60:260, 240:360] / 257
     assert fill[:4].mean() == pytest.approx(84.5, abs=5)
     assert fill[90:110, 50:70].mean() < 72
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 2), st.integers(0, 2**32 - 1))
+def test_copies_keep_to_their_share_at_black_and_white(white_share: float, halvings: int, seed: int) -> None:
+    """The rest of each pixel is for the network to fill."""
+    rng = np.random.default_rng(seed)
+    pixels = random_extremes(rng, (150, 180), np.uint8, white_share=white_share, block_px=30, grey=False)
+    photo = Level(pixels, np.zeros(pixels.shape[:2], np.uint8))
+    photo.hole[40:90, 50:110] = 1
+    share = np.asarray(photo.hole * rng.random(photo.size), np.float32)
+    stencil = stencil_of(photo, halvings, rng, tone=white_share * 255)
+    fill = finish(copy_known(photo, stencil, share))
+    assert (fill <= np.rint(share * np.float32(65535))[..., None]).all()
+    black_and_white = rng.integers(0, 2, (*photo.size, 3)) * 65535
+    whole = fill + np.rint(black_and_white * (1 - share[..., None].astype(float)))
+    assert whole[photo.hole == 1].max() <= 65536
+
+
+def stencil_of(photo: Level, halvings: int, rng: np.random.Generator, *, tone: float) -> Stencil:
+    """Each small pixel from any known patch, and then made to be of that tone."""
+    small, hole = shrunk(photo, halvings)
+    scene = make_scene(small, hole == 1)
+    sources, near = np.argwhere(scene.known_patches()), scene.holed_patches()
+    shifts = np.zeros((*hole.shape, 2), np.int32)
+    shifts[near] = sources[rng.integers(len(sources), size=np.count_nonzero(near))] - np.argwhere(near)
+    return Stencil(Completion(np.full(small.shape, tone, np.float32), hole == 1, shifts), small, 2**halvings)

@@ -2,20 +2,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.inpaint import filling
+from services.inpaint import copying, filling, levels
 from services.inpaint.filling import MAX_LEVEL_PIXELS, REACH_PX, WINDOWS_A_ROUND, fill_holes
 from services.inpaint.levels import Level
 from services.inpaint.windows import network_pixels
 from sightline.serving.predictor import Plan, Round
+from tests.extreme_pictures import random_extremes
 
 SIDES_PX = (256, 512)
 TONE = 0.25
+MARGIN = 12  # of 255, by which fills may leave the range of what is known
 
 DrivePlan = Callable[[Plan[Any]], Any]
 
@@ -171,3 +174,65 @@ def test_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
     assert max(seen) <= WINDOWS_A_ROUND
     assert all(network_pixels(each.windows) <= MAX_LEVEL_PIXELS for each in passes)
     assert sum(network_pixels(each.windows) for each in passes) < 2 * MAX_LEVEL_PIXELS
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.integers(0, 2**32 - 1))
+def test_sums_at_black_and_white_are_those_of_floating_point(white_share: float, overshoots: bool, seed: int) -> None:
+    """Of windows that overlap, and of a network that may leave the range of colours."""
+    rng = np.random.default_rng(seed)
+    pixels = random_extremes(rng, (200, 330), np.uint8, white_share=white_share, block_px=25, grey=False)
+    level = with_hole(Level(pixels, np.zeros((200, 330), np.uint8)), 90, 20, 110, 310)
+    found = drive_by_noise(fill_holes(level, (256,)), seed, overshoots=overshoots).fill[level.hole == 1]
+    with pytest.MonkeyPatch.context() as patch:
+        sum_in_floating_point(patch)
+        wanted = drive_by_noise(fill_holes(level, (256,)), seed, overshoots=overshoots).fill[level.hole == 1]
+    assert wanted.dtype == np.float64
+    assert np.abs(found - wanted).max() <= 4
+
+
+@pytest.mark.parametrize("white", [True, False])
+def test_copies_of_large_pictures_leave_no_specks_at_black_and_white(white: bool) -> None:
+    """Clouds that reach into white, or a night, as grey as can be: what is filled is as grey."""
+    rng = np.random.default_rng(3)
+    coarse = cv2.resize(rng.standard_normal((9, 12)).astype(np.float32), (720, 560), interpolation=cv2.INTER_CUBIC)
+    light = np.clip(0.97 + 0.1 * coarse + 0.02 * rng.standard_normal(coarse.shape), 0, 1)
+    grey = np.rint(255 * (light if white else 1 - light)).astype(np.uint8)
+    level = with_hole(Level(np.dstack([grey] * 3), np.zeros(grey.shape, np.uint8)), 150, 200, 400, 520)
+    values = drive_by_noise(fill_holes(level, SIDES_PX), 0, overshoots=True).fill[level.hole == 1] / 257
+    known = level.pixels[level.hole == 0].astype(float)
+    assert (values > known.min() - MARGIN).all()
+    assert (values < known.max() + MARGIN).all()
+    assert np.ptp(values, axis=1).max() < MARGIN
+
+
+def drive_by_noise(plan: Plan[Any], seed: int, *, overshoots: bool) -> Any:
+    """As a network would that sees nothing: noise between black and white, and beyond if it `overshoots`."""
+    low, high = (-0.5, 1.5) if overshoots else (0, 1)
+    rng = np.random.default_rng(seed)
+    try:
+        samples = next(plan)
+        while True:
+            noises = [rng.uniform(low, high, each["image"].shape).astype(np.float32) for each in samples]
+            samples = plan.send([{"filled": each} for each in noises])
+    except StopIteration as stop:
+        return stop.value
+
+
+def sum_in_floating_point(patch: pytest.MonkeyPatch) -> None:
+    """Fills become float64, which neither wrap nor saturate."""
+
+    def new_fill(size: tuple[int, int]) -> NDArray[np.float64]:
+        return np.zeros((*size, 3), np.float64)
+
+    def add_colours(fill: NDArray[np.float64], colours: NDArray[np.float32]) -> None:
+        fill += colours
+
+    def compose(level: Level, fill: NDArray[np.float64]) -> NDArray[np.uint8]:
+        return levels.compose(level, np.clip(np.rint(fill), 0, 65535).astype(np.uint16))
+
+    for module in (levels, copying, filling):
+        patch.setattr(module, "new_fill", new_fill)
+    for module in (copying, filling):
+        patch.setattr(module, "add_colours", add_colours)
+    patch.setattr(filling, "compose", compose)

@@ -1,9 +1,13 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from services.inpaint.levels import TILE_PX, Level, distance_px, enlarge, halve, new_fill, touched
+from services.inpaint.levels import TILE_PX, Level, add_colours, distance_px, enlarge, halve, new_fill, touched
+from tests.extreme_pictures import extreme_pixels
 
 
 def level(height: int, width: int, *, value: int = 100) -> Level:
@@ -75,3 +79,36 @@ def test_what_is_touched_stays_touched_however_small() -> None:
     assert small.shape == (10, 13)
     assert np.argwhere(small).tolist() == [[1, 5], [9, 12]]
     assert np.array_equal(touched(hole, 0), hole)
+
+
+@given(extreme_pixels(dtypes=(np.uint8,)), st.integers(0, 2**32 - 1))
+def test_halves_are_the_means_of_known_pixels_at_black_and_white(pixels: NDArray[np.uint8], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hole = (rng.random(pixels.shape[:2]) < 0.4).astype(np.uint8)
+    hole[0, 0] = 0
+    half = halve(Level(pixels, hole))
+    known = 1.0 - hole[..., None]
+    counts, sums = _sums_of_four(known), _sums_of_four(known * pixels)
+    inside = half.hole == 0
+    assert np.abs(half.pixels[inside] - sums[inside] / counts[inside]).max() <= 0.51
+
+
+def _sums_of_four(values: NDArray[Any]) -> NDArray[np.float64]:
+    """(h, w, c) to half the size, rounded up."""
+    even = np.pad(values, (*((0, side % 2) for side in values.shape[:2]), (0, 0)), mode="edge")
+    return np.asarray(even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3)), np.float64)
+
+
+@given(extreme_pixels(dtypes=(np.uint16,)), st.integers(1, 6), st.integers(0, 2**32 - 1))
+def test_colours_by_their_shares_add_up_to_the_colour(pixels: NDArray[np.uint16], parts: int, seed: int) -> None:
+    fill, shares = new_fill(pixels.shape[:2]), np.random.default_rng(seed).dirichlet(np.ones(parts))
+    for share in shares:
+        add_colours(fill, pixels * np.float32(share))
+    assert np.abs(fill.astype(float) - pixels).max() <= parts
+
+
+def test_shares_above_one_saturate() -> None:
+    fill = new_fill((2, 2))
+    for _ in range(3):
+        add_colours(fill, np.full((2, 2, 3), 30_000, np.float32))
+    assert (fill == 65_535).all()

@@ -1,12 +1,15 @@
 import imagecodecs
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.svbrdf.light import LinearPhoto, linear_photo
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.transfer import decode_srgb
+from tests.extreme_pictures import extreme_pixels
 
 
 def picture(pixels: Samples, *, profile: bytes | None = None) -> Picture:
@@ -62,3 +65,13 @@ def test_within_shrinks_only_what_is_larger() -> None:
 
     assert photo.within(300) is photo
     assert (photo.within(50).height, photo.within(50).width) == (25, 50)
+
+
+@settings(max_examples=40, deadline=None)
+@given(extreme_pixels(min_px=8), st.integers(2, 4))
+def test_shrunk_black_and_white_is_that_of_floating_point(pixels: Samples, factor: int) -> None:
+    height, width = (side // factor * factor for side in pixels.shape[:2])
+    photo = linear_photo(picture(np.ascontiguousarray(pixels[:height, :width])), linear=True)
+    light = pixels[:height, :width] / np.iinfo(pixels.dtype).max
+    wanted = light.reshape(height // factor, factor, width // factor, factor, 3).mean((1, 3))
+    assert np.abs(photo.stretched(height // factor, width // factor) - wanted).max() < 1e-5

@@ -1,0 +1,25 @@
+import cv2
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from services.hra_screening.heat import STRONGEST, overlay
+from tests.extreme_pictures import extreme_pixels
+
+
+@given(
+    extreme_pixels(dtypes=(np.uint8,)), st.integers(1, 9), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 2**32 - 1)
+)
+def test_heat_over_black_and_white_is_that_of_floating_point(
+    pixels: NDArray[np.uint8], cells: int, hot_share: float, seed: int
+) -> None:
+    """Cells that are cold or hot, between which the cubic filter overshoots."""
+    heat = (np.random.default_rng(seed).random((cells, cells)) < hot_share).astype(np.float32)
+    shown = overlay(pixels, heat)
+    smooth = np.clip(cv2.resize(heat, pixels.shape[1::-1], interpolation=cv2.INTER_CUBIC), 0, 1)[..., None]
+    scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+    colours = scale[(255 * smooth[..., 0]).astype(int)].astype(float)
+    wanted = pixels + STRONGEST * smooth.astype(float) * (colours - pixels)
+    assert shown.shape == pixels.shape
+    assert np.abs(shown - wanted).max() <= 0.51
