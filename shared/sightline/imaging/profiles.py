@@ -71,13 +71,17 @@ def _transform(
     precise: bool,
 ) -> Samples:
     flags = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
-    converted: Samples = imagecodecs.cms_transform(
+    size = pixels.shape if source_space is ColourSpace.GREY else pixels.shape[:-1]
+    shape = size if target_space is ColourSpace.GREY else (*size, target_space.channels)
+    # Without an array to fill, imagecodecs releases a reference of None with each broken profile, until Python aborts.
+    converted: Samples = np.empty(shape, dtype)
+    imagecodecs.cms_transform(
         np.ascontiguousarray(pixels),
         source,
         target,
         colorspace=source_space.value,
         outcolorspace=target_space.value,
-        outdtype=dtype,
+        out=converted,  # type: ignore[arg-type]  # the stub forgets arrays
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags | imagecodecs.CMS.FLAGS.NOOPTIMIZE if precise else flags,
     )

@@ -8,30 +8,58 @@ import simplejpeg
 
 from sightline.imaging.codecs import pillow
 from sightline.imaging.codecs.raster import Raster
-from sightline.imaging.containers import jpeg
+from sightline.imaging.containers import jpeg, jpeg_scans
 from sightline.imaging.formats import Buffer, ImageHeader, unreadable
 from sightline.imaging.picture import Samples
 
 _MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 # Every scan of a progressive file is a pass over all pixels: a file of empty scans would keep a core busy for hours.
 _MAX_SCANS = 200
+_DAMAGED = "The JPEG file is truncated or damaged."
+_END, _FILLER = b"\xff\xd9", b"\x6d\xb6\xdb" * 64
 _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+    """Files without an end marker are read where their pixels are complete; what follows the picture is cut off."""
     _require_few_scans(data)
+    ending = jpeg_scans.find_ending(data)
+    if not (ending.marked or ending.complete):
+        raise unreadable(_DAMAGED)
+    whole = data if ending.marked else data[: ending.at] + _END
+    strict = _decode_tidily(whole, header, min_short_side_px)
+    if strict is not None and ending.marked:
+        return Raster(strict, jpeg.read_metadata(whole))
+    raster = _decode_leniently(whole, header, min_short_side_px)
+    # Lenient decoders fill in what is missing. It would come out otherwise with other bytes at the end.
+    padded = _decode_leniently(data[: ending.at] + _FILLER + _END, header, min_short_side_px)
+    if not np.array_equal(raster.samples, padded.samples):
+        raise unreadable(_DAMAGED)
+    return raster
+
+
+def _decode_tidily(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:
+    """None where only lenient decoders read the file, or the colour model needs them."""
+    for tidied in (data, jpeg_scans.without_stray_bytes(data)):
+        try:
+            return _decode_strictly(tidied, header, min_short_side_px)
+        except ValueError as error:
+            if _is_damage(str(error)):
+                raise unreadable(_DAMAGED) from error
+    return None
+
+
+def _decode_leniently(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
     try:
-        samples = _decode_strictly(data, header, min_short_side_px)
-    except ValueError as error:
-        if _is_damage(str(error)):
-            raise unreadable("The JPEG file is truncated or damaged.") from error
+        samples = _decode_strictly(data, header, min_short_side_px, strict=False)
+    except ValueError:
         samples = None
-    if samples is None:
-        return pillow.decode_jpeg(data, header)
-    return Raster(samples, jpeg.read_metadata(data))
+    return pillow.decode_jpeg(data, header) if samples is None else Raster(samples, jpeg.read_metadata(data))
 
 
-def _decode_strictly(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:
+def _decode_strictly(
+    data: bytes, header: ImageHeader, min_short_side_px: int | None, *, strict: bool = True
+) -> Samples | None:
     """None for colour models that need more than libjpeg's naive conversion."""
     height, width, model, _ = simplejpeg.decode_jpeg_header(data)
     if (width, height) != (header.width, header.height):
@@ -39,7 +67,8 @@ def _decode_strictly(data: bytes, header: ImageHeader, min_short_side_px: int | 
     if model not in _MODES:
         return None
     side_px = min_short_side_px or 0
-    samples: Samples = simplejpeg.decode_jpeg(data, _MODES[model], min_height=side_px, min_width=side_px)
+    scaled = {"min_height": side_px, "min_width": side_px}
+    samples: Samples = simplejpeg.decode_jpeg(data, _MODES[model], strict=strict, **scaled)
     return np.atleast_3d(samples)
 
 

@@ -1,24 +1,26 @@
 """JPEG: a chain of marker segments, of which SOFn holds the size (ITU-T T.81, annex B)."""
 
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sightline.imaging.containers import tiff
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, take, unreadable, unsupported
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
 from sightline.imaging.metadata import Metadata
 
 SIGNATURE = b"\xff\xd8\xff"
 
 _APP0, APP1, APP2 = 0xE0, 0xE1, 0xE2
 SOI, EOI, SOS, TEM = 0xD8, 0xD9, 0xDA, 0x01
-_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _ICC_PART_BYTES = 65_000
 _EXIF, _ICC = b"Exif\0\0", b"ICC_PROFILE\0"
 # Real files have a few dozen segments; the bounds keep reading a growing hostile prefix cheap.
-_MAX_SEGMENTS, _MAX_FILL_BYTES = 1024, 1024
+_MAX_SEGMENTS, _MAX_STRAY_BYTES = 1024, 1 << 16
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +50,18 @@ def segments(data: Buffer) -> Iterator[Segment]:
 
 
 def _next_marker(data: Buffer, position: int) -> tuple[int, int]:
-    """The offset behind the marker and its code; any number of 0xFF may stand before the code."""
-    if take(data, position, 1) != b"\xff":
-        raise unreadable("The JPEG file has stray bytes between its segments.")
-    for code_at in range(position + 1, position + 1 + _MAX_FILL_BYTES):
-        code = take(data, code_at, 1)[0]
-        if code != 0xFF:
-            return code_at + 1, code
-    raise unreadable("The JPEG file has too many fill bytes.")
+    """The offset behind the marker and its code; fill bytes (0xFF) and stray bytes before it are skipped."""
+    found = _MARKER.search(data, position, position + _MAX_STRAY_BYTES)
+    if found:
+        return found.end(), data[found.end() - 1]
+    if len(data) < position + _MAX_STRAY_BYTES:
+        raise IncompleteError(max(position + 2, len(data) + 1))
+    raise unreadable("The JPEG file has too many stray bytes between its segments.")
 
 
 def read_header(data: Buffer) -> ImageHeader:
     for segment in segments(data):
-        if segment.marker in _START_OF_FRAME:
+        if segment.marker in START_OF_FRAME:
             return _frame_header(segment, take(data, segment.start, 6))
     raise unreadable("The JPEG file starts a scan without a frame header.")
 

@@ -5,10 +5,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from sightline.api.problems import Problem
 from sightline.imaging import colour_tags
 from sightline.imaging.colour_tags import Chromaticities, ColourTags, png_chunk
 from sightline.imaging.containers import tiff
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, take, unreadable
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable
 from sightline.imaging.metadata import Metadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -16,7 +17,11 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_CHUNKS_BEFORE_PIXELS, _MAX_CHUNKS = 1024, 200_000
 _MAX_ICC_BYTES = 16 << 20
 _DESCRIBING = frozenset({b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI"})
+_COLOUR_AT, _PALETTE = 25, 3
+_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+_TRANSPARENCY_BYTES = {0: 2, 2: 6}
 _UNSPECIFIED = b"\2"
+_END = png_chunk(b"IEND", b"")
 _BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
 
@@ -69,14 +74,69 @@ def _frames(data: Buffer) -> int:
     raise unreadable("The PNG file has no pixels.")
 
 
+def channels(data: Buffer) -> int:
+    """Of the decoded picture: palettes become RGB, and a sound tRNS chunk becomes alpha."""
+    colour, palette_colours = take(data, _COLOUR_AT, 1)[0], 0
+    for chunk in chunks(data, limit=_MAX_CHUNKS_BEFORE_PIXELS):
+        if chunk.kind == b"IDAT":
+            break
+        if chunk.kind == b"PLTE":
+            palette_colours = chunk.size_bytes // 3
+        if chunk.kind == b"tRNS" and _is_sound_transparency(data, chunk, colour, palette_colours):
+            return _CHANNELS[colour] + 1
+    return _CHANNELS[colour]
+
+
+def _is_sound_transparency(data: Buffer, chunk: Chunk, colour: int, palette_colours: int) -> bool:
+    payload = take(data, chunk.start - 4, chunk.size_bytes + 8)
+    by_palette = colour == _PALETTE and 0 < chunk.size_bytes <= palette_colours
+    fits = by_palette or chunk.size_bytes == _TRANSPARENCY_BYTES.get(colour)
+    return fits and zlib.crc32(payload[:-4]) == int.from_bytes(payload[-4:], "big")
+
+
+def _sound_chunks(data: Buffer) -> Iterator[Chunk]:
+    """The chunks up to IEND, or up to where the chain breaks behind the first pixels; the last may be cut short."""
+    pixels = False
+    walk = chunks(data, limit=_MAX_CHUNKS)
+    while True:
+        try:
+            chunk = next(walk, None)
+        except (Problem, IncompleteError):
+            if not pixels:
+                raise
+            return
+        if chunk is None:
+            return
+        pixels = pixels or chunk.kind == b"IDAT"
+        yield chunk
+
+
+def up_to_pixels(data: bytes) -> bytes:
+    """The file without what follows its pixels, and with an end; the same bytes where nothing but the end follows.
+
+    A last IDAT chunk that is cut short gets the length and checksum of what is there: the decoder judges the pixels.
+    """
+    last = None
+    for chunk in _sound_chunks(data):
+        last = chunk if chunk.kind == b"IDAT" else last
+    if last is None:
+        return data
+    end = last.start + last.size_bytes + 4
+    if data[end : end + len(_END)] == _END:
+        return data
+    if end <= len(data):
+        return data[:end] + _END
+    return data[: last.start - 8] + png_chunk(b"IDAT", data[last.start : last.start + last.size_bytes]) + _END
+
+
 def read_metadata(data: Buffer) -> Metadata:
     """Of a whole file: some writers put the EXIF data behind the pixels, where browsers do not heed it."""
     before: dict[bytes, bytes] = {}
     late_exif, behind_pixels = b"", False
-    for chunk in chunks(data, limit=_MAX_CHUNKS):
+    for chunk in _sound_chunks(data):
         behind_pixels = behind_pixels or chunk.kind == b"IDAT"
         if chunk.kind == b"eXIf" and behind_pixels:
-            late_exif = take(data, chunk.start, chunk.size_bytes)
+            late_exif = bytes(data[chunk.start : chunk.start + chunk.size_bytes])
         elif chunk.kind in _DESCRIBING and not behind_pixels:
             before.setdefault(chunk.kind, take(data, chunk.start, chunk.size_bytes))
     orientation = tiff.read_orientation(before.get(b"eXIf", b""))

@@ -1,0 +1,88 @@
+"""JPEG's scans: where the coded picture ends, and whether every coefficient is in it (ITU-T T.81, annexes B and G)."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sightline.imaging.containers import jpeg
+from sightline.imaging.formats import Buffer, take
+
+_ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_ALL = (1 << 64) - 1
+_MAX_SEGMENTS, _MAX_FILL_BYTES = 4096, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """at: the offset behind the coded data that the picture needs; marked: an end marker stands there.
+
+    complete: each coefficient of each component has been sent to its last bit, as far as the scans' headers say.
+    """
+
+    at: int
+    marked: bool
+    complete: bool
+
+
+def find_ending(data: Buffer) -> Ending:
+    """Of a file whose segments before the first scan are sound. What follows a complete picture is not looked at."""
+    progress = _Progress(data)
+    position = 0
+    for marker, position, end in _segments_and_scans(data):
+        if marker == jpeg.SOS:
+            progress.add(take(data, position, end - position))
+        if progress.complete or marker == jpeg.EOI:
+            break
+    found = _ENTROPY_CODED_END.search(data, position)
+    at = found.start() if found else len(data) - _fill_bytes_at_end(data)
+    return Ending(at, bytes(data[at + 1 : at + 2]) == b"\xd9", progress.complete)
+
+
+def _fill_bytes_at_end(data: Buffer) -> int:
+    tail = bytes(data[-_MAX_FILL_BYTES:])
+    return len(tail) - len(tail.rstrip(b"\xff"))
+
+
+def _segments_and_scans(data: Buffer) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of the payload of each segment from the first scan on; ends where no segment follows."""
+    *_, first = jpeg.segments(data)
+    marker, start, end = first.marker, first.start, first.start + first.size_bytes
+    for _ in range(_MAX_SEGMENTS):
+        yield marker, start, end
+        found = _ENTROPY_CODED_END.search(data, end)
+        if found is None or data[found.end() - 1] == jpeg.EOI or found.end() + 2 > len(data):
+            return
+        marker, start = data[found.end() - 1], found.end() + 2
+        (length,) = struct.unpack(">H", data[found.end() : start])
+        end = start + max(length, 2) - 2
+        if end > len(data):
+            return
+
+
+class _Progress:
+    """Which coefficients of each component are complete."""
+
+    def __init__(self, data: Buffer) -> None:
+        frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
+        fields = take(data, frame.start, frame.size_bytes)
+        self._sequential = not jpeg.is_progressive([frame.marker])
+        self._done = dict.fromkeys(fields[6 : 6 + 3 * fields[5] : 3], 0)
+
+    @property
+    def complete(self) -> bool:
+        return all(done == _ALL for done in self._done.values())
+
+    def add(self, scan_header: bytes) -> None:
+        components = scan_header[1 : 1 + 2 * scan_header[0] : 2]
+        first, last, approximation = (scan_header[-3:] + bytes(3))[:3]
+        sent = _ALL if self._sequential else (1 << max(0, min(last, 63) - first + 1)) - 1 << min(first, 63)
+        for component in components if self._sequential or not approximation & 15 else ():
+            self._done[component] = self._done.get(component, 0) | sent
+
+
+def without_stray_bytes(data: bytes) -> bytes:
+    """The file without what stands between the segments before its first scan, which decoders skip."""
+    *_, last = segments = list(jpeg.segments(data))
+    kept = [data[each.start - 4 : each.start + each.size_bytes] for each in segments]
+    return b"".join([data[:2], *kept, data[last.start + last.size_bytes :]])
