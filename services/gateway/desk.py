@@ -8,9 +8,10 @@ from redis.asyncio import Redis
 from services.gateway.job_metrics import QueueCollector
 from services.gateway.keys import KeyRing
 from services.gateway.settings import GatewaySettings
-from services.gateway.watch import QueueWatch
+from services.gateway.watch import QueueWatch, StoreWatch
 from sightline.api.problems import Code, Problem
 from sightline.jobs.blobs import BlobStore
+from sightline.jobs.connection import AWAY
 from sightline.jobs.janitor import Janitor
 from sightline.jobs.overview import Overview
 from sightline.jobs.queue import JobQueue
@@ -49,6 +50,7 @@ class Desk:
     references: References
     store: BlobStore
     watch: QueueWatch
+    store_watch: StoreWatch
     streams: EventStreams
 
 
@@ -60,9 +62,22 @@ async def open_desk(
     queue, references = JobQueue(redis, jobs), References(redis, jobs)
     store = BlobStore.from_url(_blobs_url(jobs), recognize=references.recognize)
     watch = QueueWatch(queue, Overview(redis, jobs), keys, settings)
-    registry.register(QueueCollector(watch))
-    async with in_background(watch.run()), in_background(Janitor(redis, jobs, store).run()):
-        yield Desk(queue, references, store, watch, EventStreams(settings.max_event_streams))
+    store_watch = StoreWatch(store, settings)
+    registry.register(QueueCollector(watch, store_watch))
+    async with (
+        in_background(watch.run()),
+        in_background(store_watch.run()),
+        in_background(Janitor(redis, jobs, store).run()),
+    ):
+        yield Desk(queue, references, store, watch, store_watch, EventStreams(settings.max_event_streams))
+
+
+def refusal_of(desk: Desk) -> str | None:
+    """Why no jobs are accepted now; None where they are."""
+    sighting = desk.watch.sighting
+    if sighting is None:
+        return AWAY
+    return sighting.refusal or desk.store_watch.trouble
 
 
 def require_desk(desk: Desk | None) -> Desk:

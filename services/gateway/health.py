@@ -1,7 +1,8 @@
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.gateway.deps import GatewayDep
+from services.gateway.desk import refusal_of
 
 router = APIRouter(tags=["health"])
 
@@ -15,6 +16,8 @@ class Readiness(BaseModel):
 
     ready: bool
     models: dict[str, bool]
+    accepts_jobs: bool = Field(description="Small requests are answered all the same")
+    jobs_detail: str | None = Field(default=None, description="Why no jobs are accepted, where they should be")
 
 
 @router.get("/livez", summary="Whether the gateway runs")
@@ -27,4 +30,10 @@ async def readyz(gateway: GatewayDep, response: Response) -> Readiness:
     fleet = gateway.fleet
     if not fleet.ready:
         response.status_code = 503
-    return Readiness(ready=fleet.ready, models={model: bool(fleet.ready_replicas(model)) for model in fleet.models})
+    refusal = refusal_of(gateway.desk) if gateway.desk else None
+    return Readiness(
+        ready=fleet.ready,
+        models={model: bool(fleet.ready_replicas(model)) for model in fleet.models},
+        accepts_jobs=gateway.desk is not None and refusal is None,
+        jobs_detail=refusal,
+    )

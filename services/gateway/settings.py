@@ -123,6 +123,7 @@ class GatewaySettings(FleetCredentialSettings):
     max_wait_s: PositiveFloat = Field(default=60.0, description="For the end of a job within one request")
     max_event_streams: PositiveInt = 256
     overview_interval_s: PositiveFloat = Field(default=5.0, description="Between looks at the queues' depth and age")
+    store_probe_interval_s: PositiveFloat = Field(default=15.0, description="Between trials to write to the blob store")
     keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without any, everybody may call")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
 

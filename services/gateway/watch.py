@@ -6,7 +6,8 @@ import structlog
 
 from services.gateway.keys import KeyRing
 from services.gateway.settings import GatewaySettings
-from sightline.api.problems import Problem
+from sightline.api.problems import Code, Problem
+from sightline.jobs.blobs import BlobStore
 from sightline.jobs.overview import Line, Load, Overview
 from sightline.jobs.queue import JobQueue
 from sightline.serving.errors import describe
@@ -21,6 +22,8 @@ class Sighting:
     lines: Sequence[Line] = ()
     loads: Mapping[str, Load] = field(default_factory=dict)
     used_bytes: int = 0
+    refusal: str | None = None  # why Redis takes no jobs, though it can be read
+    clock_skew_s: float | None = None  # of Redis, ahead of this machine
 
 
 class QueueWatch:
@@ -42,9 +45,20 @@ class QueueWatch:
             await asyncio.sleep(self._interval_s)
 
     async def _look(self) -> Sighting:
-        await self._set_limits()
         loads = {model: await self._overview.load(model) for model in self._models}
-        return Sighting(await self._overview.lines(self._models), loads, await self._overview.used_bytes())
+        lines, used_bytes = await self._overview.lines(self._models), await self._overview.used_bytes()
+        refusal, clock_skew_s = await self._try_to_write()
+        return Sighting(lines, loads, used_bytes, refusal, clock_skew_s)
+
+    async def _try_to_write(self) -> tuple[str | None, float | None]:
+        try:
+            clock_skew_s = await self._overview.probe()
+            await self._set_limits()
+        except Problem as problem:
+            if self.sighting is None or self.sighting.refusal is None:
+                log.warning("queue_takes_no_jobs", detail=problem.detail)
+            return problem.detail, None
+        return None, clock_skew_s
 
     async def _set_limits(self) -> None:
         """Each time, because Redis may have come back without its data between two looks."""
@@ -55,3 +69,30 @@ class QueueWatch:
         if self.sighting is not None:
             log.warning("queue_out_of_sight", **facts)
         self.sighting = None
+
+
+class StoreWatch:
+    """Writes to the blob store now and then, apart from the queues, because a store may hang."""
+
+    def __init__(self, store: BlobStore, settings: GatewaySettings) -> None:
+        self.trouble: str | None = None
+        self._store, self._interval_s = store, settings.store_probe_interval_s
+
+    async def run(self) -> None:
+        while True:
+            trouble = await self._look()
+            if trouble is not None and self.trouble is None:
+                log.warning("store_takes_no_bytes", detail=trouble)
+            self.trouble = trouble
+            await asyncio.sleep(self._interval_s)
+
+    async def _look(self) -> str | None:
+        """What is wrong; what it was, while Redis cannot say which store it should be."""
+        try:
+            await self._store.probe()
+        except Problem as problem:
+            return problem.detail if problem.code is Code.STORAGE_UNAVAILABLE else self.trouble
+        except Exception as error:
+            log.error("store_probe_failed", **describe(error))
+            return "The store of uploads and results failed."
+        return None

@@ -4,7 +4,14 @@ from typing import Any
 
 import redis.asyncio
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError, OutOfMemoryError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+)
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -21,7 +28,10 @@ RETRY_AFTER_S = 5.0
 LOST = (ConnectionError, TimeoutError)  # whether the command took effect is unknown
 
 # Redis 6 wraps what made a script fail into an error of its own, so that only the words tell.
-REFUSALS = ("OOM command", "MISCONF", "READONLY", "LOADING")
+AWAY = "The job queue cannot be reached; try again shortly."
+FULL = "OOM command"
+NO_WRITES = ("MISCONF", "READONLY", "NOREPLICAS")
+NOT_YET = ("LOADING", "MASTERDOWN", "BUSY")
 
 # Scripts decide themselves whether they may run twice, so the client never repeats a command by its own.
 OPTIONS: dict[str, Any] = {
@@ -78,18 +88,28 @@ class _GuardedSync(redis.Redis):
 
 @asynccontextmanager
 async def reachable() -> AsyncIterator[None]:
-    """Raises Problem QUEUE_UNAVAILABLE where Redis is away, loading, full, or cannot write to its disk."""
+    """Raises Problem QUEUE_UNAVAILABLE where Redis is away, loading, full, or takes no writes."""
     try:
         with cancellable():
             yield
-    except (*LOST, OutOfMemoryError, ReadOnlyError) as error:
-        raise _unavailable() from error
+    except LOST as error:
+        raise _unavailable(AWAY) from error
     except ResponseError as error:
-        if not any(word in str(error) for word in REFUSALS):
+        detail = _refusal(error)
+        if detail is None:
             raise
-        raise _unavailable() from error
+        raise _unavailable(detail) from error
 
 
-def _unavailable() -> Problem:
-    detail = "The job queue cannot be reached; try again shortly."
+def _refusal(error: ResponseError) -> str | None:
+    """A sentence for what Redis answered; None for what is no refusal but an error."""
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or FULL in text:
+        return "The job queue is full; try again later."
+    if isinstance(error, ReadOnlyError) or any(word in text for word in NO_WRITES):
+        return "The job queue takes no new jobs now; try again later."
+    return AWAY if isinstance(error, MasterDownError) or any(word in text for word in NOT_YET) else None
+
+
+def _unavailable(detail: str) -> Problem:
     return Problem(Code.QUEUE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)

@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -55,6 +56,15 @@ class Overview:
 
     async def load(self, model: str) -> Load:
         return Load(**json.loads(await self._scripts.run("load", model=model)))
+
+    async def probe(self) -> float:
+        """Writes something; returns how far Redis' clock is ahead of this machine's, in seconds.
+
+        Raises Problem QUEUE_UNAVAILABLE also where Redis can be read but takes no writes.
+        """
+        before_s = time.time()
+        wall_s = float(await self._scripts.run("probe"))
+        return wall_s - (before_s + time.time()) / 2
 
     async def used_bytes(self) -> int:
         """Memory that Redis has taken for its data."""

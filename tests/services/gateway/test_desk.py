@@ -1,7 +1,7 @@
 """The gateway beside its Redis: what it measures there, and what it does when it is away."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -124,6 +124,66 @@ def test_while_redis_is_away_small_requests_are_served_and_jobs_put_off(
     frail_redis.start()
     assert httpx2.get(gateway.url + path).json()["state"] == "queued"
     eventually(lambda: metric(gateway, gauge("waiting", Priority.INTERACTIVE)) == 1)
+
+
+def fill(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+
+
+def make_replica(redis: RedisServer) -> None:
+    with redis.client() as client:
+        client.replicaof("127.0.0.1", 1)
+
+
+@pytest.mark.parametrize("refuse", [fill, make_replica])
+def test_a_redis_that_takes_no_writes_is_told(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    frail_redis: RedisServer,
+    tmp_path: Path,
+    png: bytes,
+    eventually: Eventually,
+    refuse: Callable[[RedisServer], None],
+) -> None:
+    jobs = JobSettings(redis_url=frail_redis.url, blobs_url=f"file://{tmp_path}/blobs")
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs)
+    eventually(lambda: metric(gateway, "sightline_queue_accepts_jobs") == 1)
+    assert httpx2.get(f"{gateway.url}/readyz").json()["accepts_jobs"]
+
+    refuse(frail_redis)
+
+    eventually(lambda: metric(gateway, "sightline_queue_accepts_jobs") == 0)
+    assert metric(gateway, "sightline_redis_up") == 1
+    reply = httpx2.get(f"{gateway.url}/readyz")
+    assert (reply.status_code, reply.json()["accepts_jobs"]) == (200, False)
+    assert "queue" in reply.json()["jobs_detail"]
+    refused = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=LATER)
+    assert (refused.status_code, refused.json()["code"]) == (503, Code.QUEUE_UNAVAILABLE)
+
+
+def test_a_blob_store_that_takes_no_bytes_is_told(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    frail_redis: RedisServer,
+    tmp_path: Path,
+    eventually: Eventually,
+) -> None:
+    jobs = JobSettings(redis_url=frail_redis.url, blobs_url=f"file://{tmp_path}/blobs")
+    gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, store_probe_interval_s=0.05)
+    httpx2.post(f"{gateway.url}/v1/echo", content=b"x", headers=LATER)
+    eventually(lambda: metric(gateway, "sightline_queue_accepts_jobs") == 1)
+    (tmp_path / "blobs").rename(tmp_path / "unmounted")
+    (tmp_path / "blobs").mkdir()
+    eventually(lambda: metric(gateway, "sightline_blob_store_up") == 0)
+    assert metric(gateway, "sightline_queue_accepts_jobs") == 0
+    assert "store" in httpx2.get(f"{gateway.url}/readyz").json()["jobs_detail"]
+    (tmp_path / "blobs").rmdir()
+    (tmp_path / "unmounted").rename(tmp_path / "blobs")
+    eventually(lambda: metric(gateway, "sightline_queue_accepts_jobs") == 1)
+    assert abs(metric(gateway, "sightline_redis_clock_skew_seconds") or 0) < 5
 
 
 def test_events_end_when_redis_is_lost_and_go_on_when_it_is_back(

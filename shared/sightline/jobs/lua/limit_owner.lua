@@ -1,5 +1,6 @@
 -- Said again and again, because Redis may have lost it.
 if tonumber(call('HGET', key('limits'), a.owner)) == a.max_running then return end
+write_despite_full_memory()
 if a.max_running then
   call('HSET', key('limits'), a.owner, a.max_running)
 else
