@@ -25,15 +25,22 @@ class LossyRelay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         redis_reader, redis_writer = await asyncio.open_unix_connection(self._target)
-        while command := await reader.read(65536):
-            redis_writer.write(command)
-            reply = await redis_reader.read(65536)
+        commands = asyncio.create_task(_copy(reader, redis_writer))
+        while reply := await redis_reader.read(65536):
             if self.losing:
                 self.losing -= 1
                 break
             writer.write(reply)
+        commands.cancel()
         writer.close()
         redis_writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A command may come in pieces.
+    while piece := await reader.read(65536):
+        writer.write(piece)
+    writer.close()
 
 
 @asynccontextmanager
