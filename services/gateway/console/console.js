@@ -3,7 +3,10 @@
 const at = id => document.getElementById(id);
 const make = (tag, text = "", cls = "") => Object.assign(document.createElement(tag), { textContent: text, className: cls });
 const words = name => name.replaceAll("_", " ");
-const percent = share => `${(100 * share).toFixed(1)} %`;
+// A record leaves out with null what cannot be told of a photo, such as the exposure of one that is all black.
+const unless = (value, tell) => value == null ? "unknown" : tell(value);
+const fixed = (value, digits) => unless(value, number => number.toFixed(digits));
+const percent = share => unless(share, number => `${(100 * number).toFixed(1)} %`);
 
 // What the page asks a model for, and how it tells the record; a model that is not named here is shown its JSON.
 const VIEWS = {
@@ -15,11 +18,30 @@ const VIEWS = {
 };
 const ENDINGS = { "application/zip": "zip", "model/gltf-binary": "glb", "image/x-exr": "exr", "image/png": "png", "image/jpeg": "jpg", "image/apng": "png" };
 const POLL_MS = 1000;
+const NOTES = {
+  "first-frame-only": "The file holds several pictures; only the first was used.",
+  "empty-mask": "The mask marks no hole, so nothing was filled.",
+  "people-left-out": "There are more people than were looked at; the others are left out.",
+  "icc-ignored": "The photo's colour profile cannot be used; its colours were taken for sRGB.",
+  "colour-tags-ignored": "The photo's colour tags are broken or unknown and were left out.",
+  "hdr-tone-mapped": "This is an HDR photo; the model was shown it as a display without HDR shows it.",
+  "cmyk-converted": "The photo is in printing inks; it was converted to sRGB.",
+  "reduced-to-8-bit": "The photo has more than 8 bits per sample; they were reduced to 8.",
+  "orientation-ignored": "The file names an orientation where browsers do not heed it; it was left out.",
+};
 
 // painted: whether there are holes; pictures: addresses to give back.
 const state = { model: null, photo: null, painted: false, asked: 0, pictures: [] };
 const view = () => VIEWS[state.model?.name] ?? { replies: ["application/json"] };
-const offerToAsk = () => { at("ask").disabled = !(state.photo && state.model && (state.painted || !view().holes)); };
+function missing() {
+  if (!state.model) return "No model is there to be asked.";
+  if (!state.photo) return "Choose a photo first.";
+  return view().holes && !state.painted ? "Paint over what is to be filled first." : "";
+}
+function offerToAsk() {
+  at("missing").textContent = missing();
+  at("ask").disabled = missing() !== "";
+}
 
 class Trouble extends Error {
   constructor(problem, status) {
@@ -99,6 +121,7 @@ async function show(answers) {
   const result = at("result"), json = answers.find(each => each.type === "application/json");
   const record = json && JSON.parse(await json.blob.text());
   if (record && view().tell) result.append(...view().tell(record));
+  result.append(...notes(record, answers).map(text => make("p", text, "note")));
   for (const each of answers) if (each !== json) result.append(pictured(each));
   const saves = make("div", "", "row");
   for (const [label, type] of Object.entries(view().saves ?? {})) saves.append(saveButton(label, type));
@@ -136,6 +159,13 @@ function saveButton(label, type) {
     button.disabled = false;
   };
   return button;
+}
+
+// What could not be kept or heeded: in the record, for screening in that of each photo, and in the headers of pictures.
+function notes(record, answers) {
+  const headers = answers.flatMap(each => (each.headers.get("x-sightline-notes") ?? "").split(", "));
+  const found = [...(record?.evidence?.notes ?? []), ...(record?.results ?? []).flatMap(each => each.notes ?? []), ...headers];
+  return [...new Set(found)].filter(Boolean).map(name => NOTES[name] ?? `Note: ${words(name)}`);
 }
 
 const EVIDENCE = { model: "x-sightline-model", "SHA-256 of the photo": "x-sightline-input-sha256", request: "x-request-id" };
@@ -180,18 +210,18 @@ function tellInteractions({ detections, interactions }) {
 }
 
 function tellExposure({ exposure: { before, after }, scene_stops }) {
-  const stops = ev => `${ev > 0 ? "+" : ""}${ev.toFixed(1)} EV`;
+  const stops = ev => unless(ev, number => `${number > 0 ? "+" : ""}${number.toFixed(1)} EV`);
   return [table([
     ["", "before", "after"],
     ["exposure off by", stops(before.ev_error), stops(after.ev_error)],
     ["crushed", percent(before.crushed_share), percent(after.crushed_share)],
     ["clipped", percent(before.clipped_share), percent(after.clipped_share)],
-  ]), make("p", `The estimated scene spans ${scene_stops.toFixed(1)} stops. What was clipped or crushed is a guess from its surroundings.`, "muted")];
+  ]), make("p", `The estimated scene spans ${fixed(scene_stops, 1)} stops. What was clipped or crushed is a guess from its surroundings.`, "muted")];
 }
 
 function tellMaterial({ material, mean_roughness, rerender_rmse }) {
   return [make("h2", `Most likely ${words(material.type)}`), odds(material.probabilities),
-    make("p", `Mean roughness ${mean_roughness.toFixed(2)}; rendered again under the flash it is ${percent(rerender_rmse)} off the photo.`, "muted")];
+    make("p", `Mean roughness ${fixed(mean_roughness, 2)}; rendered again under the flash it is ${percent(rerender_rmse)} off the photo.`, "muted")];
 }
 
 // Holes: white strokes on a canvas of the photo's own size, laid over it.
@@ -212,12 +242,25 @@ function stroke(event) {
   pen.strokeStyle = "#fff";
   if (event.type === "pointerdown") {
     mask.setPointerCapture(event.pointerId);
+    dot(x, y, pen.lineWidth / 2);
     pen.beginPath();
     pen.moveTo(x, y);
+  } else {
+    pen.lineTo(x, y);
+    pen.stroke();
   }
-  pen.lineTo(x, y);
-  pen.stroke();
-  setPainted(true);
+  setPainted(state.painted || isPainted(x, y));
+}
+// A path without length draws nothing, so that a click needs a dot of its own.
+function dot(x, y, radius) {
+  pen.fillStyle = "#fff";
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 2 * Math.PI);
+  pen.fill();
+}
+function isPainted(x, y) {
+  const within = (place, size) => Math.floor(Math.min(Math.max(place, 0), size - 1));
+  return pen.getImageData(within(x, mask.width), within(y, mask.height), 1, 1).data[3] > 127;
 }
 function setPainted(painted) {
   state.painted = painted;
@@ -263,7 +306,6 @@ function clearResult() {
 
 function chooseModel(model) {
   state.model = model;
-  location.hash = model.name;
   for (const tab of at("models").children) tab.setAttribute("aria-selected", tab.dataset.name === model.name);
   at("title").textContent = model.title ?? words(model.name);
   const about = at("about");
@@ -297,11 +339,17 @@ async function listModels() {
     tab.setAttribute("role", "tab");
     tab.dataset.name = model.name;
     tab.title = model.ready_replicas ? `ready, ${model.name} ${model.version}` : "no replica is ready";
-    tab.onclick = () => chooseModel(model);
+    tab.onclick = () => { location.hash = model.name; };
     return tab;
   }));
-  const wanted = location.hash.slice(1);
-  if (models.length) chooseModel(models.find(each => each.name === wanted) ?? models[0]);
+  const follow = () => {
+    const wanted = location.hash.slice(1).replaceAll("-", "_");
+    const model = models.find(each => each.name === wanted) ?? models[0];
+    if (model && model !== state.model) chooseModel(model);
+  };
+  // Tabs change the address, so that Back and Forward change the model.
+  onhashchange = follow;
+  follow();
 }
 
 at("form").onsubmit = run;

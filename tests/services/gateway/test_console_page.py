@@ -1,0 +1,129 @@
+"""What the console's script does in Chromium, over a real gateway and the real services with their shipped weights."""
+
+import io
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from services.gateway.app import create_app
+from services.gateway.settings import GatewaySettings
+from services.hdr_correct.app import create as create_hdr_correct
+from services.hoi.app import create as create_hoi
+from services.hra_screening.app import create as create_hra_screening
+from services.inpaint.app import create as create_inpaint
+from services.svbrdf.app import create as create_svbrdf
+from tests.browser import Page, open_page
+from tests.chromium import needs_chromium
+from tests.services.gateway.conftest import running
+
+pytestmark = needs_chromium
+
+CREATE = {
+    "hdr_correct": create_hdr_correct,
+    "hoi": create_hoi,
+    "hra_screening": create_hra_screening,
+    "inpaint": create_inpaint,
+    "svbrdf": create_svbrdf,
+}
+DONE = "document.querySelector('#status').textContent.startsWith('Answered') || !!document.querySelector('.problem')"
+SHOWN = "document.querySelector('#photo').naturalWidth > 0 && document.querySelector('#easel').hidden === false"
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[str]:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGHTLINE_PROVIDERS", "cpu")
+        upstreams = {name: [stack.enter_context(running(create())).url] for name, create in CREATE.items()}
+        settings = GatewaySettings.model_validate({"upstreams": upstreams, "poll_interval_s": 0.2})
+        yield stack.enter_context(running(create_app(settings))).url
+
+
+@pytest.fixture(scope="module")
+def page(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The console when all models are ready; no test may leave it in trouble."""
+    with open_page(tmp_path_factory.mktemp("browser")) as page:
+        page.open(f"{gateway}/readyz")
+        page.wait("fetch('/readyz').then(reply => reply.ok)")
+        page.troubles.clear()
+        page.open(f"{gateway}/console/")
+        page.wait("document.querySelectorAll('nav button').length === 5")
+        yield page
+        assert page.troubles == []
+
+
+def choose_model(page: Page, name: str) -> None:
+    page.click(f"[data-name={name}]")
+    page.wait(f"document.querySelector('[aria-selected=true]').dataset.name === '{name}'")
+
+
+def run(page: Page) -> None:
+    page.click("#ask")
+    page.wait(DONE)
+    assert not page.evaluate("document.querySelector('.problem')?.innerText ?? ''")
+
+
+def plain_jpeg(path: Path, grey: int, size: tuple[int, int] = (96, 64)) -> Path:
+    Image.new("RGB", size, (grey, grey, grey)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+@pytest.mark.parametrize("model", ["hdr_correct", "hoi", "hra_screening", "svbrdf"])
+def test_black_and_white_photos_are_told_of(page: Page, tmp_path: Path, model: str, grey: int) -> None:
+    choose_model(page, model)
+    page.choose("#file", plain_jpeg(tmp_path / "plain.jpg", grey))
+    page.wait(SHOWN)
+    run(page)
+    told = page.text("#result")
+    assert "null" not in told.split("The whole record")[0]
+    assert page.evaluate("document.querySelector('#result figure img').naturalWidth > 0")
+    if model == "hdr_correct":
+        assert "unknown" in told
+
+
+def test_holes_are_painted_by_a_click_and_nothing_is_asked_without(page: Page, tmp_path: Path) -> None:
+    choose_model(page, "inpaint")
+    page.choose("#file", plain_jpeg(tmp_path / "photo.jpg", 128, (300, 200)))
+    page.wait(SHOWN)
+    assert page.evaluate("document.querySelector('#ask').disabled")
+    assert page.text("#missing") == "Paint over what is to be filled first."
+
+    page.click("#mask")
+    dot = page.evaluate(
+        "[...document.querySelector('#mask').getContext('2d').getImageData(0, 0, 300, 200).data]"
+        ".filter((value, at) => at % 4 === 3 && value > 127).length"
+    )
+    assert dot == pytest.approx(np.pi * 28**2, rel=0.05)
+    assert page.text("#missing") == ""
+    run(page)
+
+    page.click("#clear")
+    assert page.evaluate("document.querySelector('#ask').disabled")
+
+
+def test_back_and_forward_switch_the_model(page: Page) -> None:
+    for name in ("hoi", "svbrdf"):
+        choose_model(page, name)
+    page.evaluate("history.back()")
+    page.wait("document.querySelector('[aria-selected=true]').dataset.name === 'hoi'")
+    assert page.text("#title") == "Human-object interaction"
+    page.evaluate("history.forward()")
+    page.wait("document.querySelector('[aria-selected=true]').dataset.name === 'svbrdf'")
+
+
+@pytest.mark.parametrize("model", ["hdr_correct", "hoi", "hra_screening", "inpaint", "svbrdf"])
+def test_notes_are_shown_in_words(page: Page, tmp_path: Path, model: str) -> None:
+    frames, file = [Image.effect_noise((96, 64), sigma) for sigma in (20, 60)], io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    (tmp_path / "animated.gif").write_bytes(file.getvalue())
+    choose_model(page, model)
+    page.choose("#file", tmp_path / "animated.gif")
+    page.wait(SHOWN)
+    if model == "inpaint":
+        page.click("#mask")
+    run(page)
+    assert "The file holds several pictures; only the first was used." in page.text("#result")
