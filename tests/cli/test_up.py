@@ -4,6 +4,7 @@ import shlex
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,10 @@ class Site:
         return self.folder / "state"
 
     @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    @property
     def address(self) -> str:
         return f"http://localhost:{self.port}"
 
@@ -78,8 +83,10 @@ class Site:
 
     def up(self, start: Start) -> "Popen[str]":
         command = ("-m", "sightline.cli", "up", "--port", str(self.port), "--state", str(self.state))
-        env = {"SIGHTLINE_TEST_FOLDER": str(self.folder)}
-        return start(sys.executable, *command, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=env)
+        self.temporary.mkdir(exist_ok=True)
+        env = {"SIGHTLINE_TEST_FOLDER": str(self.folder), "TMPDIR": str(self.temporary)}
+        # A careless umask must not show in anything that the fleet writes.
+        return start(sys.executable, *command, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=env, umask=0)
 
 
 def add_service(folder: Path, name: str, app: str) -> None:
@@ -133,6 +140,10 @@ def all_gone(site: Site) -> bool:
     return not any(runs(pid) for pid in site.pids()) and not redis_pids(site)
 
 
+def readable_by_others(folder: Path) -> set[Path]:
+    return {path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077}
+
+
 def redis_pids(site: Site) -> list[int]:
     """Redis rewrites its command line, but stays in the folder of its data."""
     servers = [process for process in psutil.process_iter(["name"]) if process.info["name"] == "redis-server"]
@@ -163,6 +174,35 @@ def test_starts_every_service_found_and_redis(standing: Site) -> None:
 
 
 @pytest.mark.usefixtures("printed")
+def test_only_its_owner_reads_what_it_writes(standing: Site) -> None:
+    found = readable_by_others(standing.state) | readable_by_others(standing.temporary)
+    assert found == {standing.temporary}  # the test's own
+    assert {path.name for path in standing.state.iterdir()} >= {"logs", "redis", "blobs", "redis.url", "up.pid"}
+    assert list(standing.temporary.rglob("redis.sock"))
+
+
+def test_existing_folders_are_taken_from_other_users(site: Site, started: Start) -> None:
+    for name in ("state/redis/appendonlydir", "state/logs", "state/blobs/uploads"):
+        (site.folder / name).mkdir(parents=True)
+    for name in ("state/logs/echo.log", "state/redis/appendonlydir/old", "state/blobs/uploads/a"):
+        (site.folder / name).touch()
+    (site.state / "redis.url").write_text("unix:///nowhere/s")
+    site.state.chmod(0o755)
+    until_curl(site.up(started))
+    blobs = site.state / "blobs"
+    assert not {path for path in readable_by_others(site.state) if blobs not in path.parents}
+
+
+def test_a_folder_of_other_things_keeps_its_permissions(site: Site, started: Start) -> None:
+    site.state.mkdir()
+    site.state.chmod(0o755)
+    (site.state / "thesis.txt").write_text("not ours")
+    (site.state / "thesis.txt").chmod(0o644)
+    until_curl(site.up(started))
+    assert readable_by_others(site.state) == {site.state, site.state / "thesis.txt"}
+
+
+@pytest.mark.usefixtures("printed")
 def test_a_second_fleet_is_refused(standing: Site, started: Start) -> None:
     second = Site(standing.folder, free_port()).up(started)
     _, errors = second.communicate(timeout=60)
@@ -184,6 +224,32 @@ def test_a_signal_ends_it_all_cleanly(site: Site, fleet: "Popen[str]", number: s
     _, errors = fleet.communicate(timeout=60)
     assert (fleet.returncode, errors) == (0, "")
     assert all_gone(site)
+    assert not list(site.temporary.iterdir())
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_nothing(
+    site: Site, fleet: "Popen[str]", eventually: Eventually
+) -> None:
+    os.kill(int(site.reports("echo")[0][0]), signal.SIGSTOP)  # never ends by itself
+    fleet.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    fleet.send_signal(signal.SIGINT)
+    assert fleet.wait(10) == 128 + signal.SIGINT
+    eventually(lambda: all_gone(site))
+    assert not list(site.temporary.iterdir())
+    assert not (site.state / "redis.url").exists()
+
+
+def test_what_a_killed_fleet_left_is_removed_by_the_next_command(
+    site: Site, fleet: "Popen[str]", started: Start, eventually: Eventually
+) -> None:
+    fleet.kill()
+    eventually(lambda: all_gone(site))
+    assert list(site.temporary.iterdir())
+    env = {"TMPDIR": str(site.temporary)}
+    down = started(sys.executable, "-m", "sightline.cli", "down", "--state", str(site.state), env=env)
+    assert down.wait(60) == 0
+    assert not list(site.temporary.iterdir())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")

@@ -50,8 +50,10 @@ def up(
 def down(state: State = STATE) -> None:
     """Stop what `sightline up` left running."""
     from sightline.cli.instance import end_instance
+    from sightline.cli.state_folder import remove_leftovers
 
     pid = end_instance(state, grace_s=DOWN_GRACE_S)
+    remove_leftovers(state)
     typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
 
 

@@ -1,7 +1,6 @@
-"""Files that the command line writes: whole or not at all, and where asked for only by their owner."""
+"""Files that the command line writes: whole or not at all."""
 
 import os
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +8,6 @@ from uuid import uuid4
 
 from sightline.cli.faults import Fault
 from sightline.cli.text import printable
-
-PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
 def require_writable(out: Path, *, inputs: Iterable[Path] = ()) -> None:
@@ -38,17 +35,3 @@ def write_whole(out: Path, data: bytes) -> None:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def private_folder(path: Path) -> Path:
-    """Creates the folder, or takes the permissions of an existing one from everybody but its owner."""
-    path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
-    restrict(path, PRIVATE_FOLDER)
-    return path
-
-
-def restrict(path: Path, mode: int) -> None:
-    """Sets the mode where the file is this user's; a link, or a file of somebody else, stays as it is."""
-    about = path.lstat()
-    if about.st_uid == os.geteuid() and not stat.S_ISLNK(about.st_mode) and stat.S_IMODE(about.st_mode) != mode:
-        path.chmod(mode)

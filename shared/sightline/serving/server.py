@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import signal
 import socket
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from sightline.jobs.private_files import UMASK
 from sightline.serving.connections import (
     ConnectionLimits,
     ConnectionTable,
@@ -66,6 +68,7 @@ class NoticedServer(uvicorn.Server):
 
 def serve(factory: str, settings: ServiceSettings) -> None:
     """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
+    os.umask(UMASK)
     name = factory.partition(":")[0]
     configure_logging(settings.log_level, service=name)
     configure_tracing(name.removeprefix("services.").removesuffix(".app"))

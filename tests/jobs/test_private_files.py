@@ -1,0 +1,67 @@
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sightline.jobs.blobs import BlobStore
+from sightline.jobs.folder import Folder
+from sightline.jobs.private_files import private_folder, private_umask, restrict
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o002], ids=oct, autouse=True)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    paths = (folder, *folder.rglob("*"))
+    return {path.relative_to(folder).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in paths}
+
+
+@pytest.mark.anyio
+async def test_only_the_owner_of_a_store_reads_its_blobs(tmp_path: Path) -> None:
+    store = BlobStore(Folder(tmp_path / "blobs"))
+    await store.put(b"pixels")
+    found = modes(tmp_path / "blobs")
+    assert all(mode & 0o077 == 0 for name, mode in found.items() if (tmp_path / "blobs" / name).is_file())
+    assert found["."] == found["incoming"] == 0o700
+
+
+@pytest.mark.anyio
+async def test_an_existing_store_is_taken_from_other_users(tmp_path: Path) -> None:
+    await BlobStore(Folder(tmp_path)).put(b"pixels")
+    tmp_path.chmod(0o755)
+    again = Folder(tmp_path)
+    again.claim(again.identity() or "")
+    assert modes(tmp_path)["."] == 0o700
+
+
+def test_what_is_made_under_the_umask_is_private(tmp_path: Path, umask: int) -> None:
+    with private_umask():
+        (tmp_path / "file").touch()
+        (tmp_path / "folder").mkdir()
+    assert {modes(tmp_path)[name] for name in ("file", "folder")} == {0o600, 0o700}
+    (tmp_path / "later").touch()
+    assert modes(tmp_path)["later"] == 0o666 & ~umask
+
+
+def test_shared_folders_links_and_missing_files_stay_as_they_are(tmp_path: Path) -> None:
+    shared, target = tmp_path / "shared", tmp_path / "target"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    target.touch()
+    target.chmod(0o644)
+    (tmp_path / "link").symlink_to(target)
+    private_folder(shared)
+    for name in ("link", "missing"):
+        restrict(tmp_path / name)
+    assert (modes(tmp_path)["shared"], modes(tmp_path)["target"]) == (0o1777, 0o644)
