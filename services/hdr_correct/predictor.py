@@ -11,8 +11,7 @@ from services.hdr_correct.rendering import MEDIA_TYPES, render
 from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.schemas import HdrOptions, HdrRecord
 from sightline.api.evidence import Evidence
-from sightline.imaging.decode import decode
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.decoder_pool import decode
 from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
@@ -53,7 +52,7 @@ class HdrPredictor:
         self.weights = weights
         self.info = _info(weights, card)
         self._buckets = fitting_sizes(weights)
-        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = settings.pixel_limits
 
     def read(self, upload: Upload) -> HdrRequest:
         assert isinstance(upload.options, HdrOptions)

@@ -16,8 +16,7 @@ from services.hoi.schemas import HoiOptions, HoiRecord
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
-from sightline.imaging.decode import decode
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.decoder_pool import decode
 from sightline.serving.engine import Session
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
 from sightline.serving.settings import ServiceSettings
@@ -72,7 +71,7 @@ class HoiPredictor:
         self.facts = weights.contract.read_facts(Facts)
         self.signature = signature_for(self.facts)
         self._sizes = weights.contract.adapt(self.signature).buckets
-        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = settings.pixel_limits
 
     def open_session(self, signature: ModelSignature, settings: ServiceSettings) -> Session:
         return Cascade(self.weights, self.facts, signature, settings)

@@ -11,7 +11,7 @@ from services.hoi.schemas import Frame, HoiRecord
 from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder_pool import decode
 from sightline.imaging.encode import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.serving.predictor import Rendered

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sightline.api.problems import Problem
 from sightline.imaging.colour import to_srgb
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder_pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.perceptual_hash import perceptual_hash
 from sightline.serving.signature import Tensors

@@ -12,7 +12,6 @@ from services.hra_screening.schemas import ScreeningOptions, ScreeningRecord
 from services.hra_screening.verdict import Verdict, conclude
 from sightline.api.evidence import Evidence
 from sightline.api.screening import CATEGORIES
-from sightline.imaging.limits import PixelLimits
 from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
 from sightline.serving.settings import ServiceSettings
@@ -60,7 +59,7 @@ class ScreeningPredictor:
         self.info = _info(weights, card)
         self._facts = weights.contract.read_facts(Facts)
         self._side_px = square_side_px(weights)
-        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = settings.pixel_limits
 
     def read(self, upload: Upload) -> ScreeningRequest:
         assert isinstance(upload.options, ScreeningOptions)

@@ -20,7 +20,7 @@ from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
 from sightline.api.screening import CATEGORIES, Category
 from sightline.imaging.colour import to_srgb
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder_pool import decode
 from sightline.imaging.encode import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.serving.predictor import Rendered

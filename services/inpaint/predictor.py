@@ -11,8 +11,7 @@ from services.inpaint.result import InpaintRequest, InpaintResult
 from services.inpaint.schemas import InpaintOptions, InpaintRecord
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
-from sightline.imaging.decode import decode
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.decoder_pool import decode
 from sightline.serving.contract import ContractError
 from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.serving.settings import ServiceSettings
@@ -58,7 +57,7 @@ class InpaintPredictor:
         self.weights = weights
         self.info = _info(weights, card)
         self._sides_px = square_sides_px(weights)
-        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = settings.pixel_limits
 
     def read(self, upload: Upload) -> InpaintRequest:
         assert isinstance(upload.options, InpaintOptions)

@@ -11,8 +11,7 @@ from services.svbrdf.rendering import MEDIA_TYPES, render
 from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import MaterialType, SvbrdfOptions, SvbrdfRecord
 from sightline.api.evidence import Evidence
-from sightline.imaging.decode import decode
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.decoder_pool import decode
 from sightline.imaging.picture import Picture
 from sightline.imaging.surfaces.camera import camera_for
 from sightline.imaging.surfaces.mirroring import mirrored_view
@@ -58,7 +57,7 @@ class SvbrdfPredictor:
         self.weights = weights
         self.info = _info(weights, card)
         self._buckets = weights.contract.adapt(SIGNATURE).buckets
-        self._limits = PixelLimits(settings.largest_bytes, settings.max_pixels, settings.max_side_px)
+        self._limits = settings.pixel_limits
 
     def read(self, upload: Upload) -> SvbrdfRequest:
         assert isinstance(upload.options, SvbrdfOptions)

@@ -55,7 +55,7 @@ def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = 
 def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
     try:
         return _DECODERS[header.format](data, header, min_short_side_px)
-    except Problem:
+    except (Problem, MemoryError):
         raise
     except Exception as error:  # decoders raise all sorts of errors on broken files
         raise unreadable(f"The {header.format.upper()} file is truncated or damaged.") from error

@@ -1,4 +1,4 @@
-"""How large a picture may be."""
+"""How large a picture may be, and what decoding it may take."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,13 @@ from sightline.imaging.formats import ImageHeader
 
 @dataclass(frozen=True, slots=True)
 class PixelLimits:
+    """`max_decode_s` of a core and `max_decode_bytes` of memory are for the largest pictures; smaller ones get less."""
+
     max_bytes: int
     max_pixels: int
     max_side_px: int = 65_535
+    max_decode_s: float = 30.0
+    max_decode_bytes: int = 4 << 30
 
     def check(self, header: ImageHeader, size_bytes: int) -> None:
         """Raises Problem TOO_MANY_BYTES or TOO_MANY_PIXELS, which name the limit."""

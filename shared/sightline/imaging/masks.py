@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder_pool import decode
 from sightline.imaging.depth import to_8_bit
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.orientation import swaps_sides, to_displayed

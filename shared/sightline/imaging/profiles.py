@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline.imaging.containers import icc
 from sightline.imaging.picture import Samples
 
 MAX_PROFILE_BYTES = 4 << 20  # press profiles have 0.5 to 3 MiB
@@ -28,7 +29,7 @@ class ColourSpace(StrEnum):
 @lru_cache(maxsize=16)
 def usable(profile: bytes, space: ColourSpace) -> bool:
     """Whether the profile is of this space and converts to sRGB, and back where pixels must be written in it."""
-    if len(profile) > MAX_PROFILE_BYTES:
+    if len(profile) > MAX_PROFILE_BYTES or not icc.has_bounded_cost(profile):
         return False
     try:
         rgb = to_srgb(_probe(space), profile, space)

@@ -80,7 +80,13 @@ class Attempt:
     async def _answer(self, upload: Upload, deadline: float) -> tuple[Rendered, ...]:
         service = self._shop.service
         try:
-            return await service.run(self._plan(upload), self.stages, deadline, at_once=service.settings.max_batch)
+            return await service.run(
+                self._plan(upload),
+                self.stages,
+                deadline,
+                pictures=upload.files,
+                at_once=service.settings.max_batch,
+            )
         finally:
             service.observe(self.stages)
 

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from sightline.imaging.decoder_pool import Cancellation
 from sightline.serving.batcher import MicroBatcher
 from sightline.serving.engine import Session
 from sightline.serving.predictor import Plan, Round
@@ -83,6 +84,7 @@ class _Execution(Generic[ResultT]):
         self._admitted = at_once is not None
         self._turn: AbstractAsyncContextManager[None] = nullcontext() if at_once is None else asyncio.Semaphore(at_once)
         self._step: Future[_Step[ResultT]] | None = None
+        self._cancellation = Cancellation()
 
     async def finish(self) -> ResultT:
         self._stages.current = Stage.DECODE
@@ -99,11 +101,13 @@ class _Execution(Generic[ResultT]):
         if self._step is None:
             self._plan.close()
         else:
+            # The thread may be waiting for a decoder, whose picture nobody wants any more.
+            self._cancellation.cancel()
             self._step.add_done_callback(lambda _: self._plan.close())
 
     async def _advance(self, outputs: Sequence[Tensors] | None) -> _Wanted | _Finished[ResultT]:
         queued_at = time.perf_counter()
-        self._step = self._pool.submit(_timed_advance, self._plan, outputs)
+        self._step = self._pool.submit(_timed_advance, self._plan, outputs, self._cancellation)
         step = await asyncio.wrap_future(self._step)
         self._stages.add(Stage.QUEUE, step.began_at - queued_at)
         stage = Stage.DECODE if isinstance(step.outcome, _Wanted) else Stage.ENCODE
@@ -144,9 +148,12 @@ def _advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Wanted 
         return _Finished(stop.value)
 
 
-def _timed_advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Step[ResultT]:
+def _timed_advance(
+    plan: Plan[ResultT], outputs: Sequence[Tensors] | None, cancellation: Cancellation
+) -> _Step[ResultT]:
     began_at = time.perf_counter()
-    outcome = _advance(plan, outputs)
+    with cancellation.active():
+        outcome = _advance(plan, outputs)
     return _Step(outcome, began_at, time.perf_counter())
 
 

@@ -12,6 +12,7 @@ from sightline import __version__
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 DROP_REASONS = ("cancelled", "expired")
+DECODER_ENDS = ("time", "memory", "crash")
 
 
 def create_registry() -> CollectorRegistry:
@@ -56,6 +57,12 @@ class ServiceMetrics:
             "sightline_dropped_samples", "Samples dropped before they ran", ["model", "reason"], registry=registry
         )
         self.failures = Counter("sightline_failed_samples", "Samples the model failed on", ["model"], registry=registry)
+        self.ended_decoders = Counter(
+            "sightline_ended_decoders",
+            "Pictures whose decoding exceeded its limits or crashed: time, memory, crash",
+            ["model", "reason"],
+            registry=registry,
+        )
         self.ready = Gauge("sightline_ready", "1 when the model takes requests", ["model"], registry=registry)
         self.provider = Info("sightline_provider", "What the model runs on", ["model"], registry=registry)
 
@@ -65,6 +72,8 @@ class ServiceMetrics:
             metric.labels(model)
         for reason in DROP_REASONS:
             self.dropped.labels(model, reason)
+        for reason in DECODER_ENDS:
+            self.ended_decoders.labels(model, reason)
 
 
 def add_metrics_route(app: FastAPI, registry: CollectorRegistry) -> None:

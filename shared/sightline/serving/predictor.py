@@ -70,6 +70,11 @@ class Upload:
     pictures: Mapping[str, Sequence[bytes]]
     options: BaseModel
 
+    @property
+    def files(self) -> list[bytes]:
+        """All pictures and masks."""
+        return [data for sent in self.pictures.values() for data in sent]
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:

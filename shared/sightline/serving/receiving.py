@@ -10,7 +10,7 @@ from starlette.requests import Request
 from sightline.api.problems import Code, Problem
 from sightline.serving.hangup import deadline_header_s, unless_gone
 from sightline.serving.middleware import declared_bytes, note
-from sightline.serving.predictor import Plan
+from sightline.serving.predictor import Plan, Upload
 from sightline.serving.service import ModelService
 from sightline.serving.stages import Stage, Stages
 
@@ -36,7 +36,9 @@ async def serve_plan(
             # How long a slow line took to send the body is not held against the answer, unless the client says so.
             default = time.monotonic() + service.settings.deadline_ms / 1e3
             deadline = default if left_s is None else arrived_at + left_s
-            return await unless_gone(request.receive, service.run(plan(body), stages, deadline))
+            pictures = body.files if isinstance(body, Upload) else ()
+            running = service.run(plan(body), stages, deadline, pictures=pictures)
+            return await unless_gone(request.receive, running)
         finally:
             service.observe(stages)
             note(request.scope, stages_ms=stages.milliseconds)

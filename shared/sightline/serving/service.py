@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
@@ -13,6 +13,7 @@ import structlog
 
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
+from sightline.imaging import decoder_pool
 from sightline.jobs.threads import start_threads
 from sightline.serving.admission import Admission
 from sightline.serving.batcher import MicroBatcher
@@ -22,6 +23,7 @@ from sightline.serving.executor import execute
 from sightline.serving.hangup import due
 from sightline.serving.metrics import ServiceMetrics
 from sightline.serving.observer import MetricsObserver
+from sightline.serving.picture_budget import need_process, require_pixels_within
 from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stage, Stages
@@ -51,6 +53,15 @@ DETAILS = {
 }
 
 
+class _Lane:
+    """Threads for the steps of plans, and as many places for plans."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.threads = threads
+        self.pool = ThreadPoolExecutor(threads, name)
+        self.places = asyncio.Semaphore(threads)
+
+
 class ModelService:
     """The predictor, the thread that owns its session, the batcher that feeds it and the codec threads."""
 
@@ -65,7 +76,10 @@ class ModelService:
         self.identity: ModelIdentity = predictor.weights.identity(predictor.info.name)
         self.signature = predictor.weights.contract.adapt(predictor.signature)
         self.admission = Admission(max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
-        self._codecs = ThreadPoolExecutor(settings.codec_workers, "codec")
+        self._codecs = _Lane(settings.codec_workers, "codec")
+        self._waiting = _Lane(2 * settings.codec_workers + 2, "decoder-wait")
+        self._jobs = _Lane(max(1, settings.job_slots), "job")
+        self._lanes = (self._codecs, self._waiting, self._jobs)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
         # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
         self._open_plans = asyncio.Semaphore(2 * settings.codec_workers + 2 * settings.max_batch)
@@ -139,34 +153,63 @@ class ModelService:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
-        start_threads(self._codecs, self.settings.codec_workers)
+        for lane in self._lanes:
+            start_threads(lane.pool, lane.threads)
         life = asyncio.create_task(self._live())
         try:
-            yield
+            with decoder_pool.observed(self._count_ended_decoder):
+                yield
         finally:
             self.start_draining()
             await self._drain()
             life.cancel()
             await asyncio.gather(life, return_exceptions=True)
-            self._codecs.shutdown(cancel_futures=True)
+            for lane in self._lanes:
+                lane.pool.shutdown(cancel_futures=True)
             self._engine_thread.shutdown(wait=False)
 
-    async def run(self, plan: Plan[ResultT], stages: Stages, deadline: float, *, at_once: int | None = None) -> ResultT:
+    async def run(
+        self,
+        plan: Plan[ResultT],
+        stages: Stages,
+        deadline: float,
+        *,
+        pictures: Sequence[bytes] = (),
+        at_once: int | None = None,
+    ) -> ResultT:
         """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory.
 
         Without `at_once`, how many of its samples may be queued together, it is refused where too much is queued.
+        Raises Problem TOO_MANY_PIXELS where the pictures have too many together.
         """
         queued_at = time.perf_counter()
         with self._counting_shed():
-            async with due(deadline), self._open_plans:
-                stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
-                return await execute(
-                    plan, batcher=self.batcher, pool=self._codecs, stages=stages, deadline=deadline, at_once=at_once
-                )
+            async with due(deadline):
+                lane = await self._lane(pictures, is_job=at_once is not None)
+                async with lane.places, self._open_plans:
+                    stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
+                    return await execute(
+                        plan, batcher=self.batcher, pool=lane.pool, stages=stages, deadline=deadline, at_once=at_once
+                    )
+
+    async def _lane(self, pictures: Sequence[bytes], *, is_job: bool) -> "_Lane":
+        """Jobs, and requests whose pictures wait for a decoder process, keep no codec thread from the others."""
+        lane = self._jobs if is_job else self._codecs
+        if not pictures:
+            return lane
+        loop, max_pixels = asyncio.get_running_loop(), self.settings.max_request_pixels
+        await loop.run_in_executor(lane.pool, require_pixels_within, pictures, max_pixels)
+        if is_job or not await loop.run_in_executor(lane.pool, need_process, pictures):
+            return lane
+        return self._waiting
 
     def observe(self, stages: Stages) -> None:
         for stage, seconds in stages.seconds.items():
             self.metrics.stage_duration_s.labels(self.name, stage).observe(seconds, exemplar())
+
+    def _count_ended_decoder(self, reason: str) -> None:
+        self.metrics.ended_decoders.labels(self.name, reason).inc()
+        log.warning("decoder_ended", reason=reason)
 
     @contextmanager
     def _counting_shed(self) -> Iterator[None]:

@@ -13,8 +13,12 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from sightline.serving.fleet_credential import FleetCredentialSettings
 
+from sightline.imaging.limits import PixelLimits
+
 MEBIBYTE = 1 << 20
+MAX_DECODER_BYTES = 4096 * MEBIBYTE
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Provider(StrEnum):
@@ -69,6 +73,17 @@ class ServiceSettings(FleetCredentialSettings):
     max_pixels: PositiveInt = 100_000_000
     max_side_px: PositiveInt = 32_767
     max_pictures: PositiveInt = 64
+    max_request_pixels: PositiveInt = Field(
+        default=200_000_000, description="Of all pictures and masks of a request together, by their headers"
+    )
+    max_decode_s: PositiveFloat = Field(
+        default=30, description="Processor time that decoding one of the largest pictures may take; smaller ones less"
+    )
+    max_decode_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of the processes that decode; 0 takes half of the container's, at most 4 GiB",
+    )
 
     codec_threads: int = Field(default=0, ge=0, description="Threads that decode and encode; 0 takes every core")
     max_batch: PositiveInt = 8
@@ -95,6 +110,15 @@ class ServiceSettings(FleetCredentialSettings):
         return max(self.max_bytes, self.max_job_bytes)
 
     @property
+    def pixel_limits(self) -> PixelLimits:
+        """For every picture, whichever way it comes."""
+        return PixelLimits(self.largest_bytes, self.max_pixels, self.max_side_px, self.max_decode_s, self.decoder_bytes)
+
+    @property
+    def decoder_bytes(self) -> int:
+        return self.max_decode_bytes or min(MAX_DECODER_BYTES, available_memory_bytes() // 2)
+
+    @property
     def codec_workers(self) -> int:
         return self.codec_threads or available_cores()
 
@@ -115,4 +139,17 @@ def cores_of_quota(file: Path) -> int:
         quota, period = file.read_text().split()
         return math.ceil(int(quota) / int(period))
     except (OSError, ValueError):  # no container, or one without a limit: `max 100000`
+        return sys.maxsize
+
+
+def available_memory_bytes() -> int:
+    """The machine's memory, or the container's limit where that is less."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(machine, memory_limit_bytes(MEMORY_LIMIT))
+
+
+def memory_limit_bytes(file: Path) -> int:
+    try:
+        return int(file.read_text())
+    except (OSError, ValueError):  # no container, or one without a limit: `max`
         return sys.maxsize

@@ -17,7 +17,8 @@ _MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 _MAX_SCANS = 200
 _DAMAGED = "The JPEG file is truncated or damaged."
 _END, _FILLER = b"\xff\xd9", b"\x6d\xb6\xdb" * 64
-_ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Stuffed bytes, TEM and restart markers have no length behind them.
+_ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
@@ -80,11 +81,11 @@ def _is_damage(message: str) -> bool:
 def _require_few_scans(data: Buffer) -> None:
     *_, first_scan = segments = list(jpeg.segments(data))
     progressive = jpeg.is_progressive(segment.marker for segment in segments)
-    if progressive and _scans(data, first_scan.start + first_scan.size_bytes) > _MAX_SCANS:
+    if progressive and count_scans(data, first_scan.start + first_scan.size_bytes) > _MAX_SCANS:
         raise unreadable("The JPEG file has too many scans.")
 
 
-def _scans(data: Buffer, position: int) -> int:
+def count_scans(data: Buffer, position: int) -> int:
     """Scans from the first, whose entropy-coded data starts at `position`, up to one more than the limit."""
     scans = 1
     while scans <= _MAX_SCANS and (found := _ENTROPY_CODED_END.search(data, position)):

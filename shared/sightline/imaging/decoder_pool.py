@@ -1,0 +1,316 @@
+"""Decoding that can be ended: what a header does not bound runs in a process with limits on time and memory.
+
+`decode` has the signature and the errors of `sightline.imaging.decode.decode`, and may be called from any thread.
+Pictures whose header bounds the work, as that of an ordinary JPEG does, are decoded on the calling thread; others in
+a process of their own (`sightline.imaging.decoder_process`). One that exceeds its limits raises Problem
+UNREADABLE_IMAGE, whose `limit` is `time` or `memory`. An exception such as KeyboardInterrupt in the waiting thread
+ends the process of its picture; `stop` ends all of them from outside, so that threads that wait for one return at
+once with Problem CANCELLED.
+"""
+
+import atexit
+import io
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import asdict
+from enum import Enum
+from importlib import import_module
+from typing import Any
+
+from sightline.api.problems import Code, Problem
+from sightline.imaging import shared_memory
+from sightline.imaging.decode import decode as decode_here
+from sightline.imaging.decode_cost import is_bounded_by_header
+from sightline.imaging.decoder_process import CONTROL, REPLY_BYTES, Request, aligned, pack_request
+from sightline.imaging.decoding_limits import DecodingLimits
+from sightline.imaging.formats import unreadable
+from sightline.imaging.header import require_header
+from sightline.imaging.limits import PixelLimits
+from sightline.imaging.picture import Picture
+
+OnEnded = Callable[[str], None]
+"""Called with the reason when a picture's process was ended: time, memory or crash."""
+
+_STOP_S = 5.0
+_START_ATTEMPTS = 2
+# Credentials in the service's environment are none of a decoder's business.
+_KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+_DETAILS: Mapping[str, str] = {
+    "time": "The picture takes too long to decode: more than {cpu_s:.0f} s for its size.",
+    "memory": "The picture takes too much memory to decode: more than {memory_mb} MB for its size.",
+    "crash": "The picture cannot be decoded: the file is damaged.",
+}
+_NUMPY_CLASSES = frozenset({("numpy", "dtype"), ("numpy._core.numeric", "_frombuffer")})
+
+
+def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
+    """As `sightline.imaging.decode.decode`, within the limits of time and memory for the picture's size."""
+    limits.check_bytes(len(data))
+    header = require_header(data)
+    limits.check(header, len(data))
+    if is_bounded_by_header(data, header):
+        return decode_here(data, limits, min_short_side_px=min_short_side_px)
+    return _POOL.decode(data, limits, DecodingLimits.for_picture(header, limits), min_short_side_px)
+
+
+def needs_process(data: bytes) -> bool:
+    """Whether `decode` would wait for a process; False for what it refuses by its header."""
+    try:
+        return not is_bounded_by_header(data, require_header(data))
+    except Problem:
+        return False
+
+
+def stop() -> None:
+    """End all processes, also those that threads wait for; the next picture that needs one starts them again."""
+    _POOL.stop()
+
+
+@contextmanager
+def observed(on_ended: OnEnded) -> Iterator[None]:
+    """Have `on_ended` called, on the thread that waited, whenever a picture's process was ended."""
+    _POOL.observers.append(on_ended)
+    try:
+        yield
+    finally:
+        _POOL.observers.remove(on_ended)
+
+
+class Cancellation:
+    """Lets another thread give up a picture that a thread waits for."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._channel: socket.socket | None = None
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        with self._changing:
+            self.is_cancelled = True
+            if self._channel is not None:
+                self._channel.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Covers what this thread decodes inside the block."""
+        token = _CANCELLATION.set(self)
+        try:
+            yield
+        finally:
+            _CANCELLATION.reset(token)
+
+    @contextmanager
+    def guarding(self, channel: socket.socket) -> Iterator[None]:
+        with self._changing:
+            if self.is_cancelled:
+                raise _stopped()
+            self._channel = channel
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._channel = None
+
+
+_CANCELLATION: ContextVar[Cancellation | None] = ContextVar("cancellation", default=None)
+
+
+class DecoderPool:
+    """The server of decoder processes, started at the first picture that needs one, and the memory they may take."""
+
+    def __init__(self) -> None:
+        self.observers: list[OnEnded] = []
+        self._server: _Server | None = None
+        self._starting = threading.Lock()
+        self._room = _Room()
+
+    def decode(
+        self, data: bytes, limits: PixelLimits, decoding: DecodingLimits, min_short_side_px: int | None
+    ) -> Picture:
+        work = Request(asdict(limits), min_short_side_px, decoding.cpu_s, decoding.memory_bytes, decoding.output_bytes)
+        with self._room.hold(decoding.memory_bytes, limits.max_decode_bytes):
+            descriptor = pack_request(work, data)
+            try:
+                channel = self._submit(descriptor, decoding.wall_s)
+            finally:
+                os.close(descriptor)
+            cancellation = _CANCELLATION.get() or Cancellation()
+            with closing(channel), cancellation.guarding(channel):
+                return self._receive(channel, decoding)
+
+    def stop(self) -> None:
+        with self._starting:
+            server, self._server = self._server, None
+            atexit.unregister(self.stop)
+        if server is not None:
+            server.stop()
+
+    def _submit(self, descriptor: int, wall_s: float) -> socket.socket:
+        for _ in range(_START_ATTEMPTS):
+            server = self._running()
+            mine, theirs = socket.socketpair()
+            try:
+                server.submit(theirs, descriptor, wall_s)
+            except OSError:
+                mine.close()
+                self._forget(server)
+            except BaseException:
+                mine.close()
+                raise
+            else:
+                return mine
+            finally:
+                theirs.close()
+        raise Problem(Code.OVERLOADED, "No process can be started to decode the picture.", retry_after_s=1)
+
+    def _running(self) -> "_Server":
+        with self._starting:
+            if self._server is None:
+                self._server = _Server()
+                atexit.register(self.stop)
+            return self._server
+
+    def _forget(self, server: "_Server") -> None:
+        with self._starting:
+            if self._server is server:
+                self._server = None
+        server.stop()
+
+    def _receive(self, channel: socket.socket, decoding: DecodingLimits) -> Picture:
+        reply, descriptors = _read(channel)
+        if descriptors:
+            with closing(_Descriptor(descriptors[0])) as result:
+                return _unpack(reply, result.number, decoding)
+        if "problem" in reply:
+            code, detail, facts = reply["problem"]
+            raise Problem(Code(code), detail, **facts)
+        raise self._ended(str(reply.get("killed")), decoding)
+
+    def _ended(self, reason: str, decoding: DecodingLimits) -> Problem:
+        if reason not in _DETAILS:
+            return _stopped()
+        for observer in tuple(self.observers):
+            observer(reason)
+        detail = _DETAILS[reason].format(cpu_s=decoding.cpu_s, memory_mb=decoding.memory_bytes // 1_000_000)
+        problem = unreadable(detail)
+        problem.facts["limit"] = reason
+        return problem
+
+
+class _Descriptor:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def close(self) -> None:
+        os.close(self.number)
+
+
+class _Server:
+    """The process that forks decoders; ends with this one, as its control socket closes then."""
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        self._sending = threading.Lock()
+        with theirs:
+            command = (sys.executable, "-m", "sightline.imaging.decoder_process", str(theirs.fileno()))
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+                command,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in a terminal is for the process that waits
+            )
+
+    def submit(self, channel: socket.socket, request: int, wall_s: float) -> None:
+        with self._sending:
+            socket.send_fds(self._control, [CONTROL.pack(wall_s)], [channel.fileno(), request])
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class _Room:
+    """Memory for pictures that are decoded at once; one always has room."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._held_bytes = 0
+
+    @contextmanager
+    def hold(self, size_bytes: int, of_bytes: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + size_bytes <= of_bytes)
+            self._held_bytes += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held_bytes -= size_bytes
+                self._changed.notify_all()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds arrays and the data classes of pictures, nothing else: a decoder may have been taken over."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _NUMPY_CLASSES:
+            return getattr(import_module(module), name)
+        if module.startswith("sightline.imaging.") and "." not in name:
+            found = getattr(import_module(module), name, None)
+            if isinstance(found, type) and (issubclass(found, Enum) or hasattr(found, "__dataclass_fields__")):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a picture")
+
+
+def _unpack(reply: Mapping[str, Any], descriptor: int, decoding: DecodingLimits) -> Picture:
+    """The arrays stay where the decoder wrote them."""
+    lengths: Sequence[int] = reply["lengths"]
+    size_bytes = shared_memory.fix_size(descriptor)
+    if size_bytes > decoding.output_bytes or size_bytes != sum(map(aligned, lengths)):
+        raise unreadable("The picture takes more memory than its header says.")
+    memory = memoryview(shared_memory.map_all(descriptor))
+    parts, offset = [], 0
+    for length in lengths:
+        parts.append(memory[offset : offset + length])
+        offset += aligned(length)
+    picture = _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:]).load()
+    assert isinstance(picture, Picture)
+    return picture
+
+
+def _stopped() -> Problem:
+    return Problem(Code.CANCELLED, "Decoding the picture was stopped.", retry_after_s=1)
+
+
+def _read(channel: socket.socket) -> tuple[Mapping[str, Any], Sequence[int]]:
+    """The reply and the descriptors that came with it; nothing where the server ended."""
+    try:
+        text, descriptors, _, _ = socket.recv_fds(channel, REPLY_BYTES, 1)
+    except ConnectionError:
+        return {}, ()
+    return (json.loads(text) if text else {}), descriptors
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT_VARIABLES or name.startswith("PYTHON")}
+    return kept | _ONE_THREAD
+
+
+_POOL = DecoderPool()

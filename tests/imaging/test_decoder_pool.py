@@ -1,0 +1,195 @@
+"""Real processes, and files made to keep them busy."""
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline.api.problems import Code, Problem
+from sightline.imaging import decode as directly
+from sightline.imaging import decoder_pool
+from sightline.imaging.decoder_pool import Cancellation, decode, needs_process
+from sightline.imaging.limits import PixelLimits
+from tests.imaging import hostile
+
+LIMITS = PixelLimits(256 << 20, 100_000_000, 32_767)
+
+
+@pytest.fixture(autouse=True)
+def _processes() -> Iterator[None]:
+    yield
+    decoder_pool.stop()
+
+
+def noise(image_format: str, *, mode: str = "RGB", **options: object) -> bytes:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    values = np.random.default_rng(0).integers(0, 256, (60, 80, channels), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(values.squeeze(), mode).save(file, image_format, **options)
+    return file.getvalue()
+
+
+def slow_picture() -> bytes:
+    """Would take a minute; its size allows a few seconds."""
+    return hostile.png(surplus_mb=20_000)
+
+
+def limit_met(data: bytes, limits: PixelLimits = LIMITS) -> object:
+    with pytest.raises(Problem) as raised:
+        decode(data, limits)
+    assert raised.value.code is Code.UNREADABLE_IMAGE
+    return raised.value.facts.get("limit")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        noise("TIFF"),
+        noise("TIFF", mode="CMYK"),
+        noise("WEBP", mode="RGBA", lossless=True),
+        noise("GIF", mode="L"),
+        noise("AVIF", mode="RGBA"),
+        noise("JPEG", mode="CMYK"),
+        hostile.png(surplus_mb=1),
+    ],
+    ids=["tiff", "cmyk tiff", "webp", "gif", "avif", "cmyk jpeg", "surplus"],
+)
+def test_a_process_gives_what_the_decoder_gives(data: bytes) -> None:
+    assert needs_process(data)
+    there, here = decode(data, LIMITS), directly.decode(data, LIMITS)
+    np.testing.assert_array_equal(there.pixels, here.pixels)
+    assert (there.alpha is None) == (here.alpha is None)
+    if there.alpha is not None:
+        np.testing.assert_array_equal(there.alpha, here.alpha)
+    assert replace(there, pixels=here.pixels, alpha=here.alpha).sha256 == here.sha256
+    assert (there.notes, there.orientation, there.icc_profile, there.size_px) == (
+        here.notes,
+        here.orientation,
+        here.icc_profile,
+        here.size_px,
+    )
+
+
+def test_ordinary_pictures_start_no_process() -> None:
+    for data in (noise("JPEG"), noise("JPEG", progressive=True), noise("PNG"), noise("WEBP")):
+        decode(data, LIMITS)
+    assert not decoders()
+
+
+def test_refusals_by_the_header_start_no_process() -> None:
+    with pytest.raises(Problem) as raised:
+        decode(noise("TIFF"), replace(LIMITS, max_pixels=100))
+    assert raised.value.code is Code.TOO_MANY_PIXELS
+    assert not decoders()
+
+
+def test_broken_files_have_their_own_problem() -> None:
+    assert limit_met(noise("TIFF")[:-2000]) is None
+
+
+def test_a_picture_that_takes_too_long_is_ended_and_counted() -> None:
+    ended: list[str] = []
+    with decoder_pool.observed(ended.append):
+        assert limit_met(slow_picture()) == "time"
+    assert ended == ["time"]
+
+
+def test_a_picture_that_takes_too_much_memory_is_ended() -> None:
+    assert limit_met(hostile.saved("TIFF", 3000), replace(LIMITS, max_decode_bytes=10 << 20)) == "memory"
+
+
+def test_pictures_are_decoded_beside_slow_ones() -> None:
+    waiting = [Waiting(slow_picture()) for _ in range(3)]
+    until(lambda: len(decoders()) == 4)
+    for _ in range(5):
+        decode(noise("TIFF"), LIMITS)
+    assert not any(each.problems for each in waiting)
+    decoder_pool.stop()
+    for each in waiting:
+        each.join()
+
+
+def test_stopping_frees_the_threads_that_wait() -> None:
+    waiting = Waiting(slow_picture())
+    until(lambda: len(decoders()) == 2)
+    decoder_pool.stop()
+    waiting.join()
+    assert waiting.problems == [Code.CANCELLED]
+    decode(noise("TIFF"), LIMITS)
+
+
+def test_a_picture_can_be_given_up_from_another_thread() -> None:
+    waiting = Waiting(slow_picture())
+    until(lambda: len(decoders()) == 2)
+    waiting.cancellation.cancel()
+    waiting.join()
+    assert waiting.problems == [Code.CANCELLED]
+    until(lambda: len(decoders()) == 1)
+
+
+def test_a_killed_server_is_replaced() -> None:
+    decode(noise("TIFF"), LIMITS)
+    (server,) = decoders()
+    os.kill(server, signal.SIGKILL)
+    until(lambda: not decoders())
+    decode(noise("TIFF"), LIMITS)
+
+
+def test_decoders_hold_no_foreign_sockets_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_API_KEYS", "secret")
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    decode(noise("TIFF"), LIMITS)
+    (server,) = decoders()
+    assert b"secret" not in Path(f"/proc/{server}/environ").read_bytes()
+    pipe = Path(f"/proc/self/fd/{write}").readlink()
+    assert pipe not in {each.readlink() for each in Path(f"/proc/{server}/fd").iterdir()}
+    os.close(read)
+    os.close(write)
+
+
+class Waiting(threading.Thread):
+    """A thread that waits for a picture."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._data, self.cancellation, self.problems = data, Cancellation(), list[Code]()
+        self.start()
+
+    def run(self) -> None:
+        try:
+            with self.cancellation.active():
+                decode(self._data, LIMITS)
+        except Problem as problem:
+            self.problems.append(problem.code)
+
+
+def decoders() -> list[int]:
+    """The server and the processes of its pictures, as far as they belong to this process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            stat = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if b"sightline.imaging.decoder_process" in command and stat[0] != "Z":
+            found.append((int(folder.name), int(stat[1])))
+    servers = {pid for pid, parent in found if parent == os.getpid()}
+    return [pid for pid, parent in found if pid in servers or parent in servers]
+
+
+def until(holds: object, timeout_s: float = 20) -> None:
+    assert callable(holds)
+    give_up_at = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
