@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import cv2
 import numpy as np
@@ -46,6 +47,8 @@ def look_at(data: bytes, limits: PixelLimits, side_px: int) -> Look | Unreadable
     try:
         picture = decode(data, limits, min_short_side_px=2 * side_px)
     except Problem as problem:
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # the service's fault, not the picture's
+            raise
         return Unreadable(hashlib.sha256(data).hexdigest(), problem)
     small = shrink(to_srgb(picture))
     views = tuple(squeezed(part, side_px) for part in (small, *squares(small)))

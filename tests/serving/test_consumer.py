@@ -17,6 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
+from sightline.imaging.decoder_pool import decode
+from sightline.imaging.limits import PixelLimits
 from sightline.jobs.blobs import BlobStore, name_of
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, Priority, Progress, Reason, State, StoredRequest, Submission
@@ -31,6 +33,7 @@ from sightline.serving.service import State as ServiceState
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stages
 from sightline.serving.weights import Weights
+from tests.imaging import hostile
 from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
 from tests.serving.test_errors import few_files
 
@@ -61,6 +64,25 @@ class GatedPredictor:
     def predict(self, request: Any) -> Plan[Any]:
         self.begun += 1
         assert self.gate.wait(20)
+        return (yield from self._inner.predict(request))
+
+    def render(self, result: Any, media_type: str, evidence: Evidence) -> Rendered:
+        return self._inner.render(result, media_type, evidence)
+
+
+class DecodingPredictor:
+    """Another predictor, which decodes as the models do."""
+
+    def __init__(self, inner: Predictor[Any, Any]) -> None:
+        self._inner = inner
+        self.info: ModelInfo = inner.info
+        self.options, self.signature, self.weights = inner.options, inner.signature, inner.weights
+
+    def read(self, upload: Upload) -> Any:
+        decode(upload.pictures["image"][0], PixelLimits(64 << 20, 1 << 20, max_decode_s=1))
+        return self._inner.read(upload)
+
+    def predict(self, request: Any) -> Plan[Any]:
         return (yield from self._inner.predict(request))
 
     def render(self, result: Any, media_type: str, evidence: Evidence) -> Rendered:
@@ -100,7 +122,7 @@ class Site:
         return (await self.queue.submit(submission)).id
 
     async def ended(self, job_id: str) -> Job:
-        job = await self.queue.wait(job_id, timeout_s=20)
+        job = await self.queue.wait(job_id, timeout_s=60)
         assert job.state.terminal, f"still {job.state}"
         return job
 
@@ -503,3 +525,16 @@ class Gluttonous(GatedPredictor):
 async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:
     upload = Upload({"image": [picture]}, service.predictor.options())
     return service.predictor.predict(service.predictor.read(upload))
+
+
+async def test_a_picture_that_takes_too_long_fails_its_job_at_once(site: Site, make_predictor: MakePredictor) -> None:
+    slow = hostile.png(surplus_mb=20_000)
+    async with site.working(DecodingPredictor(make_predictor()), max_job_bytes=1 << 30) as service:
+        assert service.settings.job_slots > 1
+        slow_ids = [await site.submit(slow[:-1] + bytes([number])) for number in range(2)]
+        jobs = [await site.ended(job_id) for job_id in slow_ids]
+        fine = await site.ended(await site.submit(hostile.png(side_px=8)))
+    assert [(job.state, job.attempts) for job in jobs] == [(State.FAILED, 1)] * 2
+    assert all(job.problem and job.problem["code"] == "unreadable_image" for job in jobs)
+    assert [job.problem and job.problem.get("limit") for job in jobs] == ["time"] * 2
+    assert fine.state is State.SUCCEEDED
