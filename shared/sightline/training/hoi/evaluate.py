@@ -16,6 +16,7 @@ from sightline.training.hoi.observations import seen_boxes
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.predictions import Boxes, Triplets, as_prediction, compose, plausible_slots
 from sightline.training.hoi.role_scores import Scores, mean, score
+from sightline.training.hoi.served import ServedScene
 from sightline.training.photos import Picture, read_rgb
 
 Finder = Callable[[Picture], Detections]
@@ -80,13 +81,27 @@ def boxes_of(looks: Sequence[Look]) -> BoxScores:
 def comparison(looks: Sequence[Look], composition: Composition, training: Sequence[Scene]) -> str:
     """AP in per cent of every method on the same boxes, as Markdown."""
     lines = ["| method | AP_role S1 | AP_role S2 | AP_agent |", "|---|---|---|---|"]
-    for name, method in methods(composition, training).items():
-        scores = role_scores(looks, method)
-        common = scores.common_roles(LEAST_TRUTHS)
-        agents = [(action, None) for action, count in scores.truths.items() if count >= LEAST_TRUTHS]
-        figures = (mean(scores.scenario_1, common), mean(scores.scenario_2, common), mean(scores.agent, agents))
-        lines.append(f"| {name} | {' | '.join(f'{100 * figure:.1f}' for figure in figures)} |")
+    lines += [score_row(name, role_scores(looks, method)) for name, method in methods(composition, training).items()]
     return "\n".join(lines)
+
+
+def score_row(name: str, scores: Scores) -> str:
+    """AP_role in both scenarios and AP_agent, in per cent, as a row of Markdown."""
+    common = scores.common_roles(LEAST_TRUTHS)
+    agents = [(action, None) for action, count in scores.truths.items() if count >= LEAST_TRUTHS]
+    figures = (mean(scores.scenario_1, common), mean(scores.scenario_2, common), mean(scores.agent, agents))
+    return f"| {name} | {' | '.join(f'{100 * figure:.1f}' for figure in figures)} |"
+
+
+def served_comparison(served: Sequence[ServedScene]) -> str:
+    """AP in per cent of what a fleet returned, as Markdown."""
+    scores = score([each.prediction for each in served], [each.scene.truth for each in served])
+    lines = ["| method | AP_role S1 | AP_role S2 | AP_agent |", "|---|---|---|---|", score_row("served", scores)]
+    return "\n".join(lines)
+
+
+def served_boxes(served: Sequence[ServedScene]) -> BoxScores:
+    return box_scores([each.found for each in served], [each.scene.truth for each in served])
 
 
 def by_role(scores: Scores) -> str:

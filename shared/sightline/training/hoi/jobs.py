@@ -11,7 +11,17 @@ from sightline.networks.proposals import Proposing
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.hoi.config import TrainConfig
 from sightline.training.hoi.contract import read_facts
-from sightline.training.hoi.evaluate import box_table, boxes_of, by_role, comparison, look_at, methods, role_scores
+from sightline.training.hoi.evaluate import (
+    box_table,
+    boxes_of,
+    by_role,
+    comparison,
+    look_at,
+    methods,
+    role_scores,
+    served_boxes,
+    served_comparison,
+)
 from sightline.training.hoi.export import export as export_network
 from sightline.training.hoi.fitting import fit
 from sightline.training.hoi.fusion import Detector, FusedDetector
@@ -20,6 +30,7 @@ from sightline.training.hoi.imitation import CHANNELS
 from sightline.training.hoi.onnx_network import OnnxInteractNet
 from sightline.training.hoi.packing import Sources, TeacherBoxes, read_folder, training_scenes
 from sightline.training.hoi.picodet import PicoDet
+from sightline.training.hoi.served import served_scenes
 from sightline.training.hoi.splits import hold_out
 from sightline.training.hoi.store import Packed, pack_scenes
 from sightline.training.hoi.teacher import NanoDetPlus
@@ -145,10 +156,12 @@ def evaluate(
     images: Path | None = None,
     teacher: Path | None = None,
     roles: bool = False,
+    url: str | None = None,
 ) -> None:
     """Print AP of actions, roles and boxes on the held-out pictures beside the baselines, as Markdown.
 
-    With the teacher's file, also on its boxes; with `roles`, each role by itself.
+    With the teacher's file, also on its boxes; with `roles`, each role by itself. With the `url` of a running fleet,
+    what it returns is measured too.
     """
     facts = read_facts(weights)
     how = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
@@ -157,7 +170,12 @@ def evaluate(
     looks = {"own boxes": look_at(network, held_out)}
     if teacher:
         looks["the teacher's boxes"] = look_at(network, held_out, NanoDetPlus(teacher).detect)
-    print(f"{len(held_out)} held-out pictures\n\n{box_table({name: boxes_of(each) for name, each in looks.items()})}\n")
+    boxes = {name: boxes_of(each) for name, each in looks.items()}
+    served = served_scenes(url, held_out) if url else []
+    boxes |= {"served": served_boxes(served)} if served else {}
+    print(f"{len(held_out)} held-out pictures\n\n{box_table(boxes)}\n")
+    if served:
+        print(f"As served:\n\n{served_comparison(served)}\n")
     for name, each in looks.items():
         print(f"With {name}:\n\n{comparison(each, how, training)}\n")
         if roles:

@@ -1,0 +1,69 @@
+"""The evaluation of a running service gives the figures of the evaluation in process."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx2
+import numpy as np
+import pytest
+
+from services.hoi.app import create
+from sightline.cli.samples import sample_pictures
+from sightline.postprocessing.interactions import Composition
+from sightline.training.hoi.coco import Scene
+from sightline.training.hoi.contract import read_facts
+from sightline.training.hoi.evaluate import look_at, methods
+from sightline.training.hoi.onnx_network import OnnxInteractNet
+from sightline.training.hoi.predictions import as_prediction
+from sightline.training.hoi.role_scores import Prediction, score
+from sightline.training.hoi.served import ServedScene, served_scenes
+from sightline.training.hoi.truth import boxes_only
+from sightline.training.hoi.verbs import PERSON, SLOTS
+from tests.services.asking import ready_client
+from tests.services.hoi.test_app import Serve
+
+WEIGHTS = Path("services/hoi/weights/detector.onnx")
+ROLES = [at for at, (_, role) in enumerate(SLOTS) if role is not None]
+SMILE = SLOTS.index(("smile", None))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    """The astronaut, who smiles."""
+    (photo,) = sample_pictures("hoi").values()
+    truth = boxes_only(np.array([[0, 0, 460, 512]], np.float32), np.array([PERSON]))
+    actions = np.zeros_like(truth.actions)
+    actions[0, SMILE] = 1
+    return Scene(photo, 512, 512, replace(truth, actions=actions))
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, serve: Serve, scene: Scene) -> Iterator[ServedScene]:
+    monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
+    with ready_client(serve(create())) as client:
+        yield from served_scenes(str(client.base_url), [scene])
+
+
+def in_process(scene: Scene) -> Prediction:
+    facts = read_facts(WEIGHTS)
+    composition = Composition(facts["action_score"], facts["sigma"], facts["thresholds"]["empty_role"])
+    (look,) = look_at(OnnxInteractNet(WEIGHTS.parent, facts["longest_side_px"]), [scene])
+    return as_prediction(look.seen, methods(composition, [scene])["InteractNet"](look), look.scale)
+
+
+def test_served_predictions_are_those_of_the_evaluation(served: ServedScene, scene: Scene) -> None:
+    ours, theirs = in_process(scene), served.prediction
+    order = [int(np.abs(theirs.people - person).sum(1).argmin()) for person in ours.people]
+
+    assert len(ours.people) == len(theirs.people) > 0
+    np.testing.assert_allclose(theirs.people[order], ours.people, atol=0.05)
+    np.testing.assert_allclose(theirs.role_scores[order][:, ROLES], ours.role_scores[:, ROLES], atol=1e-4)
+    np.testing.assert_allclose(theirs.role_boxes[order], ours.role_boxes, atol=0.05)
+    figures = [score([each], [scene.truth]) for each in (ours, theirs)]
+    assert figures[0].agent["smile", None] == pytest.approx(figures[1].agent["smile", None]) == 1
+
+
+def test_a_fleet_that_cannot_be_reached_is_an_error(scene: Scene) -> None:
+    with pytest.raises(httpx2.HTTPError):
+        served_scenes("http://127.0.0.1:9", [scene])
