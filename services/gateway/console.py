@@ -1,11 +1,14 @@
 """The console: a page to try the fleet with, which asks the same API as everybody."""
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from services.gateway.forwarded_headers import public_prefix
 
@@ -32,6 +35,13 @@ def add_console(app: FastAPI) -> None:
 
 
 class ConsoleFiles(StaticFiles):
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        if isinstance(response, RedirectResponse):
+            # From `/console/.` and the like, to an absolute address that knows no prefix.
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return response
+
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
         response.headers.update(HEADERS)

@@ -31,13 +31,14 @@ class Fleet:
 def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, redis_socket: Path) -> Fleet:
     """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
     redis_url = f"unix://{redis_socket}"
-    common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state), **_fleet_credential()}
+    common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
+    common |= _new_credential("FLEET_CREDENTIAL", state)
     ports = {model: free_port() for model in models}
     upstreams = {model: [f"http://{LOOPBACK}:{port}"] for model, port in ports.items()}
     services = tuple(
         _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ), state) for model in models
     )
-    own = {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams), **_metrics_credential(state)}
+    own = {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams), **_new_credential("METRICS_CREDENTIAL", state)}
     gateway = _web_program("gateway", host, port, common | own, state)
     steps = ((_redis(redis_socket, state),), services, (gateway,))
     return Fleet(steps, f"http://{_reachable(host)}:{port}", redis_url)
@@ -77,20 +78,19 @@ def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
     return {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
 
 
-def _fleet_credential() -> dict[str, str]:
-    """One for this run, unless the operator has one: in the environment, because everybody may read command lines."""
-    return {} if _is_set("FLEET_CREDENTIAL") else {"SIGHTLINE_FLEET_CREDENTIAL": secrets.token_urlsafe(32)}
+def _new_credential(setting: str, state: Path) -> dict[str, str]:
+    """One for this run, unless the operator has one.
 
-
-def _metrics_credential(state: Path) -> dict[str, str]:
-    """In a file of the state folder, where a Prometheus on this machine can read it."""
-    if _is_set("METRICS_CREDENTIAL"):
+    In a file that its owner alone may read: processes show their command lines to everybody, and their environment to
+    `ps e`.
+    """
+    if _is_set(setting):
         return {}
-    file = state / "metrics-credential"
+    file = state / setting.lower().replace("_", "-")
     file.unlink(missing_ok=True)
     with open(file, "x", opener=private_opener, encoding="ascii") as opened:
         opened.write(f"{secrets.token_urlsafe(32)}\n")
-    return {"SIGHTLINE_METRICS_CREDENTIAL_FILE": str(file)}
+    return {f"SIGHTLINE_{setting}_FILE": str(file)}
 
 
 def _is_set(name: str) -> bool:

@@ -1,6 +1,7 @@
 """The page itself is for everybody; what it shows needs a key where there are keys."""
 
 import hashlib
+import http.client
 import re
 
 import httpx2
@@ -39,3 +40,13 @@ def test_whatever_the_console_is_made_of_comes_from_the_gateway_and_nothing_else
 def test_nothing_outside_of_its_folder_is_told(guarded: str) -> None:
     for path in ("/console/../app.py", "/console/%2e%2e/app.py", "/console/..%2fapp.py"):
         assert httpx2.get(guarded + path).status_code in (401, 404)
+
+
+def test_its_folder_leads_nowhere_else(guarded: str) -> None:
+    """The targets go out as they are, which clients would normalise."""
+    for target in ("/console/.", "/console/./.", "/console//.", "/console/%2e"):
+        connection = http.client.HTTPConnection(guarded.removeprefix("http://"), timeout=10)
+        connection.request("GET", target)
+        reply = connection.getresponse()
+        assert (reply.status, reply.getheader("location")) == (404, None), target
+        connection.close()
