@@ -19,7 +19,6 @@ from services.gateway.cors import cors_options
 from services.gateway.desk import Desk, open_desk
 from services.gateway.docs import add_docs
 from services.gateway.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
-from services.gateway.gate import Gate
 from services.gateway.host_check import HostCheckMiddleware
 from services.gateway.job_schemas import rendered
 from services.gateway.keys import KeyRing
@@ -30,6 +29,7 @@ from services.gateway.poller import Poller
 from services.gateway.proxy import Proxy, ProxyRoute
 from services.gateway.replicas import Fleet
 from services.gateway.response_headers import ResponseHeadersMiddleware
+from services.gateway.running_limit import RunningLimit
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, State
 from sightline import __version__
@@ -38,6 +38,7 @@ from sightline.api.routes import route_of
 from sightline.jobs.connection import connect
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import WebhookSettings
+from sightline.serving.concurrency import ConcurrencyLimiter
 from sightline.serving.errors import install_problem_handlers
 from sightline.serving.logs import configure_logging
 from sightline.serving.metrics import HttpMetrics, add_metrics_route, create_registry
@@ -162,12 +163,15 @@ def _lifespan(parts: Parts, registry: CollectorRegistry) -> Callable[[FastAPI], 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         settings, fleet, catalog = parts.settings, parts.fleet, parts.catalog
-        gate = Gate(max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes)
+        limiter = ConcurrencyLimiter(
+            max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes, bytes_fact="max_inflight_bytes"
+        )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(_session(settings))
             await stack.enter_async_context(in_background(Poller(fleet, catalog, session, settings).run()))
             hooks, desk = await stack.enter_async_context(_jobs(parts, registry))
-            gateway = Gateway(settings, fleet, catalog, gate, parts.metrics, session, hooks, desk)
+            running_limit = RunningLimit(desk.queue if desk else None, default=parts.jobs.max_running_per_owner)
+            gateway = Gateway(settings, fleet, catalog, limiter, running_limit, parts.metrics, session, hooks, desk)
             yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": registry}
 
     return lifespan

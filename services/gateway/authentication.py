@@ -36,5 +36,11 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
+def share_of(scope: Scope) -> str:
+    """Whose share a request takes; of what is open to everybody, that of its address."""
+    caller: Caller = scope.get(_CALLER) or Caller(address=address_of(scope["client"]))
+    return caller.share
+
+
 def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", f"{CONSOLE_PATH}/"))

@@ -4,9 +4,10 @@ from http import HTTPMethod
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.gate import Pass
+from services.gateway.authentication import share_of
 from services.gateway.state import gateway_of
 from sightline.api.problems import Problem
+from sightline.serving.concurrency import Permit
 from sightline.serving.errors import problem_response
 from sightline.serving.middleware import BodyLimitMiddleware, declared_bytes, too_many_bytes
 
@@ -48,7 +49,7 @@ class SmallBodyMiddleware:
         with ExitStack() as places:
             try:
                 self._check(declared_bytes(scope))
-                places.enter_context(Pass(gateway_of(scope).gate).admit(declared_bytes(scope)))
+                places.enter_context(Permit(gateway_of(scope).limiter, share_of(scope)).admit(declared_bytes(scope)))
                 body = await self._read(receive)
             except Problem as problem:
                 await problem_response(problem, scope["path"])(scope, receive, send)

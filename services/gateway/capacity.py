@@ -48,13 +48,13 @@ class Capacity(BaseModel):
 
 @router.get("/v1/capacity", summary="How busy the fleet is, and what it accepts")
 async def get_capacity(gateway: GatewayDep) -> Capacity:
-    settings, gate = gateway.settings, gateway.gate
+    settings, limiter = gateway.settings, gateway.limiter
     return Capacity(
         limits=_limits(settings),
-        in_flight=gate.requests,
-        max_in_flight=gate.max_requests,
-        in_flight_bytes=gate.size_bytes,
-        max_in_flight_bytes=gate.max_bytes,
+        in_flight=limiter.requests,
+        max_in_flight=limiter.max_requests,
+        in_flight_bytes=limiter.size_bytes,
+        max_in_flight_bytes=limiter.max_bytes,
         models=[_model(gateway, name) for name in gateway.fleet.models],
     )
 

@@ -17,6 +17,7 @@ from sightline.jobs.overview import Overview
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.serving.concurrency import ConcurrencyLimiter
 from sightline.serving.tasks import in_background
 
 RETRY_AFTER_S = 5.0
@@ -26,20 +27,28 @@ class EventStreams:
     """How many clients listen to events, each of which holds a connection for as long as its job lives."""
 
     def __init__(self, limit: int) -> None:
-        self.count, self.limit = 0, limit
+        self._limiter = ConcurrencyLimiter(max_requests=limit, max_bytes=0)
 
-    def require_place(self) -> None:
-        if self.count >= self.limit:
+    @property
+    def count(self) -> int:
+        return self._limiter.requests
+
+    def require_place(self, caller: str) -> None:
+        """Raises Problem OVERLOADED, or TOO_MANY_REQUESTS where the caller has its share of the places."""
+        try:
+            self._limiter.check(caller)
+        except Problem as problem:
             detail = "As many clients listen to events as may; ask for the job itself now and then."
-            raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, max_event_streams=self.limit)
+            limit = self._limiter.max_requests
+            raise Problem(problem.code, detail, retry_after_s=RETRY_AFTER_S, max_event_streams=limit) from problem
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        self.count += 1
+    def place(self, caller: str) -> Iterator[None]:
+        self._limiter.add(caller, requests=1)
         try:
             yield
         finally:
-            self.count -= 1
+            self._limiter.add(caller, requests=-1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 import time
-from http import HTTPStatus
+from contextlib import AbstractAsyncContextManager, nullcontext
+from http import HTTPMethod, HTTPStatus
 
 import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ConnectionTimeoutError, StreamReader
@@ -36,8 +37,14 @@ class Exchange:
     async def run(self) -> None:
         if not self._upload.size_bytes:
             await self._upload.read()
-        while not await self._attempt():
-            pass
+        async with self._running():
+            while not await self._attempt():
+                pass
+
+    def _running(self) -> AbstractAsyncContextManager[None]:
+        if self._visit.scope["method"] != HTTPMethod.POST:
+            return nullcontext()
+        return self._gateway.running_limit.hold(self._visit.caller, longest_s=self._visit.longest_s)
 
     async def _attempt(self) -> bool:
         """Whether a replica's reply was passed back; otherwise the next one is to be tried."""
@@ -87,6 +94,7 @@ class Exchange:
             _address(replica, self._visit.scope),
             headers=request_headers(
                 self._visit.headers,
+                caller=self._visit.caller,
                 request_id=current_request_id(),
                 left_s=self._visit.left_s(),
                 fleet_credential=self._gateway.settings.own_credential,

@@ -26,9 +26,9 @@ def cursor_of(last_event_id: str | None) -> str | None:
     return last_event_id if match and max(map(int, match.groups())) <= _LARGEST else None
 
 
-async def event_stream(events: AsyncIterator[Event | None], streams: EventStreams) -> AsyncIterator[str]:
+async def event_stream(events: AsyncIterator[Event | None], streams: EventStreams, caller: str) -> AsyncIterator[str]:
     """Ends early when Redis is lost: the client comes again, and goes on where it was."""
-    with streams.place():
+    with streams.place(caller):
         yield f"retry: {RETRY_MS}\n\n"
         try:
             async for event in events:

@@ -1,10 +1,11 @@
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from starlette.responses import StreamingResponse
+from starlette.responses import Content, StreamingResponse
 
-from services.gateway.deps import CallerDep, DeskDep, PrefixDep
+from services.gateway.deps import CallerDep, DeskDep, GatewayDep, PrefixDep
 from services.gateway.desk import Desk
 from services.gateway.forwarded_headers import public_prefix
 from services.gateway.intake import retry_after
@@ -16,6 +17,7 @@ from services.gateway.keys import Caller
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing
+from sightline.serving.concurrency import ConcurrencyLimiter
 from sightline.serving.head_requests import is_head
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -56,11 +58,15 @@ async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixD
     response_class=Response,
     responses=RESULT_REPLIES,
 )
-async def get_result(job_id: str, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
+async def get_result(job_id: str, gateway: GatewayDep, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
+    gateway.limiter.check(caller.share)
     job = await _job(job_id, desk, caller)
     if not job.state.terminal:
         raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
-    return await result_of(job, request.scope, desk.store)
+    response = await result_of(job, request.scope, desk.store)
+    if isinstance(response, StreamingResponse):
+        response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
+    return response
 
 
 @router.get(
@@ -83,9 +89,9 @@ async def get_events(
         return Response(status_code=204)
     if is_head(request.scope):
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
-    desk.streams.require_place()
+    desk.streams.require_place(caller.share)
     events = desk.queue.events(job_id, after=after)
-    return StreamingResponse(event_stream(events, desk.streams), headers=HEADERS, media_type=MEDIA_TYPE)
+    return StreamingResponse(event_stream(events, desk.streams, caller.share), headers=HEADERS, media_type=MEDIA_TYPE)
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
@@ -99,6 +105,16 @@ async def _job(job_id: str, desk: Desk, caller: Caller) -> Job:
     job = await desk.queue.get(job_id, owner=caller.owner)
     caller.require_model(job.model)
     return job
+
+
+async def _counted(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str) -> AsyncIterator[Content]:
+    """A client that takes its result slowly holds a block of it in memory."""
+    limiter.add(caller, requests=1)
+    try:
+        async for block in blocks:
+            yield block
+    finally:
+        limiter.add(caller, requests=-1)
 
 
 def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:

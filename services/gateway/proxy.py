@@ -34,7 +34,7 @@ class Proxy:
         model = self._model or scope["path_params"]["model"]
         gateway.fleet.replicas(model)
         caller_of(scope).require_model(model)
-        visit = Visit(gateway.settings, gateway.gate, scope, receive, send)
+        visit = Visit(gateway.settings, gateway.limiter, scope, receive, send)
         try:
             await self._answer(gateway, model, visit)
         except Problem as problem:

@@ -7,11 +7,12 @@ from starlette.types import Scope
 
 from services.gateway.catalog import Catalog
 from services.gateway.desk import Desk
-from services.gateway.gate import Gate
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.replicas import Fleet
+from services.gateway.running_limit import RunningLimit
 from services.gateway.settings import GatewaySettings
 from services.gateway.webhooks import Webhooks
+from sightline.serving.concurrency import ConcurrencyLimiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Gateway:
     settings: GatewaySettings
     fleet: Fleet
     catalog: Catalog
-    gate: Gate
+    limiter: ConcurrencyLimiter
+    running_limit: RunningLimit
     metrics: GatewayMetrics
     session: ClientSession
     webhooks: Webhooks

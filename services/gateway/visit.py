@@ -8,25 +8,29 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.admission import asked_deadline_s, declared_bytes
-from services.gateway.gate import Gate, Pass
+from services.gateway.authentication import caller_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.upload import Upload
 from sightline.api.problems import Code, Problem
+from sightline.serving.concurrency import ConcurrencyLimiter, Permit
 from sightline.serving.tasks import end
 
 SAY_SO = " It would become a job if it told its length, or came with `Prefer: respond-async`."
 
 
 class Visit:
-    """One request while it is here: its place at the gate, its body coming in, and who waits for the reply."""
+    """One request while it is here: its permit, its body coming in, and who waits for the reply."""
 
-    def __init__(self, settings: GatewaySettings, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, settings: GatewaySettings, limiter: ConcurrencyLimiter, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self.scope, self.headers = scope, Headers(scope=scope)
         self.outcome = "cancelled"
         self.started = False
         self.sent_bytes = 0
         self._settings, self._send = settings, send
-        self._pass = Pass(gate)
+        self.caller = caller_of(scope)
+        self._permit = Permit(limiter, self.caller.share)
         self.upload = Upload(receive, keep_bytes=settings.replay_bytes, reserve=self._make_room)
         self._arrived = time.monotonic()
         self._asked_s: float | None = None
@@ -36,7 +40,7 @@ class Visit:
     @contextmanager
     def admitted(self) -> Iterator[None]:
         self._asked_s = asked_deadline_s(self.headers, self._settings)
-        with self._pass.admit(0 if self._for_job else declared_bytes(self.headers)):
+        with self._permit.admit(0 if self._for_job else declared_bytes(self.headers)):
             yield
 
     def become_job(self) -> None:
@@ -44,7 +48,7 @@ class Visit:
         if self._for_job:
             return
         self._for_job = True
-        self._pass.waive()
+        self._permit.waive()
         if self._timer is not None:
             due = None if self.upload.complete else asyncio.get_running_loop().time() + self._upload_s()
             # It is refused where the time has just run out, or the client has just gone.
@@ -81,6 +85,11 @@ class Visit:
             return self._settings.deadline_s
         return max(0.0, self._asked_s - (time.monotonic() - self._arrived))
 
+    @property
+    def longest_s(self) -> float:
+        """How long it can last, from its first byte to its reply."""
+        return self._settings.upload_timeout_s + self._settings.max_deadline_s
+
     async def _unwanted(self) -> ClientDisconnect | Problem:
         """Returns once nobody waits for the reply any more, and why."""
         try:
@@ -102,7 +111,7 @@ class Visit:
         limit_bytes = self._settings.max_job_bytes if self._for_job else self._settings.max_bytes
         if self.upload.size_bytes + count > limit_bytes:
             raise _too_large(limit_bytes, hint="" if self._for_job else SAY_SO)
-        self._pass.receive(count)
+        self._permit.receive(count)
 
 
 def _too_large(limit_bytes: int, *, hint: str) -> Problem:

@@ -1,4 +1,3 @@
-import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -11,12 +10,13 @@ from fastapi import APIRouter, Depends, Request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 
-from sightline.api.problems import Code, Problem
+from services.gateway.authentication import share_of
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings, checked_webhook
 from sightline.jobs.webhooks.message import Render, trial_message
 from sightline.jobs.webhooks.receiver import MAX_URL_CHARACTERS
 from sightline.jobs.webhooks.sender import Attempt
+from sightline.serving.concurrency import ConcurrencyLimiter, Permit
 from sightline.serving.tasks import in_background
 
 router = APIRouter(tags=["webhooks"])
@@ -29,7 +29,7 @@ class Webhooks:
     """What sends webhooks, and the places for test events."""
 
     sender: Sender
-    trials: asyncio.Semaphore
+    trials: ConcurrencyLimiter
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def webhooks(
     """
     metrics = WebhookMetrics(registry)
     async with Sender.open(settings) as sender:
-        opened = Webhooks(sender, asyncio.Semaphore(settings.max_tests))
+        opened = Webhooks(sender, ConcurrencyLimiter(max_requests=settings.max_tests, max_bytes=0))
         if redis is None:
             yield opened
             return
@@ -79,12 +79,10 @@ class TrialReport(BaseModel):
 
 
 @router.post("/v1/webhooks/test", summary="Send a signed test event at once, and tell how it fared")
-async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)]) -> TrialReport:
+async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
     webhook = checked_webhook(trial.url, trial.secret, webhooks.sender.guard)
-    if webhooks.trials.locked():
-        raise Problem(Code.OVERLOADED, "Too many test events are on their way.", retry_after_s=RETRY_AFTER_S)
     message = trial_message(f"test-{uuid.uuid4().hex}", time.time())
-    async with webhooks.trials:
+    with Permit(webhooks.trials, share_of(request.scope)).admit():
         attempt = await webhooks.sender.send(webhook, message)
     return TrialReport(
         delivered=attempt.delivered,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
+from services.gateway.keys import Caller
 from services.gateway.service_links import ServiceLinks
 from sightline.api import headers as names
 from sightline.serving.tracing import inject
@@ -37,6 +38,8 @@ _NOT_FORWARDED = _HOP_BY_HOP | {
     names.WEBHOOK_SECRET.lower().encode(),
     # Only the gateway's own counts.
     _FLEET_CREDENTIAL,
+    names.CALLER.lower().encode(),
+    names.PRIORITY.lower().encode(),
 }
 # What aiohttp would say by itself where the client said nothing.
 SKIPPED_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
@@ -45,13 +48,14 @@ _NOT_RETURNED = _HOP_BY_HOP | {b"server", b"date", _FLEET_CREDENTIAL}
 
 
 def request_headers(
-    headers: Headers, *, request_id: str, left_s: float, fleet_credential: str | None = None
+    headers: Headers, *, caller: Caller, request_id: str, left_s: float, fleet_credential: str | None = None
 ) -> CIMultiDict[str]:
-    """What goes to a service: the client's own, this request's id, the time that is left, the fleet's credential."""
+    """What goes to a service: the client's own, and what the gateway says of the request; Problem for its priority."""
     forwarded = CIMultiDict(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in _end_to_end(headers.raw, _NOT_FORWARDED)
     )
     forwarded[names.REQUEST_ID] = request_id
+    forwarded[names.CALLER], forwarded[names.PRIORITY] = caller.share, caller.priority(headers)
     forwarded[names.DEADLINE_MS] = str(max(1, int(left_s * 1000)))
     if fleet_credential is not None:
         forwarded[names.FLEET_CREDENTIAL] = fleet_credential

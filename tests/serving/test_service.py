@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sightline.api.problems import Code, Problem
+from sightline.serving.concurrency import ANYBODY
 from sightline.serving.metrics import ServiceMetrics
 from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.service import ModelService, State
@@ -64,10 +65,10 @@ async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> N
     service = make_service()
     assert service.state == "warming"
     with pytest.raises(Problem, match="loading") as caught:
-        service.require_room()
+        service.require_room(ANYBODY)
     assert caught.value.code is Code.NOT_READY
     async with ready(service):
-        service.require_room()
+        service.require_room(ANYBODY)
         assert await service.run(invert(51), Stages(), FAR) == pytest.approx(0.8)
     assert service.state is State.DRAINING
 
@@ -107,7 +108,7 @@ async def test_what_was_accepted_is_finished_before_the_end(make_service: MakeSe
         await holding.wait()
         service.start_draining()
         with pytest.raises(Problem, match="stops"):
-            service.require_room()
+            service.require_room(ANYBODY)
         asyncio.get_running_loop().call_later(0.05, draining.set)
     await task
     assert answers == pytest.approx([0.0], abs=1e-6)

@@ -11,6 +11,7 @@ NOTES = "X-Sightline-Notes"  # comma-separated remarks, such as first-frame-only
 BODY_SHA256 = "X-Sightline-Body-Sha256"  # of the request body as the gateway saw it go by
 JOB = "X-Sightline-Job"  # the id of the job that a reply came from
 CACHE = "X-Sightline-Cache"  # "hit" on a result that an identical earlier job had given
+CALLER = "X-Sightline-Caller"  # whose share of a service a request takes; said by the gateway alone
 PRIORITY = "X-Sightline-Priority"  # interactive or bulk
 WEBHOOK = "X-Sightline-Webhook"  # where to report the end of a job
 WEBHOOK_SECRET = "X-Sightline-Webhook-Secret"  # noqa: S105 - the name of the header that brings a whsec_...

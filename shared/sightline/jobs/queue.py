@@ -138,6 +138,13 @@ class JobQueue:
                     pass
         return await self.get(job_id)
 
+    async def enter(self, owner: str, *, run_id: str, ttl_s: float) -> bool:
+        """Counts a synchronous request among what runs for an owner, until it leaves; False: as much runs as may."""
+        return bool(await self._scripts.run("enter", owner=owner, id=run_id, ttl_s=ttl_s))
+
+    async def leave(self, owner: str, *, run_id: str) -> None:
+        await self._scripts.run("leave", owner=owner, id=run_id)
+
     async def limit_owner(self, owner: str, *, max_running: int | None) -> None:
         """How many jobs of an owner may run at once, over all models; None: as the settings say."""
         await self._scripts.run("limit_owner", owner=owner, max_running=max_running)

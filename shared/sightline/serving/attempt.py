@@ -10,9 +10,10 @@ from typing import TypeVar
 from sightline.api.problems import Code, Problem
 from sightline.imaging.accept import acceptable
 from sightline.jobs.blobs import BlobStore
-from sightline.jobs.job import BlobRef, Job, Outcome, Representation
+from sightline.jobs.job import BlobRef, Job, Outcome, Priority, Representation
 from sightline.jobs.references import References
 from sightline.serving.answering import Question, answer_in_all
+from sightline.serving.concurrency import Requester
 from sightline.serving.hangup import due
 from sightline.serving.outages import patiently
 from sightline.serving.predictor import Plan, Rendered, Upload
@@ -86,6 +87,7 @@ class Attempt:
                 deadline,
                 pictures=upload.files,
                 at_once=service.settings.max_batch,
+                requester=Requester(self._job.caller or self._job.owner, bulk=self._job.priority is Priority.BULK),
             )
         finally:
             service.observe(self.stages)

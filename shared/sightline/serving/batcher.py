@@ -1,9 +1,10 @@
 """Brings samples of many requests together and runs them on the one thread that owns the session."""
 
 import asyncio
+import bisect
+import math
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 import structlog
 
 from sightline.api.problems import Code, Problem
+from sightline.serving.concurrency import ANYBODY, FairTurns, Requester
 from sightline.serving.costs import Costs
 from sightline.serving.engine import Session
 from sightline.serving.errors import describe
@@ -31,7 +33,7 @@ class _Running:
 
 
 class MicroBatcher:
-    """Never waits for a batch to fill: whenever the session is free it takes what is queued, oldest bucket first.
+    """Never waits for a batch to fill: whenever the session is free it takes what is queued, in turns between callers.
 
     `submit` is called on event loops, `work` runs until `close` on the thread that owns the session.
     """
@@ -47,13 +49,21 @@ class MicroBatcher:
     ) -> None:
         self._session, self._signature, self._costs, self._observer = session, signature, costs, observer
         self._max_queue_s = max_queue_s
-        self._queues: dict[BucketKey, deque[Ticket]] = {key: deque() for key in signature.keys}
+        self._queues: dict[BucketKey, list[Ticket]] = {key: [] for key in signature.keys}  # by rank
+        self._turns = FairTurns()
         self._changed = threading.Condition()
         self._running: _Running | None = None
         self._closed = False
         self.healthy = True
 
-    async def submit(self, sample: Tensors, *, deadline: float | None = None, admitted: bool = False) -> Answer:
+    async def submit(
+        self,
+        sample: Tensors,
+        *,
+        deadline: float | None = None,
+        admitted: bool = False,
+        requester: Requester = ANYBODY,
+    ) -> Answer:
         """Infer one sample.
 
         `deadline` is of `time.monotonic`; a sample that has not begun by then is dropped. A request that was admitted
@@ -61,20 +71,25 @@ class MicroBatcher:
         """
         key = self._signature.key_of(sample)
         if not admitted:
-            self.check_room()
+            self.check_room(requester)
         loop = asyncio.get_running_loop()
-        ticket = Ticket(sample, key, deadline, loop.create_future(), loop)
-        self._put(ticket)
+        with self._changed:
+            ticket = Ticket(sample, key, deadline, loop.create_future(), loop, self._turns.take(requester))
+            self._put(ticket)
         try:
             return await ticket.future
         except asyncio.CancelledError:
             self._discard(ticket)
             raise
 
-    def check_room(self) -> None:
-        """Refuse when more work is queued than may be; an empty queue has room however slow the model is."""
+    def check_room(self, requester: Requester | None = None) -> None:
+        """Refuse when more work is queued than may be; an empty queue has room however slow the model is.
+
+        Of a requester, what counts is the work that goes before his next sample.
+        """
         with self._changed:
-            backlog_s = self._backlog_s() if any(self._queues.values()) else 0.0
+            last = math.inf if requester is None else self._turns.next(requester)
+            backlog_s = self._backlog_s(last) if any(self._queues.values()) else 0.0
         if backlog_s > self._max_queue_s:
             raise Problem(Code.OVERLOADED, "Too much work is queued.", retry_after_s=backlog_s)
 
@@ -124,12 +139,12 @@ class MicroBatcher:
             self._observe_pending()
 
     def _put(self, ticket: Ticket) -> None:
-        with self._changed:
-            if self._closed:
-                raise Problem(Code.NOT_READY, "The service stops.")
-            self._queues[ticket.key].append(ticket)
-            self._observe_pending()
-            self._changed.notify()
+        """Only while `_changed` is held."""
+        if self._closed:
+            raise Problem(Code.NOT_READY, "The service stops.")
+        bisect.insort(self._queues[ticket.key], ticket, key=lambda each: each.rank)
+        self._observe_pending()
+        self._changed.notify()
 
     def _discard(self, ticket: Ticket) -> None:
         with self._changed:
@@ -160,11 +175,13 @@ class MicroBatcher:
                 self._drop(ticket)
 
     def _take(self) -> list[Ticket]:
-        queue = min((queue for queue in self._queues.values() if queue), key=lambda q: q[0].queued_at, default=None)
+        queue = min((queue for queue in self._queues.values() if queue), key=lambda q: q[0].rank, default=None)
         if queue is None:
             return []
         size = self._costs.largest_batch(queue[0].key, len(queue))
-        batch = [queue.popleft() for _ in range(size)]
+        batch = queue[:size]
+        del queue[:size]
+        self._turns.reach(batch[0].rank)
         self._running = _Running(size, self._costs.estimate_s(batch[0].key, size), time.monotonic())
         self._observe_pending()
         return batch
@@ -213,8 +230,12 @@ class MicroBatcher:
             return False
         return True
 
-    def _backlog_s(self) -> float:
-        queued_s = sum(self._costs.estimate_s(key, len(queue)) for key, queue in self._queues.items())
+    def _backlog_s(self, last: float = math.inf) -> float:
+        """Of all tickets up to a rank."""
+        ahead = {
+            key: bisect.bisect_right(queue, last, key=lambda each: each.rank) for key, queue in self._queues.items()
+        }
+        queued_s = sum(self._costs.estimate_s(key, count) for key, count in ahead.items())
         if self._running is None:
             return queued_s
         return queued_s + max(0.0, self._running.began_at + self._running.estimate_s - time.monotonic())

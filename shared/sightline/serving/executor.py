@@ -12,6 +12,7 @@ import numpy as np
 
 from sightline.imaging.decoder_pool import Cancellation
 from sightline.serving.batcher import MicroBatcher
+from sightline.serving.concurrency import ANYBODY, Requester
 from sightline.serving.engine import Session
 from sightline.serving.predictor import Plan, Round
 from sightline.serving.signature import Tensors
@@ -57,13 +58,14 @@ async def execute(
     stages: Stages,
     deadline: float | None = None,
     at_once: int | None = None,
+    requester: Requester = ANYBODY,
 ) -> ResultT:
     """Drive a plan; cancelling this frees its queued samples at once and closes the plan.
 
     A plan that may have only so many samples queued `at_once` lets those of others in between, and in return is never
     refused, however much is queued.
     """
-    run = _Execution(plan, batcher, pool, stages, deadline, at_once)
+    run = _Execution(plan, batcher, pool, stages, deadline, at_once, requester)
     try:
         return await run.finish()
     finally:
@@ -79,9 +81,10 @@ class _Execution(Generic[ResultT]):
         stages: Stages,
         deadline: float | None,
         at_once: int | None,
+        requester: Requester,
     ) -> None:
         self._plan, self._batcher, self._pool, self._stages, self._deadline = plan, batcher, pool, stages, deadline
-        self._admitted = at_once is not None
+        self._requester, self._admitted = requester, at_once is not None
         self._turn: AbstractAsyncContextManager[None] = nullcontext() if at_once is None else asyncio.Semaphore(at_once)
         self._step: Future[_Step[ResultT]] | None = None
         self._cancellation = Cancellation()
@@ -91,7 +94,7 @@ class _Execution(Generic[ResultT]):
         outcome = await self._advance(None)
         while isinstance(outcome, _Wanted):
             if not self._admitted:
-                self._batcher.check_room()
+                self._batcher.check_room(self._requester)
                 self._admitted = True
             outcome = await self._advance(await self._infer(outcome.samples))
         return outcome.result
@@ -138,7 +141,7 @@ class _Execution(Generic[ResultT]):
 
     async def _submit(self, sample: Tensors) -> Answer:
         async with self._turn:
-            return await self._batcher.submit(sample, deadline=self._deadline, admitted=True)
+            return await self._batcher.submit(sample, deadline=self._deadline, admitted=True, requester=self._requester)
 
 
 def _advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Wanted | _Finished[ResultT]:

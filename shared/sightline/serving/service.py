@@ -15,8 +15,8 @@ from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.imaging import decoder_pool
 from sightline.jobs.threads import start_threads
-from sightline.serving.admission import Admission
 from sightline.serving.batcher import MicroBatcher
+from sightline.serving.concurrency import ANYBODY, ConcurrencyLimiter, FairSemaphore, Permit, Requester
 from sightline.serving.costs import warm
 from sightline.serving.engine import Session, open_session
 from sightline.serving.executor import execute
@@ -59,7 +59,7 @@ class _Lane:
     def __init__(self, threads: int, name: str) -> None:
         self.threads = threads
         self.pool = ThreadPoolExecutor(threads, name)
-        self.places = asyncio.Semaphore(threads)
+        self.places = FairSemaphore(threads)
 
 
 class ModelService:
@@ -75,14 +75,16 @@ class ModelService:
         self.predictor, self.settings, self.metrics, self._on_fatal = predictor, settings, metrics, on_fatal
         self.identity: ModelIdentity = predictor.weights.identity(predictor.info.name)
         self.signature = predictor.weights.contract.adapt(predictor.signature)
-        self.admission = Admission(max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
+        self.limiter = ConcurrencyLimiter(
+            max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, one_always=True
+        )
         self._codecs = _Lane(settings.codec_workers, "codec")
         self._waiting = _Lane(2 * settings.codec_workers + 2, "decoder-wait")
         self._jobs = _Lane(max(1, settings.job_slots), "job")
         self._lanes = (self._codecs, self._waiting, self._jobs)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
         # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
-        self._open_plans = asyncio.Semaphore(2 * settings.codec_workers + 2 * settings.max_batch)
+        self._open_plans = FairSemaphore(2 * settings.codec_workers + 2 * settings.max_batch)
         self._session: Session | None = None
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
@@ -122,11 +124,11 @@ class ModelService:
         if self.state is not State.READY:
             raise self._not_ready()
 
-    def require_room(self) -> None:
+    def require_room(self, requester: Requester) -> None:
         """Refuse early what could only wait: before a body is read or a pixel decoded."""
         self.require_ready()
         with self._counting_shed():
-            self.batcher.check_room()
+            self.batcher.check_room(requester)
 
     @property
     def has_room(self) -> bool:
@@ -134,11 +136,11 @@ class ModelService:
         return self.state is State.READY and self.batcher.has_room
 
     @contextmanager
-    def hold(self, size_bytes: int) -> Iterator[None]:
+    def hold(self, size_bytes: int, requester: Requester = ANYBODY) -> Iterator[None]:
         """Hold a place for a request whose body is at most so large."""
         with ExitStack() as place:
             with self._counting_shed():
-                place.enter_context(self.admission.hold(size_bytes))
+                place.enter_context(Permit(self.limiter, requester.caller).admit(size_bytes))
             yield
 
     def start_draining(self) -> None:
@@ -176,6 +178,7 @@ class ModelService:
         *,
         pictures: Sequence[bytes] = (),
         at_once: int | None = None,
+        requester: Requester = ANYBODY,
     ) -> ResultT:
         """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory.
 
@@ -186,10 +189,16 @@ class ModelService:
         with self._counting_shed():
             async with due(deadline):
                 lane = await self._lane(pictures, is_job=at_once is not None)
-                async with lane.places, self._open_plans:
+                async with lane.places.place(requester), self._open_plans.place(requester):
                     stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
                     return await execute(
-                        plan, batcher=self.batcher, pool=lane.pool, stages=stages, deadline=deadline, at_once=at_once
+                        plan,
+                        batcher=self.batcher,
+                        pool=lane.pool,
+                        stages=stages,
+                        deadline=deadline,
+                        at_once=at_once,
+                        requester=requester,
                     )
 
     async def _lane(self, pictures: Sequence[bytes], *, is_job: bool) -> "_Lane":
@@ -216,7 +225,7 @@ class ModelService:
         try:
             yield
         except Problem as problem:
-            if problem.code is Code.OVERLOADED:
+            if problem.code in (Code.OVERLOADED, Code.TOO_MANY_REQUESTS):
                 self.metrics.shed.labels(self.name).inc()
             raise
 
@@ -246,7 +255,7 @@ class ModelService:
         """Let accepted requests finish, for as long as the settings allow."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_s):
-                await self.admission.empty.wait()
+                await self.limiter.empty.wait()
         if self._batcher is not None:
             self._batcher.abandon()
 

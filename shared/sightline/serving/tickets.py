@@ -25,6 +25,7 @@ class Ticket:
     deadline: float | None
     future: "asyncio.Future[Answer]"
     loop: asyncio.AbstractEventLoop
+    rank: float  # in which tickets are taken
     queued_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -105,7 +105,7 @@ def test_large_bodies_are_for_jobs_alone(send: Send) -> None:
     assert "Prefer" in unannounced.json()["detail"]
     assert send(iter([bytes(150_000)] * 2), {**text, **LATER}).status_code == 202
     elsewhere = httpx2.post(f"{send.url}/v2/repository/index", content=bytes(200_001))
-    assert (elsewhere.status_code, elsewhere.json()["limit_bytes"]) == (413, 200_000)
+    assert (elsewhere.status_code, elsewhere.json()["limit_bytes"]) == (413, 65_536)
 
 
 def test_judges_a_jobs_picture_by_its_header(

@@ -149,6 +149,12 @@ local function wake_waiting()
   end
 end
 
+local function leave_running(member)
+  local owner, id = unpack(cjson.decode(member))
+  call('ZREM', key('entered'), member)
+  if call('SREM', key('running', owner), id) == 1 then wake_waiting() end
+end
+
 local function stop_running(job)
   call('ZREM', leases(job), job.id)
   call('SREM', key('active', caller_of(job)), job.id)

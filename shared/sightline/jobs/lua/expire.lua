@@ -19,5 +19,6 @@ for _, id in ipairs(uploads) do
   release(id)
 end
 for _, member in ipairs(past(key('lingering'))) do discharge(member) end
+for _, member in ipairs(past(key('entered'))) do leave_running(member) end
 call('ZREMRANGEBYSCORE', key('holds'), '-inf', now)
 return #jobs + #uploads

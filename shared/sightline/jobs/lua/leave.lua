@@ -1,0 +1,1 @@
+leave_running(cjson.encode({a.owner, a.id}))
