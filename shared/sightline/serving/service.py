@@ -54,12 +54,12 @@ DETAILS = {
 
 
 class _Lane:
-    """Threads for the steps of plans, and as many places for plans."""
+    """Threads for the steps of plans, and places for plans: as many where a step may block its thread for long."""
 
-    def __init__(self, threads: int, name: str) -> None:
+    def __init__(self, threads: int, name: str, *, places: int | None = None) -> None:
         self.threads = threads
         self.pool = ThreadPoolExecutor(threads, name)
-        self.places = FairSemaphore(threads)
+        self.places = FairSemaphore(places or threads)
 
 
 class ModelService:
@@ -78,13 +78,14 @@ class ModelService:
         self.limiter = ConcurrencyLimiter(
             max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, one_always=True
         )
-        self._codecs = _Lane(settings.codec_workers, "codec")
+        # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
+        open_plans = 2 * settings.codec_workers + 2 * settings.max_batch
+        self._codecs = _Lane(settings.codec_workers, "codec", places=open_plans)
         self._waiting = _Lane(2 * settings.codec_workers + 2, "decoder-wait")
         self._jobs = _Lane(max(1, settings.job_slots), "job")
         self._lanes = (self._codecs, self._waiting, self._jobs)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
-        # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
-        self._open_plans = FairSemaphore(2 * settings.codec_workers + 2 * settings.max_batch)
+        self._open_plans = FairSemaphore(open_plans)
         self._session: Session | None = None
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
