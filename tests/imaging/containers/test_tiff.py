@@ -18,4 +18,4 @@ def test_impossible_orientations_count_as_none(value: int) -> None:
 @pytest.mark.parametrize("data", [b"", b"II", b"II*\0", b"MM\0*\0\0\0\x08", b"II+\0\x04\0\0\0" + bytes(8)])
 def test_broken_data_has_no_orientation(data: bytes) -> None:
     assert tiff.read_orientation(data) == 1
-    assert not tiff.has_more_pages(data)
+    assert not tiff.has_more_pages(data, tiff.Directory({}, 0, 8))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT, TiffPage
+from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT, TiffFile, TiffPage
 
 from sightline.imaging.codecs.raster import Raster, require_size
 from sightline.imaging.codecs.tiff_colour import CHANNELS, interpret
@@ -36,16 +36,22 @@ _MAX_TILE_PX = 4096 * 4096
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
     # The flags keep vendors' tags from sending the reader to further directories.
-    with tifffile.TiffFile(BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False) as file:
-        page = file.pages.first
+    with TiffFile(BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False) as file:
+        chosen = tiff.picture_directory(data)
+        page = _page_at(file, chosen.offset)
         _require_supported(page)
         require_size((page.imagewidth, page.imagelength), header)
         _require_segments(page, data)
         samples = _interleaved(page, page.asarray(maxworkers=1))
-        metadata = Metadata(icc_profile=page.iccprofile, orientation=tiff.read_orientation(data))
-        notes = (FIRST_FRAME_ONLY,) if tiff.has_more_pages(data) else ()
+        metadata = Metadata(icc_profile=page.iccprofile, orientation=chosen.orientation or tiff.read_orientation(data))
+        notes = (FIRST_FRAME_ONLY,) if tiff.has_more_pages(data, chosen) else ()
         cmyk = page.photometric == PHOTOMETRIC.SEPARATED
         return Raster(interpret(page, samples), metadata, notes, cmyk=cmyk)
+
+
+def _page_at(file: TiffFile, offset: int) -> TiffPage:
+    file.filehandle.seek(offset)
+    return TiffPage(file, index=0)
 
 
 def _require_supported(page: TiffPage) -> None:

@@ -1,7 +1,7 @@
 """TIFF and BigTIFF: a directory of tags anywhere in the file (TIFF 6.0, section 2); EXIF uses the same structure."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.api.problems import Problem
@@ -9,12 +9,19 @@ from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, Incomple
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-NEW_SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE = 254, 256, 257, 258
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC = 254, 255, 256, 257, 258, 262
 ORIENTATION, SUB_IFDS, DNG_VERSION = 274, 330, 50706
-_WANTED = frozenset({NEW_SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, SUB_IFDS, DNG_VERSION})
+_WANTED = frozenset(
+    {
+        *(NEW_SUBFILE_TYPE, SUBFILE_TYPE, IMAGE_WIDTH, IMAGE_LENGTH, BITS_PER_SAMPLE, PHOTOMETRIC),
+        *(ORIENTATION, SUB_IFDS, DNG_VERSION),
+    }
+)
+_RAW_PHOTOMETRICS = frozenset({32803, 34892})  # colour filter array, linear raw
 _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # TIFF type to struct code
 _REDUCED, _MASK = 1, 4
-_MAX_ENTRIES, _MAX_VALUES = 4096, 16
+_OLD_REDUCED = 2
+_MAX_ENTRIES, _MAX_VALUES, _MAX_DIRECTORIES = 4096, 16, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +39,84 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
+    """Integer tags of one picture of the file; `offset` is where the directory starts."""
+
     tags: Mapping[int, tuple[int, ...]]
     next_offset: int
+    offset: int
 
     def first(self, tag: int, default: int = 0) -> int:
         values = self.tags.get(tag) or (default,)
         return values[0]
 
+    @property
+    def kind(self) -> int:
+        """The bits of NewSubfileType, also where the older SubfileType says so."""
+        return self.first(NEW_SUBFILE_TYPE) | (_REDUCED if self.first(SUBFILE_TYPE) == _OLD_REDUCED else 0)
+
+    @property
+    def is_picture(self) -> bool:
+        return not self.kind & (_REDUCED | _MASK)
+
+    @property
+    def pixels(self) -> int:
+        return self.first(IMAGE_WIDTH) * self.first(IMAGE_LENGTH)
+
+    @property
+    def orientation(self) -> int | None:
+        orientation = self.first(ORIENTATION)
+        return orientation if 1 <= orientation <= 8 else None
+
 
 def read_header(data: Buffer) -> ImageHeader:
-    directory = read_directory(data, _WANTED)
+    directory = picture_directory(data)
     width, height = directory.first(IMAGE_WIDTH), directory.first(IMAGE_LENGTH)
-    reduced = directory.first(NEW_SUBFILE_TYPE) & _REDUCED
-    if DNG_VERSION in directory.tags or bytes(data[8:10]) == b"CR" or (reduced and SUB_IFDS in directory.tags):
-        raise unsupported("Camera raw files are not supported.")
     if not width or not height:
         raise unreadable("The TIFF directory gives no size.")
     bit_depth = max(directory.tags.get(BITS_PER_SAMPLE) or (1,))
     return ImageHeader(ImageFormat.TIFF, width, height, None if directory.next_offset else 1, bit_depth)
 
 
+def picture_directory(data: Buffer) -> Directory:
+    """That of the first picture of full resolution: thumbnails and masks may come before it.
+
+    Where all are reduced, the largest. Raises Problem UNSUPPORTED_FORMAT for a camera's raw data.
+    """
+    seen: list[Directory] = []
+    for directory in _directories(data, sub_directories=True):
+        if DNG_VERSION in directory.tags or bytes(data[8:10]) == b"CR":
+            raise unsupported("Camera raw files are not supported.")
+        seen.append(directory)
+        if directory.is_picture:
+            break
+    reduced = [each for each in seen if not each.kind & _MASK] or seen
+    chosen = seen[-1] if seen[-1].is_picture else max(reduced, key=lambda each: each.pixels)
+    if chosen.first(PHOTOMETRIC) in _RAW_PHOTOMETRICS:
+        raise unsupported("Camera raw files are not supported.")
+    return chosen
+
+
+def _directories(data: Buffer, *, sub_directories: bool) -> Iterator[Directory]:
+    """In the order of the file; those that belong to a directory (SubIFDs) follow it, if wanted."""
+    layout, start = _layout(data)
+    waiting, known = [start], set[int]()
+    while waiting and len(known) < _MAX_DIRECTORIES:
+        offset = waiting.pop(0)
+        if offset in known:
+            continue
+        known.add(offset)
+        directory = _read_directory_at(data, layout, offset, _WANTED)
+        yield directory
+        later = [directory.next_offset] if directory.next_offset else []
+        waiting = [*(directory.tags.get(SUB_IFDS, ()) if sub_directories else ()), *waiting, *later]
+
+
 def read_orientation(data: Buffer) -> int:
     """Of a TIFF file or of EXIF data; 1 where there is none or the data is broken."""
     try:
-        orientation = read_directory(data, frozenset({ORIENTATION})).first(ORIENTATION, 1)
+        return read_directory(data, frozenset({ORIENTATION})).orientation or 1
     except (Problem, IncompleteError):
         return 1
-    return orientation if 1 <= orientation <= 8 else 1
 
 
 def orientation_exif(orientation: int) -> bytes:
@@ -66,25 +124,24 @@ def orientation_exif(orientation: int) -> bytes:
     return struct.pack("<4sIHHHIHHI", SIGNATURES[0], 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
 
 
-def has_more_pages(data: Buffer) -> bool:
-    """Whether a second picture follows that is not the first one's thumbnail or mask."""
+def has_more_pages(data: Buffer, chosen: Directory) -> bool:
+    """Whether the file has pictures of full resolution beside the chosen one."""
     try:
-        second = read_directory(data, frozenset({NEW_SUBFILE_TYPE}), number=1)
+        return any(
+            each.is_picture and each.offset != chosen.offset for each in _directories(data, sub_directories=False)
+        )
     except (Problem, IncompleteError):
         return False
-    return not second.first(NEW_SUBFILE_TYPE) & (_REDUCED | _MASK)
 
 
-def read_directory(data: Buffer, wanted: frozenset[int], *, number: int = 0) -> Directory:
-    """The first or a later directory; of the wanted tags only integer values, and the first few of them."""
+def read_directory(data: Buffer, wanted: frozenset[int]) -> Directory:
+    """The first directory; of the wanted tags only integer values, and the first few of them."""
     layout, start = _layout(data)
-    directory = _read_directory_at(data, layout, start, wanted)
-    for _ in range(number):
-        directory = _read_directory_at(data, layout, directory.next_offset, wanted)
-    return directory
+    return _read_directory_at(data, layout, start, wanted)
 
 
 def _read_directory_at(data: Buffer, layout: _Layout, start: int, wanted: frozenset[int]) -> Directory:
+    offset = start
     if start < 8:
         raise unreadable("The TIFF file has no such directory.")
     (entries,) = layout.unpack(layout.count, data, start)
@@ -95,7 +152,7 @@ def _read_directory_at(data: Buffer, layout: _Layout, start: int, wanted: frozen
     (next_offset,) = layout.unpack(layout.offset, data, start + entries * entry_bytes)
     places = range(start, start + entries * entry_bytes, entry_bytes)
     found = (_read_entry(data, layout, place, wanted) for place in places)
-    return Directory({tag: values for tag, values in found if values}, next_offset)
+    return Directory({tag: values for tag, values in found if values}, next_offset, offset)
 
 
 def _layout(data: Buffer) -> tuple[_Layout, int]:
