@@ -65,7 +65,7 @@ class Intake:
 
     async def _submit(self, reason: Reason) -> Job:
         if self._visit.headers.get("content-encoding"):
-            raise Problem(Code.UNSUPPORTED_FORMAT, "The body of a job must come without a content encoding.")
+            raise Problem(Code.UNSUPPORTED_FORMAT, "The body is compressed; send it without Content-Encoding.")
         _require_short_headers(self._visit.headers, self._visit.scope["query_string"])
         try:
             async with self._key_held():

@@ -69,6 +69,21 @@ def test_the_form_outweighs_the_query() -> None:
     assert read(b"12345", content_type="", query="count=5&words=two").options == Options(count=5, words=["two"])
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip"])
+def test_names_a_compression_of_the_body(coding: str) -> None:
+    request = request_of(FORM, "multipart/form-data; boundary=x", "")
+    request.scope["headers"].append((b"content-encoding", coding.encode()))
+    with pytest.raises(Problem, match=coding) as caught:
+        asyncio.run(READER.read(request))
+    assert caught.value.status == 415
+
+
+def test_names_the_type_of_a_body_that_is_no_picture() -> None:
+    with pytest.raises(Problem, match="video/mp4") as caught:
+        read(b"12345", content_type="video/mp4")
+    assert caught.value.status == 415
+
+
 def test_repeatable_pictures_keep_their_order() -> None:
     upload = read(form(("image", b"1"), ("more", b"2"), ("more", b"3")))
     assert upload.pictures == {"image": [b"1"], "more": [b"2", b"3"]}

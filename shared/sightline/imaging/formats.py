@@ -56,5 +56,11 @@ def unreadable(detail: str) -> Problem:
     return Problem(Code.UNREADABLE_IMAGE, detail)
 
 
+def unsupported_file(name: str | None) -> Problem:
+    """name: what the file is, with its article, where that is known."""
+    this = f"This is {name}" if name else "This is not a picture that can be read"
+    return unsupported(f"{this}; send a JPEG, PNG, WebP, TIFF, HEIC, AVIF or GIF file.")
+
+
 def unsupported(detail: str) -> Problem:
     return Problem(Code.UNSUPPORTED_FORMAT, detail, supported=[format.media_type for format in ImageFormat])

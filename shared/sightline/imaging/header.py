@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from sightline.imaging import other_formats
 from sightline.imaging.containers import gif, heif, jpeg, png, tiff, webp
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, unreadable, unsupported
+from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, unreadable, unsupported_file
 
 __all__ = ["HEADER_LIMIT_BYTES", "HeaderPeek", "ImageFormat", "ImageHeader", "read_header", "require_header"]
 
@@ -14,7 +15,7 @@ A JPEG, PNG, WebP, GIF, HEIC or AVIF file that has not told its size by then is 
 A TIFF file may keep its directory behind the pixels, as most writers do: only who holds all of it can tell.
 """
 
-_SIGNATURE_BYTES = 12
+_SIGNATURE_BYTES, _NAMING_BYTES = 12, 512
 
 
 def read_header(prefix: Buffer) -> ImageHeader | None:
@@ -67,7 +68,10 @@ class HeaderPeek:
 def _parse(data: Buffer) -> ImageHeader:
     if len(data) < _SIGNATURE_BYTES:
         raise IncompleteError(_SIGNATURE_BYTES)
-    return _parser(bytes(data[:_SIGNATURE_BYTES]))(data)
+    parser = _parser(bytes(data[:_SIGNATURE_BYTES]))
+    if parser is None:
+        raise unsupported_file(other_formats.name_of(bytes(data[:_NAMING_BYTES])))
+    return parser(data)
 
 
 _SIGNATURES: Mapping[bytes, Callable[[Buffer], ImageHeader]] = {
@@ -79,7 +83,7 @@ _SIGNATURES: Mapping[bytes, Callable[[Buffer], ImageHeader]] = {
 }
 
 
-def _parser(signature: bytes) -> Callable[[Buffer], ImageHeader]:
+def _parser(signature: bytes) -> Callable[[Buffer], ImageHeader] | None:
     for start, parser in _SIGNATURES.items():
         if signature.startswith(start):
             return parser
@@ -87,4 +91,4 @@ def _parser(signature: bytes) -> Callable[[Buffer], ImageHeader]:
         return webp.read_header
     if signature[4:8] == b"ftyp":
         return heif.read_header
-    raise unsupported("This is not a JPEG, PNG, WebP, TIFF, HEIC, AVIF or GIF file.")
+    return None

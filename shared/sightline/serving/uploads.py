@@ -53,6 +53,7 @@ class UploadReader:
 
         Browsers send every field of a form: one without a chosen file or without text counts as absent.
         """
+        _require_plain(request)
         query = _query_values(request)
         if _media_type(request) == MULTIPART:
             pictures, fields = await self._read_form(request)
@@ -90,7 +91,8 @@ class UploadReader:
     async def _read_bare(self, request: Request) -> dict[str, list[bytes]]:
         media_type = _media_type(request)
         if media_type and not media_type.startswith(BARE):
-            detail = "Send a form with the picture in it, or the bare picture."
+            sent = media_type[:_MAX_QUOTED_CHARACTERS]
+            detail = f"A body of type {sent!r} is not accepted; send a form, or the bare picture."
             raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[MULTIPART, "image/*"])
         body = await request.body()
         if media_type == _URL_ENCODED and body.partition(b"=")[0].decode("latin-1") in self._accepted:
@@ -151,6 +153,13 @@ async def _parse(parser: _MemoryParser) -> FormData:
 
 def _takes_many(annotation: Any) -> bool:
     return get_origin(annotation) in (list, tuple, set, frozenset)
+
+
+def _require_plain(request: Request) -> None:
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        detail = f"The body is compressed ({coding[:_MAX_QUOTED_CHARACTERS]!r}); send it without Content-Encoding."
+        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=["identity"])
 
 
 def _media_type(request: Request) -> str:

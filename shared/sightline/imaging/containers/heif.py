@@ -6,10 +6,37 @@ from dataclasses import dataclass
 
 from sightline.imaging import colour_tags
 from sightline.imaging.colour_tags import ColourTags
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    take,
+    unreadable,
+    unsupported,
+    unsupported_file,
+)
 from sightline.imaging.metadata import Metadata
+from sightline.imaging.other_formats import name_of_iso_media
 
 _CODECS = {b"hvcC": ImageFormat.HEIC, b"av1C": ImageFormat.AVIF}
+_PICTURE_BRANDS = frozenset(
+    {
+        b"mif1",
+        b"mif2",
+        b"msf1",
+        b"miaf",
+        b"heic",
+        b"heix",
+        b"heim",
+        b"heis",
+        b"hevc",
+        b"hevx",
+        b"avif",
+        b"avis",
+        b"avio",
+    }
+)
 _SEQUENCE_BRANDS = frozenset({b"hevc", b"hevx", b"msf1", b"avis"})
 # Real files hold a handful of boxes on the top level and some hundred properties; a meta box of megabytes is a trap.
 _MAX_BOXES, _MAX_ENTRIES, _MAX_META_BYTES = 64, 16_384, 1 << 20
@@ -29,6 +56,8 @@ class Box:
 
 def read_header(data: Buffer) -> ImageHeader:
     brands = _brands(data)
+    if brands.isdisjoint(_PICTURE_BRANDS) and (film := name_of_iso_media(take(data, 8, 4))):
+        raise unsupported_file(film)
     meta = read_meta(data)
     try:
         properties = _primary_properties(meta)
