@@ -1,5 +1,6 @@
 """The whole way of a photo with holes, through the same processes that `make up` starts."""
 
+import json
 import os
 import re
 import shlex
@@ -69,6 +70,17 @@ def test_the_curl_line_works_as_pasted(printed: str, tmp_path: Path) -> None:
     done = run([*words, "--silent", "--show-error", "--fail"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert pixels((tmp_path / "out.png").read_bytes()).shape == pixels(PHOTO.read_bytes()).shape
+
+
+def test_a_picture_that_becomes_a_job_comes_back_as_asked_for(address: str, tmp_path: Path) -> None:
+    big = tmp_path / "big.jpg"
+    cv2.imwrite(str(big), cv2.resize(pixels(PHOTO.read_bytes()), (5000, 3400)))
+    words = ("predict", "hra-screening", str(big), "-o", str(tmp_path / "out.json"), "--url", address)
+    done = run([*CLI, *words], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"Job \w+: (queued|running)", done.stderr)
+    (result,) = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert (result["width"], result["height"]) == (5000, 3400)
 
 
 def test_the_holes_are_filled_and_nothing_else_is_touched(address: str) -> None:

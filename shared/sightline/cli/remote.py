@@ -339,7 +339,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 def _sentence(detail: str, code: str | None, request_id: str | None, hint: str | None) -> str:
     facts = ", ".join([*filter(None, [code]), *([f"request {request_id}"] if request_id else [])])
-    return f"{detail}{f' ({facts})' if facts else ''}{f' {hint}' if hint else ''}"
+    said = f"{detail.rstrip('.')} ({facts})" if facts else detail.rstrip(".")
+    return f"{said}. {hint}" if hint else said
 
 
 def _hint(reply: httpx2.Response) -> str | None:

@@ -56,8 +56,8 @@ class Outcome:
         return [*self.files, *self.folders]
 
     @property
-    def failed(self) -> int:
-        return sum(finding.error is not None for finding in self.findings)
+    def failed_files(self) -> int:
+        return sum(finding.error is not None for finding in self.files)
 
     @property
     def is_complete(self) -> bool:
@@ -185,7 +185,7 @@ def _tell(outcome: Outcome, out: Path, stop: StopRequest) -> None:
     review = sum(bool(finding.needs_review) for finding in outcome.findings)
     copies = sum(finding.copy_of is not None for finding in outcome.findings)
     typer.echo(
-        f"{len(outcome.files)} files: {review} to review, {outcome.failed} failed, {copies} copies; "
+        f"{len(outcome.files)} files: {review} to review, {outcome.failed_files} failed, {copies} copies; "
         f"{outcome.known} were done before."
     )
     for remark in _remarks(outcome):
@@ -229,5 +229,5 @@ def _end(outcome: Outcome, failure: Exception | None, stop: StopRequest) -> None
         os._exit(stop.exit_code)
     if failure is not None:
         raise failure
-    if outcome.failed:
+    if outcome.failed_files or outcome.folders:
         raise typer.Exit(SOME_FAILED)
