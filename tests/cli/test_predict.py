@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE, Popen, run
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from sightline.cli.app import build_app
 from sightline.cli.faults import Fault
 from sightline.cli.remote import RemoteError
 from tests.cli.scripted_server import ScriptedServer, Step
+from tests.imaging import hostile
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
@@ -206,6 +208,25 @@ def test_nothing_runs_where_the_result_could_not_be_written(server: ScriptedServ
             predict("inpaint", photo, "-o", tmp_path / out, "--url", server.url)
     assert server.asked == []
     assert photo.read_bytes() == PHOTO.read_bytes()
+
+
+def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: Start, eventually: Eventually) -> None:
+    (tmp_path / "hostile.png").write_bytes(hostile.png(surplus_mb=50_000))
+    arguments = ("predict", "hra_screening", str(tmp_path / "hostile.png"), "-o", str(tmp_path / "out.json"))
+    environment = {"SIGHTLINE_PROVIDERS": "cpu", "SIGHTLINE_MAX_DECODE_S": "600"}
+    process = started(sys.executable, "-m", "sightline.cli", *arguments, env=environment, stdout=PIPE, stderr=PIPE)
+    decoders: list[psutil.Process] = []
+
+    def is_decoding() -> bool:
+        decoders[:] = psutil.Process(process.pid).children(recursive=True)
+        return len(decoders) > 1  # the server and the process of the picture
+
+    eventually(is_decoding)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=10)
+    assert "Traceback" not in said + errors
+    assert process.returncode == -signal.SIGINT
+    eventually(lambda: not any(decoder.is_running() for decoder in decoders))
 
 
 @pytest.mark.parametrize(

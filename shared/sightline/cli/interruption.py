@@ -2,11 +2,16 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
+
+POLL_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -64,6 +69,29 @@ class StopRequest:
         self.urgent = self.by_signal
         self.signal_number = number
         self._stop.set()
+
+
+def unless_stopped(work: Callable[[], T], stop: StopRequest) -> T | None:
+    """What the work returns; None as soon as a signal comes, whatever the work still waits for."""
+    future = in_background(work)
+    while not stop.by_signal:
+        with suppress(TimeoutError):
+            return future.result(POLL_S)
+    return None
+
+
+def in_background(work: Callable[[], T]) -> "Future[T]":
+    """On a thread that the end of the process does not wait for: a server or a decoder may never come back."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, name="background", daemon=True).start()
+    return future
 
 
 @contextmanager

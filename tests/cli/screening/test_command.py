@@ -22,6 +22,7 @@ from sightline.cli.faults import Fault
 from sightline.cli.screening.journal import NAME
 from tests.cli.screening.conftest import draw
 from tests.cli.scripted_server import ScriptedServer
+from tests.imaging import hostile
 
 Serve = Callable[[ASGIApp], str]
 Start = Callable[..., "Popen[str]"]
@@ -123,6 +124,23 @@ def test_what_was_left_out_is_counted(pictures: Path, tmp_path: Path) -> None:
     html = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "1 .mp4, 1 .txt" in html
     assert "link out of the folder" in html
+
+
+def test_a_picture_that_takes_too_long_is_journaled_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_MAX_DECODE_S", "0.5")
+    folder = tmp_path / "pictures"
+    for seed in range(2):
+        draw(folder / f"{seed}.png", seed)
+    (folder / "hostile.png").write_bytes(hostile.png(surplus_mb=5000))
+    assert "3 files: 2 to review, 1 failed" in screen(folder, "-o", tmp_path / "out", "--thumbnails")
+    failed = rows(tmp_path / "out")["hostile.png"]
+    assert (failed["error_code"], failed["error"][:40]) == (
+        "unreadable_image",
+        "The picture takes too long to decode: mo",
+    )
+    assert "3 were done before" in screen(folder, "-o", tmp_path / "out")
 
 
 def test_names_of_any_bytes_come_through(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from sightline.cli.screening.screen import Screening
 from sightline.cli.screening.tables import write_tables
 from sightline.cli.screening.walking import Listing, UnreadableFolder, list_files
 from sightline.cli.text import printable
+from sightline.imaging import decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
 from sightline.serving.settings import available_cores
 
@@ -156,6 +157,8 @@ def _run(
         except Exception as error:  # what was found before is written down whatever it was
             failure = error
     stop.request()  # ends the threads that wait for a server
+    if stop.by_signal:
+        decoder_pool.stop()  # and those that wait for a decoder
     files = [journal.findings[file.name] for file in listing.files if screening.is_done(file)]
     folders = [_finding_of(folder) for folder in listing.unreadable_folders]
     return Outcome(listing, files, folders, progress.known), failure

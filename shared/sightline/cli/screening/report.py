@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import simplejpeg
 
 from sightline.api.problems import Problem
 from sightline.api.screening import CATEGORIES
-from sightline.cli.interruption import StopRequest
+from sightline.cli.interruption import StopRequest, unless_stopped
 from sightline.cli.screening.finding import Finding
 from sightline.cli.screening.tables import write_aside
 from sightline.cli.text import printable
@@ -81,7 +82,7 @@ def _link(path: Path, out: Path) -> str:
 def _thumbnails(findings: Sequence[Finding], paths: Mapping[str, Path], stop: StopRequest) -> dict[str, str]:
     """By the SHA-256 of the files, once for all copies."""
     screened = {each.sha256: paths[each.file] for each in findings if each.sha256 and not each.error}
-    made = ((sha256, None if stop.by_signal else _thumbnail(path)) for sha256, path in screened.items())
+    made = ((sha256, unless_stopped(partial(_thumbnail, path), stop)) for sha256, path in screened.items())
     return {sha256: thumbnail for sha256, thumbnail in made if thumbnail}
 
 

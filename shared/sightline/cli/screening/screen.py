@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from typing import IO
 
 from sightline.api.problems import Code
-from sightline.cli.interruption import StopRequest
+from sightline.cli.interruption import POLL_S, StopRequest, in_background
 from sightline.cli.screening.asking import Asker, Stopped
 from sightline.cli.screening.finding import Answer, Finding, Reply, Trouble
 from sightline.cli.screening.journal import UNREADABLE_FILE, Heading, Journal, is_transient
@@ -24,7 +23,6 @@ from sightline.cli.screening.walking import File
 BATCH_PICTURES = 16
 BATCH_BYTES = 24 << 20
 MAX_FILE_BYTES = 256 << 20
-POLL_S = 0.1
 STOP_GRACE_S = 5.0
 """How long batches that are under way may go on after the first Ctrl-C."""
 
@@ -173,17 +171,7 @@ class Screening:
 
 
 def begin(asker: Asker, batch: Batch) -> "Future[Reply]":
-    """On a thread that the end of the process does not wait for: a server or a decoder may never come back."""
-    future: Future[Reply] = Future()
-
-    def ask() -> None:
-        try:
-            future.set_result(asker.ask([read.data for read in batch.reads]))
-        except BaseException as error:
-            future.set_exception(error)
-
-    Thread(target=ask, name="screening", daemon=True).start()
-    return future
+    return in_background(lambda: asker.ask([read.data for read in batch.reads]))
 
 
 def copy_of(first: Finding, read: Read) -> Finding:

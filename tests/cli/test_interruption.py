@@ -1,0 +1,57 @@
+import os
+import signal
+import threading
+from functools import partial
+
+import pytest
+
+from sightline.cli.interruption import Interrupted, StopRequest, raising_interrupted, unless_stopped
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_an_exit_with_its_code(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught, raising_interrupted():
+        os.kill(os.getpid(), number)
+    assert caught.value.code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+def test_signals_only_request_a_stop() -> None:
+    stop = StopRequest()
+    with stop.handling_signals():
+        assert not stop
+        interrupt()
+        assert (bool(stop), stop.by_signal, stop.urgent, stop.exit_code) == (True, True, False, 130)
+        interrupt()
+        assert stop.urgent
+        interrupt()
+
+
+def test_a_stop_of_the_program_itself_is_no_signal() -> None:
+    stop = StopRequest()
+    stop.request()
+    assert stop.wait(60)
+    assert not stop.by_signal
+    with stop.handling_signals():
+        interrupt()
+    assert (stop.by_signal, stop.urgent) == (True, False)
+
+
+def test_work_that_never_ends_is_left_alone_after_a_signal() -> None:
+    stop, never = StopRequest(), threading.Event()
+    with stop.handling_signals():
+        threading.Timer(0.2, interrupt).start()
+        assert unless_stopped(never.wait, stop) is None
+    never.set()
+
+
+def test_work_that_ends_gives_its_result_or_its_error() -> None:
+    stop = StopRequest()
+    assert unless_stopped(partial(int, "7"), stop) == 7
+    with pytest.raises(ValueError, match="invalid literal"):
+        unless_stopped(partial(int, "seven"), stop)
