@@ -13,6 +13,7 @@ from sightline.api.problems import Code, Problem
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.connection import AWAY
 from sightline.jobs.janitor import Janitor
+from sightline.jobs.outbox import Outbox
 from sightline.jobs.overview import Overview
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
@@ -57,6 +58,7 @@ class Desk:
 
     queue: JobQueue
     references: References
+    outbox: Outbox
     store: BlobStore
     watch: QueueWatch
     store_watch: StoreWatch
@@ -78,7 +80,9 @@ async def open_desk(
         in_background(store_watch.run()),
         in_background(Janitor(redis, jobs, store).run()),
     ):
-        yield Desk(queue, references, store, watch, store_watch, EventStreams(settings.max_event_streams))
+        yield Desk(
+            queue, references, Outbox(redis, jobs), store, watch, store_watch, EventStreams(settings.max_event_streams)
+        )
 
 
 def refusal_of(desk: Desk) -> str | None:

@@ -2,9 +2,12 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import structlog
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.desk import EventStreams
 from sightline.api.problems import Problem
@@ -26,15 +29,29 @@ def cursor_of(last_event_id: str | None) -> str | None:
     return last_event_id if match and max(map(int, match.groups())) <= _LARGEST else None
 
 
-async def event_stream(events: AsyncIterator[Event | None], streams: EventStreams, caller: str) -> AsyncIterator[str]:
+class EventStreamResponse(StreamingResponse):
+    """Closes its events when the client leaves, in this task: left to the garbage collector, both generators would be
+    closed at once and each while the other runs."""
+
+    def __init__(self, events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> None:
+        self._chunks = event_stream(events, streams, caller)
+        super().__init__(self._chunks, headers=HEADERS, media_type=MEDIA_TYPE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            await super().__call__(scope, receive, send)
+
+
+async def event_stream(events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> AsyncGenerator[str]:
     """Ends early when Redis is lost: the client comes again, and goes on where it was."""
-    with streams.place(caller):
-        yield f"retry: {RETRY_MS}\n\n"
-        try:
-            async for event in events:
-                yield _KEEP_ALIVE if event is None else encode(event)
-        except Problem as problem:
-            log.info("events_cut_short", code=problem.code)
+    async with aclosing(events):
+        with streams.place(caller):
+            yield f"retry: {RETRY_MS}\n\n"
+            try:
+                async for event in events:
+                    yield _KEEP_ALIVE if event is None else encode(event)
+            except Problem as problem:
+                log.info("events_cut_short", code=problem.code)
 
 
 def encode(event: Event) -> str:

@@ -10,9 +10,9 @@ from services.gateway.desk import Desk
 from services.gateway.forwarded_headers import public_prefix
 from services.gateway.intake import retry_after
 from services.gateway.job_documentation import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
-from services.gateway.job_events import HEADERS, MEDIA_TYPE, cursor_of, event_stream
+from services.gateway.job_events import HEADERS, MEDIA_TYPE, EventStreamResponse, cursor_of
 from services.gateway.job_results import result_of
-from services.gateway.job_schemas import JobPage, PublicJob, job_path, public_job
+from services.gateway.job_schemas import JobPage, PublicJob, job_path, job_webhook, public_job
 from services.gateway.keys import Caller
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Job, State
@@ -46,7 +46,8 @@ async def list_jobs(
 async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep, response: Response) -> PublicJob:
     job = await _job(job_id, desk, caller)
     if job.state.terminal:
-        return public_job(job, prefix=prefix)
+        delivery = await desk.outbox.delivery(job.id) if job.webhook else None
+        return public_job(job, prefix=prefix).model_copy(update={"webhook": job_webhook(job, delivery)})
     standing = await desk.queue.standing(job)
     response.headers["Retry-After"] = retry_after(standing)
     return public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=prefix)
@@ -91,7 +92,7 @@ async def get_events(
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
     desk.streams.require_place(caller.share)
     events = desk.queue.events(job_id, after=after)
-    return StreamingResponse(event_stream(events, desk.streams, caller.share), headers=HEADERS, media_type=MEDIA_TYPE)
+    return EventStreamResponse(events, desk.streams, caller.share)
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)

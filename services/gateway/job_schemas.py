@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from sightline.jobs.job import Job, Priority, Reason, Representation, State
+from sightline.jobs.outbox import Delivery
+from sightline.jobs.outbox import Fate as DeliveryStatus
 
 WHY: Mapping[Reason, str] = {
     Reason.ASKED: "The request asked for its answer later.",
@@ -56,6 +58,16 @@ class JobResult(BaseModel):
     headers: dict[str, str]
 
 
+class JobWebhook(BaseModel):
+    """How the report of a job's end fared."""
+
+    state: DeliveryStatus
+    attempts: int
+    sent_at: datetime | None = Field(default=None, description="When it was last sent")
+    status: int | None = Field(default=None, description="Of the receiver's last answer")
+    detail: str | None = Field(default=None, description="Why there was no answer")
+
+
 class PublicJob(BaseModel):
     """A job, how it stands, and where to go from here."""
 
@@ -81,6 +93,9 @@ class PublicJob(BaseModel):
     results: list[JobResult]
     problem: dict[str, Any] | None = Field(default=None, description="Of the last attempt that failed")
     cached_from: str | None = Field(default=None, description="The identical earlier job whose result this is")
+    webhook: JobWebhook | None = Field(
+        default=None, description="Of a job that is asked for by itself, and that has ended and has a webhook"
+    )
     links: JobLinks
 
 
@@ -121,6 +136,21 @@ def public_job(job: Job, *, position: int | None = None, eta_s: float | None = N
 def rendered(job: Job, *, prefix: str = "") -> dict[str, Any]:
     """As JSON has it."""
     return public_job(job, prefix=prefix).model_dump(mode="json")
+
+
+def job_webhook(job: Job, delivery: Delivery | None) -> JobWebhook | None:
+    """`delivery` is None until it has been sent."""
+    if job.webhook is None or not job.state.terminal:
+        return None
+    if delivery is None:
+        return JobWebhook(state=DeliveryStatus.PENDING, attempts=0)
+    return JobWebhook(
+        state=delivery.fate,
+        attempts=delivery.attempts,
+        sent_at=_moment(delivery.at),
+        status=delivery.status,
+        detail=delivery.failure,
+    )
 
 
 def job_path(job_id: str, prefix: str = "") -> str:

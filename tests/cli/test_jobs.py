@@ -16,6 +16,7 @@ from sightline.cli.landmark import landmark
 from sightline.jobs.connection import connect
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, State, StoredRequest, Submission, Webhook
 from sightline.jobs.leases import Leases
+from sightline.jobs.outbox import Delivery, Fate, Outbox
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
@@ -42,6 +43,20 @@ class Office:
 
     def job(self, job_id: str) -> Job:
         return self._do(lambda redis: JobQueue(redis, self.settings).get(job_id))
+
+    def give_up(self, job_id: str) -> None:
+        """As if the webhook's receiver had answered 500 for hours."""
+        self._do(lambda redis: self._give_up(redis, job_id))
+
+    def recognized(self, identity: str | None) -> str | None:
+        return self._do(lambda redis: References(redis, self.settings).recognize(identity))
+
+    async def _give_up(self, redis: Redis, job_id: str) -> None:
+        outbox = Outbox(redis, self.settings)
+        await outbox.route(job_id, "https://example.org")
+        (ticket,) = await outbox.take("https://example.org", limit=1, lease_s=60)
+        delivery = Delivery("message", Fate.GIVEN_UP, 7, 1000.0, 500)
+        assert await outbox.settle(ticket, delivery, retry_in_s=None, ttl_s=60)
 
     async def _submit(self, redis: Redis, job_id: str, model: str, owner: str) -> None:
         body = BlobRef("ab" * 32, 10)
@@ -146,6 +161,29 @@ def test_dead_jobs_are_queued_again_one_by_one_or_all(office: Office) -> None:
         "three is queued again.",
     ]
     assert facts("dead", "--redis", office.url) == []
+
+
+def test_webhooks_that_were_given_up_are_told_and_sent_again(office: Office) -> None:
+    for job_id in ("one", "two"):
+        office.kill(job_id)
+        office.give_up(job_id)
+    (two, one) = facts("webhooks", "--redis", office.url)
+    assert (two["id"], one["id"], one["delivery"]["status"]) == ("two", "one", 500)
+    assert "answered 500" in said("webhooks", "--redis", office.url)
+    (shown,) = [facts("show", "one", "--redis", office.url)]
+    assert shown["delivery"]["fate"] == "given_up"
+    assert said("resend", "one", "--redis", office.url) == "one is reported again.\n"
+    assert said("resend", "--all", "--redis", office.url) == "two is reported again.\n"
+    assert facts("webhooks", "--redis", office.url) == []
+    assert run("resend", "--redis", office.url).exit_code == 2
+
+
+def test_a_store_that_is_gone_for_good_can_be_given_up(office: Office) -> None:
+    office.queue("job")
+    assert office.recognized("old") == "old"
+    assert office.recognized(None) is None
+    said("forget-store", "--redis", office.url)
+    assert office.recognized("new") == "new"
 
 
 def test_purged_jobs_are_gone(office: Office) -> None:

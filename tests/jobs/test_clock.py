@@ -14,8 +14,8 @@ from sightline.api.problems import Problem
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, State
 from sightline.jobs.keeper import LeaseKeeper
+from sightline.jobs.outbox import Outbox
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.webhooks.outbox import Outbox
 from sightline.serving.tasks import in_background
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submission
 from tests.redis_server import FAKETIME, RedisServer, running_redis

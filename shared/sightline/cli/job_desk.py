@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from sightline.cli.faults import Fault
 from sightline.jobs.connection import connect
 from sightline.jobs.dead_letters import DeadLetters
+from sightline.jobs.outbox import Outbox
 from sightline.jobs.overview import Overview
 from sightline.jobs.queue import JobQueue
+from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.upkeep import Upkeep
 
@@ -21,6 +23,8 @@ class Desk:
     dead_letters: DeadLetters
     overview: Overview
     upkeep: Upkeep
+    outbox: Outbox
+    references: References
 
 
 @asynccontextmanager
@@ -31,5 +35,10 @@ async def job_desk(url: str) -> AsyncIterator[Desk]:
         raise Fault("; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())) from None
     async with connect(url) as redis:
         yield Desk(
-            JobQueue(redis, settings), DeadLetters(redis, settings), Overview(redis, settings), Upkeep(redis, settings)
+            JobQueue(redis, settings),
+            DeadLetters(redis, settings),
+            Overview(redis, settings),
+            Upkeep(redis, settings),
+            Outbox(redis, settings),
+            References(redis, settings),
         )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sightline.jobs.job import Job
+from sightline.jobs.outbox import Delivery
 from sightline.jobs.overview import Line
 from sightline.jobs.queue import Standing
 
@@ -48,12 +49,29 @@ def show_dead(jobs: Sequence[Job], *, as_json: bool) -> None:
     _print_table(("job", "model", "owner", "tries", "dead for", "why"), rows)
 
 
-def show_job(job: Job, standing: Standing, *, as_json: bool) -> None:
-    facts = _facts(job) | asdict(standing)
+def show_given_up(given_up: Sequence[tuple[Job, Delivery | None]], *, as_json: bool) -> None:
+    if as_json:
+        _print_json([{**_facts(job), "delivery": delivery and asdict(delivery)} for job, delivery in given_up])
+        return
+    rows = [
+        (job.id, job.state, delivery.attempts, _moment(delivery.at), _answer(delivery))
+        if delivery
+        else (job.id, job.state, "", "", "")
+        for job, delivery in given_up
+    ]
+    _print_table(("job", "state", "tries", "last sent", "why"), rows)
+
+
+def show_job(job: Job, standing: Standing, delivery: Delivery | None, *, as_json: bool) -> None:
+    facts = _facts(job) | asdict(standing) | ({"delivery": asdict(delivery)} if delivery else {})
     if as_json:
         _print_json(facts)
         return
     _print_table(("", ""), [(name, _text(name, value)) for name, value in facts.items() if value not in (None, [], {})])
+
+
+def _answer(delivery: Delivery) -> str:
+    return delivery.failure or f"The receiver answered {delivery.status}."
 
 
 def _oldest(line: Line) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from sightline.cli.faults import Fault
 from sightline.cli.job_desk import Desk, job_desk
-from sightline.cli.job_tables import show_dead, show_job, show_jobs, show_queues
+from sightline.cli.job_tables import show_dead, show_given_up, show_job, show_jobs, show_queues
 from sightline.cli.landmark import find_redis
 from sightline.cli.models import folder_name
 from sightline.jobs.job import State
@@ -27,8 +27,9 @@ Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
 def add_jobs(app: typer.Typer) -> None:
     group = typer.Typer(help="Look after queued jobs.", no_args_is_help=True)
     group.command("list")(list_jobs)
-    for command in (queues, show, dead, retry, purge):
+    for command in (queues, show, dead, retry, purge, webhooks, resend):
         group.command()(command)
+    group.command("forget-store")(forget_store)
     app.add_typer(group, name="jobs")
 
 
@@ -69,7 +70,8 @@ def show(
 
     async def run(desk: Desk) -> None:
         found = await desk.queue.get(job)
-        show_job(found, await desk.queue.standing(found), as_json=as_json)
+        delivery = await desk.outbox.delivery(job)
+        show_job(found, await desk.queue.standing(found), delivery, as_json=as_json)
 
     _at_desk(run, redis, folder)
 
@@ -116,6 +118,49 @@ def purge(
         typer.echo(f"{job_id} is gone.")
 
     _at_desk(_for_each(jobs, dead_of, run), redis, folder)
+
+
+def webhooks(
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=MANY)] = 100,
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+    as_json: Json = False,
+) -> None:
+    """The webhooks that were given up, and why."""
+
+    async def run(desk: Desk) -> None:
+        show_given_up(await desk.outbox.given_up(limit=limit), as_json=as_json)
+
+    _at_desk(run, redis, folder)
+
+
+def resend(
+    jobs: Ids = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every webhook that was given up.")] = False,
+    redis: Redis = None,
+    folder: Folder = FOLDER,
+) -> None:
+    """Send the webhooks of jobs again."""
+    if bool(jobs) == everything:
+        raise typer.BadParameter("name either jobs or --all")
+
+    async def run(desk: Desk) -> None:
+        found = [job.id for job, _ in await desk.outbox.given_up(limit=MANY)] if everything else jobs or ()
+        for job_id in found:
+            await desk.outbox.resend(job_id)
+            typer.echo(f"{job_id} is reported again.")
+
+    _at_desk(run, redis, folder)
+
+
+def forget_store(redis: Redis = None, folder: Folder = FOLDER) -> None:
+    """Accept the blob store that is there now, when the one that had the jobs' bytes is gone for good."""
+
+    async def run(desk: Desk) -> None:
+        await desk.references.forget_store()
+        typer.echo("The store that is there now is used; jobs whose bytes are missing in it end as gone.")
+
+    _at_desk(run, redis, folder)
 
 
 def _for_each(

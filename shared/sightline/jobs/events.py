@@ -1,6 +1,6 @@
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ class Events:
         """Ends what all readers hear within some seconds; they may go on elsewhere."""
         self._leaving = True
 
-    async def of(self, job_id: str, *, after: str | None = None) -> AsyncIterator[Event | None]:
+    async def of(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[Event | None]:
         """Ends with the event that ended the job. Raises Problem QUEUE_UNAVAILABLE."""
         cursor, quiet_since = after or START, time.monotonic()
         while not self._leaving and not await self.ended(job_id, cursor):

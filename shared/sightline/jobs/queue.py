@@ -1,7 +1,7 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -118,7 +118,7 @@ class JobQueue:
             raise unknown()
         return job_of_reply(record)
 
-    def events(self, job_id: str, *, after: str | None = None) -> AsyncIterator[Event | None]:
+    def events(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[Event | None]:
         """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
         return self._events.of(job_id, after=after)
 
@@ -134,8 +134,9 @@ class JobQueue:
         """Returns as soon as the job ended, or as it is when the time is up or readers are let go."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                async for _ in self.events(job_id):
-                    pass
+                async with aclosing(self.events(job_id)) as events:
+                    async for _ in events:
+                        pass
         return await self.get(job_id)
 
     async def enter(self, owner: str, *, run_id: str, ttl_s: float) -> bool:

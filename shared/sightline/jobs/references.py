@@ -63,6 +63,10 @@ class References:
         identity = await self._scripts.run("store", found=found, offered=uuid4().hex)
         return None if identity is None else str(identity)
 
+    async def forget_store(self) -> None:
+        """Accepts the blob store that is there now, whatever is missing in it."""
+        await self._scripts.run("forget_store")
+
     async def reconcile_due(self) -> bool:
         """Whether it is time to `reconcile`: every hour, and at once after Redis lost its data; asking settles it."""
         return bool(await self._scripts.run("reconcile_due", repeatable=False))

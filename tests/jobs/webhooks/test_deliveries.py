@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, State, Webhook
+from sightline.jobs.outbox import Fate, Outbox
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings
-from sightline.jobs.webhooks.outbox import Fate, Outbox
 from tests.jobs.conftest import PROBLEM, Bench, OpenBench, outcome, submission
 from tests.jobs.webhooks.conftest import SECRET, Handler, OpenReceiver, Receiver
 from tests.redis_server import DURABLE, EMBEDDED, running_redis

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
+from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Webhook
-from sightline.jobs.webhooks.outbox import Backlog, Delivery, Fate, Outbox, Ticket
+from sightline.jobs.outbox import Backlog, Delivery, Fate, Outbox, Ticket
 from tests.jobs.conftest import Bench, submission
 from tests.jobs.webhooks.conftest import SECRET
 
@@ -100,6 +103,34 @@ async def test_what_is_settled_leaves_only_a_record_that_expires(bench: Bench, o
     left = await bench.redis.keys(f"{bench.settings.redis_prefix}webhooks:*")
     assert left == [f"{bench.settings.redis_prefix}webhooks:delivery:job"]
     assert 0 < await bench.redis.ttl(left[0]) <= TTL_S
+
+
+async def test_what_was_given_up_can_be_seen_and_sent_again(bench: Bench, outbox: Outbox) -> None:
+    await post(bench, outbox, "job")
+    (ticket,) = await take(outbox)
+    lost = replace(FAILED, fate=Fate.GIVEN_UP)
+    assert await outbox.settle(ticket, lost, retry_in_s=None, ttl_s=TTL_S)
+    assert [(job.id, delivery) for job, delivery in await outbox.given_up(limit=10)] == [("job", lost)]
+
+    await outbox.resend("job")
+
+    assert await outbox.given_up(limit=10) == []
+    assert await outbox.arrived(limit=10) == ["job"]
+    await outbox.route("job", RECEIVER)
+    (ticket,) = await take(outbox)
+    assert ticket.last is None
+    assert await outbox.settle(ticket, lost, retry_in_s=None, ttl_s=TTL_S)
+    await bench.dead_letters.purge("job")
+    assert await outbox.given_up(limit=10) == []
+
+
+async def test_only_ends_that_somebody_asked_for_are_sent_again(bench: Bench, outbox: Outbox) -> None:
+    await bench.queue.submit(submission("live", webhook=WEBHOOK))
+    await end_a_job(bench, "silent", webhook=None)
+    for job_id, code in (("live", Code.INVALID_REQUEST), ("silent", Code.INVALID_REQUEST), ("none", Code.NOT_FOUND)):
+        with pytest.raises(Problem) as raised:
+            await outbox.resend(job_id)
+        assert raised.value.code is code
 
 
 async def test_receivers_do_not_stand_in_each_others_way(bench: Bench, outbox: Outbox) -> None:

@@ -145,6 +145,8 @@ def test_the_gateway_tells_how_jobs_ended(start: Start, redis_url: str, tmp_path
     assert SECRET not in str(receiver.events)
     sample = 'sightline_webhook_attempts_total{outcome="delivered"} 1.0'
     eventually(lambda: sample in httpx2.get(f"{gateway.url}/metrics").text)
+    told = httpx2.get(f"{gateway.url}/v1/jobs/job-1").json()["webhook"]
+    assert (told["state"], told["attempts"], told["status"]) == ("delivered", 1, 204)
 
 
 async def _cancel_a_job(settings: JobSettings, webhook: Webhook) -> None:

@@ -352,6 +352,7 @@ local function forget(job)
   call('ZREM', key('owned', job.owner), job.id)
   call('ZREM', key('expiring'), job.id)
   call('ZREM', key('webhooks', 'due'), job.id)
+  call('ZREM', key('webhooks', 'given_up'), job.id)
   call('DEL', key('job', job.id), key('events', job.id), key('webhooks', 'delivery', job.id))
 end
 

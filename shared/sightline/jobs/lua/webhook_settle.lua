@@ -10,6 +10,8 @@ if a.record and call('EXISTS', key('job', a.id)) == 1 then
   local record = key('webhooks', 'delivery', a.id)
   call('SET', record, a.record)
   -- Not of one that goes on: its schedule needs the number of attempts, whatever happens to the clock of Redis.
+  call('ZREM', key('webhooks', 'given_up'), a.id)
+  if a.given_up then call('ZADD', key('webhooks', 'given_up'), now, a.id) end
   if not a.retry_in_s then call('PEXPIRE', record, math.ceil(a.ttl_s * 1000)) end
 end
 return 1

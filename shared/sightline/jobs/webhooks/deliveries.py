@@ -10,11 +10,11 @@ import structlog
 from sightline.api.problems import Code, Problem
 from sightline.jobs.cancellation import cancellable
 from sightline.jobs.job import Job
+from sightline.jobs.outbox import Delivery, Fate, Outbox, Ticket
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.message import Message, Render, message_about
 from sightline.jobs.webhooks.metrics import WebhookMetrics
-from sightline.jobs.webhooks.outbox import Delivery, Fate, Outbox, Ticket
 from sightline.jobs.webhooks.receiver import receiver_of
 from sightline.jobs.webhooks.sender import Attempt, Sender
 from sightline.jobs.webhooks.settings import WebhookSettings

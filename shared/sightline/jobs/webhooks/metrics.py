@@ -2,7 +2,7 @@ import math
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from sightline.jobs.webhooks.outbox import Backlog
+from sightline.jobs.outbox import Backlog
 from sightline.jobs.webhooks.sender import Attempt
 
 DURATION_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)

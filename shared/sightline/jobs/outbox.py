@@ -5,8 +5,12 @@ from enum import StrEnum
 import redis.asyncio
 from pydantic import TypeAdapter
 
+from sightline.api.problems import Code, Problem
 from sightline.jobs.connection import reachable
+from sightline.jobs.job import Job
 from sightline.jobs.keys import Keys
+from sightline.jobs.queue import unknown
+from sightline.jobs.records import job_of_reply
 from sightline.jobs.scripts import Scripts
 from sightline.jobs.settings import JobSettings
 
@@ -96,8 +100,27 @@ class Outbox:
             record=delivery and _delivery.dump_json(delivery).decode(),
             retry_in_s=retry_in_s,
             ttl_s=ttl_s,
+            given_up=delivery is not None and delivery.fate is Fate.GIVEN_UP,
         )
         return bool(settled)
+
+    async def resend(self, job_id: str) -> None:
+        """Has the end of a job reported once more, at once and with the whole schedule.
+
+        Raises Problem NOT_FOUND, and INVALID_REQUEST where the job lives or nobody asked for a report.
+        """
+        match await self._scripts.run("webhook_resend", id=job_id):
+            case "live":
+                raise Problem(Code.INVALID_REQUEST, "The job has not ended yet; its end will be reported.")
+            case "unwanted":
+                raise Problem(Code.INVALID_REQUEST, "The job has no webhook.")
+            case "unknown":
+                raise unknown()
+
+    async def given_up(self, *, limit: int) -> list[tuple[Job, Delivery | None]]:
+        """Jobs whose end no receiver was told of, the newest first; the delivery is None once it is forgotten."""
+        found = await self._scripts.run("webhook_given_up", limit=limit)
+        return [(job_of_reply(record), _read(delivery)) for record, delivery in found]
 
     async def delivery(self, job_id: str) -> Delivery | None:
         """How the last message about a job fared; None: it has not been sent."""

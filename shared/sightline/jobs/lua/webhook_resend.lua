@@ -1,0 +1,9 @@
+-- 'due', or why not: 'unknown' (the job), 'live', 'unwanted' (it has no webhook). The schedule begins anew.
+local job = job_of(a.id)
+if not job then return 'unknown' end
+if LIVE[job.state] then return 'live' end
+if not job.webhook then return 'unwanted' end
+call('ZREM', key('webhooks', 'given_up'), a.id)
+call('DEL', key('webhooks', 'delivery', a.id))
+call('ZADD', key('webhooks', 'due'), now, a.id)
+return 'due'
