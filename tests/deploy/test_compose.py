@@ -74,6 +74,7 @@ def test_models_answer_their_gateway_alone_and_prometheus_may_ask_it_for_replica
         assert read_credentials((tmp_path / file.name).read_text())
     prometheus = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     (discovery,) = (config for each in prometheus["scrape_configs"] for config in each.get("http_sd_configs", ()))
+    assert discovery["authorization"]["type"] == "Bearer"
     file = discovery["authorization"]["credentials_file"]
     assert file == SERVICES["gateway"]["environment"]["SIGHTLINE_METRICS_CREDENTIAL_FILE"]
     assert read_credentials((tmp_path / Path(file).name).read_text())

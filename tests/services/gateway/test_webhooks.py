@@ -136,12 +136,13 @@ def test_the_gateway_tells_how_jobs_ended(start: Start, redis_url: str, tmp_path
     receiver = Receiver()
     webhook = Webhook(f"{start(receiver.app).url}/hook", SECRET)
     jobs = JobSettings(redis_url=redis_url, blobs_url=f"file://{tmp_path}")
-    gateway = open_gateway(start, jobs)
+    gateway = open_gateway(start, jobs, GatewaySettings(root_path="/sightline"))
     asyncio.run(_cancel_a_job(jobs, webhook))
     assert receiver.reached.wait(PATIENCE_S)
     assert receiver.events[0]["type"] == "job.cancelled"
     assert receiver.events[0]["data"]["id"] == "job-1"
     assert receiver.events[0]["data"]["state"] == "cancelled"
+    assert receiver.events[0]["data"]["links"]["self"] == "/sightline/v1/jobs/job-1"
     assert SECRET not in str(receiver.events)
     sample = 'sightline_webhook_attempts_total{outcome="delivered"} 1.0'
     eventually(lambda: sample in httpx2.get(f"{gateway.url}/metrics").text)
