@@ -7,7 +7,6 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from services.gateway import capacity, health, job_routes, models, targets, v2, webhooks
@@ -15,7 +14,7 @@ from services.gateway.authentication import AuthenticationMiddleware
 from services.gateway.body_limit import RouteBodyLimitMiddleware
 from services.gateway.catalog import Catalog
 from services.gateway.console import add_console
-from services.gateway.cors import cors_options
+from services.gateway.cors import NamedOriginsMiddleware, cors_options
 from services.gateway.desk import Desk, open_desk
 from services.gateway.docs import add_docs
 from services.gateway.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
@@ -138,7 +137,7 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
     ]
     if settings.cors_origins:
         # Before authentication, as a preflight carries no key; before what refuses, so that pages can read why.
-        guards.insert(3, Middleware(CORSMiddleware, **cors_options(settings.cors_origins)))
+        guards.insert(3, Middleware(NamedOriginsMiddleware, **cors_options(settings.cors_origins)))
     return guards
 
 

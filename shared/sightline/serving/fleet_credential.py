@@ -30,7 +30,8 @@ class FleetCredentialSettings(BaseSettings):
     Several credentials, one a line, serve to replace one: a gateway sends the first, a service accepts each.
     """
 
-    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
+    # Errors end in logs, and would quote the credential.
+    model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", hide_input_in_errors=True)
 
     fleet_credential: SecretStr | None = Field(default=None, description="Between gateway and services")
     fleet_credential_file: FilePath | None = Field(default=None, description="A file with the same")

@@ -109,7 +109,8 @@ def test_a_preflight_passes_before_the_key_and_errors_can_be_read(open_gateway: 
     refused = httpx2.delete(f"{gateway.url}/v1/jobs/1", headers={"Origin": DESK})
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, DESK)
     other = httpx2.options(f"{gateway.url}/v1/jobs/1", headers={**preflight, "Origin": "https://evil.example"})
-    assert (other.status_code, other.headers.get("access-control-allow-origin")) == (400, None)
+    assert (other.status_code, other.headers.get("access-control-allow-origin")) == (403, None)
+    assert other.json()["code"] == Code.CROSS_SITE
 
 
 def test_cors_is_off_unless_origins_are_named(open_gateway: OpenGateway) -> None:
