@@ -186,3 +186,40 @@ def test_takes_parsed_json() -> None:
     with pytest.raises(Problem) as caught:
         regions_mask({"boxes": [[0, 0, 2]]}, (4, 4))
     assert caught.value.code is Code.BAD_MASK
+
+
+def zigzag(points: int, low: float, high: float) -> list[tuple[float, float]]:
+    return [(float(x), low if number % 2 else high) for number, x in enumerate(np.linspace(0, 200, points))]
+
+
+def test_a_polygon_from_far_above_fills_what_one_from_near_above_does() -> None:
+    near = regions_mask({"polygons": [[[20, -100], [60, -100], [60, 40], [20, 40]]]}, (50, 100))
+    far = regions_mask({"polygons": [[[20, -1e6], [60, -1e6], [60, 40], [20, 40]]]}, (50, 100))
+    np.testing.assert_array_equal(near, far)
+    assert near[10, 30] == 1
+    beyond = regions_mask({"polygons": [zigzag(1000, -1e6, -1e5)]}, (50, 100))
+    assert not beyond.any()
+
+
+@pytest.mark.parametrize(
+    "regions",
+    [
+        {"polygons": [zigzag(16_000, -1e6, 1e6)]},
+        {"polygons": [zigzag(16_000, 0, 3000)]},
+        {"boxes": [[0, 0, 1e6, 1e6]] * 1024},
+        {"polygons": [[[0, 0], [1e6, 0], [0, 1e6]]] * 1024},
+    ],
+    ids=["beyond", "within", "boxes", "overlapping"],
+)
+def test_regions_that_take_long_to_fill_are_refused(regions: dict[str, Any]) -> None:
+    with pytest.raises(Problem) as raised:
+        regions_mask(regions, (6000, 4000))
+    assert raised.value.code is Code.BAD_MASK
+    assert "too long" in raised.value.detail
+
+
+def test_a_detailed_contour_is_filled() -> None:
+    angles = np.linspace(0, 2 * np.pi, 16_000)
+    circle = np.column_stack([2000 + 1900 * np.cos(angles), 3000 + 1900 * np.sin(angles)]).tolist()
+    mask = regions_mask({"polygons": [circle], "boxes": [[0, 0, 4000, 6000]] * 50}, (6000, 4000))
+    assert mask.all()

@@ -1,6 +1,6 @@
 """Where the holes are: masks are (h, w) uint8 in the displayed frame of the photo, 1 = hole."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -14,12 +14,16 @@ from sightline.imaging.depth import to_8_bit
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.orientation import swaps_sides, to_displayed
 from sightline.imaging.picture import Picture
-from sightline.imaging.regions import Regions
+from sightline.imaging.regions import Box, Regions
 
 Mask = NDArray[np.uint8]
+Points = NDArray[np.float64]
 
 _HALF = 128
 _ASPECT_TOLERANCE = 0.01
+_TOP_PX = -4096.0  # shapes that reach a little beyond the photo are filled as they are
+# About a third of a second each. A contour crosses each row of a photo a few times.
+_MAX_EDGE_ROWS, _MAX_FILLED_PX = 10_000_000, 10_000_000_000
 
 
 def decode_mask(data: bytes, picture: Picture, limits: PixelLimits) -> Mask:
@@ -48,8 +52,10 @@ def regions_mask(regions: Regions | Mapping[str, Any], size: tuple[int, int]) ->
     size: height and width of the displayed photo; what reaches beyond is cut off.
     """
     checked = _checked(regions)
+    polygons = [_without_part_above(np.array(polygon, np.float64)) for polygon in checked.polygons]
+    _require_bounded_cost(polygons, checked.boxes, size)
     mask = np.zeros(size, np.uint8)
-    for polygon in checked.polygons:
+    for polygon in polygons:
         _fill_polygon(mask, polygon)
     for box in checked.boxes:
         _fill_box(mask, box)
@@ -100,9 +106,41 @@ def _checked(regions: Regions | Mapping[str, Any]) -> Regions:
         raise Problem(Code.BAD_MASK, "The regions are not valid polygons and boxes.") from None
 
 
-def _fill_polygon(mask: Mask, polygon: list[tuple[float, float]]) -> None:
+def _without_part_above(points: Points) -> Points:
+    """The polygon (n, 2) cut off far above the picture: OpenCV visits every row from the polygon's first one."""
+    after = np.roll(points, -1, axis=0)
+    inside, after_inside = points[:, 1] >= _TOP_PX, after[:, 1] >= _TOP_PX
+    steps = np.where(inside == after_inside, 1.0, after[:, 1] - points[:, 1])
+    crossings_x = points[:, 0] + (after[:, 0] - points[:, 0]) * (_TOP_PX - points[:, 1]) / steps
+    crossings = np.column_stack([crossings_x, np.full(len(points), _TOP_PX)])
+    kept = np.column_stack([inside, inside != after_inside]).ravel()
+    return np.stack([points, crossings], axis=1).reshape(-1, 2)[kept]
+
+
+def _require_bounded_cost(polygons: Sequence[Points], boxes: Sequence[Box], size: tuple[int, int]) -> None:
+    """Filling takes time by the rows that each edge crosses, and by the pixels of each shape."""
+    height, width = size
+    rows, pixels = 0.0, 0.0
+    for x, y in (polygon.T for polygon in polygons if len(polygon)):
+        rows += np.abs(np.diff(np.clip(y, _TOP_PX, height), append=np.clip(y[0], _TOP_PX, height))).sum()
+        pixels += np.ptp(np.clip(x, 0, width)) * np.ptp(np.clip(y, 0, height))
+    for left, top, right, bottom in boxes:
+        pixels += np.ptp(np.clip([left, right], 0, width)) * np.ptp(np.clip([top, bottom], 0, height))
+    if rows > _MAX_EDGE_ROWS or pixels > _MAX_FILLED_PX:
+        raise Problem(
+            Code.BAD_MASK,
+            "The regions take too long to fill: their edges cross too many rows of the photo, or they overlap too "
+            "often. Send a mask instead.",
+            max_edge_rows=_MAX_EDGE_ROWS,
+            max_filled_pixels=_MAX_FILLED_PX,
+        )
+
+
+def _fill_polygon(mask: Mask, polygon: Points) -> None:
+    if not len(polygon):
+        return
     # OpenCV's points are pixel centres, ours are measured from the corner of the first pixel; 1/256 px steps.
-    fixed_point = np.rint((np.array(polygon) - 0.5) * 256).astype(np.int32)
+    fixed_point = np.rint((polygon - 0.5) * 256).astype(np.int32)
     cv2.fillPoly(mask, [fixed_point], 1, lineType=cv2.LINE_8, shift=8)
 
 
