@@ -2,13 +2,14 @@
 
 from starlette.datastructures import Headers
 
-from services.gateway.peek import peek_for
+from services.gateway.peek import Peek, peek_for
 from services.gateway.settings import GatewaySettings
 from services.gateway.upload import Upload
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.imaging.header import ImageHeader
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.limits import PixelLimits, require_pixels_within
+
+IDENTITY = "identity"
 
 
 def asked_deadline_s(headers: Headers, settings: GatewaySettings) -> float | None:
@@ -26,15 +27,27 @@ def declared_bytes(headers: Headers) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
-async def admit_picture(upload: Upload, headers: Headers, settings: GatewaySettings) -> ImageHeader | None:
-    """Reads on until the picture's header is known; a body that does not show it in time is left to the service."""
-    peek = None if headers.get("content-encoding") else peek_for(headers.get("content-type", ""))
+async def admit_pictures(upload: Upload, headers: Headers, settings: GatewaySettings) -> int:
+    """The pixels of the largest picture, as far as the body has been read, 0 where none shows its header in time.
+
+    Reads on until the headers of all pictures are known, or for `peek_bytes`; the service judges what follows. Raises
+    Problem TOO_MANY_PIXELS where a picture, or all of them together, have too many.
+    """
+    peek = peek_for(headers.get("content-type", ""))
     if peek is None:
-        return None
-    while not (peek.done or upload.complete or upload.size_bytes >= settings.peek_bytes):
+        return 0
+    if headers.get("content-encoding", "").strip().lower() not in ("", IDENTITY):
+        detail = "Send the pictures without a content encoding."
+        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[IDENTITY])
+    while not (peek.complete or upload.complete or upload.size_bytes >= settings.peek_bytes):
         peek.feed(await upload.read())
+        _check(peek, upload, settings)
+    return max((header.pixels for header in peek.headers), default=0)
+
+
+def _check(peek: Peek, upload: Upload, settings: GatewaySettings) -> None:
     if peek.header is not None:
         # How many bytes a body may have is watched while it comes in.
         limits = PixelLimits(upload.size_bytes, settings.max_pixels, settings.max_side_px)
         limits.check(peek.header, upload.size_bytes)
-    return peek.header
+    require_pixels_within([header.pixels for header in peek.headers], settings.max_request_pixels)

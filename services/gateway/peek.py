@@ -1,24 +1,34 @@
-"""Finds the header of the picture in a request body while the body streams by, without parsing the form."""
+"""Finds the headers of the pictures in a request body while the body streams by, without parsing the form."""
 
+from contextlib import suppress
 from typing import Protocol
 
 from python_multipart.multipart import parse_options_header
 
+from sightline.api.problems import Problem
 from sightline.imaging.header import HeaderPeek, ImageHeader
 
 IMAGE_FIELD = b"image"
+PICTURE_FIELDS = frozenset({IMAGE_FIELD, b"mask"})
 _PART_HEADERS_LIMIT_BYTES = 16 * 1024
 _BREAK = b"\r\n"
 _BARE_TYPES = (b"", b"application/octet-stream")
 
 
 class Peek(Protocol):
-    """Fed until `done`; done without a `header` means that only the service can judge this body."""
+    """Fed until `done` to know the first picture; done without its `header` means that only the service can judge it.
+
+    Fed on until `complete`, it knows all `headers`, of masks as well.
+    """
 
     @property
     def header(self) -> ImageHeader | None: ...
     @property
+    def headers(self) -> list[ImageHeader]: ...
+    @property
     def done(self) -> bool: ...
+    @property
+    def complete(self) -> bool: ...
     def feed(self, chunk: bytes) -> None: ...
 
 
@@ -43,35 +53,55 @@ class PicturePeek:
         return self._header.header
 
     @property
+    def headers(self) -> list[ImageHeader]:
+        return [] if self.header is None else [self.header]
+
+    @property
     def done(self) -> bool:
         return self._header.header is not None or self._header.exhausted
+
+    @property
+    def complete(self) -> bool:
+        return self.done
 
     def feed(self, chunk: bytes) -> None:
         self._header.feed(chunk)
 
 
 class FormPeek:
-    """A multipart form; looks for the part named `image`, wherever it comes."""
+    """A multipart form; looks for the parts that are pictures, wherever they come.
+
+    A broken first `image` raises its Problem; what is wrong with further ones the service says in their place.
+    """
 
     def __init__(self, boundary: bytes) -> None:
         # A delimiter begins with the line break before it; the first one has none, so it is put there.
         self._delimiter = b"\r\n--" + boundary
         self._buffer = bytearray(b"\r\n")
         self._step = self._skip_part
-        self._picture = PicturePeek()
-        self._ended = False
+        self._first, self._current = PicturePeek(), PicturePeek()
+        self._others: list[ImageHeader] = []
+        self._first_is_over = self._ended = False
 
     @property
     def header(self) -> ImageHeader | None:
-        return self._picture.header
+        return self._first.header
+
+    @property
+    def headers(self) -> list[ImageHeader]:
+        return [*self._first.headers, *self._others]
 
     @property
     def done(self) -> bool:
-        return self._ended or self._picture.done
+        return self._ended or self._first_is_over or self._first.done
+
+    @property
+    def complete(self) -> bool:
+        return self._ended
 
     def feed(self, chunk: bytes) -> None:
         self._buffer += chunk
-        while not self.done and self._step():
+        while not self._ended and self._step():
             pass
 
     def _skip_part(self) -> bool:
@@ -83,10 +113,12 @@ class FormPeek:
         self._ended = self._buffer.startswith(b"--") or (end < 0 and len(self._buffer) >= _PART_HEADERS_LIMIT_BYTES)
         if end < 0 or self._ended:
             return False
-        wanted = _field_name(bytes(self._buffer[:end])) == IMAGE_FIELD
+        name = _field_name(bytes(self._buffer[:end]))
         # The blank line's break stays in front of the content: where there is none, it begins the delimiter.
         del self._buffer[: end + 2]
-        self._step = self._begin_picture if wanted else self._skip_part
+        is_first = name == IMAGE_FIELD and not self._first_is_over
+        self._current = self._first if is_first else PicturePeek()
+        self._step = self._begin_picture if name in PICTURE_FIELDS else self._skip_part
         return True
 
     def _begin_picture(self) -> bool:
@@ -101,9 +133,21 @@ class FormPeek:
         return True
 
     def _read_picture(self) -> bool:
-        self._picture.feed(self._take_part())
-        self._ended = self._step == self._read_part_headers
-        return False
+        content = self._take_part()
+        is_over = self._step == self._read_part_headers
+        if self._current is self._first:
+            self._first_is_over |= is_over
+            self._first.feed(content)
+        else:
+            self._feed_other(content)
+        return is_over
+
+    def _feed_other(self, content: bytes) -> None:
+        if self._current.done:
+            return
+        with suppress(Problem):
+            self._current.feed(content)
+            self._others += self._current.headers
 
     def _take_part(self) -> bytes:
         """What of the part's content is here; moves on to the next part's headers where the delimiter is here too."""

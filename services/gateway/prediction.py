@@ -1,6 +1,6 @@
 from http import HTTPMethod
 
-from services.gateway.admission import admit_picture, declared_bytes
+from services.gateway.admission import admit_pictures, declared_bytes
 from services.gateway.authentication import caller_of
 from services.gateway.desk import require_desk
 from services.gateway.exchange import Exchange
@@ -9,7 +9,6 @@ from services.gateway.state import Gateway
 from services.gateway.visit import Visit
 from services.gateway.wish import Wish, read_wish
 from sightline.api.routes import route_of
-from sightline.imaging.header import ImageHeader
 from sightline.jobs.job import Reason
 
 
@@ -33,8 +32,8 @@ class Prediction:
             await self._visit.serve(self._work(wish, reason))
 
     async def _work(self, wish: Wish, reason: Reason | None) -> None:
-        header = await admit_picture(self._visit.upload, self._visit.headers, self._gateway.settings)
-        if reason in (None, Reason.KEY) and self._is_large(header):
+        pixels = await admit_pictures(self._visit.upload, self._visit.headers, self._gateway.settings)
+        if reason in (None, Reason.KEY) and self._is_large(pixels):
             reason = Reason.PIXELS
         if reason is None:
             await Exchange(self._gateway, self._model, self._visit).run()
@@ -54,5 +53,5 @@ class Prediction:
             return Reason.BYTES
         return wish.reason
 
-    def _is_large(self, header: ImageHeader | None) -> bool:
-        return self._desk is not None and header is not None and header.pixels > self._gateway.settings.sync_pixels
+    def _is_large(self, pixels: int) -> bool:
+        return self._desk is not None and pixels > self._gateway.settings.sync_pixels

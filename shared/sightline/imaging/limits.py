@@ -1,5 +1,6 @@
 """How large a picture may be, and what decoding it may take."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sightline.api.problems import Code, Problem
@@ -46,3 +47,16 @@ class PixelLimits:
                 side_px=longest_px,
                 max_side_px=self.max_side_px,
             )
+
+
+def require_pixels_within(pixels: Iterable[int], max_request_pixels: int) -> None:
+    """Of all pictures and masks of a request together; raises Problem TOO_MANY_PIXELS, which names the limit."""
+    total = sum(pixels)
+    if total > max_request_pixels:
+        raise Problem(
+            Code.TOO_MANY_PIXELS,
+            f"The pictures of the request have {total} pixels together; at most {max_request_pixels} are allowed. "
+            "Send fewer pictures in one request.",
+            pixels=total,
+            max_request_pixels=max_request_pixels,
+        )

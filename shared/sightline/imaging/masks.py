@@ -114,7 +114,8 @@ def _without_part_above(points: Points) -> Points:
     crossings_x = points[:, 0] + (after[:, 0] - points[:, 0]) * (_TOP_PX - points[:, 1]) / steps
     crossings = np.column_stack([crossings_x, np.full(len(points), _TOP_PX)])
     kept = np.column_stack([inside, inside != after_inside]).ravel()
-    return np.stack([points, crossings], axis=1).reshape(-1, 2)[kept]
+    cut: Points = np.stack([points, crossings], axis=1).reshape(-1, 2)[kept]
+    return cut
 
 
 def _require_bounded_cost(polygons: Sequence[Points], boxes: Sequence[Box], size: tuple[int, int]) -> None:

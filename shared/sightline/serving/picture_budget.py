@@ -1,23 +1,16 @@
-"""What the pictures of a request may take together, and on which threads they are decoded."""
+"""What the pictures of a request take together, and whether decoding them waits for a process."""
 
 from collections.abc import Sequence
 
-from sightline.api.problems import Code, Problem
+from sightline.api.problems import Problem
 from sightline.imaging.decoder_pool import needs_process
 from sightline.imaging.header import require_header
+from sightline.imaging.limits import require_pixels_within
 
 
-def require_pixels_within(pictures: Sequence[bytes], max_request_pixels: int) -> None:
+def require_within_budget(pictures: Sequence[bytes], max_request_pixels: int) -> None:
     """Raises Problem TOO_MANY_PIXELS; pictures whose header cannot be read are refused where they are decoded."""
-    pixels = sum(map(_pixels, pictures))
-    if pixels > max_request_pixels:
-        raise Problem(
-            Code.TOO_MANY_PIXELS,
-            f"The pictures of the request have {pixels} pixels together; at most {max_request_pixels} are allowed. "
-            "Send fewer pictures in one request.",
-            pixels=pixels,
-            max_request_pixels=max_request_pixels,
-        )
+    require_pixels_within(map(_pixels, pictures), max_request_pixels)
 
 
 def need_process(pictures: Sequence[bytes]) -> bool:

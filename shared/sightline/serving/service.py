@@ -23,7 +23,7 @@ from sightline.serving.executor import execute
 from sightline.serving.hangup import due
 from sightline.serving.metrics import ServiceMetrics
 from sightline.serving.observer import MetricsObserver
-from sightline.serving.picture_budget import need_process, require_pixels_within
+from sightline.serving.picture_budget import need_process, require_within_budget
 from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.stages import Stage, Stages
@@ -208,7 +208,7 @@ class ModelService:
         if not pictures:
             return lane
         loop, max_pixels = asyncio.get_running_loop(), self.settings.max_request_pixels
-        await loop.run_in_executor(lane.pool, require_pixels_within, pictures, max_pixels)
+        await loop.run_in_executor(lane.pool, require_within_budget, pictures, max_pixels)
         if is_job or not await loop.run_in_executor(lane.pool, need_process, pictures):
             return lane
         return self._waiting

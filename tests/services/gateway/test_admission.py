@@ -129,3 +129,23 @@ def test_a_deadline_is_in_milliseconds_and_has_an_upper_limit() -> None:
     assert asked_deadline_s(Headers({}), settings) is None
     assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "1500"}), settings) == 1.5
     assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "99999999"}), settings) == 60
+
+
+def test_the_pictures_of_a_request_are_counted_together(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, bodies: Bodies
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service(bodies.endpoint)).url]}, max_request_pixels=64 * 64)
+    small, large = encode_png(8, 8), encode_png(64, 60)
+    for further in ([("mask", large)], [("image", large)]):
+        assert httpx2.post(f"{gateway.url}/v1/echo", files=[("image", small), *further]).text == "answered"
+        reply = httpx2.post(f"{gateway.url}/v1/echo", files=[("image", small), *further, ("image", large)])
+        assert (reply.status_code, reply.json()["code"]) == (413, Code.TOO_MANY_PIXELS)
+        assert reply.json()["max_request_pixels"] == 64 * 64
+
+
+def test_pictures_come_without_a_content_encoding(gateway: Server, bodies: Bodies) -> None:
+    large = encode_png(65, 32)
+    for encoding, status in (("gzip", 415), ("br", 415), ("identity", 413)):
+        reply = httpx2.post(f"{gateway.url}/v1/echo", content=large, headers={"Content-Encoding": encoding})
+        assert reply.status_code == status, encoding
+    assert not bodies

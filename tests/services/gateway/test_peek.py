@@ -125,3 +125,15 @@ def test_reads_a_bare_picture(content_type: str) -> None:
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
 def test_other_bodies_are_not_looked_into(content_type: str) -> None:
     assert peek_for(content_type) is None
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 64, 100_000])
+def test_knows_all_pictures_at_the_end_of_the_form(chunk_bytes: int) -> None:
+    broken = field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)
+    body = form(MASK, IMAGE, field(b"other", png(9, 9)), broken, field(b"image", png(1000, 1000, padding=90)))
+    peek = FormPeek(BOUNDARY)
+    feed(peek, body, chunk_bytes)
+    assert peek.complete
+    assert sorted(header.pixels for header in peek.headers) == [64 * 48, 640 * 480, 1_000_000]
+    assert peek.header is not None
+    assert peek.header.pixels == 640 * 480

@@ -85,3 +85,8 @@ def test_the_pictures_of_a_request_are_counted_together(client: httpx2.Client) -
     reply = client.post(ROUTE, files=pictures)
     assert (reply.status_code, reply.json()["code"]) == (413, "too_many_pixels")
     assert (reply.json()["pixels"], reply.json()["max_request_pixels"]) == (1_080_000, 1_000_000)
+
+
+def test_pictures_come_without_a_content_encoding(client: httpx2.Client) -> None:
+    reply = client.post(ROUTE, content=PHOTO, headers={"content-type": "image/jpeg", "content-encoding": "gzip"})
+    assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_format")
