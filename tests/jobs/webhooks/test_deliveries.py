@@ -13,7 +13,7 @@ from sightline.jobs.job import Job, State, Webhook
 from sightline.jobs.outbox import Fate, Outbox
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings
-from tests.jobs.conftest import PROBLEM, Bench, OpenBench, outcome, submission
+from tests.jobs.conftest import OWNER, PROBLEM, Bench, OpenBench, outcome, submission
 from tests.jobs.webhooks.conftest import SECRET, Handler, OpenReceiver, Receiver
 from tests.redis_server import DURABLE, EMBEDDED, running_redis
 
@@ -181,8 +181,9 @@ async def test_what_was_being_sent_when_the_process_ended_is_sent_again(
         await cancel_a_job(bench, "job", receiver)
         await receives(receiver, 1)
     receiver.handler = None
-    await bench.let_come("webhooks:lanes")
-    await bench.let_come(f"webhooks:lane:{receiver.url}")
+    await bench.let_come("webhooks:callers")
+    await bench.let_come(f"webhooks:lanes:{OWNER}")
+    await bench.let_come(f"webhooks:lane:{OWNER} {receiver.url}")
     async with delivering(bench, local_settings) as outbox:
         await receives(receiver, 2)
         await settled(outbox)
@@ -245,3 +246,22 @@ async def test_goes_on_when_redis_is_back(open_receiver: OpenReceiver, local_set
                 server.start()
                 await receives(receiver, 1)
     assert receiver.events[0]["data"] == {"id": "job", "state": "cancelled"}
+
+
+async def test_hanging_receivers_of_one_caller_keep_nobody_else_waiting(
+    bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
+) -> None:
+    dead, live = await open_receiver(hang, host="0.0.0.0"), await open_receiver()
+    networks = WebhookSettings(allowed_networks=["127.0.0.0/8"]).allowed_networks  # type: ignore[list-item]
+    for number in range(300):
+        hook = Webhook(f"http://127.0.{1 + number // 200}.{1 + number % 200}:{dead.port}/", SECRET)
+        await bench.queue.submit(submission(f"many{number}", owner="many", webhook=hook))
+        await bench.queue.cancel(f"many{number}", owner="many")
+    async with delivering(bench, local_settings, allowed_networks=networks, max_deliveries=16) as outbox:
+        await receives(dead, 12)
+        for number in range(8):
+            await bench.queue.submit(submission(f"few{number}", owner="few", webhook=Webhook(live.url, SECRET)))
+            await bench.queue.cancel(f"few{number}", owner="few")
+        await receives(live, 8)
+        assert len(dead.events) == 12
+        assert (await outbox.backlog()).pending >= 300

@@ -248,6 +248,31 @@ local function hold(caller, blob)
   if call('ZREM', key('lingering'), lingering(caller, blob)) == 0 then charge(caller, blob.size_bytes) end
 end
 
+-- Deliveries wait in lanes, one for each caller and receiver, named by both; `callers` has when the first of each
+-- caller's lanes is due. Lanes of an earlier version are those of no caller.
+local function caller_of_lane(lane) return lane:match('^(%S*) ') or '' end
+
+local function delivery_lanes(caller)
+  return caller == '' and key('webhooks', 'lanes') or key('webhooks', 'lanes', caller)
+end
+
+local function first_time_in(name)
+  return call('ZRANGE', name, 0, 0, 'WITHSCORES')[2]
+end
+
+local function schedule_caller(caller)
+  local at = first_time_in(delivery_lanes(caller))
+  if at then call('ZADD', key('webhooks', 'callers'), at, caller) else call('ZREM', key('webhooks', 'callers'), caller) end
+end
+
+local function schedule_lane(lane)
+  local lanes = delivery_lanes(caller_of_lane(lane))
+  call('ZREM', lanes, lane)
+  local at = first_time_in(key('webhooks', 'lane', lane))
+  if at then call('ZADD', lanes, at, lane) end
+  schedule_caller(caller_of_lane(lane))
+end
+
 local function let_go(caller, sha256)
   if call('HINCRBY', key('holdings', caller), sha256, -1) > 0 then return end
   call('HDEL', key('holdings', caller), sha256)

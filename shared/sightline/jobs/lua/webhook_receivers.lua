@@ -1,1 +1,14 @@
-return call('ZRANGEBYSCORE', key('webhooks', 'lanes'), '-inf', now, 'LIMIT', 0, a.limit)
+-- Due lanes in turns between their callers, so that one with many keeps nobody else's from being seen.
+schedule_caller('')
+local by_caller, longest = {}, 0
+for _, caller in ipairs(call('ZRANGEBYSCORE', key('webhooks', 'callers'), '-inf', now, 'LIMIT', 0, a.limit)) do
+  local lanes = call('ZRANGEBYSCORE', delivery_lanes(caller), '-inf', now, 'LIMIT', 0, a.limit)
+  by_caller[#by_caller + 1], longest = lanes, math.max(longest, #lanes)
+end
+local due = {}
+for turn = 1, longest do
+  for _, lanes in ipairs(by_caller) do
+    if lanes[turn] and #due < 4 * a.limit then due[#due + 1] = lanes[turn] end
+  end
+end
+return due

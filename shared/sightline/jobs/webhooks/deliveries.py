@@ -15,13 +15,14 @@ from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.message import Message, Render, message_about
 from sightline.jobs.webhooks.metrics import WebhookMetrics
-from sightline.jobs.webhooks.receiver import receiver_of
+from sightline.jobs.webhooks.receiver import caller_of, lane_of
 from sightline.jobs.webhooks.sender import Attempt, Sender
 from sightline.jobs.webhooks.settings import WebhookSettings
 
 log = structlog.get_logger()
 
 PAGE = 128
+SHARE = 3  # times what is free is the most that one caller may have at once
 SPREAD = 0.2  # of a delay, either way, so that what failed together does not come back together
 LEASE_MARGIN_S = 30.0  # beyond the attempt itself, for Redis to be slow
 BACKLOG_INTERVAL_S = 10.0
@@ -44,7 +45,8 @@ class Deliveries:
     ) -> None:
         self._queue, self._outbox = JobQueue(redis, job_settings), Outbox(redis, job_settings)
         self._settings, self._sender, self._render, self._metrics = settings, sender, render, metrics
-        self._busy: Counter[str] = Counter()  # by receiver
+        self._busy: Counter[str] = Counter()  # by lane
+        self._busy_of: Counter[str] = Counter()  # by caller
         self._more = asyncio.Event()
 
     async def run(self) -> None:
@@ -88,7 +90,7 @@ class Deliveries:
         if job is None or job.webhook is None:
             return None
         try:
-            return receiver_of(job.webhook)
+            return lane_of(job.caller or job.owner, job.webhook)
         except ValueError:
             return None
 
@@ -107,11 +109,14 @@ class Deliveries:
             if room > 0:
                 for ticket in await self._outbox.take(receiver, limit=room, lease_s=lease_s):
                     self._busy[receiver] += 1
+                    self._busy_of[caller_of(receiver)] += 1
                     tasks.create_task(self._deliver(ticket))
 
     def _room(self, receiver: str) -> int:
-        left = self._settings.max_deliveries - self._busy.total()
-        return min(left, self._settings.max_per_receiver - self._busy[receiver])
+        """A caller may have at most some times as many deliveries at once as places are left."""
+        left, own = self._settings.max_deliveries - self._busy.total(), self._busy_of[caller_of(receiver)]
+        share = (SHARE * left - own + SHARE) // (SHARE + 1)
+        return min(left, share, self._settings.max_per_receiver - self._busy[receiver])
 
     async def _deliver(self, ticket: Ticket) -> None:
         try:
@@ -125,6 +130,7 @@ class Deliveries:
             if not self._room(ticket.receiver):
                 self._more.set()
             self._busy -= Counter([ticket.receiver])
+            self._busy_of -= Counter([caller_of(ticket.receiver)])
 
     async def _attempt(self, ticket: Ticket) -> None:
         with cancellable():

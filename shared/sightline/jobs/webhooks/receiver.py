@@ -25,3 +25,13 @@ def checked_webhook(url: str, secret: str, guard: Guard) -> Webhook:
 def receiver_of(webhook: Webhook) -> str:
     """Scheme, host and port: what is up or down as one."""
     return str(URL(webhook.url).origin())
+
+
+def lane_of(caller: str, webhook: Webhook) -> str:
+    """The lane in which deliveries of one caller to one receiver wait."""
+    return f"{caller} {receiver_of(webhook)}"
+
+
+def caller_of(lane: str) -> str:
+    """Empty for the lanes of a version that had one for all callers."""
+    return lane.partition(" ")[0] if " " in lane else ""
