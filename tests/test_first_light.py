@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, Popen, run
@@ -13,7 +14,9 @@ from subprocess import PIPE, Popen, run
 import cv2
 import httpx2
 import numpy as np
+import psutil
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 
 from sightline.cli.fleet import free_port
@@ -117,6 +120,32 @@ def test_a_browser_shows_every_model_in_the_console(address: str, tmp_path: Path
     tabs = re.findall(r'data-name="(\w+)"', done.stdout)
     assert tabs == ["hdr_correct", "hoi", "hra_screening", "inpaint", "svbrdf"], done.stderr
     assert "Model card</a>" in done.stdout
+
+
+def test_a_photo_of_108_megapixels_becomes_a_job_of_bounded_memory(address: str) -> None:
+    """12,000 x 9,000 is what common phones take at most."""
+    tile = np.random.default_rng(0).integers(100, 130, (900, 1200, 3), np.uint8)
+    photo = simplejpeg.encode_jpeg(np.tile(tile, (10, 10, 1)), 85, "RGB", "420")
+    fields = {"regions": '{"boxes": [[5000, 3000, 5300, 3200]]}', "format": "jpeg"}
+    with httpx2.Client(base_url=address, timeout=120) as client:
+        reply = client.post("/v1/inpaint", files={"image": photo}, data=fields)
+        assert reply.status_code == 202, reply.text
+        place = reply.headers["Location"]
+        while (job := client.get(place).json())["state"] not in ("succeeded", "failed"):
+            time.sleep(0.5)
+        assert job["state"] == "succeeded", job
+        result = client.get(f"{place}/result")
+    assert result.status_code == 200, result.text
+    assert simplejpeg.decode_jpeg_header(result.content)[:2] == (9000, 12_000)
+    assert 0 < peak_memory_bytes("inpaint") < 2.5 * (1 << 30)
+
+
+def peak_memory_bytes(model: str) -> int:
+    """The largest resident size that the model's service has had."""
+    running = psutil.Process().children(recursive=True)
+    services = [each for each in running if any(f"services.{model}" in word for word in each.cmdline())]
+    statuses = [Path(f"/proc/{each.pid}/status").read_text() for each in services]
+    return max((1024 * int(found[1]) for text in statuses if (found := re.search(r"VmHWM:\s+(\d+)", text))), default=0)
 
 
 def test_bench_prints_the_ratio(address: str) -> None:

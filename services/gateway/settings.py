@@ -103,9 +103,9 @@ class GatewaySettings(FleetCredentialSettings):
     )
 
     max_bytes: PositiveInt = 64 * MIB
-    max_pixels: PositiveInt = 100_000_000
+    max_pixels: PositiveInt = 120_000_000
     max_request_pixels: PositiveInt = Field(
-        default=200_000_000, description="Of all pictures and masks of a request together"
+        default=240_000_000, description="Of all pictures and masks of a request together"
     )
     max_side_px: PositiveInt = 32_767
     max_requests: PositiveInt = Field(default=512, description="Requests in flight")

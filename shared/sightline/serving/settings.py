@@ -69,11 +69,11 @@ class ServiceSettings(FleetCredentialSettings):
     intra_op_threads: int = Field(default=0, ge=0, description="Threads of one run on the CPU; 0 takes every core")
 
     max_bytes: PositiveInt = 64 * MEBIBYTE
-    max_pixels: PositiveInt = 100_000_000
+    max_pixels: PositiveInt = 120_000_000
     max_side_px: PositiveInt = 32_767
     max_pictures: PositiveInt = 64
     max_request_pixels: PositiveInt = Field(
-        default=200_000_000, description="Of all pictures and masks of a request together, by their headers"
+        default=240_000_000, description="Of all pictures and masks of a request together, by their headers"
     )
     max_decode_s: PositiveFloat = Field(
         default=30, description="Processor time that decoding one of the largest pictures may take; smaller ones less"

@@ -27,7 +27,7 @@ from sightline.imaging.limits import PixelLimits
 PAPER_THRESHOLD = 0.85
 THUMBNAIL_PX = 96
 THUMBNAIL_QUALITY = 70
-LIMITS = PixelLimits(256 << 20, 100_000_000)
+LIMITS = PixelLimits(256 << 20, 120_000_000)
 
 
 @dataclass(frozen=True, slots=True)
