@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from sightline import __version__
+from sightline.serving.weights import load_weights
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("cpu", "gpu", "dev", "sbom")
@@ -83,7 +84,7 @@ def test_a_model_brings_its_card_its_weights_and_their_contract(folder: Path) ->
     assert (folder / "app.py").is_file()
     contracts = [*(folder / "weights").glob("*.toml")]
     assert contracts
-    assert all(contract.with_suffix(".onnx").is_file() for contract in contracts)
+    assert all(load_weights(each.with_suffix(".onnx"), each, shipped=True).verified for each in contracts)
 
 
 def test_the_licence_is_apache_2_word_for_word() -> None:

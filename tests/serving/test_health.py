@@ -24,6 +24,7 @@ def test_ready_tells_what_answers(
         "version": "1.2.3",
         "weights_sha256": tiny_weights.sha256,
         "contract": "shipped",
+        "weights_verified": False,
         "provider": "CPUExecutionProvider",
         "precision": "fp32",
         "takes_jobs": False,

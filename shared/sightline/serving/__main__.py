@@ -2,10 +2,14 @@
 
 import sys
 
+from sightline.serving.contract import ContractError
 from sightline.serving.server import serve
 from sightline.serving.settings import ServiceSettings
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m sightline.serving module:factory")
-    serve(sys.argv[1], ServiceSettings())
+    try:
+        serve(sys.argv[1], ServiceSettings())
+    except ContractError as error:
+        sys.exit(f"The weights are refused: {error}")

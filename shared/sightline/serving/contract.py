@@ -31,6 +31,9 @@ A contract is a TOML file beside the weights:
     [parts]                        # further files of a model that has several, beside the first
     heads = "heads.onnx"
 
+    [sha256]                       # of each file by its name; files that differ are refused
+    "lama.onnx" = "1faa...6c7f"    # 64 hexadecimal digits
+
     [facts]                        # what else a model wants to know of its weights, such as a threshold
 """
 
@@ -67,6 +70,7 @@ class DType(StrEnum):
 
 Positive = Annotated[int, Field(gt=0)]
 FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Declared(BaseModel):
@@ -101,6 +105,7 @@ class Contract(_Declared):
     fixed_batch: Positive | None = None
     sizes: Mapping[str, Positive] = Field(default_factory=dict)
     parts: Mapping[str, FileName] = Field(default_factory=dict)
+    sha256: Mapping[str, Digest] = Field(default_factory=dict)
     facts: Mapping[str, Any] = Field(default_factory=dict)
 
     def adapt(self, signature: ModelSignature) -> ModelSignature:

@@ -24,6 +24,9 @@ class Readiness(BaseModel):
     version: str
     weights_sha256: str
     contract: str
+    weights_verified: bool = Field(
+        description="Whether the files were compared with the SHA-256 in their contract; false where it has none"
+    )
     provider: str
     precision: str
     takes_jobs: bool = Field(description="Whether it works on queued jobs")
@@ -48,6 +51,7 @@ def health_router(service: ModelService) -> APIRouter:
             version=identity.version,
             weights_sha256=identity.weights_sha256,
             contract=identity.contract,
+            weights_verified=service.predictor.weights.verified,
             provider=session.provider,
             precision=session.precision,
             takes_jobs=worker is not None and worker.trouble is None,

@@ -1,5 +1,6 @@
 """ONNX files as the services load them."""
 
+import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,6 +53,13 @@ def write_onnx(graph: Graph, path: Path) -> None:
     onnx.checker.check_model(model)
     onnx.save(model, path)
     check(graph, path)
+
+
+def write_contract(path: Path, text: str, *parts: Path) -> None:
+    """Write the contract of an ONNX file beside it, with the SHA-256 of that file and of its parts."""
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, *parts)}
+    rows = "".join(f'"{name}" = "{digest}"\n' for name, digest in digests.items())
+    path.with_suffix(".toml").write_text(f"{text.rstrip()}\n\n[sha256]\n{rows}")
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:

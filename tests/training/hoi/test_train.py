@@ -188,6 +188,7 @@ def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
 
     assert (contract["version"], contract["multiple_of"]) == ("1.2.3", 32)
     assert contract["parts"] == {"interactions": "interactions.onnx"}
+    assert contract["sha256"].keys() == {"detector.onnx", "interactions.onnx"}
     assert facts["longest_side_px"] == 96
     assert facts["slots"][0] == ["hold", "obj"]
     assert facts["slots"][1] == ["stand"]

@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,6 +69,7 @@ def test_the_contract_lies_beside_the_file(exported: Path) -> None:
 
     assert contract.version == "1.2.3"
     assert contract.multiple_of == SMALL.stride
+    assert contract.sha256 == {"inpaint.onnx": hashlib.sha256(exported.read_bytes()).hexdigest()}
 
 
 def test_the_file_fills_like_a_baseline(exported: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sightline.networks.drht import Drht
 from sightline.training.checkpoints import load_checkpoint
-from sightline.training.export import Feeds, Graph, write_onnx
+from sightline.training.export import Feeds, Graph, write_contract, write_onnx
 from sightline.training.hdr_correct.config import config_from
 
 TOLERANCE = 2e-2  # of the 0..1 range, at the worst pixel of noise: halved weights meet the steep bridge
@@ -69,7 +69,7 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     path, stride = folder / "hdr_correct.onnx", network.config.stride
     outputs = ["compressed", "corrected"]
     write_onnx(Graph(Exported(network), sample_feeds, outputs, stride, TOLERANCE, optimize=False), path)
-    path.with_suffix(".toml").write_text(CONTRACT.format(version=version, multiple_of=stride))
+    write_contract(path, CONTRACT.format(version=version, multiple_of=stride))
     return path
 
 

@@ -26,6 +26,7 @@ from sightline.training.export import (
     halve_weights,
     quantize_linear,
     quantized,
+    write_contract,
 )
 from sightline.training.hoi.contract import contract_of
 from sightline.training.hoi.model import load_model
@@ -117,7 +118,7 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     model, detecting = load_model(checkpoint), Detecting()
     export_graphs(model.network, folder, detecting)
     contract = contract_of(model.composition, detecting, model.network.config.detector.image_px, version)
-    (folder / "detector.toml").write_text(contract)
+    write_contract(folder / "detector.onnx", contract, folder / "interactions.onnx")
     return folder / "detector.onnx"
 
 

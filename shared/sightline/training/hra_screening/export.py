@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from sightline.api.screening import CATEGORIES
 from sightline.networks.hra_cnn import HraCnn
-from sightline.training.export import Feeds, Graph, write_onnx
+from sightline.training.export import Feeds, Graph, write_contract, write_onnx
 from sightline.training.hra_screening.fitting import ScreeningModel, load_model
 from sightline.training.hra_screening.scores import THRESHOLD
 
@@ -83,7 +83,7 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     model = load_model(checkpoint)
     path = folder / "hra_screening.onnx"
     write_onnx(Graph(Exported(model), sample_feeds, OUTPUTS, 32, TOLERANCE), path)
-    path.with_suffix(".toml").write_text(contract_of(model, version))
+    write_contract(path, contract_of(model, version))
     return path
 
 

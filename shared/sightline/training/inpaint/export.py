@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training.checkpoints import load_checkpoint
-from sightline.training.export import Graph, write_onnx
+from sightline.training.export import Graph, write_contract, write_onnx
 from sightline.training.inpaint.config import config_from
 
 TOLERANCE = 2e-3  # of the 0..1 range; halving the weights costs about a tenth of an 8-bit step
@@ -66,7 +66,7 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     network = load_network(checkpoint)
     path, stride = folder / "inpaint.onnx", network.config.stride
     write_onnx(Graph(Exported(network), sample_feeds, ["filled"], stride, TOLERANCE), path)
-    path.with_suffix(".toml").write_text(CONTRACT.format(version=version, multiple_of=stride))
+    write_contract(path, CONTRACT.format(version=version, multiple_of=stride))
     return path
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sightline.networks.svbrdf_net import SvbrdfNet
 from sightline.training.checkpoints import load_checkpoint
-from sightline.training.export import Feeds, Graph, write_onnx
+from sightline.training.export import Feeds, Graph, write_contract, write_onnx
 from sightline.training.svbrdf.config import config_from
 
 TOLERANCE = 2e-2  # of the maps' ranges, at the worst pixel of noise
@@ -85,7 +85,7 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     path, stride = folder / "svbrdf.onnx", network.config.stride
     outputs = ["albedo", "normal", "roughness", "probabilities"]
     write_onnx(Graph(Exported(network), sample_feeds, outputs, stride, TOLERANCE, optimize=False), path)
-    path.with_suffix(".toml").write_text(CONTRACT.format(version=version, multiple_of=stride))
+    write_contract(path, CONTRACT.format(version=version, multiple_of=stride))
     return path
 
 
