@@ -180,7 +180,7 @@ class Intake:
         return self._visit.left_s() if reason is Reason.KEY else None
 
     async def _result(self, job: Job) -> Response:
-        response = await result_of(job, self._visit.scope, self._desk.store)
+        response = await result_of(job, self._visit.scope, self._desk)
         applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
         response.headers.update({names.PREFERENCE_APPLIED: applied} if applied else {})
         return response

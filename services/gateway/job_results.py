@@ -3,23 +3,27 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import structlog
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
+from services.gateway.desk import Desk
 from services.gateway.forwarded_headers import public_prefix
 from services.gateway.job_schemas import job_path
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.imaging.accept import negotiate
-from sightline.jobs.blobs import BlobStore
-from sightline.jobs.job import Job, Representation, State
+from sightline.jobs.blobs import Damaged
+from sightline.jobs.job import BlobRef, Job, Representation, State
 from sightline.serving.head_requests import is_head
+
+log = structlog.get_logger()
 
 _STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
 
 
-async def result_of(job: Job, scope: Scope, store: BlobStore) -> Response:
+async def result_of(job: Job, scope: Scope, desk: Desk) -> Response:
     """Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE; only for a job that has ended."""
     if job.state is not State.SUCCEEDED:
         raise _failure(job, public_prefix(scope))
@@ -33,7 +37,24 @@ async def result_of(job: Job, scope: Scope, store: BlobStore) -> Response:
     length = {"Content-Length": str(form.blob.size_bytes), "Content-Type": form.media_type}
     if is_head(scope):
         return Response(headers={**reply_headers, **length})
-    return StreamingResponse(_held_back(await store.open(form.blob)), headers={**reply_headers, **length})
+    blocks = await _open(form.blob, job, desk)
+    return StreamingResponse(_held_back(blocks), headers={**reply_headers, **length})
+
+
+async def _open(blob: BlobRef, job: Job, desk: Desk) -> AsyncIterator[bytes]:
+    """Raises GONE for bytes that are not what was stored, and has no further request answered with them."""
+    try:
+        return await desk.store.open(blob)
+    except Problem as problem:
+        damaged = isinstance(problem, Damaged)
+        if not damaged and problem.code is not Code.GONE:
+            raise
+        await desk.queue.doubt(job.id)
+        log.error("result_damaged" if damaged else "result_missing", job=job.id, sha256=blob.sha256)
+        what = "damaged" if damaged else "missing"
+        raise Problem(
+            Code.GONE, f"The stored result of this job is {what}; submit the request again.", job=job.id
+        ) from problem
 
 
 def result_headers(job: Job, form: Representation) -> dict[str, str]:

@@ -64,7 +64,7 @@ async def get_result(job_id: str, gateway: GatewayDep, desk: DeskDep, caller: Ca
     job = await _job(job_id, desk, caller)
     if not job.state.terminal:
         raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
-    response = await result_of(job, request.scope, desk.store)
+    response = await result_of(job, request.scope, desk)
     if isinstance(response, StreamingResponse):
         response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
     return response

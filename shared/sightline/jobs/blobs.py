@@ -19,6 +19,7 @@ from sightline.jobs.job import BlobRef
 from sightline.jobs.threads import start_threads
 
 BLOCK_BYTES = 1024 * 1024
+HELD_BYTES = 4 * BLOCK_BYTES  # blobs up to this size are sent out of memory
 RETRY_AFTER_S = 10.0
 LIMIT_S = 10.0  # of one call; whoever waits is told within this time that the store hangs
 THREADS = 8
@@ -124,7 +125,14 @@ class BlobStore:
         return b"".join([block async for block in self.stream(ref)])
 
     async def open(self, ref: BlobRef) -> AsyncIterator[bytes]:
-        """Like `stream`, but what is gone is told now, while a reply with another status can still be sent."""
+        """Like `stream`, but what is gone or damaged is told now, while a reply with another status can still be sent.
+
+        Large blobs are read twice for that.
+        """
+        if ref.size_bytes <= HELD_BYTES:
+            return _whole(await self.read(ref))
+        async for _ in self.stream(ref):
+            pass
         stream = self.stream(ref)
         return _resumed(await anext(stream, b""), stream)
 
@@ -139,7 +147,7 @@ class BlobStore:
         finally:
             await calls.end(blocks.close)
         if digest.hexdigest() != ref.sha256:
-            raise Problem(Code.INTERNAL, "Stored bytes are damaged.")
+            raise Damaged
 
     async def delete(self, sha256: str) -> None:
         """Absent is deleted."""
@@ -259,6 +267,13 @@ def _unavailable() -> Problem:
     return Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 
 
+class Damaged(Problem):
+    """What is stored under a hash does not have it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.INTERNAL, "Stored bytes are damaged.")
+
+
 class StoreAbsent(Problem):
     """The store in this place is not the one that has the bytes."""
 
@@ -299,6 +314,11 @@ async def _blocks(chunks: AsyncIterable[bytes] | bytes) -> AsyncIterator[bytes]:
             yield b"".join(held)
             held, held_bytes = [], 0
     yield b"".join(held)
+
+
+async def _whole(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
 
 
 async def _resumed(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:

@@ -118,6 +118,10 @@ class JobQueue:
             raise unknown()
         return job_of_reply(record)
 
+    async def doubt(self, job_id: str) -> None:
+        """Takes an ended job's result out of the cache and frees its idempotency key, as its bytes are damaged."""
+        await self._scripts.run("doubt", id=job_id)
+
     def events(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[Event | None]:
         """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
         return self._events.of(job_id, after=after)

@@ -1,5 +1,6 @@
 """Requests that become jobs, from the POST to its reply."""
 
+import hashlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -298,7 +299,13 @@ def test_refuses_a_key_that_is_none(send: Send, png: bytes, key: str) -> None:
 
 
 def test_identical_work_by_the_same_model_is_answered_from_the_cache(
-    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, hand: Hand, png: bytes
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    jobs: JobSettings,
+    hand: Hand,
+    png: bytes,
+    blobs: Path,
 ) -> None:
     reported = {"version": "1.0.0", "weights_sha256": "ab" * 32, "contract": "shipped"}
     older = {**reported, "version": "0.9.0"}
@@ -316,6 +323,14 @@ def test_identical_work_by_the_same_model_is_answered_from_the_cache(
     assert (third.status_code, third.json()["state"]) == (202, "succeeded")
     assert third.json()["cached_from"] == first.json()["id"]
     assert third.headers["x-sightline-cache"] == "hit"
+    sha256 = hashlib.sha256(b"done").hexdigest()
+    (blobs / "sha256" / sha256[:2] / sha256[2:]).write_bytes(b"dome")
+    fourth = httpx2.post(f"{gateway.url}/v1/echo", content=png)
+    assert (fourth.status_code, fourth.json()["code"]) == (410, "gone")
+    fifth = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=LATER)
+    assert (fifth.json()["state"], fifth.json()["cached_from"]) == ("queued", None)
+    hand.finish(hand.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png).content == b"done"
     other = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
     assert other.json()["state"] == "queued"
     hand.finish(hand.take(), {"image/png": b"x"}, model_sha256=ModelIdentity(name="echo", **older).sha256)

@@ -114,12 +114,42 @@ def test_a_large_result_comes_whole(client: Client, hand: Hand) -> None:
     assert reply.headers["content-length"] == str(len(large))
 
 
-def test_a_damaged_result_is_never_complete(client: Client, done: str, blobs: Path) -> None:
-    sha256 = hashlib.sha256(FORMS["image/png"]).hexdigest()
+LARGE = bytes(range(256)) * 40_000
+
+
+@pytest.mark.parametrize("content", [FORMS["image/png"], LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_damaged_result_is_a_problem_and_answers_no_other_request(
+    client: Client, hand: Hand, blobs: Path, content: bytes, place: int
+) -> None:
+    """Also where damage is at the end, which is read last; the record, which is whole, is still to be had."""
+    path = client.submit(b"work", **{"Idempotency-Key": f"key-{place}"})
+    hand.finish(hand.take(), {"image/png": content, "application/json": b"{}"})
+    sha256 = hashlib.sha256(content).hexdigest()
     blob = blobs / "sha256" / sha256[:2] / sha256[2:]
-    blob.write_bytes(b"A picture")
-    with pytest.raises(httpx2.RemoteProtocolError):
-        client.get(f"{done}/result")
+    damaged = bytearray(content)
+    damaged[place] ^= 1
+    blob.write_bytes(damaged)
+
+    reply = client.get(f"{path}/result")
+    assert (reply.status_code, reply.json()["code"]) == (410, Code.GONE)
+    assert "damaged; submit the request again" in reply.json()["detail"]
+    assert client.get(f"{path}/result", Accept="application/json").status_code == 200
+
+    again = client.submit(b"work", **{"Idempotency-Key": f"key-{place}"})
+    assert again != path
+    assert client.state(again)["state"] == "queued"
+    hand.finish(hand.take(), {"image/png": content})
+    assert client.get(f"{again}/result").content == content
+    assert client.get(f"{path}/result").content == content
+
+
+def test_a_missing_result_is_a_problem_and_answers_no_other_request(client: Client, done: str, blobs: Path) -> None:
+    sha256 = hashlib.sha256(FORMS["image/png"]).hexdigest()
+    (blobs / "sha256" / sha256[:2] / sha256[2:]).unlink()
+    reply = client.get(f"{done}/result")
+    assert (reply.status_code, reply.json()["code"]) == (410, Code.GONE)
+    assert "missing; submit the request again" in reply.json()["detail"]
 
 
 def test_a_result_that_is_not_there_yet_says_when_to_ask(client: Client) -> None:
