@@ -35,10 +35,14 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def make_service(make_predictor: MakePredictor, make_settings: MakeSettings) -> MakeService:
     def make(
-        weights: Weights | None = None, on_fatal: Callable[[], None] = pytest.fail, **settings: Any
+        weights: Weights | None = None,
+        on_fatal: Callable[[], None] = pytest.fail,
+        on_stall: Callable[[], None] = pytest.fail,
+        **settings: Any,
     ) -> ModelService:
         predictor = make_predictor(weights=weights) if weights else make_predictor()
-        return ModelService(predictor, make_settings(**settings), ServiceMetrics(CollectorRegistry()), on_fatal)
+        metrics = ServiceMetrics(CollectorRegistry())
+        return ModelService(predictor, make_settings(**settings), metrics, on_fatal, on_stall)
 
     return make
 
@@ -155,8 +159,11 @@ async def test_replaced_weights_of_fixed_size_are_the_only_bucket(
             await service.run(invert(51), Stages(), FAR)
 
 
-async def test_a_hanging_device_is_not_ready(make_service: MakeService, monkeypatch: pytest.MonkeyPatch) -> None:
-    service, release = make_service(stall_s=0.01), threading.Event()
+async def test_a_hanging_device_is_not_ready_and_ends_the_process(
+    make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stalls = threading.Event()
+    service, release = make_service(stall_s=0.01, on_stall=stalls.set), threading.Event()
     async with ready(service):
         run = service.session.run
 
@@ -166,7 +173,7 @@ async def test_a_hanging_device_is_not_ready(make_service: MakeService, monkeypa
 
         monkeypatch.setattr(service.session, "run", hang)
         task = asyncio.create_task(service.run(invert(51), Stages(), FAR))
-        await until(lambda: service.state is State.UNHEALTHY)
+        await until(lambda: service.state is State.UNHEALTHY and stalls.is_set())
         release.set()
         assert await task == pytest.approx(0.8)
         await until(lambda: service.state is State.READY)

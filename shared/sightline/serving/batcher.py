@@ -110,7 +110,7 @@ class MicroBatcher:
 
     @property
     def running_s(self) -> float:
-        """For how long the current batch has been running; 0 when there is none."""
+        """For how long the current batch, or a probe of the session, has been running; 0 when there is none."""
         running = self._running
         return time.monotonic() - running.began_at if running else 0.0
 
@@ -223,11 +223,14 @@ class MicroBatcher:
 
     def _probe(self) -> bool:
         """Whether the session still runs a blank sample: after a failure that tells a bad sample from a bad device."""
+        self._running = _Running(1, 0.0, time.monotonic())
         try:
             self._session.run(self._signature.blank(self._signature.keys[0], batch=1))
         except Exception as error:
             log.error("session_unhealthy", **describe(error))
             return False
+        finally:
+            self._running = None
         return True
 
     def _backlog_s(self, last: float = math.inf) -> float:

@@ -1,7 +1,10 @@
 """One model at work: loaded in the background, warmed, answering, drained."""
 
 import asyncio
+import faulthandler
 import math
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +37,8 @@ log = structlog.get_logger()
 
 ResultT = TypeVar("ResultT")
 
+WATCH_INTERVAL_S = 1.0
+
 
 class State(StrEnum):
     """Where a service is in its life; only a ready one takes requests."""
@@ -62,6 +67,14 @@ class _Lane:
         self.places = FairSemaphore(places or threads)
 
 
+def end_process() -> None:
+    """End this process at once: a thread that hangs would keep an orderly end waiting for good."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    faulthandler.dump_traceback(sys.stderr.fileno())  # names of functions and lines, no values
+    os._exit(os.EX_SOFTWARE)
+
+
 class ModelService:
     """The predictor, the thread that owns its session, the batcher that feeds it and the codec threads."""
 
@@ -71,8 +84,10 @@ class ModelService:
         settings: ServiceSettings,
         metrics: ServiceMetrics,
         on_fatal: Callable[[], None],
+        on_stall: Callable[[], None] = end_process,
     ) -> None:
-        self.predictor, self.settings, self.metrics, self._on_fatal = predictor, settings, metrics, on_fatal
+        self.predictor, self.settings, self.metrics = predictor, settings, metrics
+        self._on_fatal, self._on_stall = on_fatal, on_stall
         self.identity: ModelIdentity = predictor.weights.identity(predictor.info.name)
         self.signature = predictor.weights.contract.adapt(predictor.signature)
         self.limiter = ConcurrencyLimiter(
@@ -106,8 +121,11 @@ class ModelService:
             return State.DRAINING
         if self._batcher is None:
             return State.WARMING
-        stalled = self._batcher.running_s > self.settings.stall_s
-        return State.READY if self._batcher.healthy and not stalled else State.UNHEALTHY
+        return State.READY if self._batcher.healthy and not self._stalls else State.UNHEALTHY
+
+    @property
+    def _stalls(self) -> bool:
+        return self._batcher is not None and self._batcher.running_s > self.settings.stall_s
 
     @property
     def session(self) -> Session:
@@ -158,15 +176,16 @@ class ModelService:
         """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
         for lane in self._lanes:
             start_threads(lane.pool, lane.threads)
-        life = asyncio.create_task(self._live())
+        tasks = [asyncio.create_task(self._live()), asyncio.create_task(self._watch())]
         try:
             with decoder_pool.observed(self._count_ended_decoder):
                 yield
         finally:
             self.start_draining()
             await self._drain()
-            life.cancel()
-            await asyncio.gather(life, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             for lane in self._lanes:
                 lane.pool.shutdown(cancel_futures=True)
             self._engine_thread.shutdown(wait=False)
@@ -241,6 +260,14 @@ class ModelService:
             self._failed = True
             log.critical("model_failed", model=str(self.identity), error=str(error), exc_info=error)
             self._on_fatal()
+
+    async def _watch(self) -> None:
+        """Ends the process when a batch hangs: the thread that owns the session can be neither stopped nor replaced."""
+        while True:
+            await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_s))
+            if self._stalls:
+                log.critical("batch_stalled", model=str(self.identity), stall_s=self.settings.stall_s)
+                return self._on_stall()
 
     def _load(self) -> MicroBatcher:
         session = open_session(self.predictor, self.settings)

@@ -90,7 +90,9 @@ class ServiceSettings(FleetCredentialSettings):
     max_in_flight: PositiveInt = Field(default=128, description="Requests held at once beyond which to refuse")
     max_in_flight_bytes: PositiveInt = Field(default=1024 * MEBIBYTE, description="The same for their bodies together")
     read_timeout_s: PositiveFloat = Field(default=120, description="How long a request may take to come in")
-    stall_s: PositiveFloat = Field(default=120, description="A batch that runs longer means that the device hangs")
+    stall_s: PositiveFloat = Field(
+        default=120, description="A batch that runs longer means that the device hangs: the process ends with code 70"
+    )
     deadline_ms: PositiveFloat = Field(default=28_000, description="For requests that name none; proxies cut at 30 s")
     job_slots: int = Field(default=2, ge=0, description="Jobs worked on at once; with 0 this replica takes none")
     job_deadline_s: PositiveFloat = Field(default=900, description="How long one attempt at a job may take")
