@@ -212,7 +212,7 @@ def test_redis_is_that_of_the_fleet_that_runs_here(
     office.queue("job")
     with landmark(tmp_path, office.url):
         assert [job["id"] for job in facts("list", "--state", str(tmp_path))] == ["job"]
-    assert "no fleet runs" in str(run("list", "--state", str(tmp_path)).exception)
+    assert "no fleet is running" in str(run("list", "--state", str(tmp_path)).exception)
     monkeypatch.setenv("SIGHTLINE_REDIS_URL", office.url)
     assert [job["id"] for job in facts("list", "--state", str(tmp_path))] == ["job"]
 

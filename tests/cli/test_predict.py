@@ -119,12 +119,12 @@ def test_a_large_picture_is_followed_to_its_result(
     ids=lambda reply: f"{reply[0]}-{reply[1].get('Content-Type', '')}-{reply[2]!r:.12}",
 )
 def test_what_is_no_result_is_never_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
-    server.script = [reply]
+    server.script = [reply, (200, {}, {"the card": "of a model"})]
     (tmp_path / "out.png").write_bytes(b"from an earlier run")
     with pytest.raises(Fault):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"from an earlier run"]
-    assert len(server.asked) == 1
+    assert sum(asked.method == "POST" for asked in server.asked) == 1
 
 
 def test_the_end_of_a_job_without_result_is_explained(server: ScriptedServer, tmp_path: Path) -> None:
@@ -140,6 +140,14 @@ def test_tells_what_the_server_says_of_the_problem(server: ScriptedServer, tmp_p
     with pytest.raises(RemoteError, match=r"503.*Come back later.*Try again in 8 s"):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert not (tmp_path / "out.png").exists()
+
+
+def test_an_unknown_model_is_named_whatever_the_refusal_says(server: ScriptedServer, tmp_path: Path) -> None:
+    too_large = {"code": "too_many_bytes", "detail": "The request is larger than 65536 bytes."}
+    server.script = [(413, {}, too_large), (404, {}, {"code": "not_found", "detail": "There is nothing here."})]
+    with pytest.raises(RemoteError, match="has no model paint"):
+        predict("paint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    assert "is not the name of a model" in predict("../x", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
 def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> None:

@@ -19,14 +19,18 @@ SCREENING = Path("screening")
 DOWN_GRACE_S = 60.0
 HELP = """Vision models for people who investigate with pictures.
 
-Exit codes: 0 success; 1 the command failed, with the reason on standard error; 2 wrong usage;
-3 `screen` finished, but some files or folders could not be read; 130 and 143 interrupted by Ctrl-C or SIGTERM.
+Exit code 0: success. 1: the command failed, with the reason on standard error. 2: wrong usage.
+
+3: `screen` finished, but could not read some files or folders. 130, 143: interrupted by Ctrl-C or SIGTERM.
 """
 
-Model = Annotated[str, typer.Argument(help="Such as hdr_correct or hdr-correct.")]
+Model = Annotated[str, typer.Argument(help="Name of the model, for example hdr_correct or hdr-correct.")]
 ApiKey = Annotated[
     str | None,
-    typer.Option(envvar="SIGHTLINE_API_KEY", help="The server's key; other users of this machine see options."),
+    typer.Option(
+        envvar="SIGHTLINE_API_KEY",
+        help="API key of the server; safer in the environment.",
+    ),
 ]
 Host = Annotated[str, typer.Option(envvar="SIGHTLINE_HOST", help="Address that the gateway listens on.")]
 Port = Annotated[int, typer.Option(envvar="SIGHTLINE_PORT", min=1, max=65535, help="Port of the gateway.")]
@@ -34,11 +38,11 @@ State = Annotated[Path, typer.Option(help="Folder of logs, blobs and Redis' data
 
 
 def up(
-    models: Annotated[list[str] | None, typer.Argument(help="Which models; all of them if none is named.")] = None,
+    models: Annotated[list[str] | None, typer.Argument(help="Names of the models to start; default: all.")] = None,
     host: Host = "127.0.0.1",
     port: Port = 8080,
     state: State = STATE,
-    ready_s: Annotated[float, typer.Option(help="Give up if the fleet is not ready by then.", min=1)] = 300,
+    ready_s: Annotated[float, typer.Option(help="Seconds to wait until the fleet is ready.", min=1)] = 300,
 ) -> None:
     """Start the gateway, the model services and an embedded Redis; Ctrl-C stops them."""
     require_runtime()
@@ -59,16 +63,16 @@ def down(state: State = STATE) -> None:
 
 def predict(
     model: Model,
-    photo: Annotated[Path, typer.Argument(help="The picture to work on.", exists=True, dir_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write; its suffix says in which format.")],
+    photo: Annotated[Path, typer.Argument(help="Input picture.", exists=True, dir_okay=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output file; its suffix selects the format.")],
     mask: Annotated[
-        Path | None, typer.Option(help="For inpaint: white is to be filled.", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Mask for inpaint; white pixels are filled.", exists=True, dir_okay=False)
     ] = None,
-    option: Annotated[list[str] | None, typer.Option(help="An option of the model, as NAME=VALUE.")] = None,
-    url: Annotated[str | None, typer.Option(help="Ask the gateway or service at this address.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the model as NAME=VALUE; repeatable.")] = None,
+    url: Annotated[str | None, typer.Option(help="Gateway or service; default: run in this process.")] = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Run one model on one picture, here or on a server."""
+    """Run one model on one picture, in this process or on a server."""
     from sightline.cli.predict import predict as run
 
     run(model, photo, out, mask=mask, options=option or [], url=url, api_key=api_key)
@@ -76,22 +80,23 @@ def predict(
 
 def screen(
     folder: Annotated[
-        Path, typer.Argument(help="The pictures, in folders of any depth.", exists=True, file_okay=False)
+        Path, typer.Argument(help="Folder of pictures; subfolders are included.", exists=True, file_okay=False)
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write, and to go on from.")] = SCREENING,
-    url: Annotated[str | None, typer.Option(help="Ask the gateway at this address; left out, screen here.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; continues an earlier run.")] = SCREENING,
+    url: Annotated[str | None, typer.Option(help="Gateway or service; default: run in this process.")] = None,
     api_key: ApiKey = None,
-    threshold: Annotated[float | None, typer.Option(help="Decide from this probability on.", min=0, max=1)] = None,
+    threshold: Annotated[float | None, typer.Option(help="Minimum probability for a decision.", min=0, max=1)] = None,
     near_duplicates: Annotated[bool, typer.Option("--near-duplicates", help="Group pictures that look alike.")] = False,
-    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Put small pictures into the report.")] = False,
+    thumbnails: Annotated[bool, typer.Option("--thumbnails", help="Include thumbnails in the report.")] = False,
     every_file: Annotated[bool, typer.Option("--every-file", help="Try files of any suffix.")] = False,
     follow_links: Annotated[bool, typer.Option("--follow-links", help="Follow links out of the folder.")] = False,
-    anew: Annotated[bool, typer.Option("--anew", help="Forget what an earlier run found.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Discard the results of an earlier run.")] = False,
 ) -> None:
     """Screen a folder for human-rights violations: CSV, JSON lines and a report; run it again to continue.
 
-    Exit codes: 0 all files were read; 3 some files or folders could not be read, as the tables say; 1 the run ended
-    early, for the reason on standard error; 130 and 143 it was interrupted. Results so far are written in each case.
+    Exit code 0: all files were read. 3: some files or folders could not be read; their rows give the reason.
+
+    1: the run ended early, with the reason on standard error. 130, 143: interrupted. The results so far are written.
     """
     from sightline.cli.screening.command import screen as run
 
@@ -112,11 +117,11 @@ def screen(
 def bench(
     model: Model,
     requests: Annotated[int, typer.Option(help="Requests at each number of connections.", min=1)] = 48,
-    connections: Annotated[list[int] | None, typer.Option(help="May be repeated; 1, 16 and 64 by default.")] = None,
-    url: Annotated[str | None, typer.Option(help="Load this server instead of starting the service.")] = None,
+    connections: Annotated[list[int] | None, typer.Option(help="Repeatable; default: 1, 16 and 64.")] = None,
+    url: Annotated[str | None, typer.Option(help="Server to measure; default: start the service.")] = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Throughput over HTTP beside a bare ONNX Runtime loop in one process."""
+    """Compare throughput over HTTP with a plain ONNX Runtime loop in one process."""
     require_runtime()
     from sightline.cli.bench import bench as run
 

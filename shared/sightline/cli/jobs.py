@@ -17,15 +17,18 @@ from sightline.jobs.job import State
 FOLDER = Path(".sightline")
 MANY = 100_000
 
-Redis = Annotated[str | None, typer.Option("--redis", envvar="SIGHTLINE_REDIS_URL", help="That of the fleet here.")]
-Folder = Annotated[Path, typer.Option("--state", help="State folder of the fleet here.", file_okay=False)]
-Json = Annotated[bool, typer.Option("--json", help="For programs rather than people.")]
-Model = Annotated[str | None, typer.Option("--model", parser=folder_name, help="Of this model alone.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of jobs.")]
+Redis = Annotated[
+    str | None,
+    typer.Option("--redis", envvar="SIGHTLINE_REDIS_URL", help="URL of Redis; default: of the fleet here."),
+]
+Folder = Annotated[Path, typer.Option("--state", help="State folder of the fleet running here.", file_okay=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Model = Annotated[str | None, typer.Option("--model", parser=folder_name, help="Only jobs of this model.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Job ids.")]
 
 
 def add_jobs(app: typer.Typer) -> None:
-    group = typer.Typer(help="Look after queued jobs.", no_args_is_help=True)
+    group = typer.Typer(help="List, inspect, retry and delete jobs.", no_args_is_help=True)
     group.command("list")(list_jobs)
     for command in (queues, show, dead, retry, purge, webhooks, resend):
         group.command()(command)
@@ -34,15 +37,15 @@ def add_jobs(app: typer.Typer) -> None:
 
 
 def list_jobs(
-    owner: Annotated[str, typer.Option(help="Whose; without keys configured everybody is `public`.")] = "public",
+    owner: Annotated[str, typer.Option(help="Name of an API key, or `public` without keys.")] = "public",
     model: Model = None,
-    status: Annotated[State | None, typer.Option(help="In this state alone.")] = None,
-    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1, max=1000)] = 50,
+    status: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(help="Maximum number of jobs, newest first.", min=1, max=1000)] = 50,
     redis: Redis = None,
     folder: Folder = FOLDER,
     as_json: Json = False,
 ) -> None:
-    """The jobs of one owner, the newest first."""
+    """List the jobs of one owner, newest first."""
 
     async def run(desk: Desk) -> None:
         page = await desk.queue.page(owner, limit=limit, state=status, model=model)
@@ -52,7 +55,7 @@ def list_jobs(
 
 
 def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
-    """How much waits, runs and died, for each model and priority."""
+    """Count waiting, running and dead jobs for each model and priority."""
 
     async def run(desk: Desk) -> None:
         show_queues(await desk.overview.lines(await desk.upkeep.models()), as_json=as_json)
@@ -61,12 +64,12 @@ def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) 
 
 
 def show(
-    job: Annotated[str, typer.Argument(help="The id of a job.")],
+    job: Annotated[str, typer.Argument(help="Job id.")],
     redis: Redis = None,
     folder: Folder = FOLDER,
     as_json: Json = False,
 ) -> None:
-    """All that is known of one job."""
+    """Show one job in full."""
 
     async def run(desk: Desk) -> None:
         found = await desk.queue.get(job)
@@ -77,7 +80,7 @@ def show(
 
 
 def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
-    """The jobs that are out of attempts, and why."""
+    """List dead jobs, which used up their attempts, with the reason."""
 
     async def run(desk: Desk) -> None:
         models = [model] if model else await desk.upkeep.models()
@@ -94,7 +97,7 @@ def retry(
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
-    """Queue dead or failed jobs anew, with all their attempts."""
+    """Queue dead or failed jobs again, with all attempts."""
 
     async def run(desk: Desk, job_id: str) -> None:
         await desk.dead_letters.retry(job_id)
@@ -111,7 +114,7 @@ def purge(
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
-    """End jobs that still live, and delete them with their pictures and results."""
+    """Cancel unfinished jobs, and delete jobs with their pictures and results."""
 
     async def run(desk: Desk, job_id: str) -> None:
         await desk.dead_letters.purge(job_id)
@@ -167,7 +170,7 @@ def _for_each(
     job_ids: list[str] | None, dead_of: str | None, act: Callable[[Desk, str], Awaitable[None]]
 ) -> Callable[[Desk], Awaitable[None]]:
     if bool(job_ids) == bool(dead_of):
-        raise typer.BadParameter("name either jobs or a model")
+        raise typer.BadParameter("give either job ids or a model")
 
     async def run(desk: Desk) -> None:
         found = [job.id for job in await desk.dead_letters.of(dead_of, limit=MANY)] if dead_of else job_ids or ()
@@ -180,7 +183,7 @@ def _for_each(
 def _at_desk(work: Callable[[Desk], Awaitable[None]], redis: str | None, folder: Path) -> None:
     url = redis or find_redis(folder)
     if url is None:
-        raise Fault(f"no fleet runs with its state in {folder}: name a Redis by --redis or SIGHTLINE_REDIS_URL")
+        raise Fault(f"no fleet is running with state folder {folder}; set --redis or SIGHTLINE_REDIS_URL")
 
     async def run() -> None:
         async with job_desk(url) as desk:

@@ -1,9 +1,11 @@
 """`sightline predict`: one picture through one model, here or on a server."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import typer
@@ -44,6 +46,8 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".gif": "image/gif",
     ".apng": "image/apng",
 }
+MODEL_NAME = re.compile(r"[a-z0-9_]{1,100}")
+UNKNOWN_ROUTE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SIGNATURES: Mapping[str, bytes] = {
     "image/png": PNG_SIGNATURE,
@@ -142,8 +146,17 @@ def _predict_remotely(
     media_type: str,
 ) -> bytes:
     """The result as the server sent it, in the requested type; RemoteError where it sent something else."""
+    model = folder_name(model)
+    if not MODEL_NAME.fullmatch(model):
+        raise typer.BadParameter(f"{model!r} is not the name of a model")
     with Server(url, api_key) as server, raising_interrupted():
-        reply = server.predict(folder_name(model), list(pictures.items()), values, accept=media_type)
+        try:
+            reply = server.predict(model, list(pictures.items()), values, accept=media_type)
+        except RemoteError as error:
+            # A gateway may find fault with the size of a request before it finds that it has no such model.
+            if error.status in UNKNOWN_ROUTE and server.lacks_model(model):
+                raise RemoteError(f"{server.address} has no model {model}", status=error.status) from error
+            raise
         result = _await_result(server, reply, media_type) if isinstance(reply, JobStatus) else reply
     _require_type(result, media_type)
     return result.body

@@ -147,6 +147,18 @@ class Server:
         # The id is taken and not the `Location`, which may lead to another server.
         return self._job_in(reply) if reply.status_code == HTTPStatus.ACCEPTED else self._result_in(reply)
 
+    def lacks_model(self, model: str) -> bool:
+        """Whether the server says so; False where it says something else."""
+        try:
+            self.model_card(model)
+        except RemoteError as error:
+            return error.status == HTTPStatus.NOT_FOUND and error.code is not None
+        return False
+
+    def model_card(self, model: str) -> Result:
+        path = f"/v1/models/{model}/card"
+        return self.get(path, accept="application/json", timeout_s=FIRST_REPLY_TIMEOUT_S)
+
     def job(self, job_id: str) -> JobStatus:
         """How the job stands; RemoteError where the server does not know it."""
         path = f"/v1/jobs/{job_id}"

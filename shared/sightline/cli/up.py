@@ -121,7 +121,7 @@ async def _serve(fleet: Fleet, models: tuple[str, ...], watch: Watch, stop: asyn
     if await _ready_or_stopped(fleet, watch, stop, ready_s):
         _say_ready(fleet, models)
         await stop.wait()
-    typer.echo("Stopping; Ctrl-C once more ends it at once.")
+    typer.echo("Stopping. Press Ctrl-C again to stop at once.")
 
 
 def _tail(ending: Ending) -> str:
@@ -138,7 +138,7 @@ async def _ready_or_stopped(fleet: Fleet, watch: Watch, stop: asyncio.Event, rea
                 return True
             watch.give_up_if_hopeless()
             if time.monotonic() > give_up_at:
-                raise NotReadyError(f"The fleet is not ready after {ready_s:.0f} s; the logs tell why.")
+                raise NotReadyError(f"The fleet is not ready after {ready_s:.0f} s; see its logs.")
             await asyncio.sleep(POLL_S)
     return False
 

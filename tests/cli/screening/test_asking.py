@@ -137,7 +137,7 @@ def test_a_server_that_will_not_answer_ends_the_run(server: ScriptedServer, ther
 
 def test_something_else_at_the_address_is_told(server: ScriptedServer, there: There) -> None:
     server.script = [(200, {}, {"hello": "world"}), (200, {}, [])]
-    with pytest.raises(Fault, match="no record of screening"):
+    with pytest.raises(Fault, match="not a screening record"):
         there.ask([b"1"])
-    with pytest.raises(Fault, match="no model card"):
+    with pytest.raises(Fault, match="not a model card"):
         assert there.model

@@ -64,7 +64,7 @@ def test_two_runs_do_not_write_at_once(tmp_path: Path) -> None:
 
 def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("a shopping list\nmilk\n")
-    with pytest.raises(Fault, match="no journal"):
+    with pytest.raises(Fault, match="not a journal"):
         Journal(tmp_path)
 
 

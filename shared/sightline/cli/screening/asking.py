@@ -12,7 +12,6 @@ from sightline.cli.faults import Fault
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import require_runtime
 from sightline.cli.remote import (
-    FIRST_REPLY_TIMEOUT_S,
     JobStatus,
     Notify,
     NotSightlineError,
@@ -104,7 +103,9 @@ class There:
         try:
             return named(json.loads(card)["weights"])
         except (ValueError, KeyError, TypeError):
-            raise Fault(f"What answers at {self._server.address} is not Sightline: it sent no model card") from None
+            raise Fault(
+                f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
+            ) from None
 
     def ask(self, pictures: Sequence[bytes]) -> Reply:
         """A batch that is refused as a whole is asked about picture by picture."""
@@ -119,7 +120,7 @@ class There:
 
     def _get_card(self) -> Result:
         try:
-            return self._server.get(f"/v1/models/{MODEL}/card", accept=JSON, timeout_s=FIRST_REPLY_TIMEOUT_S)
+            return self._server.model_card(MODEL)
         except (UnreachableError, NotSightlineError) as error:
             # At first this is a wrong address and no outage to wait for.
             raise Fault(str(error)) from error
@@ -178,7 +179,7 @@ def parse(body: bytes) -> Reply:
         record = json.loads(body)
         return Reply.model_validate({"results": record["results"], "model": named(record["evidence"]["model"])})
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise Fault(f"what came back is no record of screening: {error}") from error
+        raise Fault(f"the reply is not a screening record: {error}") from error
 
 
 def named(identity: Mapping[str, str]) -> str:

@@ -67,7 +67,7 @@ class Journal:
             was, now, folder = self.heading, heading, printable(str(self._path.parent))
             raise Fault(
                 f"{folder} holds results of {was.model} at threshold {_named(was.threshold)}, this run is "
-                f"of {now.model} at {_named(now.threshold)}: choose another --out, or --anew to begin again"
+                f"of {now.model} at {_named(now.threshold)}: choose another --out, or start again with --anew"
             )
 
     def add(self, findings: Iterable[Finding]) -> None:
@@ -89,7 +89,7 @@ class Journal:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault(f"another run is writing into {printable(str(self._path.parent))}") from None
+            raise Fault(f"another run is writing to {printable(str(self._path.parent))}") from None
 
     def _append(self, line: BaseModel) -> None:
         self._file.write(line.model_dump_json(exclude_none=True) + "\n")
@@ -107,7 +107,9 @@ class Journal:
                 finding = Finding.model_validate_json(line)
                 self.findings[finding.file] = finding
         except ValidationError as error:
-            raise Fault(f"{printable(str(self._path))} is no journal of this version; --anew begins again") from error
+            raise Fault(
+                f"{printable(str(self._path))} is not a journal of this version; start again with --anew"
+            ) from error
 
 
 def is_transient(finding: Finding) -> bool:
