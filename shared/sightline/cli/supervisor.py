@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, STDOUT, Process
@@ -11,16 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.cli import tether
+from sightline.serving.listener import LISTEN_FD, STOPPING_FD
+
+ENDING_S = 0.5  # within which a process has ended that was killed
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run; `env` is added to the supervisor's own, all output goes to the end of `log`."""
+    """What to run; `env` is added to the supervisor's own, all output goes to the end of `log`.
+
+    A program with a `listener` is given this socket, which stays open whatever becomes of the program: clients wait in
+    its backlog while it starts again. It says when it begins to stop, and its successor starts then.
+    """
 
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str]
     log: Path
+    listener: socket.socket | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,35 +72,85 @@ async def supervised(*programs: Program, patience: Patience, notify: Callable[[E
 
 async def _keep_running(program: Program, patience: Patience, notify: Callable[[Ending], None]) -> None:
     wait_s = patience.first_wait_s
-    while True:
-        started_at = time.monotonic()
-        code = await _run(program, patience.grace_s)
-        if time.monotonic() - started_at > patience.steady_s:
-            wait_s = patience.first_wait_s
-        notify(Ending(program, code, wait_s))
-        await asyncio.sleep(wait_s)
-        wait_s = patience.next_wait_s(wait_s)
+    async with asyncio.TaskGroup() as leaving:
+        while True:
+            started_at = time.monotonic()
+            code = await _run(program, patience.grace_s, leaving)
+            if time.monotonic() - started_at > patience.steady_s:
+                wait_s = patience.first_wait_s
+            if code is None:
+                continue
+            notify(Ending(program, code, wait_s))
+            await asyncio.sleep(wait_s)
+            wait_s = patience.next_wait_s(wait_s)
 
 
-async def _run(program: Program, grace_s: float) -> int:
-    process = await _start(program)
+async def _run(program: Program, grace_s: float, leaving: asyncio.TaskGroup) -> int | None:
+    """The code that it ended with; None where it begins to stop, which it goes on with in `leaving`."""
+    process, stops = await _start(program)
+    left = False
     try:
-        return await process.wait()
+        ended = asyncio.create_task(process.wait())
+        await asyncio.wait((ended, stops), return_when=asyncio.FIRST_COMPLETED)
+        # Its end says the same as its word, and is the one that counts.
+        await asyncio.wait((ended,), timeout=None if not stops.done() else ENDING_S)
+        if ended.done():
+            return ended.result()
+        leaving.create_task(_leave(process, grace_s))
+        left = True
+        return None
+    finally:
+        if not left:
+            await _stop(process, grace_s)
+
+
+async def _leave(process: Process, grace_s: float) -> None:
+    """Waits for one that stops by itself, for as long as one would that was told to."""
+    try:
+        await asyncio.wait_for(process.wait(), grace_s)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
     finally:
         await _stop(process, grace_s)
 
 
-async def _start(program: Program) -> Process:
-    with program.log.open("ab") as log:
-        # A session of its own keeps the terminal's Ctrl-C away: who ends when is the supervisor's to say.
-        return await asyncio.create_subprocess_exec(
-            *tethered(program.command),
-            stdin=DEVNULL,
-            stdout=log,
-            stderr=STDOUT,
-            env=os.environ | program.env,
-            start_new_session=True,
-        )
+async def _start(program: Program) -> tuple[Process, "asyncio.Future[None]"]:
+    """The process, and what is done when it begins to stop."""
+    stops, word = _stop_notice()
+    inherited = {} if program.listener is None else {LISTEN_FD: program.listener.fileno(), STOPPING_FD: word}
+    try:
+        with program.log.open("ab") as log:
+            # A session of its own keeps the terminal's Ctrl-C away: who ends when is the supervisor's to say.
+            process = await asyncio.create_subprocess_exec(
+                *tethered(program.command),
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=STDOUT,
+                env=os.environ | program.env | {name: str(fd) for name, fd in inherited.items()},
+                pass_fds=tuple(inherited.values()),
+                start_new_session=True,
+            )
+    finally:
+        os.close(word)
+    # Of a program without a listener the word is never had: only its end counts.
+    return process, stops if program.listener is not None else asyncio.get_running_loop().create_future()
+
+
+def _stop_notice() -> tuple["asyncio.Future[None]", int]:
+    """A pipe whose writing end the program closes when it begins to stop, or the kernel when it ends."""
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe()
+    stops: asyncio.Future[None] = loop.create_future()
+
+    def on_closed() -> None:
+        loop.remove_reader(reading)
+        os.close(reading)
+        if not stops.done():
+            stops.set_result(None)
+
+    loop.add_reader(reading, on_closed)
+    return stops, writing
 
 
 def tethered(command: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import httpx2
 import typer
 
 from sightline.cli.faults import Fault
-from sightline.cli.fleet import Fleet, is_taken, plan_fleet
+from sightline.cli.fleet import Fleet, is_taken, listening, plan_fleet
 from sightline.cli.instance import only_instance
 from sightline.cli.interruption import Interrupted, handled_by
 from sightline.cli.landmark import landmark
@@ -43,9 +43,11 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
     with signals.handled(), private_umask(), only_instance(state):
         prepare(state)
         remove_leftovers(state)
-        with socket_folder() as short:
+        with socket_folder() as short, listening(host, port) as listener:
             redis_socket = short / "redis.sock"
-            fleet = plan_fleet(chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket)
+            fleet = plan_fleet(
+                chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket, listener=listener
+            )
             with landmark(state, fleet.redis_url):
                 asyncio.run(_live(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
 

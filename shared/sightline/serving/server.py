@@ -20,6 +20,7 @@ from sightline.serving.connections import (
     connections_within,
     raise_descriptor_limit,
 )
+from sightline.serving.listener import inherited_listener, say_stopping
 from sightline.serving.logs import configure_logging
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.tracing import configure_tracing
@@ -60,6 +61,7 @@ class NoticedServer(uvicorn.Server):
         service = self.lifespan.state.get("service")
         if isinstance(service, Draining):
             service.start_draining()
+        say_stopping()
         if isinstance(service, Draining) and sig == signal.SIGTERM and self._notice_s:
             asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
             return
@@ -72,7 +74,8 @@ def serve(factory: str, settings: ServiceSettings) -> None:
     name = factory.partition(":")[0]
     configure_logging(settings.log_level, service=name)
     configure_tracing(name.removeprefix("services.").removesuffix(".app"))
-    limited_server(factory, settings, factory=True).run()
+    listener = inherited_listener()
+    limited_server(factory, settings, factory=True).run(None if listener is None else [listener])
 
 
 def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> NoticedServer:
