@@ -1,6 +1,7 @@
 """Photos whose colour is described without an ICC profile look the same to a browser, to the model, and as results."""
 
 import dataclasses
+import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -9,11 +10,12 @@ from typing import Any
 import cv2
 import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 
 from sightline.imaging.colour import from_srgb, to_srgb
-from sightline.imaging.colour_tags import png_chunk
+from sightline.imaging.colour_tags import ColourTags, png_chunk
 from sightline.imaging.decode import decode
 from sightline.imaging.encode import encode
 from sightline.imaging.limits import PixelLimits
@@ -220,6 +222,30 @@ def test_deep_avif_keeps_its_depth(files: Mapping[str, bytes], deep: Deep) -> No
         assert picture.bit_depth == 16
         assert picture.pixels.max() == 65_535
         assert np.abs(picture.pixels.astype(int) - deep).mean() < 700, name
+
+
+@pytest.mark.parametrize("name", AVIF_CODES)
+def test_heic_means_what_avif_means(deep: Deep, name: str) -> None:
+    """No browser here shows HEIC: it is compared with the AVIF of the same codes, which one does show."""
+    primaries, transfer, matrix = AVIF_CODES[name]
+    # The identity matrix is tried with AVIF alone.
+    options = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": matrix or 9}
+    for samples, mode in ((deep, "RGB;16"), (np.rint(deep / 257).astype(np.uint8), "RGB")):
+        height, width = samples.shape[:2]
+        file = io.BytesIO()
+        heif = pillow_heif.from_bytes(mode, (width, height), np.ascontiguousarray(samples).tobytes())
+        heif.save(file, quality=98, chroma=444, full_range_flag=1, **options)
+        heic = decode(file.getvalue(), LIMITS)
+        like = dataclasses.replace(heic, pixels=samples, colour_tags=_avif_tags(deep, name))
+        assert heic.bit_depth == 8 * samples.itemsize
+        assert np.abs(to_srgb(heic).astype(int) - to_srgb(like)).mean() < 4
+
+
+def _avif_tags(deep: Deep, name: str) -> ColourTags | None:
+    primaries, transfer, matrix = AVIF_CODES[name]
+    shallow = np.rint(deep / 257).astype(np.uint8)
+    data = imagecodecs.avif_encode(shallow, speed=9, primaries=primaries, transfer=transfer, matrix=matrix)
+    return decode(bytes(data), LIMITS).colour_tags
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
