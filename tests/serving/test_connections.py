@@ -208,6 +208,7 @@ ENDLESS_FRAMING = {
     "many trailers": b"3\r\nabc\r\n0\r\n" + b"X: a\r\n" * 1_000_000,
     "chunk extension": b"3;" + b"a" * 4 * MIB,
     "many chunk extensions": b"".join(b"1;" + b"a" * 4_000 + b"\r\nb\r\n" for _ in range(1_000)),
+    "chunks of one byte": b"1\r\na\r\n" * 100_000,
     "quoted chunk extension": b'3;a="' + b"a" * 4 * MIB,
 }
 
@@ -219,10 +220,12 @@ def test_framing_without_end_is_refused(serve: Serve, framing: bytes) -> None:
     assert not running.seen.bodies
 
 
-def test_many_tiny_chunks_are_a_body(serve: Serve) -> None:
+@pytest.mark.parametrize(("chunk_bytes", "chunks"), [(1, 3_000), (16, 20_000), (100, 20_000)])
+def test_small_chunks_are_a_body(serve: Serve, chunk_bytes: int, chunks: int) -> None:
     running = serve()
-    assert status(running.ask(post(CHUNKED, CLOSE), b"1\r\na\r\n" * 50_000, b"0\r\n\r\n")) == 200
-    assert running.seen.bodies == [b"a" * 50_000]
+    chunk = b"%x\r\n" % chunk_bytes + b"a" * chunk_bytes + b"\r\n"
+    assert status(running.ask(post(CHUNKED, CLOSE), chunk * chunks, b"0\r\n\r\n")) == 200
+    assert running.seen.bodies == [b"a" * chunk_bytes * chunks]
 
 
 MALFORMED = {

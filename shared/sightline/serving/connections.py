@@ -32,7 +32,10 @@ IPV6_SITE_BITS = 64  # one site has all addresses of such a network
 LOG_INTERVAL_S = 10.0
 LINGER_S = 2.0  # for which a refused client can still read why
 DISCARD_S = 30.0  # for which the rest of a body is taken in whose reply has been sent
-FRAMING_PER_BODY_BYTE = 8  # chunks of one byte have five bytes of framing
+PIECE_BYTES = 16 * 1024  # of which so many are parsed before the limits are looked at again
+MAX_FRAMING_BYTES = 16 * 1024  # beyond a share of the body: chunks of 16 bytes and more have no limit in number
+FRAMING_PER_BODY_BYTE = 0.5
+MAX_DISCARDED_BYTES = 4 * 1024 * 1024  # of a client that goes on sending after it was refused
 MAX_PIPELINED = 32
 
 
@@ -235,7 +238,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.address = ""
         self.idle_since = self.loop.time()
         self._head, self._in_head = _Head(), True
-        self._framing_bytes = 0
+        self._framing_bytes = 0.0
+        self._discarded_bytes = 0
         self._upload = RateWindow(self._limits.min_bytes_per_s, self._limits.rate_window_s)
         self._download = RateWindow(self._limits.min_bytes_per_s, self._limits.rate_window_s)
         self._unsent_bytes: int | None = None  # at the last look, while the client has to take something
@@ -264,11 +268,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        # In pieces of at most a head's size, so that no larger head is ever put together by the parser.
-        for start in range(0, len(data), self._limits.max_head_bytes):
+        # In small pieces, so that no large head is ever put together by the parser.
+        for start in range(0, len(data), PIECE_BYTES):
             if self._refused_for is not None or self.transport.is_closing():
+                self._discard(len(data) - start)
                 return
-            self._receive(data[start : start + self._limits.max_head_bytes])
+            self._receive(data[start : start + PIECE_BYTES])
+
+    def _discard(self, size_bytes: int) -> None:
+        self._discarded_bytes += size_bytes
+        if self._discarded_bytes > MAX_DISCARDED_BYTES:
+            self.transport.abort()
 
     def _receive(self, data: bytes) -> None:
         if self._in_head:
@@ -295,8 +305,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _count_framing(self, received_bytes: int, body_bytes: int) -> None:
         """Chunk extensions and trailers reach no handler, and would otherwise have no limit."""
         framing_bytes = received_bytes - body_bytes - FRAMING_PER_BODY_BYTE * body_bytes
-        self._framing_bytes = max(0, self._framing_bytes + framing_bytes)
-        if self._framing_bytes > self._limits.max_head_bytes:
+        self._framing_bytes = max(0.0, self._framing_bytes + framing_bytes)
+        if self._framing_bytes > MAX_FRAMING_BYTES:
             self._refuse(Refusal.FRAMING_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -321,7 +331,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._framing_bytes = 0
+        self._framing_bytes = 0.0
         self._upload.restart()
         super().on_headers_complete()
         if self.parser.should_upgrade():
