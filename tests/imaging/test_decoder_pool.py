@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -156,6 +158,30 @@ def test_decoders_hold_no_foreign_sockets_and_no_credentials(monkeypatch: pytest
     os.close(write)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_decoders_end_with_the_process_that_waits(number: signal.Signals, tmp_path: Path) -> None:
+    """Ctrl-C interrupts the waiting thread at once; SIGKILL leaves no decoder behind."""
+    picture, command = tmp_path / "slow.png", (sys.executable, "-c", WAITING_PROGRAM, str(tmp_path / "slow.png"))
+    picture.write_bytes(slow_picture())
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        until(lambda: len(decoders(process.pid)) == 2)
+        started = decoders(process.pid)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode
+    assert (b"KeyboardInterrupt" in errors) == (number is signal.SIGINT)
+    until(lambda: not any(is_decoder(pid) for pid in started))
+
+
+WAITING_PROGRAM = """
+import pathlib, sys
+from sightline.imaging.decoder_pool import decode
+from sightline.imaging.limits import PixelLimits
+
+decode(pathlib.Path(sys.argv[1]).read_bytes(), PixelLimits(1 << 30, 100_000_000))
+"""
+
+
 class Waiting(threading.Thread):
     """A thread that waits for a picture."""
 
@@ -172,19 +198,31 @@ class Waiting(threading.Thread):
             self.problems.append(problem.code)
 
 
-def decoders() -> list[int]:
-    """The server and the processes of its pictures, as far as they belong to this process."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if b"sightline.imaging.decoder_process" in command and stat[0] != "Z":
-            found.append((int(folder.name), int(stat[1])))
-    servers = {pid for pid, parent in found if parent == os.getpid()}
-    return [pid for pid, parent in found if pid in servers or parent in servers]
+def decoders(of_pid: int | None = None) -> list[int]:
+    """The server and the processes of its pictures, as far as they belong to this process or the one given."""
+    parents = {pid: parent for pid in processes() if (parent := parent_of(pid)) and is_decoder(pid)}
+    servers = {pid for pid, parent in parents.items() if parent == (of_pid or os.getpid())}
+    return [pid for pid, parent in parents.items() if pid in servers or parent in servers]
+
+
+def processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+
+
+def is_decoder(pid: int) -> bool:
+    try:
+        return b"sightline.imaging.decoder_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def parent_of(pid: int) -> int | None:
+    """None where the process has ended."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else int(parent)
 
 
 def until(holds: object, timeout_s: float = 20) -> None:
