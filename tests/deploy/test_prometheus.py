@@ -53,3 +53,13 @@ def test_every_alert_is_tested_and_has_a_way_to_mend_it(alert: dict[str, Any]) -
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_documents_name_metrics_as_they_are() -> None:
+    sources = [file.read_text() for folder in ("shared", "services") for file in (ROOT / folder).rglob("*.py")]
+    known = set(re.findall(r'"(sightline_[a-z0-9_]+)"', "\n".join(sources)))
+    known |= {f"sightline_jobs_{name}" for name in ("waiting", "oldest_age_seconds", "running", "retrying", "dead")}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"\bsightline_[a-z0-9_]+", page.read_text())}
+    unknown = {name for name in named if not {name, re.sub(r"_(total|bucket|sum|count)$", "", name)} & known}
+    assert unknown == set()
