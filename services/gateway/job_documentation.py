@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.gateway.job_events import MEDIA_TYPE as EVENT_STREAM
-from services.gateway.job_schemas import job_path, public_job
+from services.gateway.job_schemas import public_job
 from sightline.api import headers as names
-from sightline.api.problems import MEDIA_TYPE, Code, Problem, ProblemDetails
+from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
-from sightline.serving.documentation import BINARY, inlined
+from sightline.serving.documentation import BINARY, header_references, problem_reply
 
 Json = dict[str, Any]
 Replies = dict[int | str, Json]
@@ -43,20 +43,8 @@ def _example_job(state: State) -> Json:
     return public_job(job, **waiting).model_dump(mode="json")
 
 
-def _problem(description: str, *codes: Code) -> Json:
-    examples = {
-        code.value: {"value": Problem(code, description).details(EXAMPLE_ID).model_dump(mode="json")} for code in codes
-    }
-    content = {MEDIA_TYPE: {"schema": inlined(ProblemDetails.model_json_schema()), "examples": examples}}
-    return {"description": description, "content": content}
-
-
 def _replies(*described: tuple[str, Code]) -> Replies:
-    return {int(Problem(code, "").status): _problem(description, code) for description, code in described}
-
-
-def _header(description: str) -> Json:
-    return {"description": description, "schema": dict(_TEXT)}
+    return {int(Problem(code, "").status): problem_reply(description, code) for description, code in described}
 
 
 _UNAUTHORIZED = "The key is missing or not known.", Code.UNAUTHORIZED
@@ -78,13 +66,9 @@ PAGE_REPLIES: Replies = {
 RESULT_REPLIES: Replies = {
     200: {
         "description": "The result, as the model's own route would have answered",
-        "headers": {
-            names.JOB: _header("The job's id"),
-            names.MODEL: _header("The weights that gave it"),
-            names.INPUT_SHA256: _header("SHA-256 of the first picture"),
-            names.CACHE: _header("`hit` where an identical earlier job had given it"),
-            "ETag": _header("SHA-256 of the result"),
-        },
+        "headers": header_references(
+            *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
+        ),
         "content": {"*/*": {"schema": dict(BINARY)}},
     },
     304: {"description": "It is what `If-None-Match` names"},
@@ -100,7 +84,7 @@ _EXAMPLE_EVENTS = f'id: 1767225603500-0\nevent: running\ndata: {{"id": "{EXAMPLE
 EVENTS_REPLIES: Replies = {
     200: {
         "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",
-        "content": {EVENT_STREAM: {"schema": dict(_TEXT), "example": _EXAMPLE_EVENTS}},
+        "content": {EVENT_STREAM: {"example": _EXAMPLE_EVENTS}},
     },
     204: {"description": "The event that `Last-Event-ID` names was the job's last: there is no need to come again"},
     **_COMMON,
@@ -135,43 +119,38 @@ def _accepted() -> Json:
     schema = {"$ref": "#/components/schemas/PublicJob"}
     return {
         "description": "The request has become a job, and `detail` says why",
-        "headers": {
-            "Location": _header(f"Where to ask for the job, such as {job_path(EXAMPLE_ID)}"),
-            "Retry-After": _header("Seconds until it is worth while to ask"),
-            names.JOB: _header("The job's id"),
-            names.PREFERENCE_APPLIED: _header("Which preferences were followed"),
-        },
+        "headers": header_references(
+            *(names.REQUEST_ID, "Location", "Retry-After", names.JOB, names.PREFERENCE_APPLIED, names.CACHE)
+        ),
         "content": {"application/json": {"schema": schema, "example": _example_job(State.QUEUED)}},
     }
 
 
-def _parameter(name: str, description: str, *, example: str, choices: Iterable[str] = ()) -> Json:
-    schema = {**_TEXT, "enum": list(choices)} if choices else dict(_TEXT)
-    described = {"description": description, "schema": schema, "example": example}
-    return {"name": name, "in": "header", "required": False, **described}
+def _parameter(name: str, description: str, **schema: Any) -> Json:
+    """Without an example, which the documentation's page would fill in and send."""
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {**_TEXT, **schema}}
 
 
 _PARAMETERS = (
     _parameter(
         names.PREFER,
-        "`respond-async` asks for 202 and a job; `wait=N` waits up to N seconds for its end (RFC 7240).",
-        example="respond-async, wait=10",
+        "`respond-async` asks for 202 and a job; `wait=N` waits up to N seconds for its end (RFC 7240). "
+        "Such as `respond-async, wait=10`.",
     ),
     _parameter(
         names.IDEMPOTENCY_KEY,
         "Makes the request a job that is done once however often it is sent with this key.",
-        example='"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+        minLength=1,
+        maxLength=255,
     ),
     _parameter(
         names.PRIORITY,
         "Of the job; the highest that the key allows unless it is named.",
-        example=Priority.BULK,
-        choices=tuple(Priority),
+        enum=list(Priority),
     ),
     _parameter(
         names.WEBHOOK,
         "Where to report the job's end, signed as Standard Webhooks are; makes the request a job.",
-        example="https://example.org/hooks/sightline",
     ),
-    _parameter(names.WEBHOOK_SECRET, "What signs the report.", example="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    _parameter(names.WEBHOOK_SECRET, "What signs the report: `whsec_` and 24 to 64 bytes in Base64."),
 )

@@ -7,10 +7,14 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from services.gateway.authentication import OPEN_PATHS
 from services.gateway.catalog import Catalog, Document
 from services.gateway.forwarded_headers import public_prefix
 from services.gateway.job_documentation import INVALID_REPLIES, document_jobs
+from sightline.api import headers as names
+from sightline.api.problems import Code
 from sightline.api.routes import route_of
+from sightline.serving.documentation import document_components, header_references, problem_reply
 
 MAX_PREFIXES = 8
 
@@ -20,21 +24,31 @@ _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 _UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
+_FASTAPI_PROBLEM = {"$ref": "#/components/schemas/HTTPValidationError"}
+_WHERE_CONFIGURED = "Needed where the operator has configured keys."
 _KEY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_CONFIGURED},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _WHERE_CONFIGURED},
 }
+_UNAUTHORIZED = problem_reply("The key is missing or not known.", Code.UNAUTHORIZED)
+_FORBIDDEN = problem_reply("The key may not ask for this, or a page of another site does.", Code.FORBIDDEN)
+_NOT_FOUND = problem_reply("There is nothing of this name.", Code.NOT_FOUND)
+_TOO_LARGE = problem_reply("The request has too many bytes; the limit is named.", Code.TOO_MANY_BYTES)
+_TOO_MANY = problem_reply(
+    "The caller's share is used up; `Retry-After` says when to come again.", Code.TOO_MANY_REQUESTS
+)
 
 
 def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
     """Serves the merged document, made anew when a service has told something new."""
+    document_components(app)
     revision, document = -1, dict[str, Any]()
     replies: dict[str, JSONResponse] = {}
 
     def complete() -> dict[str, Any]:
         services = catalog.documents
-        merged = document_jobs(merge(_with_invalid_requests(app.openapi()), services), services)
-        return _with_keys(merged) if asks_for_keys else merged
+        merged = document_jobs(merge(app.openapi(), services), services)
+        return with_common_replies(merged, asks_for_keys=asks_for_keys)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> JSONResponse:
@@ -55,27 +69,58 @@ def _at(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**document, "servers": [{"url": prefix}]} if prefix else document
 
 
-def _with_invalid_requests(own: Document) -> dict[str, Any]:
-    """FastAPI documents an answer of its own to invalid requests; here they get the same 400 as everywhere."""
+def with_common_replies(document: Document, *, asks_for_keys: bool) -> dict[str, Any]:
+    """The document with what holds on all routes: the problems that any of them may answer, keys, and request ids."""
     paths = {
-        path: {method: _with_invalid_request(operation) for method, operation in item.items()}
-        for path, item in own["paths"].items()
+        path: {
+            method: _with_common(operation, path, asks_for_keys=asks_for_keys) if method in _METHODS else operation
+            for method, operation in item.items()
+        }
+        for path, item in document["paths"].items()
     }
-    given = own["components"]["schemas"]
-    schemas = {name: schema for name, schema in given.items() if name not in _UNUSED_SCHEMAS}
-    return {**own, "paths": paths, "components": {**own["components"], "schemas": schemas}}
+    given = document["components"]
+    schemas = {name: schema for name, schema in given.get("schemas", {}).items() if name not in _UNUSED_SCHEMAS}
+    components = {**given, "schemas": schemas, "securitySchemes": _KEY_SCHEMES}
+    security: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]} if asks_for_keys else {}
+    return {**document, "paths": paths, "components": components, **security}
 
 
-def _with_invalid_request(operation: Document) -> dict[str, Any]:
-    replies = dict(operation["responses"])
-    if replies.pop("422", None):
+def _with_common(operation: Document, path: str, *, asks_for_keys: bool) -> dict[str, Any]:
+    # FastAPI documents an answer of its own to invalid requests; here they get 400.
+    own = {
+        status: reply
+        for status, reply in operation["responses"].items()
+        if reply.get("content", {}).get("application/json", {}).get("schema") != _FASTAPI_PROBLEM
+    }
+    replies = {**_common_replies(operation, path), **own}
+    described = {**operation, "responses": {status: _with_request_id(reply) for status, reply in replies.items()}}
+    if parameters := [_emptiable(each) for each in operation.get("parameters", [])]:
+        described["parameters"] = parameters
+    if asks_for_keys and path in OPEN_PATHS:
+        described["security"] = []
+    return described
+
+
+def _common_replies(operation: Document, path: str) -> dict[str, Any]:
+    replies = {"default": problem_reply("Any other problem")}
+    if operation.get("parameters") or "requestBody" in operation:
         replies["400"] = INVALID_REPLIES[400]
-    return {**operation, "responses": replies}
+    if path not in OPEN_PATHS:
+        replies |= {"401": _UNAUTHORIZED, "403": _FORBIDDEN, "429": _TOO_MANY}
+    if "{" in path:
+        replies["404"] = _NOT_FOUND
+    if "requestBody" in operation:
+        replies["413"] = _TOO_LARGE
+    return replies
 
 
-def _with_keys(document: dict[str, Any]) -> dict[str, Any]:
-    components = {**document["components"], "securitySchemes": _KEY_SCHEMES}
-    return {**document, "components": components, "security": [{name: []} for name in _KEY_SCHEMES]}
+def _with_request_id(reply: Document) -> dict[str, Any]:
+    return {**reply, "headers": {**header_references(names.REQUEST_ID), **reply.get("headers", {})}}
+
+
+def _emptiable(parameter: Document) -> dict[str, Any]:
+    """A query parameter without a value counts as absent."""
+    return {**parameter, "allowEmptyValue": True} if parameter["in"] == "query" else dict(parameter)
 
 
 def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.gateway.deps import CallerDep, GatewayDep
 from services.gateway.state import Gateway
@@ -26,7 +26,7 @@ class ModelState(StrEnum):
 
 
 class IndexRequest(BaseModel):
-    ready: bool = False
+    ready: Annotated[bool, Field(strict=True)] = False
 
 
 class IndexEntry(BaseModel):

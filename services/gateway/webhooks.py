@@ -64,8 +64,8 @@ def _webhooks(request: Request) -> Webhooks:
 class Trial(BaseModel):
     """Where to send a test event."""
 
-    url: str = Field(max_length=MAX_URL_CHARACTERS, examples=["https://example.org/hooks/sightline"])
-    secret: str = Field(max_length=128, examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+    url: str = Field(max_length=MAX_URL_CHARACTERS, description="Such as https://example.org/hooks/sightline")
+    secret: str = Field(max_length=128, description="`whsec_` and 24 to 64 bytes in Base64")
 
 
 class TrialReport(BaseModel):

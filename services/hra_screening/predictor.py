@@ -10,6 +10,7 @@ from services.hra_screening.rendering import MEDIA_TYPES, render
 from services.hra_screening.result import ScreeningRequest, ScreeningResult
 from services.hra_screening.schemas import ScreeningOptions, ScreeningRecord
 from services.hra_screening.verdict import Verdict, conclude
+from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.screening import CATEGORIES
 from sightline.serving.contract import ContractError
@@ -109,4 +110,5 @@ def _info(weights: Weights, card: str) -> ModelInfo:
         pictures=PICTURES,
         media_types=MEDIA_TYPES,
         record=ScreeningRecord,
+        headers=(headers.DECISION, headers.CATEGORY),
     )

@@ -9,6 +9,7 @@ from services.inpaint.pasting import paste
 from services.inpaint.rendering import MEDIA_TYPES, render
 from services.inpaint.result import InpaintRequest, InpaintResult
 from services.inpaint.schemas import InpaintOptions, InpaintRecord
+from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
@@ -99,4 +100,5 @@ def _info(weights: Weights, card: str) -> ModelInfo:
         pictures=PICTURES,
         media_types=MEDIA_TYPES,
         record=InpaintRecord,
+        headers=(headers.SYNTHESISED_SHARE,),
     )

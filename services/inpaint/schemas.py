@@ -32,8 +32,9 @@ class InpaintOptions(BaseModel):
 
     regions: Json[Regions] | None = Field(
         default=None,
-        description="Holes as boxes and polygons in JSON, in pixels of the displayed picture; instead of a mask",
-        examples=['{"boxes": [[120, 80, 260, 190]], "polygons": [[[10, 10], [60, 12], [40, 70]]]}'],
+        # An `example` would be sent by the documentation's page.
+        description="Holes as boxes and polygons in JSON, in pixels of the displayed picture; instead of a mask. "
+        'Such as {"boxes": [[120, 80, 260, 190]], "polygons": [[[10, 10], [60, 12], [40, 70]]]}',
     )
     format: PictureFormat | None = Field(
         default=None, description="Format of the picture that comes back, whichever picture `Accept` prefers"

@@ -1,8 +1,11 @@
+import json
+import re
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from sightline.serving.documentation import describe_predict, inlined
+from sightline.serving.documentation import describe_predict, inlined, option_schemas
 from sightline.serving.predictor import ModelInfo, PictureField
 
 
@@ -17,6 +20,7 @@ class Point(BaseModel):
 class Options(BaseModel):
     colour: Colour = Field(default=Colour.RED, description="Which one")
     points: list[Point] = []
+    share: Annotated[float, Field(le=1)] | None = Field(default=None, description="0 to 1", examples=[0.5])
 
 
 def info(*pictures: PictureField) -> ModelInfo:
@@ -31,23 +35,38 @@ def test_definitions_are_put_in_their_places() -> None:
 
 
 def test_options_are_fields_and_parameters() -> None:
-    description = describe_predict(info(PictureField("image", "A photo")), Options)
+    description = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)
     form = description["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert list(form["properties"]) == ["image", "colour", "points"]
-    assert [parameter["name"] for parameter in description["parameters"]] == ["colour", "points"]
-    assert description["parameters"][0]["description"] == "Which one"
+    assert list(form["properties"]) == ["image", "colour", "points", "share"]
+    assert [parameter["name"] for parameter in description["parameters"]] == ["colour", "points", "share"]
+    assert description["parameters"][0]["description"] == "Which one; default: red"
+
+
+def test_nothing_is_filled_in_that_nobody_typed() -> None:
+    described = option_schemas(Options)
+    assert set(described) == {"colour", "points", "share"}
+    assert described["share"] == {"type": "number", "maximum": 1, "description": "0 to 1"}
+    text = json.dumps(describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)["parameters"])
+    assert not {"default", "example", "examples"} & set(re.findall(r'"(\w+)":', text))
 
 
 def test_a_bare_picture_is_offered_only_where_one_is_enough() -> None:
     one, two = PictureField("a", "One"), PictureField("b", "Two", repeatable=True)
-    assert "image/*" in describe_predict(info(one), Options)["requestBody"]["content"]
-    content = describe_predict(info(one, two), Options)["requestBody"]["content"]
+    assert "application/octet-stream" in describe_predict(info(one), Options, max_pictures=8)["requestBody"]["content"]
+    content = describe_predict(info(one, two), Options, max_pictures=8)["requestBody"]["content"]
     assert list(content) == ["multipart/form-data"]
-    assert content["multipart/form-data"]["schema"]["properties"]["b"]["type"] == "array"
+    form = content["multipart/form-data"]["schema"]
+    assert form["required"] == ["a", "b"]
+    assert form["additionalProperties"] is False
+    several = form["properties"]["b"]
+    assert (several["type"], several["minItems"], several["maxItems"]) == ("array", 1, 8)
 
 
 def test_every_problem_has_an_example() -> None:
-    responses = describe_predict(info(PictureField("image", "A photo")), Options)["responses"]
+    responses = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)["responses"]
     assert set(responses) == {"200", "400", "406", "413", "415", "503", "504"}
     for status in set(responses) - {"200"}:
-        assert responses[status]["content"]["application/problem+json"]["example"]["status"] == int(status)
+        content = responses[status]["content"]["application/problem+json"]
+        assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetails"}
+        assert {example["value"]["status"] for example in content["examples"].values()} == {int(status)}
+    assert "Retry-After" in responses["503"]["headers"]

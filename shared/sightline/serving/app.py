@@ -14,6 +14,7 @@ from sightline import __version__
 from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
 from sightline.serving.consuming import consuming
+from sightline.serving.documentation import document_components
 from sightline.serving.errors import install_problem_handlers
 from sightline.serving.fleet_credential import FleetCredentialMiddleware
 from sightline.serving.health import health_router
@@ -25,6 +26,7 @@ from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.tracing import TELEMETRY
 from sightline.serving.v2.routes import v2_router
+from sightline.serving.v2.schemas import InferRequest
 
 
 def stop_process() -> None:
@@ -61,6 +63,8 @@ def create_app(
     )
     for router in (predict_router(service), card_router(service), health_router(service), v2_router(service)):
         app.include_router(router)
+    record = [predictor.info.record] if predictor.info.record else []
+    document_components(app, *record, requests=[InferRequest])
     add_metrics_route(app, registry)
     install_problem_handlers(app)
     install_middleware(app, HttpMetrics(registry), max_bytes=settings.max_bytes, guards=_guards(settings))

@@ -3,7 +3,7 @@
 import math
 import traceback
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 from typing import Any
 
 import structlog
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api.problems import MEDIA_TYPE, Code, Problem
@@ -92,7 +93,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     fallback = Code.INVALID_REQUEST if error.status_code < HTTPStatus.INTERNAL_SERVER_ERROR else Code.INTERNAL
     problem = Problem(CODES.get(error.status_code, fallback), _sentence(error))
-    return problem_response(problem, request.url.path, error.headers)
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return problem_response(problem, request.url.path, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Of all routes of this path; the router itself names those of the first alone."""
+    allowed = [
+        method
+        for method in HTTPMethod
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]
+    return sorted({*allowed, HTTPMethod.HEAD} if HTTPMethod.GET in allowed else allowed)
 
 
 def _sentence(error: HTTPException) -> str:

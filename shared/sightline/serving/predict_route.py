@@ -33,7 +33,7 @@ def predict_router(service: ModelService) -> APIRouter:
         predict,
         methods=["POST"],
         response_class=Response,
-        openapi_extra=describe_predict(info, options),
+        openapi_extra=describe_predict(info, options, max_pictures=service.settings.max_pictures),
         summary=info.title,
         description=info.description,
         operation_id=f"predict_{info.name}",

@@ -46,7 +46,8 @@ class PictureField:
 class ModelInfo:
     """What a model tells about itself; `media_types` in order of preference, the first answers `*/*`.
 
-    `record` is the schema of the JSON reply, for the documentation.
+    `record` is the schema of the JSON reply, and `headers` are those that only this model's replies carry, for the
+    documentation.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelInfo:
     pictures: tuple[PictureField, ...]
     media_types: tuple[str, ...]
     record: type[BaseModel] | None = None
+    headers: tuple[str, ...] = ()
 
     @property
     def route(self) -> str:

@@ -11,7 +11,7 @@ from sightline import __version__
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.serving.card import require_model
-from sightline.serving.documentation import inlined
+from sightline.serving.documentation import BINARY, header_references, reference
 from sightline.serving.predictor import Plan
 from sightline.serving.receiving import receive_bytes, serve_plan
 from sightline.serving.service import ModelService, State
@@ -32,6 +32,29 @@ from sightline.serving.v2.schemas import (
 HEADER_LENGTH = "Inference-Header-Content-Length"
 MAX_LENGTH_DIGITS = 15
 EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository"]
+
+
+_INFER_DOCUMENTATION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": reference(InferRequest)},
+            "application/octet-stream": {"schema": dict(BINARY)},
+        },
+    }
+}
+_INFER_REPLIES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The outputs; as `application/octet-stream` where some are asked for as binary data",
+        "headers": header_references(names.MODEL, "Server-Timing"),
+        "content": {"application/octet-stream": {"schema": dict(BINARY)}},
+    }
+}
+_INFER_ROUTE: dict[str, Any] = {
+    "response_model": InferResponse,
+    "responses": _INFER_REPLIES,
+    "openapi_extra": _INFER_DOCUMENTATION,
+}
 
 
 def v2_router(service: ModelService) -> APIRouter:
@@ -65,54 +88,77 @@ def _add_server_routes(router: APIRouter, service: ModelService) -> None:
 
 def _add_model_routes(router: APIRouter, service: ModelService) -> None:
     # Triton's client names the version in the path, KServe's mostly does not.
-    for path in ("/models/{model}", "/models/{model}/versions/{version}"):
-        _add_metadata_routes(router, service, path)
-        _add_infer_route(router, service, path)
+    _add_unversioned_routes(router, service)
+    _add_versioned_routes(router, service)
 
 
-def _add_metadata_routes(router: APIRouter, service: ModelService, path: str) -> None:
-    @router.get(path)
-    async def metadata(model: str, version: str | None = None) -> ModelMetadata:
+def _add_unversioned_routes(router: APIRouter, service: ModelService) -> None:
+    path = "/models/{model}"
+
+    @router.get(path, summary="Inputs and outputs of a model")
+    async def metadata(model: str) -> ModelMetadata:
+        require_model(model, service.name)
+        return model_metadata(service.identity, service.signature)
+
+    @router.get(f"{path}/ready", summary="Whether a model can answer")
+    async def ready(model: str) -> ModelReady:
+        require_model(model, service.name)
+        return _readiness(service)
+
+    @router.get(f"{path}/config", summary="A model's configuration, as Triton tells it")
+    async def config(model: str) -> dict[str, Any]:
+        require_model(model, service.name)
+        return _config(service)
+
+    @router.post(f"{path}/infer", summary="Infer tensors from tensors", **_INFER_ROUTE)
+    async def infer(request: Request, model: str) -> Response:
+        require_model(model, service.name)
+        return await _answer(request, service)
+
+
+def _add_versioned_routes(router: APIRouter, service: ModelService) -> None:
+    path = "/models/{model}/versions/{version}"
+
+    @router.get(path, summary="Inputs and outputs of a model's version")
+    async def version_metadata(model: str, version: str) -> ModelMetadata:
         _require_version(service, model, version)
         return model_metadata(service.identity, service.signature)
 
-    @router.get(f"{path}/ready")
-    async def ready(model: str, version: str | None = None) -> ModelReady:
+    @router.get(f"{path}/ready", summary="Whether a model's version can answer")
+    async def version_ready(model: str, version: str) -> ModelReady:
         _require_version(service, model, version)
-        service.require_ready()
-        return ModelReady(name=model, ready=True)
+        return _readiness(service)
 
-    @router.get(f"{path}/config")
-    async def config(model: str, version: str | None = None) -> dict[str, Any]:
+    @router.get(f"{path}/config", summary="The configuration of a model's version, as Triton tells it")
+    async def version_config(model: str, version: str) -> dict[str, Any]:
         _require_version(service, model, version)
-        return model_config(service.identity, service.signature, max_batch=service.settings.max_batch)
+        return _config(service)
 
-
-def _add_infer_route(router: APIRouter, service: ModelService, path: str) -> None:
-    @router.post(f"{path}/infer", response_model=InferResponse, openapi_extra=_INFER_DOCUMENTATION)
-    async def infer(request: Request, model: str, version: str | None = None) -> Response:
+    @router.post(f"{path}/infer", summary="Infer tensors from tensors with a model's version", **_INFER_ROUTE)
+    async def version_infer(request: Request, model: str, version: str) -> Response:
         _require_version(service, model, version)
-        json_bytes = _json_bytes(request)
-        stages = Stages()
-        body = await serve_plan(
-            request,
-            service,
-            stages,
-            read=receive_bytes,
-            plan=lambda content: _infer(service, content, json_bytes),
-        )
-        return _reply(body, stages, {names.MODEL: str(service.identity)})
+        return await _answer(request, service)
 
 
-_INFER_DOCUMENTATION: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": inlined(InferRequest.model_json_schema())},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+def _readiness(service: ModelService) -> ModelReady:
+    service.require_ready()
+    return ModelReady(name=service.name, ready=True)
+
+
+def _config(service: ModelService) -> dict[str, Any]:
+    return model_config(service.identity, service.signature, max_batch=service.settings.max_batch)
+
+
+async def _answer(request: Request, service: ModelService) -> Response:
+    json_bytes, stages = _json_bytes(request), Stages()
+    body = await serve_plan(
+        request,
+        service,
+        stages,
+        read=receive_bytes,
+        plan=lambda content: _infer(service, content, json_bytes),
+    )
+    return _reply(body, stages, {names.MODEL: str(service.identity)})
 
 
 def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[codec.Body]:
@@ -151,7 +197,7 @@ def _json_bytes(request: Request) -> int | None:
     return int(declared)
 
 
-def _require_version(service: ModelService, model: str, version: str | None) -> None:
+def _require_version(service: ModelService, model: str, version: str) -> None:
     require_model(model, service.name)
-    if version is not None and version != service.identity.version:
+    if version != service.identity.version:
         raise Problem(Code.NOT_FOUND, "There is no such version.", versions=[service.identity.version])
