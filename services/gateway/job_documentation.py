@@ -8,11 +8,14 @@ from services.gateway.job_schemas import public_job
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
+from sightline.imaging.accept import BYTES
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
-from sightline.serving.documentation import BINARY, header_references, problem_reply
+from sightline.serving.documentation import BINARY, JSON_TYPE, header_references, problem_reply
 
 Json = dict[str, Any]
 Replies = dict[int | str, Json]
+
+_RESULT_PATH = "/v1/jobs/{job_id}/result"
 
 EXAMPLE_ID = "6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"
 _TEXT: Mapping[str, Any] = {"type": "string"}
@@ -69,7 +72,8 @@ RESULT_REPLIES: Replies = {
         "headers": header_references(
             *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
         ),
-        "content": {"*/*": {"schema": dict(BINARY)}},
+        # What the models answer is added where they are known.
+        "content": {BYTES: {"schema": dict(BINARY)}},
     },
     304: {"description": "It is what `If-None-Match` names"},
     **_COMMON,
@@ -93,11 +97,22 @@ EVENTS_REPLIES: Replies = {
 
 def document_jobs(document: Json, models: Iterable[str]) -> Json:
     """Adds to each model's POST what makes it a job and what is answered then."""
-    paths = dict(document["paths"])
+    paths, content = dict(document["paths"]), Json()
     for route in map(route_of, models):
         if "post" in paths.get(route, {}):
+            content |= paths[route]["post"].get("responses", {}).get("200", {}).get("content", {})
             paths[route] = {**paths[route], "post": _with_job(paths[route]["post"])}
+    if _RESULT_PATH in paths:
+        paths[_RESULT_PATH] = {"get": _with_result(paths[_RESULT_PATH]["get"], content)}
     return {**document, "paths": paths}
+
+
+def _with_result(operation: Mapping[str, Any], content: Json) -> Json:
+    """The result of a job has any of the types that the models answer; which record it is depends on the job."""
+    replies = operation["responses"]
+    described = {BYTES: {"schema": dict(BINARY)}}
+    described |= {media_type: {"schema": {} if media_type == JSON_TYPE else dict(BINARY)} for media_type in content}
+    return {**operation, "responses": {**replies, "200": {**replies["200"], "content": described}}}
 
 
 def _with_job(operation: Mapping[str, Any]) -> Json:

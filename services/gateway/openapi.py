@@ -1,6 +1,7 @@
 """One OpenAPI document out of the services' documents."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -48,7 +49,7 @@ def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
     def complete() -> dict[str, Any]:
         services = catalog.documents
         merged = document_jobs(merge(app.openapi(), services), services)
-        return with_common_replies(merged, asks_for_keys=asks_for_keys)
+        return with_common_replies(merged, list(services), asks_for_keys=asks_for_keys)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> JSONResponse:
@@ -69,13 +70,11 @@ def _at(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**document, "servers": [{"url": prefix}]} if prefix else document
 
 
-def with_common_replies(document: Document, *, asks_for_keys: bool) -> dict[str, Any]:
+def with_common_replies(document: Document, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
     """The document with what holds on all routes: the problems that any of them may answer, keys, and request ids."""
+    complete = partial(_with_common, models=models, asks_for_keys=asks_for_keys)
     paths = {
-        path: {
-            method: _with_common(operation, path, asks_for_keys=asks_for_keys) if method in _METHODS else operation
-            for method, operation in item.items()
-        }
+        path: {key: complete(each, path) if key in _METHODS else each for key, each in item.items()}
         for path, item in document["paths"].items()
     }
     given = document["components"]
@@ -85,7 +84,7 @@ def with_common_replies(document: Document, *, asks_for_keys: bool) -> dict[str,
     return {**document, "paths": paths, "components": components, **security}
 
 
-def _with_common(operation: Document, path: str, *, asks_for_keys: bool) -> dict[str, Any]:
+def _with_common(operation: Document, path: str, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
     # FastAPI documents an answer of its own to invalid requests; here they get 400.
     own = {
         status: reply
@@ -94,7 +93,7 @@ def _with_common(operation: Document, path: str, *, asks_for_keys: bool) -> dict
     }
     replies = {**_common_replies(operation, path), **own}
     described = {**operation, "responses": {status: _with_request_id(reply) for status, reply in replies.items()}}
-    if parameters := [_emptiable(each) for each in operation.get("parameters", [])]:
+    if parameters := [_parameter(each, models) for each in operation.get("parameters", [])]:
         described["parameters"] = parameters
     if asks_for_keys and path in OPEN_PATHS:
         described["security"] = []
@@ -118,9 +117,13 @@ def _with_request_id(reply: Document) -> dict[str, Any]:
     return {**reply, "headers": {**header_references(names.REQUEST_ID), **reply.get("headers", {})}}
 
 
-def _emptiable(parameter: Document) -> dict[str, Any]:
-    """A query parameter without a value counts as absent."""
-    return {**parameter, "allowEmptyValue": True} if parameter["in"] == "query" else dict(parameter)
+def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
+    """A query parameter without a value counts as absent; the model of a path is one of the fleet's."""
+    if parameter["in"] == "query":
+        return {**parameter, "allowEmptyValue": True}
+    if (parameter["in"], parameter["name"]) == ("path", "model") and models:
+        return {**parameter, "schema": {"type": "string", "enum": list(models)}}
+    return dict(parameter)
 
 
 def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from http import HTTPMethod
+
 from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
@@ -45,7 +47,7 @@ class Proxy:
             _record(gateway, model, visit)
 
     async def _answer(self, gateway: Gateway, model: str, visit: Visit) -> None:
-        if self._predicts:
+        if self._predicts and visit.scope["method"] == HTTPMethod.POST:
             await Prediction(gateway, model, visit).run()
             return
         with visit.admitted():

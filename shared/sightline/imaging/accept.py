@@ -10,6 +10,8 @@ _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RANGE = re.compile(rf"({_NAME})/({_NAME})")
 _LIMIT_CHARACTERS, _LIMIT_RANGES = 4096, 64
+BYTES = "application/octet-stream"
+_TEXTS = ("text/", "application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,16 @@ class _MediaRange:
 
     @property
     def specificity(self) -> int:
-        return (self.type != "*") + (self.subtype != "*")
+        return (self.type != "*") + (self.subtype != "*") - self.is_bytes
+
+    @property
+    def is_bytes(self) -> bool:
+        return f"{self.type}/{self.subtype}" == BYTES
 
     def covers(self, media_type: str) -> bool:
+        """Who takes bytes takes whatever is no text, as clients do that are generated from the documentation."""
+        if self.is_bytes:
+            return not media_type.startswith(_TEXTS)
         kind, _, subtype = media_type.partition("/")
         return self.type in ("*", kind) and self.subtype in ("*", subtype)
 

@@ -1,6 +1,6 @@
 """The OpenAPI description of a model's route, from what the model tells about itself, and what all routes share."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,11 +9,13 @@ from pydantic.json_schema import models_json_schema
 
 from sightline.api import headers as names
 from sightline.api.problems import MEDIA_TYPE, STATUS, Code, Problem, ProblemDetails
+from sightline.imaging.accept import BYTES
 from sightline.serving.predictor import ModelInfo, PictureField
 
 Json = dict[str, Any]
 
 EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+JSON_TYPE = "application/json"
 BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
 DOCUMENTED = (
     Code.UNREADABLE_IMAGE,
@@ -165,7 +167,6 @@ def _request_content(info: ModelInfo, options: Json, max_pictures: int) -> Json:
     pictures = {picture.name: _picture(picture, max_pictures) for picture in info.pictures}
     form = {
         "type": "object",
-        "title": f"{info.title} form",
         "properties": {**pictures, **options},
         "required": [picture.name for picture in info.pictures if picture.required],
         "additionalProperties": False,
@@ -189,12 +190,18 @@ def _success(info: ModelInfo) -> Json:
     return {
         "description": "The representation that the client accepts",
         "headers": header_references(*headers, *info.headers),
-        "content": {media_type: {"schema": _reply(info, media_type)} for media_type in info.media_types},
+        "content": {media_type: {"schema": _reply(info, media_type)} for media_type in _with_bytes(info.media_types)},
     }
 
 
+def _with_bytes(media_types: Sequence[str]) -> list[str]:
+    """With the type that covers every picture, where a generated client meets it before or after JSON as preferred."""
+    first = 0 if media_types[0] != JSON_TYPE else len(media_types)
+    return [*media_types[:first], BYTES, *media_types[first:]] if set(media_types) != {JSON_TYPE} else [*media_types]
+
+
 def _reply(info: ModelInfo, media_type: str) -> Json:
-    if media_type != "application/json":
+    if media_type != JSON_TYPE:
         return dict(BINARY)
     return reference(info.record) if info.record else {"type": "object"}
 

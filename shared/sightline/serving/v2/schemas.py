@@ -48,6 +48,12 @@ DTYPES: Mapping[DataType, str] = {
 DATA_TYPES: Mapping[str, DataType] = {dtype: data_type for data_type, dtype in DTYPES.items()}
 
 
+def _as_list(schema: dict[str, Any]) -> None:
+    """In the documentation; the values are checked where the tensor's type is known."""
+    del schema["default"]
+    schema |= {"type": "array", "items": {}}
+
+
 class RequestInput(BaseModel):
     name: Name
     shape: list[Axis] = Field(min_length=1, max_length=MAX_AXES, examples=[[1, 256, 256, 3]])
@@ -56,7 +62,7 @@ class RequestInput(BaseModel):
     data: Any = Field(
         default=None,
         description="Numbers or truth values, flat or nested as the shape is, in row-major order",
-        json_schema_extra={"type": "array", "items": {"type": ["number", "boolean", "array"]}},
+        json_schema_extra=_as_list,
     )
 
 
