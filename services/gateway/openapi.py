@@ -15,7 +15,7 @@ from services.gateway.job_documentation import INVALID_REPLIES, document_jobs
 from sightline.api import headers as names
 from sightline.api.problems import Code
 from sightline.api.routes import route_of
-from sightline.serving.documentation import document_components, header_references, problem_reply
+from sightline.serving.documentation import document_components, header_references, problem_reply, told_default
 
 MAX_PREFIXES = 8
 
@@ -118,9 +118,15 @@ def _with_request_id(reply: Document) -> dict[str, Any]:
 
 
 def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
-    """A query parameter without a value counts as absent; the model of a path is one of the fleet's."""
+    """A query parameter without a value counts as absent; the model of a path is one of the fleet's.
+
+    A default is told in words, because Swagger UI would send it.
+    """
     if parameter["in"] == "query":
-        return {**parameter, "allowEmptyValue": True}
+        schema = {name: each for name, each in parameter["schema"].items() if name != "default"}
+        told = told_default(parameter.get("description"), parameter["schema"].get("default"))
+        described = {**parameter, "schema": schema, **({"description": told} if told else {})}
+        return {**described, "allowEmptyValue": True}
     if (parameter["in"], parameter["name"]) == ("path", "model") and models:
         return {**parameter, "schema": {"type": "string", "enum": list(models)}}
     return dict(parameter)

@@ -46,6 +46,9 @@ def test_nothing_is_filled_in_that_nobody_typed() -> None:
     described = option_schemas(Options)
     assert set(described) == {"colour", "points", "share"}
     assert described["share"] == {"type": "number", "maximum": 1, "description": "0 to 1"}
+    form = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)
+    fields = form["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert all(fields[name]["examples"] == [""] for name in described)
     text = json.dumps(describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)["parameters"])
     assert not {"default", "example", "examples"} & set(re.findall(r'"(\w+)":', text))
 

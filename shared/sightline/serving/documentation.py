@@ -52,6 +52,8 @@ HEADERS: Mapping[str, str] = {
     "WWW-Authenticate": "`Bearer`",
 }
 _RETRIED = (429, 503)
+# Swagger UI checks JSON within a text before it sends it, and refuses an empty one.
+_LEFT_OUT = ("default", "examples", "title", "anyOf", "contentMediaType", "contentSchema")
 
 
 def document_components(app: FastAPI, *models: type[BaseModel], requests: Iterable[type[BaseModel]] = ()) -> None:
@@ -142,18 +144,23 @@ def inlined(schema: Json) -> Json:
 
 
 def _option(schema: Json) -> Json:
-    described = {name: each for name, each in schema.items() if name not in ("default", "examples", "title", "anyOf")}
+    described = {name: each for name, each in schema.items() if name not in _LEFT_OUT}
     # Absent is how a form says null.
     choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
     if len(choices) == 1:
-        inner = {name: each for name, each in choices[0].items() if name not in ("title", "description")}
+        inner = {name: each for name, each in choices[0].items() if name not in (*_LEFT_OUT, "description")}
         described = {**inner, **described}
     elif choices:
         described["anyOf"] = choices
-    description = [str(schema.get("description", "")).rstrip(".")] if schema.get("description") else []
-    default = schema.get("default")
+    if told := told_default(schema.get("description"), schema.get("default")):
+        described["description"] = told
+    return described
+
+
+def told_default(description: str | None, default: Any) -> str:
+    """The description with the default value in words."""
     told = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
-    return {**described, "description": "; ".join([*description, *told])} if description or told else described
+    return "; ".join([*([description.rstrip(".")] if description else []), *told])
 
 
 def _query(name: str, schema: Json) -> Json:
@@ -167,7 +174,9 @@ def _request_content(info: ModelInfo, options: Json, max_pictures: int) -> Json:
     pictures = {picture.name: _picture(picture, max_pictures) for picture in info.pictures}
     form = {
         "type": "object",
-        "properties": {**pictures, **options},
+        # Swagger UI fills a field with a value that it makes up, and sends it, unless there is an example. An empty
+        # field counts as absent.
+        "properties": {**pictures, **{name: {**schema, "examples": [""]} for name, schema in options.items()}},
         "required": [picture.name for picture in info.pictures if picture.required],
         "additionalProperties": False,
     }
