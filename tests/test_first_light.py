@@ -20,12 +20,29 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from sightline.cli.fleet import free_port
+from tests.browser import Page, open_page
+from tests.chromium import needs_chromium
 
 ROOT = Path(__file__).parents[1]
 PHOTO, MASK = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
 CLI = (sys.executable, "-m", "sightline.cli")
 CHROMIUM = shutil.which("chromium") or ""
+TOOLS = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+GENERATED = """
+from pathlib import Path
+from sys import argv
+
+from fleet_client import Client
+from fleet_client.api.inpaint import predict_inpaint
+from fleet_client.models import PredictInpaintFilesBody
+from fleet_client.types import File
+
+address, photo, mask, out = argv[1:]
+with open(photo, "rb") as image, open(mask, "rb") as holes, Client(address, timeout=120) as client:
+    body = PredictInpaintFilesBody(image=File(image, "photo.jpg"), mask=File(holes, "mask.png"))
+    Path(out).write_bytes(predict_inpaint.sync(client=client, body=body).payload.read())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +173,82 @@ def test_bench_prints_the_ratio(address: str) -> None:
     connections, served, bare, ratio, *_, failed = [cell.strip() for cell in row.strip("│").split("│")]
     assert (connections, failed) == ("1", "0")
     assert float(ratio) == pytest.approx(float(served) / float(bare), rel=0.1)
+
+
+def test_schemathesis_finds_nothing(address: str) -> None:
+    """In each phase and with the expectations of schemathesis.toml; another seed tries other requests."""
+    command = ("schemathesis", "run", f"{address}/openapi.json", "--max-examples", "2", "--seed", "7", "--no-color")
+    done = run(command, cwd=ROOT, env=TOOLS, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout
+    tested = re.search(r"Tested: (\d+)", done.stdout)
+    assert tested, done.stdout
+    assert int(tested[1]) == sum(map(len, httpx2.get(f"{address}/openapi.json").json()["paths"].values()))
+
+
+def test_a_generated_client_inpaints_a_photo(address: str, tmp_path: Path) -> None:
+    generate = ("openapi-python-client", "generate", "--url", f"{address}/openapi.json", "--fail-on-warning")
+    where = ("--meta", "none", "--output-path", str(tmp_path / "fleet_client"))
+    done = run((*generate, *where), cwd=tmp_path, env=TOOLS, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "inpaint.py").write_text(GENERATED)
+    out = tmp_path / "out.png"
+    script = (sys.executable, "inpaint.py", address, str(PHOTO), str(MASK), str(out))
+    done = run(script, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert pixels(out.read_bytes()).shape == pixels(PHOTO.read_bytes()).shape
+
+
+def test_problems_and_records_are_components(address: str) -> None:
+    document = httpx2.get(f"{address}/openapi.json").json()
+    components = document["components"]
+    records = ("HdrRecord", "HoiRecord", "InpaintRecord", "ScreeningRecord", "SvbrdfRecord")
+    assert {*records, "ProblemDetails", "PublicJob", "Evidence", "InferRequest"} <= set(components["schemas"])
+    assert set(components["securitySchemes"]) == {"bearer", "api_key"}
+    assert {"X-Request-Id", "X-Sightline-Model", "Retry-After", "Location"} <= set(components["headers"])
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            replies = operation["responses"]
+            assert all("X-Request-Id" in reply["headers"] for reply in replies.values()), path
+            assert ("404" in replies) is ("{" in path), path
+            assert replies["default"]["content"]["application/problem+json"]["schema"] == {
+                "$ref": "#/components/schemas/ProblemDetails"
+            }
+    forms = {
+        path: item["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        for path, item in document["paths"].items()
+        if "multipart/form-data" in item.get("post", {}).get("requestBody", {}).get("content", {})
+    }
+    assert len(forms) == 5
+    assert all(form["required"] == ["image"] for form in forms.values())
+    assert forms["/v1/hra-screening"]["properties"]["image"]["minItems"] == 1
+
+
+@needs_chromium
+def test_the_documentation_page_sends_only_what_was_typed(address: str, tmp_path: Path) -> None:
+    with open_page(tmp_path) as page:
+        sent = _try_out(page, f"{address}/docs", "hra_screening-predict_hra_screening", [PHOTO])
+        fields = dict(re.findall(r"-F '([^=]+)=([^']*)'", sent))
+        assert fields.pop("image").startswith("@photo.jpg")
+        assert set(fields.values()) == {""}, sent  # which counts as absent
+        assert {name.lower() for name in re.findall(r"-H '([^:]+):", sent)} == {"accept", "content-type"}, sent
+        assert "?" not in sent
+        assert f"'{address}/v1/jobs' " in _try_out(page, f"{address}/docs", "jobs-list_jobs_v1_jobs_get", [])
+        assert "example.org" not in _try_out(page, f"{address}/docs", "webhooks-send_test_v1_webhooks_test_post", [])
+
+
+def _try_out(page: Page, url: str, operation: str, files: list[Path]) -> str:
+    """The request, as a curl command, that Swagger UI sends for an operation with nothing but files chosen."""
+    page.open(url)
+    block = f"#operations-{operation}"
+    page.wait(f"!!document.querySelector('{block}')")
+    for button in (".opblock-summary-control", ".try-out__btn"):
+        page.click(f"{block} {button}")
+        page.wait(f"!!document.querySelector('{block} .try-out__btn')")
+    page.wait(f"!!document.querySelector('{block} .execute')")
+    for number, file in enumerate(files):
+        inputs = f"document.querySelectorAll('{block} input[type=file]')"
+        page.evaluate(f"{inputs}[{number}].id = 'file-{number}'")
+        page.choose(f"#file-{number}", file)
+    page.click(f"{block} .execute")
+    page.wait(f"!!document.querySelector('{block} .live-responses-table .response-col_status')")
+    return page.text(f"{block} .curl-command")
