@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.gateway.fingerprint import digest_for, fingerprint
@@ -53,6 +53,7 @@ def filled_in(parts: list[Part]) -> list[tuple[str, bool, bytes]]:
     return [(name, file is not None, body) for name, file, body in parts if body or file]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=8))
 def test_fields_that_were_left_empty_do_not_matter(cuts: list[int]) -> None:
     browsers: list[Part] = [("mask", "", b""), FORM[0], ("threshold", None, b""), FORM[1], ("image", "", b"")]

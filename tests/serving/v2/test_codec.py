@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -177,6 +177,7 @@ def test_more_values_than_the_largest_request_has_are_refused() -> None:
 
 
 @pytest.mark.parametrize("nested", [True, False])
+@settings(deadline=None)
 @given(st.data())
 def test_tensors_in_many_pieces_are_whole(nested: bool, data: st.DataObject) -> None:
     shape = data.draw(arrays.array_shapes(min_dims=1, max_dims=4, max_side=9))
