@@ -247,6 +247,7 @@ def test_never_fails_otherwise_than_by_refusing(content: bytes, json_bytes: int 
 
 
 @pytest.mark.parametrize("as_binary", [True, False])
+@settings(deadline=None)
 @given(st.data())
 def test_what_is_encoded_decodes_to_the_same(as_binary: bool, data: st.DataObject) -> None:
     data_type, dtype = data.draw(st.sampled_from(list(DTYPES.items())))

@@ -22,6 +22,7 @@ from sightline.serving.v2.schemas import DTYPES, DataType
 MAX_REST_BYTES = 1 << 20
 PIECE_BYTES = 1 << 18
 PIECE_VALUES = 1 << 16
+MAX_NUMBER_BYTES = 1 << 18  # with the blanks around it
 MAX_WHOLE_FLOAT = 2.0**53  # beyond it a float does not tell one whole number from the next
 
 # In valid JSON `"data":` is never within a text. A run of these characters ends in the array's last bracket, and what
@@ -110,7 +111,7 @@ def _pieces(text: bytes) -> Iterator[list[Any]]:
     while start < len(text):
         end = text.find(b",", start + PIECE_BYTES)
         end = len(text) if end < 0 else end
-        if end - start > 2 * PIECE_BYTES:
+        if end - start > PIECE_BYTES + MAX_NUMBER_BYTES:
             raise ValueError("a number without end")
         yield json.loads(b"[" + text[start:end] + b"]")
         start = end + 1
