@@ -46,7 +46,7 @@ class GatewayMetrics:
         self.upstream_duration_s.labels(model)
         for metric in (self.received_bytes, self.sent_bytes):
             metric.labels(model)
-        for code in (Code.NOT_READY, Code.OVERLOADED):
+        for code in (Code.NOT_READY, Code.OVERLOADED, Code.TOO_MANY_REQUESTS):
             self.rejected.labels(model, code)
         for reason in ("connect", "unavailable"):
             self.retries.labels(model, reason)

@@ -99,7 +99,7 @@ class Visit:
             async with asyncio.timeout(None if self._for_job else self.left_s()) as self._timer:
                 await self.upload.hang_up()
         except TimeoutError:
-            return _too_late(complete=self.upload.complete)
+            return _too_late(complete=self.upload.complete, asked=self._asked_s is not None)
         return ClientDisconnect()
 
     def _upload_s(self) -> float:
@@ -120,6 +120,9 @@ def _too_large(limit_bytes: int, *, hint: str) -> Problem:
     )
 
 
-def _too_late(*, complete: bool) -> Problem:
-    what = "answered in the time that there was" if complete else "received in the time that there was for its upload"
-    return Problem(Code.DEADLINE_EXCEEDED, f"The request was not {what}.")
+def _too_late(*, complete: bool, asked: bool) -> Problem:
+    """A slow upload is the client's affair, as long as it named no time of its own."""
+    if complete:
+        return Problem(Code.DEADLINE_EXCEEDED, "The request was not answered in the time that there was.")
+    detail = "The request was not received in the time that there was for its upload."
+    return Problem(Code.DEADLINE_EXCEEDED if asked else Code.REQUEST_TIMEOUT, detail)

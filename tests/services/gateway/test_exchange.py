@@ -346,13 +346,13 @@ def test_answers_504_when_the_time_is_over(
     assert gone.wait(PATIENCE_S)
 
 
-def test_answers_504_to_a_body_that_does_not_come(
+def test_answers_408_to_a_body_that_does_not_come(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, upload_timeout_s=0.1)
     with socket.create_connection(gateway.address) as client:
         client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
-        assert client.recv(1000).startswith(b"HTTP/1.1 504 ")
+        assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def test_the_default_deadline_does_not_count_the_upload(
