@@ -56,6 +56,7 @@ COPY shared/sightline/__init__.py /srv/shared/sightline/__init__.py
 COPY shared/sightline/api/ /srv/shared/sightline/api/
 COPY shared/sightline/imaging/ /srv/shared/sightline/imaging/
 COPY shared/sightline/jobs/ /srv/shared/sightline/jobs/
+COPY shared/sightline/postprocessing/ /srv/shared/sightline/postprocessing/
 COPY shared/sightline/serving/ /srv/shared/sightline/serving/
 ARG SERVICE
 COPY services/__init__.py /srv/services/__init__.py

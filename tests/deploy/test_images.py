@@ -1,8 +1,10 @@
 """What images leave out is what their programs never import; what they name is there."""
 
+import json
 import re
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -26,18 +28,40 @@ def locked(lock: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "locks" / f"{lock}.txt").read_text(), re.MULTILINE))
 
 
-def imported(service: str) -> set[str]:
-    """Distributions that serving this service imports."""
-    script = f"import sys, sightline.serving.__main__, services.{service}.app; print(*sys.modules)"
+@cache
+def files_by_module(service: str) -> dict[str, Path | None]:
+    """What serving this service and decoding in a process import."""
+    programs = f"sightline.serving.__main__, services.{service}.app"
+    if service != "gateway":
+        programs += ", sightline.serving.prebuild, sightline.imaging.decoder_process"
+    found = "{name: getattr(module, '__file__', None) for name, module in sys.modules.items()}"
+    script = f"import json, sys, {programs}; print(json.dumps({found}))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name: Path(file) if file else None for name, file in json.loads(done.stdout).items()}
+
+
+def imported(service: str) -> set[str]:
+    """Distributions."""
     owners = packages_distributions()
-    modules = {name.partition(".")[0] for name in done.stdout.split()}
+    modules = {name.partition(".")[0] for name in files_by_module(service)}
     return {canonicalize_name(owner) for module in modules for owner in owners.get(module, ())}
 
 
 @pytest.mark.parametrize("service", LEFT_OUT)
 def test_nothing_that_is_imported_is_left_out(service: str) -> None:
     missed = (imported(service) & left_out(LEFT_OUT[service])) - OPTIONAL
+    assert missed == set()
+
+
+@pytest.mark.parametrize("service", LEFT_OUT)
+def test_what_is_imported_of_the_project_is_copied(service: str) -> None:
+    dockerfile = DOCKER / ("gateway.Dockerfile" if service == "gateway" else "service.Dockerfile")
+    sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", dockerfile.read_text(), re.MULTILINE)
+    copied = [ROOT / source.replace("${SERVICE}", service) for source in sources]
+    files = {file for file in files_by_module(service).values() if file and file.is_relative_to(ROOT)}
+    ours = {file for file in files if not file.is_relative_to(Path(sys.prefix))}
+    missed = {file for file in ours if not any(file.is_relative_to(source) for source in copied)}
+    assert ours
     assert missed == set()
 
 
