@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +20,9 @@ from PIL import Image
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging import decode as directly
-from sightline.imaging import decoder_pool
+from sightline.imaging import decoder_pool, shared_memory
 from sightline.imaging.decoder_pool import Cancellation, decode, needs_process
+from sightline.imaging.decoder_process import pack
 from sightline.imaging.limits import PixelLimits
 from tests.imaging import hostile
 
@@ -49,6 +53,24 @@ def limit_met(data: bytes, limits: PixelLimits = LIMITS) -> object:
         decode(data, limits)
     assert raised.value.code is Code.UNREADABLE_IMAGE
     return raised.value.facts.get("limit")
+
+
+class EarlierEnum(Enum):
+    """As Python pickles enumerations before 3.11.4."""
+
+    MEMBER = "member"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        return getattr, (type(self), self.name)
+
+
+def test_pictures_come_back_under_every_version_of_python() -> None:
+    """What a picture is made of is read by class and value; nothing that reads it may call `getattr`."""
+    _, lengths, descriptor = pack(EarlierEnum.MEMBER)
+    with os.fdopen(descriptor), shared_memory.map_all(descriptor) as memory:
+        head = memory[: lengths[0]]
+    assert pickle.loads(head) is EarlierEnum.MEMBER
+    assert b"getattr" not in head
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.stack
 FILES = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 RATE_INTERVAL = "1m"
 SCRAPES_S = 25.0  # a rate needs two, ten seconds apart
+MIN_ROUNDS = 3  # on a busy machine one may take longer than that, and counters that never rise have no rate
 
 
 def targets(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -56,10 +57,12 @@ def work_through_jobs(stack: Stack, mark: bytes) -> None:
 @pytest.fixture(scope="module")
 def used(stack: Stack) -> Stack:
     """A fleet that has answered requests, worked on jobs, and refused what was no picture."""
-    end, rounds = time.monotonic() + SCRAPES_S, count()
-    while time.monotonic() < end:
+    end = time.monotonic() + SCRAPES_S
+    for number in count():
+        if number >= MIN_ROUNDS and time.monotonic() > end:
+            break
         assert {reply.status_code for reply in ask_all(stack, {})} == {200}
-        work_through_jobs(stack, str(next(rounds)).encode())
+        work_through_jobs(stack, str(number).encode())
         httpx2.post(f"{stack.gateway}/v1/inpaint", files={"image": b"no picture"})
     until(lambda: bool(stack.query("model:sightline_requests:rate5m")))
     return stack

@@ -6,6 +6,7 @@ the picture. The server ends with the process that started it, whose end closes 
 """
 
 import ctypes
+import io
 import json
 import math
 import os
@@ -20,6 +21,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +205,7 @@ def _serve_one(channel: socket.socket, descriptor: int) -> None:
     _limit(request)
     try:
         picture = decode(data, PixelLimits(**request.limits), min_short_side_px=request.min_short_side_px)
-        size_bytes, lengths, result = _pack(picture)
+        size_bytes, lengths, result = pack(picture)
     except Problem as problem:
         _say(channel, {"problem": [problem.code, problem.detail, problem.facts]})
     except (MemoryError, OSError):
@@ -233,11 +235,19 @@ def _address_space_bytes() -> int:
         return 1 << 30
 
 
-def _pack(result: Any) -> tuple[int, list[int], int]:
+class _Pickler(pickle.Pickler):
+    """Writes members of enumerations by their values: before Python 3.11.4 they would need `getattr` to be read."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
+
+
+def pack(result: Any) -> tuple[int, list[int], int]:
     """Size, lengths of the parts, and descriptor of shared memory: the pickle, then the arrays that it refers to."""
     buffers: list[pickle.PickleBuffer] = []
-    head = pickle.dumps(result, protocol=5, buffer_callback=buffers.append)
-    parts = [memoryview(head), *(buffer.raw() for buffer in buffers)]
+    head = io.BytesIO()
+    _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(result)
+    parts = [head.getbuffer(), *(buffer.raw() for buffer in buffers)]
     lengths = [part.nbytes for part in parts]
     descriptor = shared_memory.create(sum(map(aligned, lengths)))
     offset = 0
