@@ -17,6 +17,7 @@ from PIL import Image
 from sightline.api.routes import route_of
 from sightline.cli.models import find_models
 from sightline.cli.samples import sample_pictures
+from tests.imaging import hostile
 from tests.stack.compose import PARTS, Stack, until
 
 pytestmark = pytest.mark.stack
@@ -126,3 +127,57 @@ def test_redis_wants_its_password(stack: Stack) -> None:
     asked = "REDISCLI_AUTH=$(cat /run/sightline/redis-password) redis-cli config get"
     assert redis.exec_run(["sh", "-c", f"{asked} maxmemory-policy"])[1].split() == [b"maxmemory-policy", b"noeviction"]
     assert redis.exec_run(["sh", "-c", f"{asked} appendfsync"])[1].split() == [b"appendfsync", b"always"]
+
+
+ASK_DIRECTLY = """
+import sys, urllib.error, urllib.request
+request = urllib.request.Request("http://inpaint:8000" + sys.argv[1], data=b"x", headers=dict([sys.argv[2].split("=")]))
+try:
+    print(urllib.request.urlopen(request).status)
+except urllib.error.HTTPError as refusal:
+    print(refusal.code)
+"""
+
+
+@pytest.mark.parametrize("path", ["/v1/inpaint", "/v1/inpaint/", "/v2/models/inpaint/infer"])
+@pytest.mark.parametrize("header", ["Accept=*/*", "X-Sightline-Fleet-Credential=0123456789abcdef0123456789abcdef"])
+def test_a_model_answers_nobody_who_lacks_the_credential(stack: Stack, path: str, header: str) -> None:
+    """Asked from within its network, as a container that was taken over would."""
+    (gateway,) = stack.containers("gateway")
+    assert gateway.exec_run(["python", "-c", ASK_DIRECTLY, path, header])[1].split() == [b"401"]
+
+
+@pytest.mark.parametrize("host", ["photos.example.org", "gateway.example.org", "localhost.example.org"])
+def test_the_gateway_answers_to_its_own_names_alone(stack: Stack, host: str) -> None:
+    assert httpx2.get(f"{stack.gateway}/v1/jobs", headers={"Host": host}).status_code == 421
+
+
+def test_only_prometheus_learns_the_addresses_of_replicas(stack: Stack) -> None:
+    assert httpx2.get(f"{stack.gateway}/metrics/targets").status_code == 401
+    watched = 'count by (job) (up{job=~"gateway|model"} == 1)'
+    until(lambda: [value for each in stack.query(watched) for value in each["value"][1:]] == ["1", str(len(MODELS))])
+
+
+def test_a_hostile_picture_is_ended_within_the_container(stack: Stack) -> None:
+    """Its process is found by the service's limits, forked and killed as everywhere else."""
+    slow = hostile.png(surplus_mb=20_000)
+    refused = httpx2.post(f"{stack.gateway}/v1/hdr-correct", files={"image": slow}, timeout=120)
+    assert (refused.status_code, refused.json()["limit"]) == (400, "time")
+    reply = httpx2.post(f"{stack.gateway}/v1/hdr-correct", files={"image": tiff("lzw")}, timeout=120)
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_service_knows_what_its_container_may_take(stack: Stack, model: str) -> None:
+    (container,) = stack.containers(model.replace("_", "-"))
+    ask = "from sightline.serving import settings as s; print(s.available_cores(), s.available_memory_bytes())"
+    limits = container.attrs["HostConfig"]
+    cores, memory_bytes = map(int, container.exec_run(["python", "-c", ask])[1].split())
+    assert memory_bytes <= limits["Memory"]
+    assert cores <= max(1, limits["NanoCpus"] // 10**9)
+
+
+def test_pictures_of_jobs_are_their_owners_alone(stack: Stack) -> None:
+    (gateway,) = stack.containers("gateway")
+    assert gateway.exec_run(["find", "/blobs", "-type", "f", "-name", "store-id"])[1]
+    assert gateway.exec_run(["find", "/blobs", "-perm", "/077"])[1] == b""
