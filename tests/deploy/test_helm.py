@@ -204,6 +204,7 @@ def test_a_pod_may_do_no_more_than_it_must_and_ends_in_peace(name: str) -> None:
     spec = objects(FULL, "Deployment")[name]["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert not spec["automountServiceAccountToken"]
+    assert not spec["enableServiceLinks"]
     for each in (*spec["containers"], *spec.get("initContainers", ())):
         assert each["securityContext"]["readOnlyRootFilesystem"]
         assert each["securityContext"]["capabilities"] == {"drop": ["ALL"]}

@@ -57,6 +57,8 @@ envFrom:
 
 {{- define "sightline.podSecurity" -}}
 automountServiceAccountToken: false
+# A Service named `sightline` would set SIGHTLINE_PORT, to what is no port number.
+enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001
