@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -30,7 +31,7 @@ def _photo() -> NDArray[np.uint8]:
     return np.clip(np.cumsum(steps, axis=1) + 120, 0, 255).astype(np.uint8)
 
 
-def _saved(format: str, mode: str = "RGB", **options: object) -> bytes:
+def _saved(format: str, mode: str = "RGB", **options: Any) -> bytes:
     file = io.BytesIO()
     image = Image.fromarray(_photo())
     (image.quantize(30) if mode == "P" else image.convert(mode)).save(file, format, **options)
@@ -118,6 +119,26 @@ def test_a_cut_jpeg_with_an_end_marker_is_whole_or_refused(kind: str) -> None:
     for size_bytes in range(len(data) // 2, len(data) - 2, 5):
         read = _read(data[:size_bytes] + b"\xff\xd9")
         assert read is None or np.array_equal(read, whole), size_bytes
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["no end", "end"])
+@pytest.mark.parametrize("kind", JPEGS)
+def test_half_a_jpeg_padded_with_zeros_is_refused(kind: str, end: bytes) -> None:
+    """As disks and downloads leave it; zeros decode like a picture."""
+    data = JPEGS[kind]
+    half = len(data) - 600
+    for size_bytes in (len(data) - half, 5000):
+        assert _read(data[:half] + bytes(size_bytes) + end) is None
+
+
+@pytest.mark.parametrize("foreign", [b"hello " * 100, bytes(600), b""], ids=["text", "zeros", "cut"])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 98}], ids=str)
+def test_a_jpeg_that_misses_restart_markers_is_refused(options: dict[str, Any], foreign: bytes) -> None:
+    data = _saved("JPEG", restart_marker_blocks=2, **options)
+    assert np.array_equal(_pixels(data[:-2] + MAKERS_TRAILER), _pixels(data))
+    half = len(data) - 700
+    for rest in (b"", data[half + 600 :]):
+        assert _read(data[:half] + foreign + rest) is None
 
 
 @pytest.mark.parametrize("kind", PNGS)

@@ -2,6 +2,7 @@
 
 import re
 import struct
+from collections.abc import Callable
 
 import numpy as np
 import simplejpeg
@@ -31,12 +32,29 @@ def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> R
     strict = _decode_tidily(whole, header, min_short_side_px)
     if strict is not None and ending.marked:
         return Raster(strict, jpeg.read_metadata(whole))
+    if not (ending.complete and jpeg_scans.has_all_restart_markers(data[: ending.at])):
+        raise unreadable(_DAMAGED)
     raster = _decode_leniently(whole, header, min_short_side_px)
-    # Lenient decoders fill in what is missing. It would come out otherwise with other bytes at the end.
-    padded = _decode_leniently(data[: ending.at] + _FILLER + _END, header, min_short_side_px)
-    if not np.array_equal(raster.samples, padded.samples):
+
+    def needs_no_byte_behind(end: int) -> bool:
+        """Lenient decoders fill in what is missing. It would come out otherwise with other bytes at the end."""
+        padded = _decode_leniently(data[:end] + _FILLER + _END, header, min_short_side_px)
+        return np.array_equal(raster.samples, padded.samples)
+
+    if not needs_no_byte_behind(ending.at) or _reads_padding(data, ending.at, needs_no_byte_behind):
         raise unreadable(_DAMAGED)
     return raster
+
+
+def _reads_padding(data: bytes, end: int, needs_no_byte_behind: Callable[[int], bool]) -> bool:
+    """Whether pixels come from zeros that pad a file of which parts are missing: zeros decode like a picture.
+
+    Plain areas may be coded in zeros as well, but then all of them are needed.
+    """
+    padding_at = jpeg_scans.padding_start(data, end)
+    if padding_at == end or needs_no_byte_behind(padding_at):
+        return False
+    return needs_no_byte_behind(end - jpeg_scans.MIN_PADDING_BYTES // 2)
 
 
 def _decode_tidily(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:

@@ -1,5 +1,6 @@
 """JPEG's scans: where the coded picture ends, and whether every coefficient is in it (ITU-T T.81, annexes B and G)."""
 
+import math
 import re
 import struct
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ from sightline.imaging.formats import Buffer, take
 _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _ALL = (1 << 64) - 1
 _MAX_SEGMENTS, _MAX_FILL_BYTES = 4096, 4096
+_DRI = 0xDD
+_RESTART_MARKER = re.compile(rb"\xff[\xd0-\xd7]")
+MIN_PADDING_BYTES = 32
+"""Fewer zeros than this at the end of a scan may be its own codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,42 @@ def find_ending(data: Buffer) -> Ending:
     found = _ENTROPY_CODED_END.search(data, position)
     at = found.start() if found else len(data) - _fill_bytes_at_end(data)
     return Ending(at, bytes(data[at + 1 : at + 2]) == b"\xd9", progress.complete)
+
+
+def padding_start(data: bytes, end: int) -> int:
+    """The offset in the run of zeros before `end` from which they are no part of the codes before them, or `end`."""
+    at = len(data[:end].rstrip(b"\0")) + MIN_PADDING_BYTES // 2
+    return at if end - at >= MIN_PADDING_BYTES // 2 else end
+
+
+def has_all_restart_markers(data: Buffer) -> bool:
+    """Whether each scan has as many as its interval asks for: decoders skip what they cannot read between them."""
+    interval = next((_interval(data, each.start) for each in jpeg.segments(data) if each.marker == _DRI), 0)
+    for marker, start, end in _segments_and_scans(data):
+        if marker == _DRI:
+            interval = _interval(data, start)
+        elif marker == jpeg.SOS and interval:
+            found = _ENTROPY_CODED_END.search(data, end)
+            markers = sum(1 for _ in _RESTART_MARKER.finditer(data, end, found.start() if found else len(data)))
+            if markers < (_coded_units(data, take(data, start, end - start)) - 1) // interval:
+                return False
+    return True
+
+
+def _interval(data: Buffer, start: int) -> int:
+    (interval,) = struct.unpack(">H", take(data, start, 2))
+    return int(interval)
+
+
+def _coded_units(data: Buffer, scan_header: bytes) -> int:
+    """MCUs of a scan: of several components as they are interleaved, of one its blocks."""
+    frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
+    fields = take(data, frame.start, frame.size_bytes)
+    height, width = struct.unpack(">HH", fields[1:5])
+    factors = {fields[at]: (fields[at + 1] >> 4 or 1, fields[at + 1] & 15 or 1) for at in range(6, len(fields) - 2, 3)}
+    across, down = (max(each) for each in zip(*factors.values(), strict=True))
+    of_one = factors.get(scan_header[1], (1, 1)) if scan_header[0] == 1 else (1, 1)
+    return math.ceil(width * of_one[0] / (8 * across)) * math.ceil(height * of_one[1] / (8 * down))
 
 
 def _fill_bytes_at_end(data: Buffer) -> int:
