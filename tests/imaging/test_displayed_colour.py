@@ -5,6 +5,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -192,6 +193,19 @@ def test_what_comes_back_looks_like_the_photo(
         mean = np.abs(shown[f"{name}-as-{kind}"].mean(axis=(0, 1)) - shown[name].mean(axis=(0, 1))).max()
         assert mean < 1.5, (name, mean)
         assert difference.mean() < 2, (name, difference.mean())
+
+
+@needs_chromium
+@pytest.mark.parametrize("gamma", [1, 2, 1 / 3, 1 / 5])
+def test_shadows_of_other_curves_keep_their_steps(tmp_path: Path, gamma: float) -> None:
+    """256 codes of linear light would leave a dozen of 13 sRGB values apart in the shadows."""
+    ramp = np.rint(np.linspace(0, 0.25, 128) * 255)[None, :, None].repeat(16, 0).repeat(3, 2)
+    light = ((ramp / 255 + 0.055) / 1.055) ** 2.4
+    data = _png(np.rint(light**gamma * 65_535).astype(np.uint16), _gamma(gamma))
+    picture = decode(data, LIMITS)
+    results = {kind: (f"image/{kind}", encode(picture.pixels, f"image/{kind}", picture)) for kind in ("jpeg", "webp")}
+    for kind, image in shown_by_chromium(results, tmp_path).items():
+        assert np.abs(image[..., :3].astype(int) - ramp).max() <= 6, kind
 
 
 def test_png_keeps_samples_and_tags(files: Mapping[str, bytes]) -> None:

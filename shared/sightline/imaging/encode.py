@@ -59,10 +59,22 @@ def encode(
         shown = to_srgb(replace(like, pixels=pixels))
         like = like.drawn(shown, grey=like.grey)
         pixels, alpha = shown, None if alpha is None else to_8_bit(alpha)
+    if media_type != _PNG and not lossless:
+        pixels, like = _coded_for_8_bits(pixels, like)
+        alpha = None if alpha is None else alpha if pixels.dtype == alpha.dtype else to_8_bit(alpha)
     orientation = like.orientation if media_type in _TURNED_BY_BROWSERS else 1
     samples = to_stored(_joined(pixels, alpha, grey=like.grey), orientation)
     metadata = replace(_described(media_type, like), orientation=orientation)
     return _ENCODERS[media_type](_Plan(samples, metadata, quality, lossless))
+
+
+def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]:
+    """Shadows of linear light would fall apart into a few steps."""
+    tags = like.colour_tags
+    if tags is None or tagged_colour.suits_8_bits(tags):
+        return pixels, like
+    recoded, tags = tagged_colour.with_srgb_curve(pixels, tags)
+    return recoded, replace(like, colour_tags=tags)
 
 
 def losses(pixels: Samples, media_type: str) -> tuple[str, ...]:

@@ -42,7 +42,10 @@ def decode_mask(data: bytes, picture: Picture, limits: PixelLimits) -> Mask:
 def alpha_mask(picture: Picture) -> Mask:
     """Where the photo is transparent, at least by half."""
     if picture.alpha is None:
-        raise Problem(Code.BAD_MASK, "The photo has no alpha channel to take the holes from.")
+        raise Problem(
+            Code.BAD_MASK,
+            "Nothing says which pixels to fill: send a 'mask' or 'regions', or a photo with transparent pixels.",
+        )
     return (to_8_bit(picture.alpha) < _HALF).astype(np.uint8)
 
 

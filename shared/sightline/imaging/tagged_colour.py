@@ -1,6 +1,7 @@
 """Pixels whose colour is described by tags, to sRGB and back; HDR is shown as browsers show it without HDR."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +25,7 @@ _HLG = (0.17883277, 0.28466892, 0.55991073)  # a, b, c of ITU-R BT.2100
 _HLG_SYSTEM_GAMMA = 1.2
 # Those of the tables' ends: a profile of more entries is larger, one of fewer is off in the shadows.
 _CURVE_ENTRIES = 1024
+_MIN_8_BIT_EXPONENT, _MAX_8_BIT_EXPONENT = 1.7, 2.9
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
@@ -51,6 +53,17 @@ def from_srgb(pixels: NDArray[Any], tags: ColourTags, dtype: np.dtype[Any]) -> S
         values = pixels[rows] / np.float32(255) if pixels.dtype == np.uint8 else np.clip(pixels[rows], 0, 1)
         codes[rows] = quantized(_code(_light_of_shown(decode_srgb(values), tags), tags), dtype)
     return codes
+
+
+def suits_8_bits(tags: ColourTags) -> bool:
+    """Whether 256 code values are spaced about as evenly to the eye as sRGB's; those of linear light are not."""
+    return tags.transfer is not Transfer.GAMMA or _MIN_8_BIT_EXPONENT <= tags.exponent <= _MAX_8_BIT_EXPONENT
+
+
+def with_srgb_curve(pixels: Samples, tags: ColourTags) -> tuple[NDArray[np.uint8], ColourTags]:
+    """The same colours in the same primaries, coded by sRGB's curve."""
+    table = np.rint(encode_srgb(light_table(tags, pixels.dtype)) * 255).astype(np.uint8)
+    return table[pixels], replace(tags, transfer=Transfer.SRGB, exponent=1.0, png_chunks=b"")
 
 
 @lru_cache(maxsize=16)
