@@ -196,7 +196,7 @@ def test_what_comes_back_looks_like_the_photo(
 
 
 @needs_chromium
-@pytest.mark.parametrize("gamma", [1, 2, 1 / 3, 1 / 5])
+@pytest.mark.parametrize("gamma", [1, 0.8, 1 / 3, 1 / 5])
 def test_shadows_of_other_curves_keep_their_steps(tmp_path: Path, gamma: float) -> None:
     """256 codes of linear light would leave a dozen of 13 sRGB values apart in the shadows."""
     ramp = np.rint(np.linspace(0, 0.25, 128) * 255)[None, :, None].repeat(16, 0).repeat(3, 2)

@@ -65,15 +65,14 @@ def has_all_restart_markers(data: Buffer) -> bool:
 
 
 def _interval(data: Buffer, start: int) -> int:
-    (interval,) = struct.unpack(">H", take(data, start, 2))
-    return int(interval)
+    return int.from_bytes(take(data, start, 2), "big")
 
 
 def _coded_units(data: Buffer, scan_header: bytes) -> int:
     """MCUs of a scan: of several components as they are interleaved, of one its blocks."""
     frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
     fields = take(data, frame.start, frame.size_bytes)
-    height, width = struct.unpack(">HH", fields[1:5])
+    height, width = int.from_bytes(fields[1:3], "big"), int.from_bytes(fields[3:5], "big")
     factors = {fields[at]: (fields[at + 1] >> 4 or 1, fields[at + 1] & 15 or 1) for at in range(6, len(fields) - 2, 3)}
     across, down = (max(each) for each in zip(*factors.values(), strict=True))
     of_one = factors.get(scan_header[1], (1, 1)) if scan_header[0] == 1 else (1, 1)
