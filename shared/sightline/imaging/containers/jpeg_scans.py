@@ -74,7 +74,7 @@ def _coded_units(data: Buffer, scan_header: bytes) -> int:
     fields = take(data, frame.start, frame.size_bytes)
     height, width = int.from_bytes(fields[1:3], "big"), int.from_bytes(fields[3:5], "big")
     factors = {fields[at]: (fields[at + 1] >> 4 or 1, fields[at + 1] & 15 or 1) for at in range(6, len(fields) - 2, 3)}
-    across, down = (max(each) for each in zip(*factors.values(), strict=True))
+    across, down = (max(each[axis] for each in factors.values()) for axis in (0, 1))
     of_one = factors.get(scan_header[1], (1, 1)) if scan_header[0] == 1 else (1, 1)
     return math.ceil(width * of_one[0] / (8 * across)) * math.ceil(height * of_one[1] / (8 * down))
 
