@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sightline.serving.connections import RateWindow, connections_within
@@ -88,11 +88,32 @@ def make_app(seen: Seen) -> Starlette:
     async def large(_: Request) -> Response:
         return Response(b"x" * 32 * MIB)
 
+    async def streamed(_: Request) -> Response:
+        async def blocks() -> AsyncIterator[bytes]:
+            for _ in range(64):
+                yield b"x" * MIB
+
+        return StreamingResponse(blocks())
+
+    async def waiting(request: Request) -> Response:
+        while not await request.is_disconnected():
+            await asyncio.sleep(0.01)
+        seen.cut_off += 1
+        return Response()
+
     async def slow(_: Request) -> Response:
         await asyncio.sleep(1)
         return JSONResponse({"slow": True})
 
-    return Starlette(routes=[Route("/", echo, methods=["GET", "POST"]), Route("/large", large), Route("/slow", slow)])
+    return Starlette(
+        routes=[
+            Route("/", echo, methods=["GET", "POST"]),
+            Route("/large", large),
+            Route("/streamed", streamed),
+            Route("/waiting", waiting),
+            Route("/slow", slow),
+        ]
+    )
 
 
 @pytest.fixture
@@ -347,6 +368,37 @@ def test_clients_that_do_not_take_a_reply_are_cut_off(serve: Serve) -> None:
         wait_until(lambda: refused(running, "download_too_slow") == 1)
         wait_until(lambda: len(running.server.connections) == 0)
         assert len(rest(client)) < 32 * MIB
+
+
+@pytest.mark.parametrize("pipelined", [1, 2, 20])
+def test_replies_to_clients_that_were_cut_off_are_no_errors(
+    serve: Serve, caplog: pytest.LogCaptureFixture, pipelined: int
+) -> None:
+    running = serve(rate_window_s=1)
+    with running.connect() as client:
+        client.sendall(get(path=b"/streamed") * pipelined)
+        wait_until(lambda: refused(running, "download_too_slow") == 1)
+        wait_until(lambda: not running.server.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_handlers_learn_that_a_pipelining_client_has_gone(serve: Serve) -> None:
+    running = serve()
+    with running.connect() as client:
+        client.sendall(post(b"Content-Length: 9") + b"body")
+        wait_until(lambda: len(running.server.server_state.tasks) == 1)
+        client.sendall(b"12345" + get(path=b"/waiting") + get() * 3)
+        wait_until(lambda: len(running.seen.bodies) == 1)
+    wait_until(lambda: not running.server.server_state.tasks)
+    assert running.seen.cut_off == 1
+
+
+def test_too_long_a_pipeline_leaves_no_error_behind(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    running = serve()
+    running.ask(get(path=b"/slow") + get() * 100)
+    wait_until(lambda: not running.server.server_state.tasks)
+    assert refused(running, "pipeline_too_long") == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_clients_that_take_a_reply_steadily_get_all_of_it(serve: Serve) -> None:

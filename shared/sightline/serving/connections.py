@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -237,6 +237,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._table, self._limits = table, table.limits
         self.address = ""
         self.idle_since = self.loop.time()
+        # Those without a complete reply, the one that is being answered first: uvicorn knows the last one alone.
+        self._cycles: deque[RequestResponseCycle] = deque()
         self._head, self._in_head = _Head(), True
         self._framing_bytes = 0.0
         self._discarded_bytes = 0
@@ -265,7 +267,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._added:
             self._table.remove(self)
+        self._disconnect_cycles()
         super().connection_lost(exc)
+
+    def _abort(self) -> None:
+        # Before the transport tells of its end, which is later: until then handlers would write to what is closed.
+        self._disconnect_cycles()
+        self.transport.abort()
+
+    def _disconnect_cycles(self) -> None:
+        """The handler learns that its client has gone, and nothing that it sends goes out any more."""
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         # In small pieces, so that no large head is ever put together by the parser.
@@ -334,6 +348,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._framing_bytes = 0.0
         self._upload.restart()
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
         if self.parser.should_upgrade():
             # The parser takes what follows for another protocol: none of it may be read as a request.
             self.cycle.keep_alive = False
@@ -351,6 +366,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.idle_since = self.loop.time()
+        self._cycles.popleft()
         super().on_response_complete()
 
     def resume_writing(self) -> None:
@@ -396,25 +412,22 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Ends the connection without a word."""
         self._refused_for, self._added = refusal, False
         self._table.note(refusal, self.address)
-        self.transport.abort()
+        self._abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers, where that is possible, and ends the connection."""
         self._refused_for = refusal
         self._table.note(refusal, self.address)
         self._unset_keepalive_if_required()
-        if self._in_head and not self.idle:
+        if self._in_head and not self.idle and refusal is not Refusal.DOWNLOAD_TOO_SLOW:
             # An earlier request is still being answered, which it will be; what came after it is dropped.
-            self.cycle.keep_alive = False
+            self._cycles[0].keep_alive = False
             self.pipeline.clear()
             return
         if not self._may_answer(refusal):
-            self.transport.abort()
+            self._abort()
             return
-        if not self.idle:
-            # The handler learns that its client has gone, and nothing that it sends goes out any more.
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._disconnect_cycles()
         self.transport.write(_reply(PROBLEMS[refusal]()))
         self._end_after_reply()
 
