@@ -48,10 +48,10 @@ class Exchange:
 
     async def _attempt(self) -> bool:
         """Whether a replica's reply was passed back; otherwise the next one is to be tried."""
-        replica = self._gateway.fleet.choose(self._model, excluding=self._tried)
+        replica = self._gateway.fleet.choose(self._model, self._visit.caller.share, excluding=self._tried)
         self._tried.add(replica)
         note(self._visit.scope, replica=replica.url)
-        with replica.busy():
+        with replica.busy(self._visit.caller.share):
             reply = await self._open(replica)
             if reply is None:
                 return self._retry("connect")

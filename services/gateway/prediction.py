@@ -28,7 +28,7 @@ class Prediction:
         with self._visit.admitted():
             if self._desk is None:
                 # Without jobs there is nothing that a request could wait for.
-                self._gateway.fleet.choose(self._model)
+                self._gateway.fleet.choose(self._model, self._visit.caller.share)
             await self._visit.serve(self._work(wish, reason))
 
     async def _work(self, wish: Wish, reason: Reason | None) -> None:

@@ -51,7 +51,7 @@ class Proxy:
             await Prediction(gateway, model, visit).run()
             return
         with visit.admitted():
-            gateway.fleet.choose(model)
+            gateway.fleet.choose(model, visit.caller.share)
             await visit.serve(Exchange(gateway, model, visit).run())
 
 

@@ -1,15 +1,17 @@
 import hashlib
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from services.gateway.discovery import PREFIX
 from services.gateway.reports import Report
 from sightline.api.problems import Code, Problem
+from sightline.serving.concurrency import SHARE
 
 log = structlog.get_logger()
 
@@ -32,6 +34,7 @@ class Replica:
     latency_s: float = 0.0
     misses: int = 0
     report: Report | None = None
+    in_flight_of: Counter[str] = field(default_factory=Counter)  # by caller
 
     def set_ready(self, *, ready: bool) -> None:
         if ready != self.ready:
@@ -39,12 +42,18 @@ class Replica:
         self.ready = ready
 
     @contextmanager
-    def busy(self) -> Iterator[None]:
-        self.in_flight += 1
+    def busy(self, caller: str = "") -> Iterator[None]:
+        self._count(caller, 1)
         try:
             yield
         finally:
-            self.in_flight -= 1
+            self._count(caller, -1)
+
+    def _count(self, caller: str, requests: int) -> None:
+        self.in_flight += requests
+        self.in_flight_of[caller] += requests
+        if not self.in_flight_of[caller]:
+            del self.in_flight_of[caller]
 
     def observe(self, latency_s: float) -> None:
         self.latency_s += LATENCY_WEIGHT * (latency_s - self.latency_s) if self.latency_s else latency_s
@@ -110,14 +119,24 @@ class Fleet:
     def ready_replicas(self, model: str, *, excluding: Collection[Replica] = ()) -> list[Replica]:
         return [replica for replica in self.replicas(model) if replica.ready and replica not in excluding]
 
-    def choose(self, model: str, *, excluding: Collection[Replica] = ()) -> Replica:
-        """The ready replica with the fewest requests in flight, and among those the quickest of late."""
+    def choose(self, model: str, caller: str = "", *, excluding: Collection[Replica] = ()) -> Replica:
+        """The ready replica with the fewest requests in flight, and among those the quickest of late.
+
+        Raises Problem NOT_READY, OVERLOADED, or TOO_MANY_REQUESTS where the caller has its share of its places.
+        """
         ready = self.ready_replicas(model, excluding=excluding)
         if not ready:
             detail = f"No replica of {model} is ready; try again shortly."
             raise Problem(Code.NOT_READY, detail, retry_after_s=RETRY_AFTER_S, model=model)
         replica = min(ready, key=lambda replica: (replica.in_flight, replica.latency_s))
-        if replica.in_flight >= self._max_requests:
+        self._require_place(replica, caller)
+        return replica
+
+    def _require_place(self, replica: Replica, caller: str) -> None:
+        model, free = replica.model, self._max_requests - replica.in_flight
+        if free <= 0:
             detail = f"Every replica of {model} has as many requests in flight as it takes; try again shortly."
             raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=model)
-        return replica
+        if replica.in_flight_of[caller] >= SHARE * free:
+            detail = f"As many of your requests to {model} are in flight as one caller may have; wait for some to end."
+            raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=model)

@@ -1,3 +1,5 @@
+from contextlib import ExitStack
+
 import pytest
 
 from services.gateway.replicas import Fleet, Replica
@@ -56,6 +58,19 @@ def test_replicas_with_their_fill_are_an_overload() -> None:
     with only.busy(), pytest.raises(Problem) as caught:
         fleet.choose("inpaint")
     assert caught.value.code == Code.OVERLOADED
+
+
+def test_one_caller_leaves_places_at_a_replica_to_others() -> None:
+    fleet, (only,) = fleet_of(1, max_requests=8)
+    with ExitStack() as held:
+        for _ in range(6):
+            held.enter_context(fleet.choose("inpaint", "busy").busy("busy"))
+        with pytest.raises(Problem) as caught:
+            fleet.choose("inpaint", "busy")
+        assert caught.value.code == Code.TOO_MANY_REQUESTS
+        assert fleet.choose("inpaint", "other") is only
+    assert fleet.choose("inpaint", "busy") is only
+    assert not only.in_flight_of
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
