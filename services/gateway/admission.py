@@ -10,6 +10,7 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.limits import PixelLimits, require_pixels_within
 
 IDENTITY = "identity"
+_MAX_QUOTED_CHARACTERS = 64
 
 
 def asked_deadline_s(headers: Headers, settings: GatewaySettings) -> float | None:
@@ -27,6 +28,14 @@ def declared_bytes(headers: Headers) -> int:
     return int(declared) if declared.isdecimal() else 0
 
 
+def require_uncompressed(headers: Headers) -> None:
+    """Raises Problem UNSUPPORTED_FORMAT, which names the Content-Encoding."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", IDENTITY):
+        detail = f"The body is compressed ({coding[:_MAX_QUOTED_CHARACTERS]!r}); send it without Content-Encoding."
+        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[IDENTITY])
+
+
 async def admit_pictures(upload: Upload, headers: Headers, settings: GatewaySettings) -> int:
     """The pixels of the largest picture, as far as the body has been read, 0 where none shows its header in time.
 
@@ -36,9 +45,7 @@ async def admit_pictures(upload: Upload, headers: Headers, settings: GatewaySett
     peek = peek_for(headers.get("content-type", ""))
     if peek is None:
         return 0
-    if headers.get("content-encoding", "").strip().lower() not in ("", IDENTITY):
-        detail = "Send the pictures without a content encoding."
-        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[IDENTITY])
+    require_uncompressed(headers)
     while not (peek.complete or upload.complete or upload.size_bytes >= settings.peek_bytes):
         peek.feed(await upload.read())
         _check(peek, upload, settings)

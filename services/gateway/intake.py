@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Scope
 
-from services.gateway.admission import declared_bytes
+from services.gateway.admission import declared_bytes, require_uncompressed
 from services.gateway.desk import require_desk
 from services.gateway.fingerprint import digest_for, fingerprint
 from services.gateway.forwarded_headers import public_prefix
@@ -64,8 +64,7 @@ class Intake:
             await self._send(await self._accepted(job))
 
     async def _submit(self, reason: Reason) -> Job:
-        if self._visit.headers.get("content-encoding"):
-            raise Problem(Code.UNSUPPORTED_FORMAT, "The body is compressed; send it without Content-Encoding.")
+        require_uncompressed(self._visit.headers)
         _require_short_headers(self._visit.headers, self._visit.scope["query_string"])
         try:
             async with self._key_held():

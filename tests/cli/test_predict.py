@@ -144,9 +144,13 @@ def test_tells_what_the_server_says_of_the_problem(server: ScriptedServer, tmp_p
 
 def test_an_unknown_model_is_named_whatever_the_refusal_says(server: ScriptedServer, tmp_path: Path) -> None:
     too_large = {"code": "too_many_bytes", "detail": "The request is larger than 65536 bytes."}
-    server.script = [(413, {}, too_large), (404, {}, {"code": "not_found", "detail": "There is nothing here."})]
+    nothing_here = {"code": "not_found", "detail": "There is nothing here."}
+    server.script = [(413, {}, too_large), (404, {}, nothing_here), (200, {}, {"models": []})]
     with pytest.raises(RemoteError, match="has no model paint"):
         predict("paint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
+    server.script = [(404, {}, nothing_here)] * 3
+    with pytest.raises(RemoteError, match="wrong is not the address of a fleet"):
+        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f"{server.url}/wrong")
     assert "is not the name of a model" in predict("../x", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
@@ -173,6 +177,7 @@ def test_tells_of_an_answer_that_is_no_problem_details(server: ScriptedServer, t
         ("http://a b", "no valid host"),
         ("http://[::1", "no valid address"),
         ("http://a..b", "not valid"),
+        ("http://127.0.0.1:99999", "no valid port"),
         ("http://sightline.invalid", "unknown"),
         ("http://127.0.0.1:9", "refused"),
         ("https://127.0.0.1:PORT", "TLS"),

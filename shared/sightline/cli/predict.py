@@ -155,7 +155,8 @@ def _predict_remotely(
         except RemoteError as error:
             # A gateway may find fault with the size of a request before it finds that it has no such model.
             if error.status in UNKNOWN_ROUTE and server.lacks_model(model):
-                raise RemoteError(f"{server.address} has no model {model}", status=error.status) from error
+                place = "is not the address of a fleet" if server.lacks_models() else f"has no model {model}"
+                raise RemoteError(f"{server.address} {place}", status=error.status) from error
             raise
         result = _await_result(server, reply, media_type) if isinstance(reply, JobStatus) else reply
     _require_type(result, media_type)

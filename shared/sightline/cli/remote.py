@@ -147,6 +147,14 @@ class Server:
         # The id is taken and not the `Location`, which may lead to another server.
         return self._job_in(reply) if reply.status_code == HTTPStatus.ACCEPTED else self._result_in(reply)
 
+    def lacks_models(self) -> bool:
+        """Whether there is nothing of Sightline at this address, such as below a wrong path."""
+        try:
+            self.get("/v1/models", accept="application/json", timeout_s=FIRST_REPLY_TIMEOUT_S)
+        except RemoteError as error:
+            return error.status == HTTPStatus.NOT_FOUND
+        return False
+
     def lacks_model(self, model: str) -> bool:
         """Whether the server says so; False where it says something else."""
         try:
@@ -286,6 +294,8 @@ def parse_base_url(text: str) -> httpx2.URL:
         raise Fault(f"{text!r} is no valid address ({error}); {example}") from None
     if not url.host or re.search(r"[\s%\\]", url.host):
         raise Fault(f"{text!r} names no valid host; {example}")
+    if not 0 < (url.port or 80) < 1 << 16:
+        raise Fault(f"{text!r} names no valid port; {example}")
     path = _PASTED_PATHS.sub("", url.path)
     return url.copy_with(path=path or "/", query=None, fragment=None)
 
