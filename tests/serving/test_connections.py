@@ -470,3 +470,26 @@ def test_rates_are_judged_over_a_whole_window() -> None:
     window.moved_bytes = 1_000
     assert not any(window.is_too_slow(1) for _ in range(10))
     assert [window.is_too_slow(1) for _ in range(10)] == [False] * 9 + [True]
+
+
+def test_a_client_that_has_just_connected_is_answered_by_a_server_that_stops(serve: Serve) -> None:
+    running = serve(drain_s=3)
+    with running.connect() as client:
+        wait_until(lambda: bool(running.server.server_state.connections))
+        running.server.should_exit = True
+        wait_until(lambda: not running.server.servers[0].is_serving())
+        time.sleep(0.2)  # in which a server ends the connections that are idle
+
+        reply = exchange(client, get())
+
+    assert reply.startswith(b"HTTP/1.1 200")
+
+
+def test_an_idle_client_is_let_go_by_a_server_that_stops(serve: Serve) -> None:
+    running = serve(drain_s=30)
+    with running.connect() as client:
+        client.sendall(get())
+        assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+        running.server.should_exit = True
+
+        assert rest(client) == b""

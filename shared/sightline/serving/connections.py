@@ -30,6 +30,7 @@ RESERVED_DESCRIPTORS = 1024  # for connections to services, Redis and receivers,
 IPV6_SITE_BITS = 64  # one site has all addresses of such a network
 
 LOG_INTERVAL_S = 10.0
+FIRST_REQUEST_S = 1.0  # in which a connection that was just accepted may still send its request to a server that stops
 LINGER_S = 2.0  # for which a refused client can still read why
 DISCARD_S = 30.0  # for which the rest of a body is taken in whose reply has been sent
 PIECE_BYTES = 16 * 1024  # of which so many are parsed before the limits are looked at again
@@ -363,6 +364,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_head, self._head = True, _Head()
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Ends the connection when idle; one that has just been accepted may still send its first request."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None and self.loop.time() - self.idle_since < FIRST_REQUEST_S:
+            self.loop.call_later(FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def on_response_complete(self) -> None:
         self.idle_since = self.loop.time()
