@@ -1,10 +1,12 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.hra_screening.heat import STRONGEST, overlay
+from services.hra_screening.heat import BAND_ROWS, STRONGEST, overlay
 from tests.extreme_pictures import extreme_pixels
 
 
@@ -23,3 +25,18 @@ def test_heat_over_black_and_white_is_that_of_floating_point(
     wanted = pixels + STRONGEST * smooth.astype(float) * (colours - pixels)
     assert shown.shape == pixels.shape
     assert np.abs(shown - wanted).max() <= 0.51
+
+
+def test_a_large_photo_is_drawn_over_in_bands() -> None:
+    """In floats a whole photo of 108 megapixels takes more memory than a container has."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2 * BAND_ROWS + 1000, 1500, 3), np.uint8)
+    heat = np.array([[0, 1], [1, 0.5]], np.float32)
+    tracemalloc.start()
+    shown = overlay(pixels, heat)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 4 * pixels.nbytes
+    smooth = cv2.resize(heat, pixels.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    for row in (0, BAND_ROWS - 1, BAND_ROWS, len(pixels) - 1):
+        alone = overlay(pixels[row : row + 1], np.clip(smooth[row : row + 1], 0, 1))
+        assert np.array_equal(shown[row], alone[0])
