@@ -140,21 +140,33 @@ class DecoderPool:
         with self._room.hold(decoding.memory_bytes, limits.max_decode_bytes):
             descriptor = pack_request(work, data)
             try:
-                channel = self._submit(descriptor, decoding.wall_s)
+                return self._decode(descriptor, decoding)
             finally:
                 os.close(descriptor)
-            cancellation = _CANCELLATION.get() or Cancellation()
+
+    def _decode(self, descriptor: int, decoding: DecodingLimits) -> Picture:
+        """Tries again where the server ended, with whatever it had been given, before it replied."""
+        cancellation = _CANCELLATION.get() or Cancellation()
+        for _ in range(_START_ATTEMPTS):
+            server, channel = self._submit(descriptor, decoding.wall_s)
             with closing(channel), cancellation.guarding(channel):
-                return self._receive(channel, decoding)
+                reply, descriptors = _read(channel)
+            if reply or descriptors:
+                return self._result(reply, descriptors, decoding)
+            if cancellation.is_cancelled or server.is_stopped:
+                raise _stopped()
+            self._forget(server)
+        raise _no_process()
 
     def stop(self) -> None:
         with self._starting:
             server, self._server = self._server, None
             atexit.unregister(self.stop)
         if server is not None:
+            server.is_stopped = True
             server.stop()
 
-    def _submit(self, descriptor: int, wall_s: float) -> socket.socket:
+    def _submit(self, descriptor: int, wall_s: float) -> tuple["_Server", socket.socket]:
         for _ in range(_START_ATTEMPTS):
             server = self._running()
             mine, theirs = socket.socketpair()
@@ -167,10 +179,10 @@ class DecoderPool:
                 mine.close()
                 raise
             else:
-                return mine
+                return server, mine
             finally:
                 theirs.close()
-        raise Problem(Code.OVERLOADED, "No process can be started to decode the picture.", retry_after_s=1)
+        raise _no_process()
 
     def _running(self) -> "_Server":
         with self._starting:
@@ -185,8 +197,7 @@ class DecoderPool:
                 self._server = None
         server.stop()
 
-    def _receive(self, channel: socket.socket, decoding: DecodingLimits) -> Picture:
-        reply, descriptors = _read(channel)
+    def _result(self, reply: Mapping[str, Any], descriptors: Sequence[int], decoding: DecodingLimits) -> Picture:
         if descriptors:
             with closing(_Descriptor(descriptors[0])) as result:
                 return _unpack(reply, result.number, decoding)
@@ -218,6 +229,7 @@ class _Server:
     """The process that forks decoders; ends with this one, as its control socket closes then."""
 
     def __init__(self) -> None:
+        self.is_stopped = False  # by this process, and not by its own end
         self._control, theirs = socket.socketpair()
         self._sending = threading.Lock()
         with theirs:
@@ -293,6 +305,10 @@ def _unpack(reply: Mapping[str, Any], descriptor: int, decoding: DecodingLimits)
     picture = _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:]).load()
     assert isinstance(picture, Picture)
     return picture
+
+
+def _no_process() -> Problem:
+    return Problem(Code.OVERLOADED, "No process can be started to decode the picture.", retry_after_s=1)
 
 
 def _stopped() -> Problem:
