@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 
@@ -31,8 +32,8 @@ class Factors:
 
     @property
     def score(self) -> float:
-        others = [each for each in (self.object, self.target, self.empty_role) if each is not None]
-        return float(np.prod([self.person, self.action, *others]))
+        others = (self.object, self.target, self.empty_role)
+        return prod((each for each in others if each is not None), start=self.person * self.action)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
