@@ -284,6 +284,21 @@ async def test_a_folder_that_vanishes_is_not_made_anew(on_disk: BlobStore, folde
     assert await again.read(ref) == await on_disk.read(ref) == b"pixels"
 
 
+async def test_a_folder_that_is_unmounted_during_the_check_is_not_made_anew(folder: Path) -> None:
+    async def unmount(found: str | None) -> str | None:
+        if found is not None:
+            folder.rename(folder.with_name("unmounted"))
+            folder.mkdir()
+        return found or "first"
+
+    store = BlobStore(Folder(folder), recognize=unmount)
+    await store.probe()
+    with pytest.raises(Problem) as caught:
+        await store.probe()
+    assert caught.value.code is Code.STORAGE_UNAVAILABLE
+    assert list(folder.iterdir()) == []
+
+
 def keep_to(identity: str | None) -> Recognize:
     async def recognize(found: str | None) -> str | None:
         return identity if found == identity else None

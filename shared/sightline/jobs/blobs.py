@@ -48,6 +48,7 @@ class Backend(Protocol):
     """
 
     def identity(self) -> str | None: ...
+    def create(self, identity: str) -> None: ...
     def claim(self, identity: str) -> None: ...
     def draft(self) -> Draft: ...
     def blocks(self, name: str) -> Generator[bytes]: ...
@@ -87,7 +88,8 @@ class BlobStore:
         wanted = await self._recognize(found)
         if wanted is None:
             raise StoreAbsent
-        await calls.do(self._backend.claim, wanted)
+        # A store that was there a moment ago may have been unmounted since: only an empty place becomes a new store.
+        await calls.do(self._backend.create if found is None else self._backend.claim, wanted)
         self._identity = wanted
 
     async def probe(self) -> None:

@@ -48,11 +48,15 @@ class Bucket:
         except FileNotFoundError:
             return None
 
-    def claim(self, identity: str) -> None:
-        """Makes this store out of an empty bucket."""
-        self._identity = identity
+    def create(self, identity: str) -> None:
+        """Turns an empty bucket into a store. Raises StoreAbsentError where there is another store by now."""
         if self.identity() is None:
             obstore.put(self._store, IDENTITY, identity.encode())
+        self.claim(identity)
+
+    def claim(self, identity: str) -> None:
+        """Uses the store of this identity and no other. Raises StoreAbsentError if it is not there."""
+        self._identity = identity
         self.require()
 
     def require(self) -> None:

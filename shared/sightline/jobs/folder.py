@@ -32,9 +32,8 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def claim(self, identity: str) -> None:
-        """Makes this store out of an empty folder; from now on nothing is done in any other."""
-        self._identity = identity
+    def create(self, identity: str) -> None:
+        """Turns an empty folder into a store. Raises StoreAbsentError where there is another store by now."""
         if self.identity() is None:
             private_folder(self._root)
             draft = self._root / f"{IDENTITY}.{uuid4().hex}"
@@ -42,6 +41,11 @@ class Folder:
                 file.write(f"{identity}\n")
             draft.replace(self._root / IDENTITY)
             _sync(self._root)
+        self.claim(identity)
+
+    def claim(self, identity: str) -> None:
+        """Uses the store of this identity and no other. Raises StoreAbsentError if it is not there."""
+        self._identity = identity
         self.require()
         restrict(self._root)
 
