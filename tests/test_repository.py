@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from sightline import __version__
-from sightline.serving.weights import load_weights
+from sightline.inference.weights import load_weights
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ("cpu", "gpu", "dev", "sbom")

@@ -9,41 +9,42 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from services.gateway import capacity, health, job_routes, models, targets, v2, webhooks
-from services.gateway.authentication import AuthenticationMiddleware
-from services.gateway.body_limit import RouteBodyLimitMiddleware
-from services.gateway.catalog import Catalog
+from services.gateway import capacity, health, models, targets, v2
+from services.gateway.auth.api_keys import KeyRing
+from services.gateway.auth.host_check import HostCheckMiddleware
+from services.gateway.auth.middleware import AuthenticationMiddleware
+from services.gateway.auth.origin_check import OriginCheckMiddleware
+from services.gateway.auth.running_limit import RunningLimit
 from services.gateway.console import add_console
 from services.gateway.cors import NamedOriginsMiddleware, cors_options
-from services.gateway.desk import Desk, open_desk
-from services.gateway.docs import add_docs
-from services.gateway.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
-from services.gateway.host_check import HostCheckMiddleware
-from services.gateway.job_schemas import rendered
-from services.gateway.keys import KeyRing
+from services.gateway.documentation.openapi import add_openapi
+from services.gateway.documentation.page import add_docs
+from services.gateway.jobs import routes, webhooks
+from services.gateway.jobs.backend import Desk, open_desk
+from services.gateway.jobs.schemas import rendered
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.openapi import add_openapi
-from services.gateway.origin_check import OriginCheckMiddleware
-from services.gateway.poller import Poller
-from services.gateway.proxy import Proxy, ProxyRoute
-from services.gateway.replicas import Fleet
+from services.gateway.requests.body_limit import RouteBodyLimitMiddleware
+from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
+from services.gateway.requests.proxy import Proxy, ProxyRoute
 from services.gateway.response_headers import ResponseHeadersMiddleware
-from services.gateway.running_limit import RunningLimit
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, State
+from services.gateway.upstream.catalog import Catalog
+from services.gateway.upstream.health_poller import Poller
+from services.gateway.upstream.replicas import Fleet
 from sightline import __version__
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
+from sightline.http.concurrency import ConcurrencyLimiter
+from sightline.http.logs import configure_logging
+from sightline.http.metrics import HttpMetrics, add_metrics_route, create_registry
+from sightline.http.middleware import install_middleware
+from sightline.http.problem_responses import install_problem_handlers
+from sightline.http.tasks import in_background
+from sightline.http.tracing import TELEMETRY
 from sightline.jobs.connection import connect
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import WebhookSettings
-from sightline.serving.concurrency import ConcurrencyLimiter
-from sightline.serving.errors import install_problem_handlers
-from sightline.serving.logs import configure_logging
-from sightline.serving.metrics import HttpMetrics, add_metrics_route, create_registry
-from sightline.serving.middleware import install_middleware
-from sightline.serving.tasks import in_background
-from sightline.serving.tracing import TELEMETRY
 
 ANY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared, not bound
 
@@ -142,7 +143,7 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
 
 
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
-    for part in (health, models, capacity, targets, job_routes, webhooks, v2):
+    for part in (health, models, capacity, targets, routes, webhooks, v2):
         app.include_router(part.router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)

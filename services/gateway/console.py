@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from services.gateway.forwarded_headers import public_prefix
+from services.gateway.requests.forwarded_headers import public_prefix
 
 CONSOLE_PATH = "/console"
 HEADERS = {

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.serving.errors import problem_response
+from sightline.http.problem_responses import problem_response
 
 METHODS = ("GET", "HEAD", "POST", "DELETE")
 READABLE = (

@@ -2,10 +2,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.gateway.authentication import caller_of
-from services.gateway.desk import Desk, require_desk
-from services.gateway.forwarded_headers import public_prefix
-from services.gateway.keys import Caller
+from services.gateway.auth.api_keys import Caller
+from services.gateway.auth.middleware import caller_of
+from services.gateway.jobs.backend import Desk, require_desk
+from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway, gateway_of
 
 

@@ -2,7 +2,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from services.gateway.deps import GatewayDep
-from services.gateway.desk import refusal_of
+from services.gateway.jobs.backend import refusal_of
 
 router = APIRouter(tags=["health"])
 

@@ -2,9 +2,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.gateway.replicas import Fleet
+from services.gateway.upstream.replicas import Fleet
 from sightline.api.problems import Code
-from sightline.serving.metrics import DURATION_BUCKETS_S
+from sightline.http.metrics import DURATION_BUCKETS_S
 
 
 class GatewayMetrics:

@@ -17,11 +17,11 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from services.gateway.discovery import PREFIX
-from services.gateway.forwarded_headers import PREFIX as PUBLIC_PREFIX
-from services.gateway.forwarded_headers import Network
-from services.gateway.keys import KeyName, KeySettings, read_keys
-from sightline.serving.fleet_credential import FleetCredentialSettings, read_credentials
+from services.gateway.auth.api_keys import KeyName, KeySettings, read_keys
+from services.gateway.requests.forwarded_headers import PREFIX as PUBLIC_PREFIX
+from services.gateway.requests.forwarded_headers import Network
+from services.gateway.upstream.discovery import PREFIX
+from sightline.http.fleet_credential import FleetCredentialSettings, read_credentials
 
 MIB = 1024 * 1024
 

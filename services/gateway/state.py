@@ -5,14 +5,14 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
-from services.gateway.catalog import Catalog
-from services.gateway.desk import Desk
+from services.gateway.auth.running_limit import RunningLimit
+from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.webhooks import Webhooks
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.replicas import Fleet
-from services.gateway.running_limit import RunningLimit
 from services.gateway.settings import GatewaySettings
-from services.gateway.webhooks import Webhooks
-from sightline.serving.concurrency import ConcurrencyLimiter
+from services.gateway.upstream.catalog import Catalog
+from services.gateway.upstream.replicas import Fleet
+from sightline.http.concurrency import ConcurrencyLimiter
 
 
 @dataclass(frozen=True, slots=True)

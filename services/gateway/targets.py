@@ -4,11 +4,11 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from services.gateway.deps import GatewayDep
-from services.gateway.replicas import Replica
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import gateway_of
+from services.gateway.upstream.replicas import Replica
 from sightline.api.problems import Code, Problem
-from sightline.serving.fleet_credential import is_accepted
+from sightline.http.fleet_credential import is_accepted
 
 TARGETS_PATH = "/metrics/targets"
 

@@ -14,7 +14,7 @@ from services.hdr_correct.schemas import Exposure
 from services.hdr_correct.slicing import mapped_bands
 from sightline.imaging.depth import quantized
 from sightline.imaging.picture import Samples
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 OUTER_SHARE = 1e-3
 LEAST_LIGHT = 1e-5

@@ -12,7 +12,7 @@ from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.imaging.depth import quantized
 from sightline.imaging.encode import encode, losses
-from sightline.serving.predictor import Rendered
+from sightline.inference.predictor import Rendered
 
 PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
 RADIANCE, OPENEXR = "image/vnd.radiance", "image/x-exr"

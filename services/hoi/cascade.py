@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.hoi.facts import Facts
-from sightline.serving.adapter import Adapter, TensorAdapter
-from sightline.serving.contract import ContractError
-from sightline.serving.engine import open_graph, precision_on
-from sightline.serving.providers import EXECUTION_PROVIDERS
+from sightline.inference.adapter import Adapter, TensorAdapter
+from sightline.inference.contract import ContractError
+from sightline.inference.engine import open_graph, precision_on
+from sightline.inference.providers import EXECUTION_PROVIDERS
+from sightline.inference.signature import ModelSignature, Tensors
+from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, Tensors
-from sightline.serving.weights import Weights
 
 PART = "interactions"
 FEATURES = ("p3", "p4", "p5")

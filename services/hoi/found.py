@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 Floats = NDArray[np.float32]
 

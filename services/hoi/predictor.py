@@ -17,11 +17,11 @@ from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
-from sightline.serving.engine import Session
-from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.engine import Session
+from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
+from sightline.inference.weights import Weights, weights_and_card
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, Tensors, TensorSpec
-from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "hoi"
 FILE = "detector.onnx"

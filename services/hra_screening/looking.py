@@ -14,7 +14,7 @@ from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.perceptual_hash import perceptual_hash
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 LONG_SIDE_PX = 336
 """Of the pictures that the shipped weights were trained on; larger ones are shrunk to it first."""

@@ -13,11 +13,11 @@ from services.hra_screening.verdict import Verdict, conclude
 from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.screening import CATEGORIES
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
+from sightline.inference.weights import Weights, weights_and_card
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, Tensors, TensorSpec
-from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "hra_screening"
 

@@ -23,7 +23,7 @@ from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
 from sightline.imaging.encode import encode
 from sightline.imaging.limits import PixelLimits
-from sightline.serving.predictor import Rendered
+from sightline.inference.predictor import Rendered
 
 JSON = "application/json"
 OVERLAYS = ("image/png", "image/jpeg")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.api.screening import ABSTAIN, CATEGORIES, Category
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 
 @dataclass(frozen=True, slots=True)

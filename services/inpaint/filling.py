@@ -27,7 +27,7 @@ from services.inpaint.levels import (
 )
 from services.inpaint.smoothing import calm_depths, prefer_smooth
 from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
-from sightline.serving.predictor import Plan, Round, Tensors
+from sightline.inference.predictor import Plan, Round, Tensors
 
 REACH_PX = 32  # how far from known pixels the network is trusted; deeper in, the coarser level's fill is
 WINDOWS_A_ROUND = 16  # bounds the memory of what is in flight

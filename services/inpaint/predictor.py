@@ -13,11 +13,11 @@ from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
+from sightline.inference.signature import ModelSignature, TensorSpec
+from sightline.inference.weights import Weights, weights_and_card
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "inpaint"
 

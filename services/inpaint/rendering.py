@@ -13,7 +13,7 @@ from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
 from sightline.imaging.encode import encode, losses
 from sightline.imaging.picture import Picture
-from sightline.serving.predictor import Rendered
+from sightline.inference.predictor import Rendered
 
 JSON = "application/json"
 MEDIA_TYPES = (*(each.media_type for each in PictureFormat), JSON)

@@ -13,7 +13,7 @@ from sightline.imaging.surfaces.maps import Floats, Maps, unit
 from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps
 from sightline.imaging.surfaces.refinement import SHIPPED, refine
 from sightline.imaging.surfaces.selfcheck import rerender_rmse
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 METAL = tuple(MaterialType).index(MaterialType.METAL)
 

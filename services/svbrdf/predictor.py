@@ -15,10 +15,10 @@ from sightline.imaging.decoder_pool import decode
 from sightline.imaging.picture import Picture
 from sightline.imaging.surfaces.camera import camera_for
 from sightline.imaging.surfaces.mirroring import mirrored_view
-from sightline.serving.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
+from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
+from sightline.inference.signature import ModelSignature, TensorSpec
+from sightline.inference.weights import Weights, weights_and_card
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, TensorSpec
-from sightline.serving.weights import Weights, weights_and_card
 
 NAME = "svbrdf"
 

@@ -15,7 +15,7 @@ from services.svbrdf.result import SvbrdfResult
 from services.svbrdf.schemas import Depth, Material, SvbrdfRecord
 from sightline.api import headers
 from sightline.api.evidence import Evidence
-from sightline.serving.predictor import Rendered
+from sightline.inference.predictor import Rendered
 
 ZIP, JSON, GLB = "application/zip", "application/json", "model/gltf-binary"
 PNG, APNG, GIF, OPENEXR = "image/png", "image/apng", "image/gif", "image/x-exr"

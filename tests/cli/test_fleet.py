@@ -10,7 +10,7 @@ import redis
 
 from sightline.cli.fleet import is_taken, plan_fleet
 from sightline.cli.supervisor import Program
-from sightline.serving.fleet_credential import read_credentials
+from sightline.http.fleet_credential import read_credentials
 from tests.redis_server import EXECUTABLES
 
 Eventually = Callable[[Callable[[], object]], None]

@@ -10,7 +10,7 @@ import yaml
 
 from services.gateway.settings import GatewaySettings
 from sightline.cli.models import find_models
-from sightline.serving.fleet_credential import read_credentials
+from sightline.http.fleet_credential import read_credentials
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("hdr-correct", "hoi", "hra-screening", "inpaint", "svbrdf")

@@ -13,7 +13,7 @@ import yaml
 
 from sightline import __version__
 from sightline.cli.models import find_models
-from sightline.serving.fleet_credential import read_credentials
+from sightline.http.fleet_credential import read_credentials
 
 helm = pytest.importorskip("helm_python", reason="Helm's SDK is not installed")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="Kubernetes' schemas are not installed")

@@ -10,12 +10,12 @@ import httpx2
 import onnx
 from pydantic import BaseModel
 
-from sightline.serving.answering import Question, answer
-from sightline.serving.engine import open_session
-from sightline.serving.executor import run_inline
-from sightline.serving.predictor import Predictor, Rendered, Upload
+from sightline.inference.engine import open_session
+from sightline.inference.executor import run_inline
+from sightline.inference.pipeline import Question, answer
+from sightline.inference.predictor import Predictor, Rendered, Upload
+from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights, load_weights
 
 Ask = Callable[..., Rendered]
 PATIENCE_S = 20.0

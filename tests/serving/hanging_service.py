@@ -10,11 +10,11 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from sightline.inference.engine import OnnxEngine, Session
+from sightline.inference.signature import ModelSignature, Tensors
+from sightline.inference.weights import load_weights
 from sightline.serving.app import create_app
-from sightline.serving.engine import OnnxEngine, Session
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import ModelSignature, Tensors
-from sightline.serving.weights import load_weights
 from tests.serving.conftest import InvertingPredictor
 
 HANGS_ONCE, HANGS_ALWAYS = 71, 72

@@ -14,7 +14,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from sightline.serving.predictor import Predictor
+from sightline.inference.predictor import Predictor
 
 MakePng = Callable[..., bytes]
 MakeApp = Callable[..., FastAPI]

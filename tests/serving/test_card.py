@@ -5,7 +5,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 
 MakeApp = Callable[..., FastAPI]
 Serve = Callable[[ASGIApp], str]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from sightline.inference.predictor import ModelInfo, PictureField
 from sightline.serving.documentation import describe_predict, inlined, option_schemas
-from sightline.serving.predictor import ModelInfo, PictureField
 
 
 class Colour(StrEnum):

@@ -4,7 +4,7 @@ import httpx2
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 
 MakeApp = Callable[..., FastAPI]
 Serve = Callable[[ASGIApp], str]

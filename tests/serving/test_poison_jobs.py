@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sightline.http.tasks import in_background
+from sightline.inference.weights import Weights
 from sightline.jobs.job import State
-from sightline.serving.tasks import in_background
-from sightline.serving.weights import Weights
-from tests.serving.test_consumer import MakePng, opened
+from tests.serving.worker.test_consumer import MakePng, opened
 from tests.serving.worker_process import KILLER
 
 LEASE_S = 1.0

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 
 ROOT = Path(__file__).parents[2]
 PREDICTOR = """
 from tests.serving.conftest import InvertingPredictor
-from sightline.serving.weights import load_weights
+from sightline.inference.weights import load_weights
 
 def create(settings):
     return InvertingPredictor(load_weights(settings.weights, settings.contract, shipped=True), step_s=0.0)

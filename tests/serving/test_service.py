@@ -14,14 +14,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.concurrency import ANYBODY
-from sightline.serving.metrics import ServiceMetrics
-from sightline.serving.predictor import Plan, Predictor
+from sightline.inference.fair_queueing import ANYBODY
+from sightline.inference.metrics import ServiceMetrics
+from sightline.inference.predictor import Plan, Predictor
+from sightline.inference.signature import Tensors
+from sightline.inference.stages import Stages
+from sightline.inference.weights import Weights, load_weights
 from sightline.serving.service import ModelService, State
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import Tensors
-from sightline.serving.stages import Stages
-from sightline.serving.weights import Weights, load_weights
 
 MakePredictor = Callable[..., Predictor[Any, Any]]
 MakeSettings = Callable[..., ServiceSettings]

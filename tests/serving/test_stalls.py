@@ -10,10 +10,10 @@ import pytest
 
 from sightline.cli.fleet import LOOPBACK, free_port
 from sightline.cli.supervisor import Ending, Patience, Program, supervised
+from sightline.inference.weights import Weights
 from sightline.jobs.job import State
-from sightline.serving.weights import Weights
 from tests.serving.hanging_service import HANGS_ALWAYS, HANGS_ONCE
-from tests.serving.test_consumer import MakePng, Site, opened, until
+from tests.serving.worker.test_consumer import MakePng, Site, opened, until
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from sightline.api.problems import Problem
-from sightline.serving.predictor import ModelInfo, PictureField, Upload
+from sightline.inference.predictor import ModelInfo, PictureField, Upload
 from sightline.serving.uploads import UploadReader
 
 FORM = (

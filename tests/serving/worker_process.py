@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from sightline.inference.metrics import ServiceMetrics
+from sightline.inference.predictor import Upload
+from sightline.inference.weights import load_weights
 from sightline.jobs.settings import JobSettings
-from sightline.serving.consuming import consuming
-from sightline.serving.metrics import ServiceMetrics
-from sightline.serving.predictor import Upload
 from sightline.serving.service import ModelService
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import load_weights
+from sightline.serving.worker.setup import consuming
 from tests.serving.conftest import InvertingPredictor
 
 KILLER = 66

@@ -12,7 +12,7 @@ from sightline.cli.faults import Fault
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_runtime
 from sightline.cli.training import add_training
-from sightline.serving.contract import ContractError
+from sightline.inference.contract import ContractError
 
 STATE = Path(".sightline")
 SCREENING = Path("screening")

@@ -24,7 +24,7 @@ from sightline.cli.models import require_models
 from sightline.cli.remote import key_headers, parse_base_url
 from sightline.cli.samples import sample_pictures
 from sightline.cli.solo import served
-from sightline.serving.predictor import Upload
+from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
 ROUNDS = 3

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from sightline.cli.models import load_predictor
-from sightline.serving.answering import Question, answer
-from sightline.serving.engine import open_session
-from sightline.serving.executor import run_inline
-from sightline.serving.logs import configure_logging
-from sightline.serving.predictor import Rendered, Upload
+from sightline.http.logs import configure_logging
+from sightline.inference.engine import open_session
+from sightline.inference.executor import run_inline
+from sightline.inference.pipeline import Question, answer
+from sightline.inference.predictor import Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import typer
 
 from sightline.cli.faults import Fault
-from sightline.serving.predictor import Predictor
+from sightline.inference.predictor import Predictor
 from sightline.serving.settings import ServiceSettings
 
 

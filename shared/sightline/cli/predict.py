@@ -28,7 +28,7 @@ from sightline.cli.remote import (
     follow_job,
 )
 from sightline.cli.text import printable
-from sightline.serving.predictor import ModelInfo, Upload
+from sightline.inference.predictor import ModelInfo, Upload
 from sightline.serving.settings import ServiceSettings
 
 MEDIA_TYPES: Mapping[str, str] = {

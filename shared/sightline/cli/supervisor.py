@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.cli import tether
-from sightline.serving.listener import LISTEN_FD, STOPPING_FD
+from sightline.http.listener import LISTEN_FD, STOPPING_FD
 
 ENDING_S = 0.5  # within which a process has ended that was killed
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from sightline.serving.contract import ContractError
-from sightline.serving.server import serve
+from sightline.http.server import serve
+from sightline.inference.contract import ContractError
 from sightline.serving.settings import ServiceSettings
 
 if __name__ == "__main__":

@@ -11,22 +11,23 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from sightline import __version__
+from sightline.http.fleet_credential import FleetCredentialMiddleware
+from sightline.http.metrics import HttpMetrics, add_metrics_route, create_registry
+from sightline.http.middleware import install_middleware
+from sightline.http.problem_responses import install_problem_handlers
+from sightline.http.tracing import TELEMETRY
+from sightline.inference.metrics import ServiceMetrics
+from sightline.inference.predictor import Predictor
 from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
-from sightline.serving.consuming import consuming
 from sightline.serving.documentation import document_components
-from sightline.serving.errors import install_problem_handlers
-from sightline.serving.fleet_credential import FleetCredentialMiddleware
 from sightline.serving.health import health_router
-from sightline.serving.metrics import HttpMetrics, ServiceMetrics, add_metrics_route, create_registry
-from sightline.serving.middleware import install_middleware
 from sightline.serving.predict_route import predict_router
-from sightline.serving.predictor import Predictor
 from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.tracing import TELEMETRY
 from sightline.serving.v2.routes import v2_router
 from sightline.serving.v2.schemas import InferRequest
+from sightline.serving.worker.setup import consuming
 
 
 def stop_process() -> None:

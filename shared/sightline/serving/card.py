@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, Response
 
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
-from sightline.imaging.accept import negotiate
+from sightline.http.negotiation import negotiate
 from sightline.serving.service import ModelService
 
 MARKDOWN, JSON = "text/markdown", "application/json"

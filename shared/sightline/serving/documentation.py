@@ -9,8 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from sightline.api import headers as names
 from sightline.api.problems import MEDIA_TYPE, STATUS, Code, Problem, ProblemDetails
-from sightline.imaging.accept import BYTES
-from sightline.serving.predictor import ModelInfo, PictureField
+from sightline.http.negotiation import BYTES
+from sightline.inference.predictor import ModelInfo, PictureField
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ import time
 
 import structlog
 
-from sightline.serving.costs import warm
-from sightline.serving.engine import open_session
-from sightline.serving.logs import configure_logging
+from sightline.http.logs import configure_logging
+from sightline.inference.engine import open_session
+from sightline.inference.latency_model import warm
 from sightline.serving.settings import ServiceSettings
 
 log = structlog.get_logger()

@@ -3,14 +3,14 @@
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from sightline.imaging.accept import negotiate
-from sightline.serving.answering import Question, answer
+from sightline.http.negotiation import negotiate
+from sightline.http.problem_responses import current_request_id
+from sightline.inference.pipeline import Question, answer
+from sightline.inference.predictor import Plan, Rendered, Upload
+from sightline.inference.stages import Stages
 from sightline.serving.documentation import describe_predict
-from sightline.serving.errors import current_request_id
-from sightline.serving.predictor import Plan, Rendered, Upload
-from sightline.serving.receiving import serve_plan
+from sightline.serving.request_handler import serve_plan
 from sightline.serving.service import ModelService
-from sightline.serving.stages import Stages
 from sightline.serving.uploads import UploadReader
 
 

@@ -16,22 +16,23 @@ import structlog
 
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
+from sightline.http.concurrency import ConcurrencyLimiter, Permit
+from sightline.http.deadlines import due
+from sightline.http.tracing import exemplar
 from sightline.imaging import decoder_pool
+from sightline.inference.batcher import MicroBatcher
+from sightline.inference.engine import Session, open_session
+from sightline.inference.executor import execute
+from sightline.inference.fair_queueing import ANYBODY, FairSemaphore, Requester
+from sightline.inference.latency_model import warm
+from sightline.inference.metrics import ServiceMetrics
+from sightline.inference.observer import MetricsObserver
+from sightline.inference.predictor import Plan, Predictor
+from sightline.inference.stages import Stage, Stages
 from sightline.jobs.threads import start_threads
-from sightline.serving.batcher import MicroBatcher
-from sightline.serving.concurrency import ANYBODY, ConcurrencyLimiter, FairSemaphore, Permit, Requester
-from sightline.serving.costs import warm
-from sightline.serving.engine import Session, open_session
-from sightline.serving.executor import execute
-from sightline.serving.hangup import due
-from sightline.serving.metrics import ServiceMetrics
-from sightline.serving.observer import MetricsObserver
 from sightline.serving.picture_budget import need_process, require_within_budget
-from sightline.serving.predictor import Plan, Predictor
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.stages import Stage, Stages
-from sightline.serving.tracing import exemplar
-from sightline.serving.worker_health import WorkerHealth
+from sightline.serving.worker.health import WorkerHealth
 
 log = structlog.get_logger()
 

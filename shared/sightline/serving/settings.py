@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from sightline.http.fleet_credential import FleetCredentialSettings
 from sightline.imaging.limits import PixelLimits
-from sightline.serving.fleet_credential import FleetCredentialSettings
 
 MEBIBYTE = 1 << 20
 MAX_DECODER_BYTES = 4096 * MEBIBYTE

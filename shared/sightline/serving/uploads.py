@@ -10,8 +10,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.errors import invalid_fields
-from sightline.serving.predictor import ModelInfo, Upload
+from sightline.http.problem_responses import invalid_fields
+from sightline.inference.predictor import ModelInfo, Upload
 
 MULTIPART = "multipart/form-data"
 _URL_ENCODED = "application/x-www-form-urlencoded"

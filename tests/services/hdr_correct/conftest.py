@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from services.hdr_correct.predictor import HdrPredictor
+from sightline.inference.weights import Weights
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights
 from tests.services.asking import Ask, asking, save_weights
 
 SCENE_GAMMA = 2.0

@@ -23,10 +23,10 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.transfer import decode_srgb
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import Rendered, Upload
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import Rendered, Upload
+from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights
 
 Ask = Callable[..., Rendered]
 Png = Callable[..., bytes]

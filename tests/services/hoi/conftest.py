@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 
 from services.hoi.facts import Facts
 from services.hoi.predictor import HoiPredictor
+from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights, load_weights
 from tests.services.asking import Ask, asking
 
 Png = Callable[..., bytes]

@@ -10,10 +10,10 @@ import pytest
 from services.hoi.cascade import Cascade
 from services.hoi.facts import Facts
 from services.hoi.predictor import signature_for
-from sightline.serving.contract import ContractError
+from sightline.inference.contract import ContractError
+from sightline.inference.signature import Tensors
+from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.signature import Tensors
-from sightline.serving.weights import Weights, load_weights
 from tests.services.hoi.conftest import (
     ACTIONS,
     CONTRACT,

@@ -5,9 +5,9 @@ import pytest
 
 from services.hoi.facts import Facts, Role
 from services.hoi.predictor import signature_for
+from sightline.inference.contract import ContractError, read_contract
+from sightline.inference.weights import Weights
 from sightline.postprocessing.interactions import ActionScore
-from sightline.serving.contract import ContractError, read_contract
-from sightline.serving.weights import Weights
 
 MADE = {"longest_side_px": 64, "classes": ["person", "dog"], "slots": [["hold", "obj"], ["walk", ""], ["run"]]}
 

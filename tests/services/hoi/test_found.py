@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from services.hoi.found import Found, distinct, found_in, iou, together
-from sightline.serving.signature import Tensors
+from sightline.inference.signature import Tensors
 
 
 def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Found:

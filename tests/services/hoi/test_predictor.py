@@ -21,10 +21,10 @@ from services.hoi.schemas import Frame, HoiOptions
 from sightline.api.problems import Problem
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import Rendered, Upload
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import Rendered, Upload
+from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights
 from tests.services.hoi.conftest import COLOURS, Png, Scene
 
 Ask = Callable[..., Rendered]

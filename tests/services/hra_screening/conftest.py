@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 
 from services.hra_screening.predictor import ScreeningPredictor
 from sightline.api.screening import CATEGORIES, Category
+from sightline.inference.weights import Weights
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights
 from tests.services.asking import Ask, asking, save_weights
 
 Png = Callable[..., bytes]

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from services.hra_screening.app import create
 from sightline.imaging import decoder_pool
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 from tests.imaging import hostile
 
 Plain = Callable[..., bytes]

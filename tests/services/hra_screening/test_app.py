@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from services.hra_screening.app import create
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 
 Plain = Callable[..., bytes]
 Serve = Callable[[ASGIApp], str]

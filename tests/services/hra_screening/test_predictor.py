@@ -12,10 +12,10 @@ from PIL import Image
 from services.hra_screening.predictor import ScreeningPredictor
 from sightline.api.problems import Code, Problem
 from sightline.api.screening import CATEGORIES, Category
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import Rendered
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import Rendered
+from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights, load_weights
 
 Ask = Callable[..., Rendered]
 Plain = Callable[..., bytes]

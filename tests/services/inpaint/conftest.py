@@ -12,12 +12,12 @@ from onnx import TensorProto, helper
 from services.inpaint.predictor import InpaintPredictor
 from services.inpaint.schemas import InpaintOptions
 from sightline.api.evidence import ModelIdentity
-from sightline.serving.answering import Question, answer
-from sightline.serving.engine import OnnxEngine
-from sightline.serving.executor import run_inline
-from sightline.serving.predictor import Plan, Rendered, Upload
+from sightline.inference.engine import OnnxEngine
+from sightline.inference.executor import run_inline
+from sightline.inference.pipeline import Question, answer
+from sightline.inference.predictor import Plan, Rendered, Upload
+from sightline.inference.weights import Weights
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.weights import Weights
 from tests.services.asking import save_weights
 
 TONE = 0.25

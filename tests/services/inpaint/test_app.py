@@ -10,7 +10,7 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from services.inpaint.app import create
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 from tests.services.asking import ready_client
 
 Png = Callable[..., bytes]

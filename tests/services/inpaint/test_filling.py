@@ -13,7 +13,7 @@ from services.inpaint import copying, filling, levels
 from services.inpaint.filling import MAX_LEVEL_PIXELS, REACH_PX, WINDOWS_A_ROUND, fill_holes
 from services.inpaint.levels import Level
 from services.inpaint.windows import network_pixels
-from sightline.serving.predictor import Plan, Round
+from sightline.inference.predictor import Plan, Round
 from tests.extreme_pictures import random_extremes
 
 SIDES_PX = (256, 512)

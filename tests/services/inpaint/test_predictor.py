@@ -19,10 +19,10 @@ from sightline.imaging.colour import from_srgb, to_srgb
 from sightline.imaging.colour_tags import png_chunk
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import Rendered
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import Rendered
+from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights
 
 LIMITS = PixelLimits(max_bytes=10**8, max_pixels=10**8, max_side_px=10**5)
 TONE = 64  # what the tests' networks paint

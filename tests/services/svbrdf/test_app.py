@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from starlette.types import ASGIApp
 
 from services.svbrdf.app import create
-from sightline.serving.weights import Weights
+from sightline.inference.weights import Weights
 from tests.services.asking import ready_client
 
 Png = Callable[..., bytes]

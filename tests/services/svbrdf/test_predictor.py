@@ -19,11 +19,11 @@ from services.svbrdf.schemas import MaterialType, SvbrdfOptions
 from sightline.imaging.decode import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.transfer import decode_srgb
+from sightline.inference.contract import ContractError
+from sightline.inference.predictor import Rendered, Upload
+from sightline.inference.weights import Weights
 from sightline.networks.svbrdf_net import TYPES
-from sightline.serving.contract import ContractError
-from sightline.serving.predictor import Rendered, Upload
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.weights import Weights
 
 Ask = Callable[..., Rendered]
 Png = Callable[..., bytes]

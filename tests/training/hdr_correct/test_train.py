@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 import torch
 
+from sightline.inference.contract import read_contract
 from sightline.networks.drht import Drht, DrhtConfig
-from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.export import load_exported
 from sightline.training.hdr_correct.config import Stage, TrainConfig, config_from

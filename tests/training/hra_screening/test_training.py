@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from sightline.api.screening import CATEGORIES
 from sightline.cli.app import build_app
+from sightline.inference.contract import read_contract
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
-from sightline.serving.contract import read_contract
 from sightline.training.backbones import load_trunk
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.hra_screening.candidates import Candidate, candidates, cross_validate, fit_heads, judge

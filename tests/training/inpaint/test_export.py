@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
+from sightline.inference.contract import read_contract
 from sightline.networks.partial_conv import PartialConvConfig, PartialConvUNet
-from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import save_checkpoint
 from sightline.training.export import load_exported
 from sightline.training.inpaint.config import TrainConfig

@@ -6,8 +6,8 @@ import onnx
 import pytest
 import torch
 
+from sightline.inference.contract import read_contract
 from sightline.networks.svbrdf_net import SvbrdfConfig, SvbrdfNet
-from sightline.serving.contract import read_contract
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.export import load_exported
 from sightline.training.svbrdf.config import SHIPPED, Stage, TrainConfig, Variant, config_from

@@ -56,7 +56,7 @@ class Here:
         require_runtime()
         # The inference runtime takes a second to import, which a request to a server does not need.
         from sightline.cli.local import LocalModel
-        from sightline.serving.predictor import Upload
+        from sightline.inference.predictor import Upload
         from sightline.serving.settings import ServiceSettings
 
         settings = ServiceSettings(intra_op_threads=1)

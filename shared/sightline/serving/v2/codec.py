@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sightline.api.problems import Code, Problem
-from sightline.serving.errors import invalid_fields
-from sightline.serving.signature import Tensors
+from sightline.http.problem_responses import invalid_fields
+from sightline.inference.signature import Tensors
 from sightline.serving.v2.json_tensors import NumberText, json_values, parse_json
 from sightline.serving.v2.schemas import (
     DATA_TYPES,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sightline.api.evidence import ModelIdentity
-from sightline.serving.signature import ModelSignature, TensorSpec
+from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.serving.v2.schemas import DATA_TYPES, DataType, ModelMetadata, TensorMetadata
 
 PLATFORM = "onnxruntime_onnx"

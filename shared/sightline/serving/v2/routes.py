@@ -10,12 +10,12 @@ from starlette.responses import Response
 from sightline import __version__
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
+from sightline.inference.predictor import Plan
+from sightline.inference.stages import Stages
 from sightline.serving.card import require_model
 from sightline.serving.documentation import BINARY, header_references, reference
-from sightline.serving.predictor import Plan
-from sightline.serving.receiving import receive_bytes, serve_plan
+from sightline.serving.request_handler import receive_bytes, serve_plan
 from sightline.serving.service import ModelService, State
-from sightline.serving.stages import Stages
 from sightline.serving.v2 import codec
 from sightline.serving.v2.describe import model_config, model_metadata
 from sightline.serving.v2.schemas import (

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 
 from sightline.api.screening import CATEGORIES
-from sightline.serving.contract import read_contract
+from sightline.inference.contract import read_contract
 from sightline.training.hra_screening.calibration import Probabilities, probabilities
 from sightline.training.hra_screening.examples import LEAST_SUPPORT, Example, supported
 from sightline.training.hra_screening.heads import Logits

@@ -1,0 +1,171 @@
+"""What the OpenAPI document says about jobs: on their own routes, and on those of the models."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from services.gateway.jobs.events import MEDIA_TYPE as EVENT_STREAM
+from services.gateway.jobs.schemas import public_job
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.api.routes import route_of
+from sightline.http.negotiation import BYTES
+from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
+from sightline.serving.documentation import BINARY, JSON_TYPE, header_references, problem_reply
+
+Json = dict[str, Any]
+Replies = dict[int | str, Json]
+
+_RESULT_PATH = "/v1/jobs/{job_id}/result"
+
+EXAMPLE_ID = "6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"
+_TEXT: Mapping[str, Any] = {"type": "string"}
+
+
+def _example_job(state: State) -> Json:
+    ended = state is State.SUCCEEDED
+    body, result = BlobRef("b5" * 32, 31_457_280), BlobRef("9c" * 32, 12_582_912)
+    headers = {names.MODEL: "inpaint@1.0.0+1f2e3d4c5b6a", names.INPUT_SHA256: "b5" * 32}
+    job = Job(
+        id=EXAMPLE_ID,
+        model="inpaint",
+        owner="public",
+        priority=Priority.INTERACTIVE,
+        reason=Reason.PIXELS,
+        state=state,
+        request=StoredRequest("/v1/inpaint", "", "multipart/form-data; boundary=x", "image/png", body),
+        request_id="0f8fad5bd9cb469fa16570867728950e",
+        created_at=1_767_225_600.0,
+        attempts=int(ended),
+        started_at=1_767_225_603.5 if ended else None,
+        finished_at=1_767_225_611.0 if ended else None,
+        expires_at=1_767_312_011.0 if ended else None,
+        results=(Representation("image/png", result, headers),) if ended else (),
+        stages_ms={"decode": 900.0, "infer": 5400.0, "encode": 1100.0} if ended else {},
+    )
+    waiting: Json = {} if ended else {"position": 3, "eta_s": 22.5}
+    return public_job(job, **waiting).model_dump(mode="json")
+
+
+def _replies(*described: tuple[str, Code]) -> Replies:
+    return {int(Problem(code, "").status): problem_reply(description, code) for description, code in described}
+
+
+_UNAUTHORIZED = "The key is missing or not known.", Code.UNAUTHORIZED
+_NOT_FOUND = "There is no such job, or it is another caller's.", Code.NOT_FOUND
+_UNAVAILABLE = "The job queue cannot be reached; `Retry-After` says when to come again.", Code.QUEUE_UNAVAILABLE
+_COMMON = _replies(_UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE)
+INVALID_REPLIES = _replies(("The request has invalid fields, which `errors` names.", Code.INVALID_REQUEST))
+
+
+def _json(example: Json, description: str) -> Replies:
+    return {200: {"description": description, "content": {"application/json": {"example": example}}}}
+
+
+JOB_REPLIES: Replies = {**_json(_example_job(State.SUCCEEDED), "The job"), **_COMMON}
+PAGE_REPLIES: Replies = {
+    **_json({"jobs": [_example_job(State.QUEUED)], "next": "/v1/jobs?limit=1&after=1041"}, "A page of the jobs"),
+    **_replies(_UNAUTHORIZED, _UNAVAILABLE),
+}
+RESULT_REPLIES: Replies = {
+    200: {
+        "description": "The result, as the model's own route would have answered",
+        "headers": header_references(
+            *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
+        ),
+        # What the models answer is added where they are known.
+        "content": {BYTES: {"schema": dict(BINARY)}},
+    },
+    304: {"description": "It is what `If-None-Match` names"},
+    **_COMMON,
+    **_replies(
+        ("None of the forms that were made is accepted.", Code.NOT_ACCEPTABLE),
+        ("The job has not ended; `Retry-After` says when to ask again.", Code.NOT_FINISHED),
+        ("The job was cancelled, or its result has been deleted.", Code.GONE),
+        ("The job was given up after its last attempt.", Code.UPSTREAM_FAILED),
+    ),
+}
+_EXAMPLE_EVENTS = f'id: 1767225603500-0\nevent: running\ndata: {{"id": "{EXAMPLE_ID}", "state": "running"}}\n\n'
+EVENTS_REPLIES: Replies = {
+    200: {
+        "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",
+        "content": {EVENT_STREAM: {"example": _EXAMPLE_EVENTS}},
+    },
+    204: {"description": "The event that `Last-Event-ID` names was the job's last: there is no need to come again"},
+    **_COMMON,
+}
+
+
+def document_jobs(document: Json, models: Iterable[str]) -> Json:
+    """Adds to each model's POST what makes it a job and what is answered then."""
+    paths, content = dict(document["paths"]), Json()
+    for route in map(route_of, models):
+        if "post" in paths.get(route, {}):
+            content |= paths[route]["post"].get("responses", {}).get("200", {}).get("content", {})
+            paths[route] = {**paths[route], "post": _with_job(paths[route]["post"])}
+    if _RESULT_PATH in paths:
+        paths[_RESULT_PATH] = {"get": _with_result(paths[_RESULT_PATH]["get"], content)}
+    return {**document, "paths": paths}
+
+
+def _with_result(operation: Mapping[str, Any], content: Json) -> Json:
+    """The result of a job has any of the types that the models answer; which record it is depends on the job."""
+    replies = operation["responses"]
+    described = {BYTES: {"schema": dict(BINARY)}}
+    described |= {media_type: {"schema": {} if media_type == JSON_TYPE else dict(BINARY)} for media_type in content}
+    return {**operation, "responses": {**replies, "200": {**replies["200"], "content": described}}}
+
+
+def _with_job(operation: Mapping[str, Any]) -> Json:
+    parameters = [*operation.get("parameters", []), *_PARAMETERS]
+    return {**operation, "parameters": parameters, "responses": {**_job_replies(), **operation.get("responses", {})}}
+
+
+def _job_replies() -> Json:
+    problems = _replies(
+        _UNAUTHORIZED,
+        ("The key may not ask for this.", Code.FORBIDDEN),
+        ("The first request with this idempotency key is still being worked on.", Code.KEY_IN_USE),
+        ("The idempotency key came with another request before.", Code.KEY_REUSED),
+    )
+    return {"202": _accepted(), **{str(status): reply for status, reply in problems.items()}}
+
+
+def _accepted() -> Json:
+    schema = {"$ref": "#/components/schemas/PublicJob"}
+    return {
+        "description": "The request has become a job, and `detail` says why",
+        "headers": header_references(
+            *(names.REQUEST_ID, "Location", "Retry-After", names.JOB, names.PREFERENCE_APPLIED, names.CACHE)
+        ),
+        "content": {"application/json": {"schema": schema, "example": _example_job(State.QUEUED)}},
+    }
+
+
+def _parameter(name: str, description: str, **schema: Any) -> Json:
+    """Without an example, which the documentation's page would fill in and send."""
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {**_TEXT, **schema}}
+
+
+_PARAMETERS = (
+    _parameter(
+        names.PREFER,
+        "`respond-async` asks for 202 and a job; `wait=N` waits up to N seconds for its end (RFC 7240). "
+        "Such as `respond-async, wait=10`.",
+    ),
+    _parameter(
+        names.IDEMPOTENCY_KEY,
+        "Makes the request a job that is done once however often it is sent with this key.",
+        minLength=1,
+        maxLength=255,
+    ),
+    _parameter(
+        names.PRIORITY,
+        "Of the job; the highest that the key allows unless it is named.",
+        enum=list(Priority),
+    ),
+    _parameter(
+        names.WEBHOOK,
+        "Where to report the job's end, signed as Standard Webhooks are; makes the request a job.",
+    ),
+    _parameter(names.WEBHOOK_SECRET, "What signs the report: `whsec_` and 24 to 64 bytes in Base64."),
+)

@@ -1,0 +1,258 @@
+"""One OpenAPI document out of the services' documents."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from services.gateway.auth.middleware import OPEN_PATHS
+from services.gateway.documentation.jobs import INVALID_REPLIES, document_jobs
+from services.gateway.requests.forwarded_headers import public_prefix
+from services.gateway.upstream.catalog import Catalog, Document
+from sightline.api import headers as names
+from sightline.api.problems import Code
+from sightline.api.routes import route_of
+from sightline.serving.documentation import document_components, header_references, problem_reply, told_default
+
+MAX_PREFIXES = 8
+
+_SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
+_SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service answers for its model
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+_UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
+_FASTAPI_PROBLEM = {"$ref": "#/components/schemas/HTTPValidationError"}
+_WHERE_CONFIGURED = "Needed where the operator has configured keys."
+_KEY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_CONFIGURED},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _WHERE_CONFIGURED},
+}
+_UNAUTHORIZED = problem_reply("The key is missing or not known.", Code.UNAUTHORIZED)
+_FORBIDDEN = problem_reply("The key may not ask for this, or a page of another site does.", Code.FORBIDDEN)
+_NOT_FOUND = problem_reply("There is nothing of this name.", Code.NOT_FOUND)
+_TOO_LARGE = problem_reply("The request has too many bytes; the limit is named.", Code.TOO_MANY_BYTES)
+_TOO_MANY = problem_reply(
+    "The caller's share is used up; `Retry-After` says when to come again.", Code.TOO_MANY_REQUESTS
+)
+
+
+def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
+    """Serves the merged document, made anew when a service has told something new."""
+    document_components(app)
+    revision, document = -1, dict[str, Any]()
+    replies: dict[str, JSONResponse] = {}
+
+    def complete() -> dict[str, Any]:
+        services = catalog.documents
+        merged = document_jobs(merge(app.openapi(), services), services)
+        return with_common_replies(merged, list(services), asks_for_keys=asks_for_keys)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> JSONResponse:
+        nonlocal revision, document
+        if revision != catalog.revision:
+            revision, document = catalog.revision, complete()
+            replies.clear()
+        prefix = public_prefix(request.scope)
+        if prefix not in replies:
+            # A proxy has few prefixes; one that passes on what clients make up must not fill the memory.
+            if len(replies) >= MAX_PREFIXES:
+                replies.clear()
+            replies[prefix] = JSONResponse(_at(document, prefix))
+        return replies[prefix]
+
+
+def _at(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {**document, "servers": [{"url": prefix}]} if prefix else document
+
+
+def with_common_replies(document: Document, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
+    """The document with what holds on all routes: the problems that any of them may answer, keys, and request ids."""
+    complete = partial(_with_common, models=models, asks_for_keys=asks_for_keys)
+    paths = {
+        path: {key: complete(each, path) if key in _METHODS else each for key, each in item.items()}
+        for path, item in document["paths"].items()
+    }
+    given = document["components"]
+    schemas = {name: schema for name, schema in given.get("schemas", {}).items() if name not in _UNUSED_SCHEMAS}
+    components = {**given, "schemas": schemas, "securitySchemes": _KEY_SCHEMES}
+    security: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]} if asks_for_keys else {}
+    return {**document, "paths": paths, "components": components, **security}
+
+
+def _with_common(operation: Document, path: str, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
+    # FastAPI documents an answer of its own to invalid requests; here they get 400.
+    own = {
+        status: reply
+        for status, reply in operation["responses"].items()
+        if reply.get("content", {}).get("application/json", {}).get("schema") != _FASTAPI_PROBLEM
+    }
+    replies = {**_common_replies(operation, path), **own}
+    described = {**operation, "responses": {status: _with_request_id(reply) for status, reply in replies.items()}}
+    if parameters := [_parameter(each, models) for each in operation.get("parameters", [])]:
+        described["parameters"] = parameters
+    if asks_for_keys and path in OPEN_PATHS:
+        described["security"] = []
+    return described
+
+
+def _common_replies(operation: Document, path: str) -> dict[str, Any]:
+    replies = {"default": problem_reply("Any other problem")}
+    if operation.get("parameters") or "requestBody" in operation:
+        replies["400"] = INVALID_REPLIES[400]
+    if path not in OPEN_PATHS:
+        replies |= {"401": _UNAUTHORIZED, "403": _FORBIDDEN, "429": _TOO_MANY}
+    if "{" in path:
+        replies["404"] = _NOT_FOUND
+    if "requestBody" in operation:
+        replies["413"] = _TOO_LARGE
+    return replies
+
+
+def _with_request_id(reply: Document) -> dict[str, Any]:
+    return {**reply, "headers": {**header_references(names.REQUEST_ID), **reply.get("headers", {})}}
+
+
+def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
+    """A query parameter without a value counts as absent; the model of a path is one of the fleet's.
+
+    A default is told in words, because Swagger UI would send it.
+    """
+    if parameter["in"] == "query":
+        schema = {name: each for name, each in parameter["schema"].items() if name != "default"}
+        told = told_default(parameter.get("description"), parameter["schema"].get("default"))
+        described = {**parameter, "schema": schema, **({"description": told} if told else {})}
+        return {**described, "allowEmptyValue": True}
+    if (parameter["in"], parameter["name"]) == ("path", "model") and models:
+        return {**parameter, "schema": {"type": "string", "enum": list(models)}}
+    return dict(parameter)
+
+
+def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:
+    """The gateway's document with each model's own paths added, and once the paths that all models have.
+
+    Components that two services define alike are shared; those that differ are renamed for the later model.
+    """
+    merged: dict[str, Any] = {**own, "paths": dict(own.get("paths", {})), "tags": list(own.get("tags", []))}
+    components = {section: dict(own.get("components", {}).get(section, {})) for section in _SECTIONS}
+    for model, document in services.items():
+        document = _excerpt(document, model)
+        document = _renamed(document, _conflicts(components, document, model))
+        for section, entries in document["components"].items():
+            components[section] |= entries
+        for path, item in document["paths"].items():
+            merged["paths"].setdefault(path, _tagged(item, model) if _is_own(path, model) else item)
+        merged["tags"].append(_tag(document, model))
+    merged["components"] = {section: entries for section, entries in components.items() if entries}
+    return merged
+
+
+def _excerpt(document: Document, model: str) -> dict[str, Any]:
+    """The paths that are reached through the gateway, and the components that they refer to."""
+    paths = {
+        path: item
+        for path, item in document.get("paths", {}).items()
+        if _is_own(path, model) or path.startswith(_SHARED)
+    }
+    given = document.get("components", {})
+    referred: set[str] = set()
+    found = set(_references(paths))
+    while found:
+        referred |= found
+        targets = [given.get(section, {}).get(name) for section, name in map(_target, found)]
+        found = set(_references(targets)) - referred
+    components = {
+        section: {name: entry for name, entry in given.get(section, {}).items() if _ref(section, name) in referred}
+        for section in _SECTIONS
+    }
+    return {"info": document.get("info", {}), "paths": paths, "components": components}
+
+
+def _is_own(path: str, model: str) -> bool:
+    route = route_of(model)
+    return path == route or path.startswith(f"{route}/")
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, str) and value.startswith("#/components/"):
+        yield value
+    children = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from _references(child)
+
+
+def _target(reference: str) -> tuple[str, str]:
+    section, _, name = reference.removeprefix("#/components/").partition("/")
+    return section, name
+
+
+def _tagged(item: Document, model: str) -> dict[str, Any]:
+    return {
+        key: {**value, "tags": [model], "operationId": _operation_id(value, key, model)} if key in _METHODS else value
+        for key, value in item.items()
+    }
+
+
+def _operation_id(operation: Document, method: str, model: str) -> str:
+    given = str(operation.get("operationId", method))
+    return given if model in given else f"{model}_{given}"
+
+
+def _tag(document: Document, model: str) -> dict[str, str]:
+    info = document.get("info", {})
+    return {"name": model, "description": str(info.get("description") or info.get("title") or model)}
+
+
+def _conflicts(components: Mapping[str, Document], document: Document, model: str) -> dict[str, str]:
+    """Old to new `$ref` for the components whose name is taken by something else.
+
+    What refers to a renamed component changes with it and so conflicts too, hence until nothing changes any more.
+    """
+    renames: dict[str, str] = {}
+    while True:
+        renamed = _renamed(document, renames)
+        found = {
+            _ref(section, name): _ref(section, f"{model}_{name}")
+            for section in _SECTIONS
+            for name, component in renamed.get("components", {}).get(section, {}).items()
+            if components[section].get(name, component) != component
+        }
+        if not found:
+            return renames
+        renames |= found
+
+
+def _ref(section: str, name: str) -> str:
+    return f"#/components/{section}/{name}"
+
+
+def _renamed(document: Document, renames: Mapping[str, str]) -> dict[str, Any]:
+    if not renames:
+        return dict(document)
+    rewritten: dict[str, Any] = _rewrite(document, renames)
+    for section, entries in rewritten.get("components", {}).items():
+        rewritten["components"][section] = {
+            renames.get(_ref(section, name), name).rpartition("/")[2]: entry for name, entry in entries.items()
+        }
+    return rewritten
+
+
+def _rewrite(value: Any, renames: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rewrite_entry(key, entry, renames) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_rewrite(entry, renames) for entry in value]
+    return value
+
+
+def _rewrite_entry(key: str, entry: Any, renames: Mapping[str, str]) -> Any:
+    if key == "$ref" and isinstance(entry, str):
+        return renames.get(entry, entry)
+    if key == "mapping" and isinstance(entry, Mapping):
+        # A discriminator's values are references too.
+        return {name: renames.get(ref, ref) if isinstance(ref, str) else ref for name, ref in entry.items()}
+    return _rewrite(entry, renames)

@@ -1,0 +1,111 @@
+"""The end of a job as the reply that a synchronous request would have got."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Scope
+
+from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.schemas import job_path
+from services.gateway.requests.forwarded_headers import public_prefix
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.http.head_requests import is_head
+from sightline.http.negotiation import negotiate
+from sightline.jobs.blobs import Damaged
+from sightline.jobs.job import BlobRef, Job, Representation, State
+
+log = structlog.get_logger()
+
+_STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
+
+
+async def result_of(job: Job, scope: Scope, desk: Desk) -> Response:
+    """Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE; only for a job that has ended."""
+    if job.state is not State.SUCCEEDED:
+        raise _failure(job, public_prefix(scope))
+    if not job.results:
+        raise Problem(Code.GONE, "The result of this job has been deleted.", job=job.id)
+    headers = Headers(scope=scope)
+    form = _choose(job, headers.get("accept"))
+    reply_headers = result_headers(job, form)
+    if _is_known(headers.get("if-none-match"), reply_headers["ETag"]):
+        return Response(status_code=304, headers=reply_headers)
+    length = {"Content-Length": str(form.blob.size_bytes), "Content-Type": form.media_type}
+    if is_head(scope):
+        return Response(headers={**reply_headers, **length})
+    blocks = await _open(form.blob, job, desk)
+    return StreamingResponse(_held_back(blocks), headers={**reply_headers, **length})
+
+
+async def _open(blob: BlobRef, job: Job, desk: Desk) -> AsyncIterator[bytes]:
+    """Raises GONE for bytes that are not what was stored, and has no further request answered with them."""
+    try:
+        return await desk.store.open(blob)
+    except Problem as problem:
+        damaged = isinstance(problem, Damaged)
+        if not damaged and problem.code is not Code.GONE:
+            raise
+        await desk.queue.doubt(job.id)
+        log.error("result_damaged" if damaged else "result_missing", job=job.id, sha256=blob.sha256)
+        what = "damaged" if damaged else "missing"
+        raise Problem(
+            Code.GONE, f"The stored result of this job is {what}; submit the request again.", job=job.id
+        ) from problem
+
+
+def result_headers(job: Job, form: Representation) -> dict[str, str]:
+    cached = {names.CACHE: "hit"} if job.cached_from else {}
+    return {
+        **form.headers,
+        **cached,
+        "Cache-Control": "no-store",
+        "Vary": "Accept",
+        "ETag": f'"{form.blob.sha256}"',
+        names.JOB: job.id,
+        names.BODY_SHA256: job.request.body.sha256,
+    }
+
+
+def _choose(job: Job, accept: str | None) -> Representation:
+    media_type = negotiate(accept, [form.media_type for form in job.results])
+    return next(form for form in job.results if form.media_type == media_type)
+
+
+async def _held_back(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """One block late, so that bytes that turn out to be damaged at their end never make a complete reply."""
+    held = b""
+    async for block in blocks:
+        if held:
+            yield held
+        held = block
+    if held:
+        yield held
+
+
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag in tags or tags == ["*"]
+
+
+def _failure(job: Job, prefix: str) -> Problem:
+    told: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id, prefix)}
+    if job.state is State.CANCELLED:
+        return Problem(Code.GONE, "This job was cancelled.", **told)
+    stored = dict(job.problem or {})
+    if job.state is State.DEAD:
+        detail = f"The job was given up after {job.attempts} attempts."
+        return Problem(Code.UPSTREAM_FAILED, detail, **told, last_problem=stored or None)
+    return Problem(_code(stored), str(stored.get("detail", "The job failed.")), **told, **_facts(stored))
+
+
+def _code(stored: Mapping[str, Any]) -> Code:
+    """A service of another version may use a code that is not known here."""
+    return Code(stored["code"]) if stored.get("code") in tuple(Code) else Code.UPSTREAM_FAILED
+
+
+def _facts(stored: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stored.items() if name not in (*_STANDARD_MEMBERS, "job", "status_url")}

@@ -1,0 +1,129 @@
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from starlette.responses import Content, StreamingResponse
+
+from services.gateway.auth.api_keys import Caller
+from services.gateway.deps import CallerDep, DeskDep, GatewayDep, PrefixDep
+from services.gateway.documentation.jobs import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
+from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.events import HEADERS, MEDIA_TYPE, EventStreamResponse, cursor_of
+from services.gateway.jobs.results import result_of
+from services.gateway.jobs.schemas import JobPage, PublicJob, job_path, job_webhook, public_job
+from services.gateway.jobs.submission import retry_after
+from services.gateway.requests.forwarded_headers import public_prefix
+from sightline.api.problems import Code, Problem
+from sightline.http.concurrency import ConcurrencyLimiter
+from sightline.http.head_requests import is_head
+from sightline.jobs.job import Job, State
+from sightline.jobs.queue import Standing
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get("", summary="The caller's jobs, the newest first", responses=PAGE_REPLIES)
+async def list_jobs(
+    desk: DeskDep,
+    caller: CallerDep,
+    prefix: PrefixDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    after: Annotated[str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` of the page before")] = None,
+    state: State | None = None,
+    model: Annotated[str | None, Query(max_length=100)] = None,
+) -> JobPage:
+    if model is not None:
+        caller.require_model(model)
+    page = await desk.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
+    wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
+    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    jobs = [public_job(job, prefix=prefix) for job in page.jobs if caller.may_use(job.model)]
+    return JobPage(jobs=jobs, next=f"{prefix}/v1/jobs?{query}" if page.next else None)
+
+
+@router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
+async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep, response: Response) -> PublicJob:
+    job = await _job(job_id, desk, caller)
+    if job.state.terminal:
+        delivery = await desk.outbox.delivery(job.id) if job.webhook else None
+        return public_job(job, prefix=prefix).model_copy(update={"webhook": job_webhook(job, delivery)})
+    standing = await desk.queue.standing(job)
+    response.headers["Retry-After"] = retry_after(standing)
+    return public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=prefix)
+
+
+@router.get(
+    "/{job_id}/result",
+    summary="What a job gave, in the form that the client accepts",
+    response_class=Response,
+    responses=RESULT_REPLIES,
+)
+async def get_result(job_id: str, gateway: GatewayDep, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
+    gateway.limiter.check(caller.share)
+    job = await _job(job_id, desk, caller)
+    if not job.state.terminal:
+        raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
+    response = await result_of(job, request.scope, desk)
+    if isinstance(response, StreamingResponse):
+        response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
+    return response
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="A job's changes as they come",
+    response_class=StreamingResponse,
+    responses=EVENTS_REPLIES,
+)
+async def get_events(
+    job_id: str,
+    desk: DeskDep,
+    caller: CallerDep,
+    request: Request,
+    last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
+) -> Response:
+    await _job(job_id, desk, caller)
+    after = cursor_of(last_event_id)
+    if after and await desk.queue.all_told(job_id, after=after):
+        # The one answer after which a browser does not come again.
+        return Response(status_code=204)
+    if is_head(request.scope):
+        return Response(headers=HEADERS, media_type=MEDIA_TYPE)
+    desk.streams.require_place(caller.share)
+    events = desk.queue.events(job_id, after=after)
+    return EventStreamResponse(events, desk.streams, caller.share)
+
+
+@router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
+async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
+    """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
+    return public_job(await desk.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
+
+
+async def _job(job_id: str, desk: Desk, caller: Caller) -> Job:
+    """One of the caller's own; a key that was limited since may still delete what it has of other models."""
+    job = await desk.queue.get(job_id, owner=caller.owner)
+    caller.require_model(job.model)
+    return job
+
+
+async def _counted(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str) -> AsyncIterator[Content]:
+    """A client that takes its result slowly holds a block of it in memory."""
+    limiter.add(caller, requests=1)
+    try:
+        async for block in blocks:
+            yield block
+    finally:
+        limiter.add(caller, requests=-1)
+
+
+def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:
+    detail = f"The job has not ended yet: it is {job.state}."
+    return Problem(
+        Code.NOT_FINISHED,
+        detail,
+        retry_after_s=float(retry_after(standing)),
+        state=job.state,
+        status_url=job_path(job.id, prefix),
+    )

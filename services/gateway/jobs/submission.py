@@ -1,0 +1,241 @@
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Scope
+
+from services.gateway.jobs.backend import require_desk
+from services.gateway.jobs.options import Wish
+from services.gateway.jobs.results import result_of
+from services.gateway.jobs.schemas import job_path, public_job
+from services.gateway.requests.admission import declared_bytes, require_uncompressed
+from services.gateway.requests.context import Visit
+from services.gateway.requests.fingerprint import digest_for, fingerprint
+from services.gateway.requests.forwarded_headers import public_prefix
+from services.gateway.state import Gateway
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.http.middleware import note
+from sightline.http.problem_responses import current_request_id, problem_response
+from sightline.http.tasks import end
+from sightline.http.tracing import current_traceparent
+from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
+from sightline.jobs.queue import Standing
+from sightline.jobs.references import BeingDeletedError
+
+KEY_HOLD_S = 30.0
+RETRY_AFTER_S = 5.0
+MAX_RETRY_AFTER_S = 60.0
+SET_ASIDE_BYTES = 8 * 1024 * 1024  # at a time, for a body that does not tell its length
+SET_ASIDE_MARGIN_S = 60.0
+DELETION_WAITS_S = (0.1, 0.5, 1.0, 2.0)
+# What is stored with a job lies in Redis. Addresses have polygons in them; the others are short by nature.
+MAX_STORED_BYTES = {"content-type": 1024, "accept": 2048}
+MAX_QUERY_BYTES = 16 * 1024
+
+
+class Intake:
+    """Makes a job of a request: its body goes to the blob store as it comes, and its client hears how it stands."""
+
+    def __init__(self, gateway: Gateway, model: str, visit: Visit, wish: Wish) -> None:
+        self._gateway, self._model, self._visit, self._wish = gateway, model, visit, wish
+        self._desk = require_desk(gateway.desk)
+        self._queue = self._desk.queue
+        self._id = uuid4().hex
+        self._digest = digest_for(self._content_type)
+        self._set_aside_bytes = 0
+
+    async def run(self, reason: Reason) -> None:
+        job = await self._submit(reason)
+        note(self._visit.scope, job=job.id)
+        if reason is Reason.KEY and job.id != self._id and not job.state.terminal:
+            await self._send(_in_use(job, self._visit.scope))
+            return
+        wait_s = self._wait_s(reason)
+        if wait_s and not job.state.terminal:
+            job = await self._queue.wait(job.id, timeout_s=wait_s)
+        if job.state.terminal and (wait_s is not None or not self._wish.preferences.respond_async):
+            await self._send(await self._result(job))
+        else:
+            await self._send(await self._accepted(job))
+
+    async def _submit(self, reason: Reason) -> Job:
+        require_uncompressed(self._visit.headers)
+        _require_short_headers(self._visit.headers, self._visit.scope["query_string"])
+        try:
+            async with self._key_held():
+                await self._set_aside(declared_bytes(self._visit.headers))
+                body = await self._desk.store.put(self._chunks(), reserve=self._reserve)
+            self._visit.upload.forget()
+            job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
+        except BaseException:
+            await self._abandon()
+            raise
+        if job.id != self._id:
+            await self._abandon()
+        self._gateway.metrics.jobs.labels(self._model, reason, _kind(job, self._id)).inc()
+        return job
+
+    def _model_sha256(self) -> str | None:
+        identity = self._gateway.catalog.report(self._model).identity_of(self._model)
+        return None if identity is None else identity.sha256
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        passed_bytes = 0
+        async for chunk in self._visit.upload.stream():
+            passed_bytes += len(chunk)
+            if passed_bytes > self._set_aside_bytes:
+                await self._set_aside(passed_bytes + SET_ASIDE_BYTES)
+            self._digest.feed(chunk)
+            yield chunk
+
+    async def _set_aside(self, size_bytes: int) -> None:
+        """Before bytes are written, so that many uploads at once fill the store no further than one after another."""
+        if size_bytes > 0:
+            ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
+            references = self._desk.references
+            await references.set_aside(size_bytes, job_id=self._id, caller=self._wish.caller, ttl_s=ttl_s)
+        self._set_aside_bytes = size_bytes
+
+    async def _reserve(self, body: BlobRef) -> None:
+        """Waits for a moment where an earlier copy is just being deleted, which may have been another caller's."""
+        for wait_s in DELETION_WAITS_S:
+            with suppress(BeingDeletedError):
+                await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
+                return
+            await asyncio.sleep(wait_s)
+        await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
+
+    async def _abandon(self) -> None:
+        """What is not freed now, because Redis is away or this process ends, expires."""
+        with suppress(Problem):
+            await self._queue.abandon(self._id, owner=self._wish.owner, key=self._wish.idempotency_key)
+
+    @asynccontextmanager
+    async def _key_held(self) -> AsyncIterator[None]:
+        """Held for short and often, so that it is soon free again when this process dies."""
+        if self._wish.idempotency_key is None:
+            yield
+            return
+        await self._hold_key(self._wish.idempotency_key)
+        holding = asyncio.create_task(self._keep_holding(self._wish.idempotency_key))
+        try:
+            yield
+        finally:
+            await end(holding)
+
+    async def _keep_holding(self, key: str) -> None:
+        while True:
+            await asyncio.sleep(KEY_HOLD_S / 3)
+            # Whoever got hold of the key meanwhile is met again at submission.
+            with suppress(Problem):
+                await self._hold_key(key)
+
+    async def _hold_key(self, key: str) -> None:
+        await self._queue.hold_key(self._wish.owner, key, job_id=self._id, ttl_s=KEY_HOLD_S)
+
+    def _submission(self, reason: Reason, body: BlobRef) -> Submission:
+        request, wish = self._request(body), self._wish
+        return Submission(
+            id=self._id,
+            model=self._model,
+            owner=wish.owner,
+            priority=wish.priority,
+            reason=reason,
+            request=request,
+            request_id=current_request_id(),
+            fingerprint=fingerprint(self._digest, model=self._model, query=request.query, accept=request.accept),
+            idempotency_key=wish.idempotency_key,
+            webhook=wish.webhook,
+            caller=wish.caller,
+        )
+
+    def _request(self, body: BlobRef) -> StoredRequest:
+        return StoredRequest(
+            path=self._visit.scope["path"],
+            query=self._visit.scope["query_string"].decode("latin-1"),
+            content_type=self._content_type,
+            accept=self._visit.headers.get("accept"),
+            body=body,
+            traceparent=current_traceparent(),
+        )
+
+    @property
+    def _prefix(self) -> str:
+        return public_prefix(self._visit.scope)
+
+    @property
+    def _content_type(self) -> str:
+        return self._visit.headers.get("content-type", "")
+
+    def _wait_s(self, reason: Reason) -> float | None:
+        """How long this request waits for the job to end; None when it does not."""
+        if self._wish.preferences.wait_s is not None:
+            return min(self._wish.preferences.wait_s, self._gateway.settings.max_wait_s)
+        return self._visit.left_s() if reason is Reason.KEY else None
+
+    async def _result(self, job: Job) -> Response:
+        response = await result_of(job, self._visit.scope, self._desk)
+        applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
+        response.headers.update({names.PREFERENCE_APPLIED: applied} if applied else {})
+        return response
+
+    async def _accepted(self, job: Job) -> Response:
+        standing = await self._queue.standing(job)
+        body = public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=self._prefix).model_dump(
+            mode="json"
+        )
+        applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=True)
+        headers = {
+            "Location": job_path(job.id, self._prefix),
+            "Retry-After": retry_after(standing),
+            names.JOB: job.id,
+            **({names.PREFERENCE_APPLIED: applied} if applied else {}),
+            **({names.CACHE: "hit"} if job.cached_from else {}),
+        }
+        return JSONResponse(body, 202, headers)
+
+    async def _send(self, response: Response) -> None:
+        if isinstance(response, StreamingResponse):
+            # The visit knows when the client hangs up.
+            await response.stream_response(self._visit.send)
+        else:
+            await response(self._visit.scope, _nothing, self._visit.send)
+
+
+def _require_short_headers(headers: Headers, query: bytes) -> None:
+    for name, limit_bytes in MAX_STORED_BYTES.items():
+        if len(headers.get(name, "")) > limit_bytes:
+            detail = f"The header {name.title()} of a job has at most {limit_bytes} bytes."
+            raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=limit_bytes)
+    if len(query) > MAX_QUERY_BYTES:
+        detail = f"The query of a job has at most {MAX_QUERY_BYTES} bytes; send longer options as form fields."
+        raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=MAX_QUERY_BYTES)
+
+
+def retry_after(standing: Standing) -> str:
+    """Whole seconds until it is worth while to ask again."""
+    eta_s = RETRY_AFTER_S if standing.eta_s is None else standing.eta_s
+    return str(max(1, math.ceil(min(eta_s, MAX_RETRY_AFTER_S))))
+
+
+def _kind(job: Job, own_id: str) -> str:
+    if job.id != own_id:
+        return "joined"
+    return "cached" if job.cached_from else "submitted"
+
+
+def _in_use(job: Job, scope: Scope) -> Response:
+    detail = "The first request with this idempotency key is still being worked on."
+    problem = Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S, job=job.id)
+    return problem_response(
+        problem, scope["path"], {"Location": job_path(job.id, public_prefix(scope)), names.JOB: job.id}
+    )
+
+
+async def _nothing() -> dict[str, object]:
+    raise AssertionError("a reply that is complete reads nothing")

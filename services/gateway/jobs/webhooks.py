@@ -1,0 +1,99 @@
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis.asyncio
+from fastapi import APIRouter, Depends, Request
+from prometheus_client import CollectorRegistry
+from pydantic import BaseModel, Field
+
+from services.gateway.auth.middleware import share_of
+from sightline.http.concurrency import ConcurrencyLimiter, Permit
+from sightline.http.tasks import in_background
+from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings, checked_webhook
+from sightline.jobs.webhooks.message import Render, trial_message
+from sightline.jobs.webhooks.receiver import MAX_URL_CHARACTERS
+from sightline.jobs.webhooks.sender import Attempt
+
+router = APIRouter(tags=["webhooks"])
+
+RETRY_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What sends webhooks, and the places for test events."""
+
+    sender: Sender
+    trials: ConcurrencyLimiter
+
+
+@asynccontextmanager
+async def webhooks(
+    settings: WebhookSettings,
+    *,
+    redis: redis.asyncio.Redis | None,
+    job_settings: JobSettings,
+    render: Render,
+    registry: CollectorRegistry,
+) -> AsyncIterator[Webhooks]:
+    """Delivers in the background as long as it is open; the lifespan's state has it as `webhooks`.
+
+    `render` is a job as clients see it. Without Redis there are test events only.
+    """
+    metrics = WebhookMetrics(registry)
+    async with Sender.open(settings) as sender:
+        opened = Webhooks(sender, ConcurrencyLimiter(max_requests=settings.max_tests, max_bytes=0))
+        if redis is None:
+            yield opened
+            return
+        deliveries = Deliveries(redis, job_settings, settings, sender=sender, render=render, metrics=metrics)
+        async with in_background(deliveries.run()):
+            yield opened
+
+
+def _webhooks(request: Request) -> Webhooks:
+    found: Webhooks = request.scope["state"]["webhooks"]
+    return found
+
+
+class Trial(BaseModel):
+    """Where to send a test event."""
+
+    url: str = Field(max_length=MAX_URL_CHARACTERS, description="Such as https://example.org/hooks/sightline")
+    secret: str = Field(max_length=128, description="`whsec_` and 24 to 64 bytes in Base64")
+
+
+class TrialReport(BaseModel):
+    """How a test event fared."""
+
+    delivered: bool
+    status: int | None = Field(description="Of the receiver's answer; null where there was none")
+    duration_ms: float
+    message_id: str = Field(description="The `webhook-id` that the receiver saw")
+    detail: str
+
+
+@router.post("/v1/webhooks/test", summary="Send a signed test event at once, and tell how it fared")
+async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
+    webhook = checked_webhook(trial.url, trial.secret, webhooks.sender.guard)
+    message = trial_message(f"test-{uuid.uuid4().hex}", time.time())
+    with Permit(webhooks.trials, share_of(request.scope)).admit():
+        attempt = await webhooks.sender.send(webhook, message)
+    return TrialReport(
+        delivered=attempt.delivered,
+        status=attempt.status,
+        duration_ms=round(attempt.duration_s * 1e3, 1),
+        message_id=message.id,
+        detail=_detail(attempt),
+    )
+
+
+def _detail(attempt: Attempt) -> str:
+    if attempt.failure:
+        return attempt.failure
+    return "The receiver took it." if attempt.delivered else f"The receiver answered {attempt.status}."

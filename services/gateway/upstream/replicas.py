@@ -1,0 +1,142 @@
+import hashlib
+import hmac
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from services.gateway.upstream.discovery import PREFIX
+from services.gateway.upstream.reports import Report
+from sightline.api.problems import Code, Problem
+from sightline.http.concurrency import SHARE
+
+log = structlog.get_logger()
+
+LATENCY_WEIGHT = 0.2  # of the newest reply in the moving average
+RETRY_AFTER_S = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One address of a model, and what is known about it by now; `report` is its own last word.
+
+    `label` stands for the address where everybody can read, as in metrics.
+    """
+
+    model: str
+    url: str
+    label: str = ""
+    ready: bool = False
+    in_flight: int = 0
+    latency_s: float = 0.0
+    misses: int = 0
+    report: Report | None = None
+    in_flight_of: Counter[str] = field(default_factory=Counter)  # by caller
+
+    def set_ready(self, *, ready: bool) -> None:
+        if ready != self.ready:
+            log.info("replica_ready" if ready else "replica_lost", model=self.model, replica=self.url, label=self.label)
+        self.ready = ready
+
+    @contextmanager
+    def busy(self, caller: str = "") -> Iterator[None]:
+        self._count(caller, 1)
+        try:
+            yield
+        finally:
+            self._count(caller, -1)
+
+    def _count(self, caller: str, requests: int) -> None:
+        self.in_flight += requests
+        self.in_flight_of[caller] += requests
+        if not self.in_flight_of[caller]:
+            del self.in_flight_of[caller]
+
+    def observe(self, latency_s: float) -> None:
+        self.latency_s += LATENCY_WEIGHT * (latency_s - self.latency_s) if self.latency_s else latency_s
+
+
+class Fleet:
+    """The replicas of every configured model; those behind a name come and go, and are not known at first."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Sequence[str]],
+        *,
+        max_requests_per_replica: int,
+        resting: Collection[str] = (),
+        label_key: str | None = None,
+    ) -> None:
+        """With the same `label_key`, several gateways label a replica alike."""
+        self.resting = resting
+        self._label_key = (label_key or secrets.token_hex()).encode()
+        self._replicas = {
+            model: [Replica(model, url) for url in urls if not url.startswith(PREFIX)]
+            for model, urls in upstreams.items()
+        }
+        for replica in self:
+            replica.label = self._label(replica)
+        self.names = [(model, url) for model, urls in upstreams.items() for url in urls if url.startswith(PREFIX)]
+        self._max_requests = max_requests_per_replica
+
+    def __iter__(self) -> Iterator[Replica]:
+        return (replica for replicas in self._replicas.values() for replica in replicas)
+
+    def add(self, replica: Replica) -> None:
+        replica.label = self._label(replica)
+        self._replicas[replica.model].append(replica)
+
+    def remove(self, replica: Replica) -> None:
+        """It is chosen no more; what it has in flight comes to its end."""
+        replica.set_ready(ready=False)
+        self._replicas[replica.model].remove(replica)
+
+    def _label(self, replica: Replica) -> str:
+        # With a key, because there are so few ports that a plain digest would be tried out.
+        digest = hmac.new(self._label_key, replica.url.encode(), hashlib.sha256).hexdigest()
+        return f"{replica.model}-{digest[:8]}"
+
+    @property
+    def models(self) -> list[str]:
+        return list(self._replicas)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every model that may not rest has a ready replica; a gateway without models never is."""
+        return bool(self._replicas) and all(
+            self.ready_replicas(model) for model in self._replicas if model not in self.resting
+        )
+
+    def replicas(self, model: str) -> Sequence[Replica]:
+        """Raises Problem NOT_FOUND, which names the models there are."""
+        if model not in self._replicas:
+            raise Problem(Code.NOT_FOUND, "There is no model of this name.", models=self.models)
+        return self._replicas[model]
+
+    def ready_replicas(self, model: str, *, excluding: Collection[Replica] = ()) -> list[Replica]:
+        return [replica for replica in self.replicas(model) if replica.ready and replica not in excluding]
+
+    def choose(self, model: str, caller: str = "", *, excluding: Collection[Replica] = ()) -> Replica:
+        """The ready replica with the fewest requests in flight, and among those the quickest of late.
+
+        Raises Problem NOT_READY, OVERLOADED, or TOO_MANY_REQUESTS where the caller has its share of its places.
+        """
+        ready = self.ready_replicas(model, excluding=excluding)
+        if not ready:
+            detail = f"No replica of {model} is ready; try again shortly."
+            raise Problem(Code.NOT_READY, detail, retry_after_s=RETRY_AFTER_S, model=model)
+        replica = min(ready, key=lambda replica: (replica.in_flight, replica.latency_s))
+        self._require_place(replica, caller)
+        return replica
+
+    def _require_place(self, replica: Replica, caller: str) -> None:
+        model, free = replica.model, self._max_requests - replica.in_flight
+        if free <= 0:
+            detail = f"Every replica of {model} has as many requests in flight as it takes; try again shortly."
+            raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=model)
+        if replica.in_flight_of[caller] >= SHARE * free:
+            detail = f"As many of your requests to {model} are in flight as one caller may have; wait for some to end."
+            raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=model)

@@ -1,0 +1,41 @@
+"""Prometheus metrics of every HTTP process, in base units."""
+
+import platform
+
+from fastapi import FastAPI, Request
+from prometheus_client import CollectorRegistry, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from starlette.responses import Response
+
+from sightline import __version__
+
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def create_registry() -> CollectorRegistry:
+    """A registry with the facts about this process."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    build = Info("sightline_build", "The software that runs", registry=registry)
+    build.info({"version": __version__, "python": platform.python_version()})
+    return registry
+
+
+class HttpMetrics:
+    """What every HTTP process measures."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.request_duration_s = Histogram(
+            "sightline_http_request_duration_seconds",
+            "From the first byte of a request to the last of its reply",
+            ["method", "route", "status"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+
+
+def add_metrics_route(app: FastAPI, registry: CollectorRegistry) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    async def expose(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"Content-Type": content_type})

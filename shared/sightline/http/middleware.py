@@ -1,0 +1,161 @@
+"""What happens to every request before and after its handler: id, size limit, access log, metrics."""
+
+import re
+import time
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.http.head_requests import HeadMiddleware
+from sightline.http.metrics import HttpMetrics
+from sightline.http.problem_responses import problem_response
+
+log = structlog.get_logger()
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+UNMATCHED = "unmatched"
+# Asked every few seconds, told when bad.
+PROBED = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
+_FACTS = "sightline.access_facts"
+
+
+def install_middleware(
+    app: FastAPI, metrics: HttpMetrics, *, max_bytes: int, guards: Sequence[Middleware] = ()
+) -> None:
+    """The last added runs first: id, access log, `guards` in their order, size limit, then what changes the request."""
+    app.add_middleware(EmptyParametersMiddleware)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
+    for guard in reversed(guards):
+        app.add_middleware(guard.cls, *guard.args, **guard.kwargs)
+    app.add_middleware(AccessLogMiddleware, metrics=metrics)
+    app.add_middleware(RequestIdMiddleware)
+
+
+def note(scope: Scope, **facts: Any) -> None:
+    """Add facts to the access log line of this request."""
+    scope.setdefault(_FACTS, {}).update(facts)
+
+
+class RequestIdMiddleware:
+    """Takes over a sane id from the client or makes one, binds it to the logs and puts it on the reply."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[names.REQUEST_ID] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self.app(scope, receive, send_with_id)
+
+
+def _request_id(headers: Headers) -> str:
+    offered = headers.get(names.REQUEST_ID, "")
+    return offered if SANE_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+
+
+class AccessLogMiddleware:
+    """One log line and one observation for each request, named by its route template."""
+
+    def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+        scope[_FACTS] = {}
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            self._record(scope, status, time.perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+        route, method = route_template(scope), scope["method"]
+        self.metrics.request_duration_s.labels(method, route, str(status)).observe(duration_s)
+        level = "debug" if route in PROBED and status < HTTPStatus.BAD_REQUEST else "info"
+        facts = {"method": method, "route": route, "status": status, "duration_ms": round(duration_s * 1e3, 2)}
+        getattr(log, level)("request", **facts, **scope[_FACTS])
+
+
+def route_template(scope: Scope) -> str:
+    """The path of the route with its parameters unfilled: bounded in number, and free of what users type."""
+    return str(getattr(scope.get("route"), "path", UNMATCHED))
+
+
+class EmptyParametersMiddleware:
+    """Drops query parameters without a value: a form that was not filled in sends them, and they count as absent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["query_string"]:
+            parameters = scope["query_string"].split(b"&")
+            # In place: the router adds its route to the scope that the access log reads.
+            scope["query_string"] = b"&".join(each for each in parameters if each.partition(b"=")[2])
+        await self.app(scope, receive, send)
+
+
+class BodyLimitMiddleware:
+    """Refuses bodies over the limit, by their declared length or while they come in.
+
+    FastAPI's own `max_body_size` answers a declared length over the limit in plain text, past the problem handlers.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self.app, self.max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if declared_bytes(scope) > self.max_bytes:
+            await problem_response(too_many_bytes(self.max_bytes), scope["path"])(scope, receive, send)
+            return
+        received_bytes = 0
+
+        async def count() -> Message:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > self.max_bytes:
+                raise too_many_bytes(self.max_bytes)
+            return message
+
+        await self.app(scope, count, send)
+
+
+def too_many_bytes(limit_bytes: int) -> Problem:
+    return Problem(Code.TOO_MANY_BYTES, f"The request is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
+
+
+def declared_bytes(scope: Scope) -> int:
+    declared = Headers(scope=scope).get("content-length", "")
+    return int(declared) if declared.isdecimal() else 0

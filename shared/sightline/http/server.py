@@ -1,0 +1,112 @@
+"""Runs an app factory under uvicorn: `python -m sightline.serving services.inpaint.app:create`."""
+
+import asyncio
+import math
+import os
+import signal
+import socket
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol, runtime_checkable
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from sightline.http.connections import (
+    ConnectionLimits,
+    ConnectionTable,
+    LimitedHttpProtocol,
+    connections_within,
+    raise_descriptor_limit,
+)
+from sightline.http.listener import inherited_listener, say_stopping
+from sightline.http.logs import configure_logging
+from sightline.http.tracing import configure_tracing
+from sightline.jobs.private_files import UMASK
+from sightline.serving.settings import ServiceSettings
+
+TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
+
+
+@runtime_checkable
+class Draining(Protocol):
+    """What the lifespan's state has as `service`, to be told first that the process is to stop."""
+
+    def start_draining(self) -> None: ...
+
+
+class NoticedServer(uvicorn.Server):
+    """Says that it stops before it does.
+
+    uvicorn closes its port at once on SIGTERM while balancers still send; here readiness turns first, and the port
+    closes after a notice.
+    """
+
+    def __init__(self, config: uvicorn.Config, table: ConnectionTable, *, notice_s: float) -> None:
+        super().__init__(config)
+        self.connections, self._notice_s = table, notice_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        registry = self.lifespan.state.get("registry")
+        if isinstance(registry, CollectorRegistry):
+            self.connections.metrics.show(registry)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SWEEP == 0:
+            self.connections.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        service = self.lifespan.state.get("service")
+        if isinstance(service, Draining):
+            service.start_draining()
+        say_stopping()
+        if isinstance(service, Draining) and sig == signal.SIGTERM and self._notice_s:
+            asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
+            return
+        super().handle_exit(sig, frame)
+
+
+def serve(factory: str, settings: ServiceSettings) -> None:
+    """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
+    os.umask(UMASK)
+    name = factory.partition(":")[0]
+    configure_logging(settings.log_level, service=name)
+    configure_tracing(name.removeprefix("services.").removesuffix(".app"))
+    listener = inherited_listener()
+    limited_server(factory, settings, factory=True).run(None if listener is None else [listener])
+
+
+def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> NoticedServer:
+    """A server for an application, or for the import path of its factory, with the settings' limits."""
+    table = ConnectionTable(connection_limits(settings, descriptors=raise_descriptor_limit()))
+    config = uvicorn.Config(
+        app,
+        factory=factory,
+        host=settings.host,
+        port=settings.port,
+        http=partial(LimitedHttpProtocol, table=table),  # type: ignore[arg-type]  # called like a class, and no more
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # uvicorn would believe the X-Forwarded-* of every process on this machine; the gateway has a setting for it.
+        proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=math.ceil(settings.drain_s),
+    )
+    return NoticedServer(config, table, notice_s=settings.drain_notice_s)
+
+
+def connection_limits(settings: ServiceSettings, *, descriptors: int) -> ConnectionLimits:
+    """No more connections than files may be open, and no more than half of them from one address."""
+    max_connections = min(settings.max_connections, connections_within(descriptors))
+    return ConnectionLimits(
+        max_connections=max_connections,
+        max_per_address=min(settings.max_connections_per_address, max(1, max_connections // 2)),
+        head_timeout_s=settings.head_timeout_s,
+        min_bytes_per_s=settings.min_bytes_per_s,
+        rate_window_s=settings.rate_window_s,
+        exempt=settings.trusted_proxies,
+    )

@@ -1,0 +1,99 @@
+"""Traces for whoever has a collector: `OTEL_EXPORTER_OTLP_ENDPOINT` says where it is, and without it nothing is done.
+
+A request is one trace, from the gateway through the queue to the session. FastAPI draws the spans of HTTP; here is what
+lies between. Spans tell names of routes, counts and durations: no pixels, no file names, and no query strings.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, SpanKind
+
+from sightline.http.middleware import PROBED
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+NANOSECONDS = 1e9
+TRACEPARENT = "traceparent"
+
+tracer = trace.get_tracer("sightline")
+
+TELEMETRY: TelemetryConfig = {
+    # Its logs would quote exceptions, which may quote what was sent; metrics are for Prometheus to read.
+    "logs": False,
+    "metrics": False,
+    "operation_spans": False,
+    "exclude": lambda scope: scope.get("path") in PROBED,
+}
+
+
+def configure_tracing(service: str) -> None:
+    """Once in a process. Raises RuntimeError where a collector is named and the extra `trace` is not installed."""
+    if not any(os.environ.get(name) for name in ENDPOINTS):
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise RuntimeError("Traces need the extra: pip install 'sightline[trace]'") from error
+
+    class Discreet(SpanProcessor):
+        """Hides what users typed behind the question mark."""
+
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            if "url.query" in (span.attributes or {}):
+                span.set_attribute("url.query", "REDACTED")
+
+    provider = TracerProvider(resource=Resource.create({"service.name": f"sightline-{service}"}))
+    provider.add_span_processor(Discreet())
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def span(name: str, **facts: str | int | float) -> Iterator[Span]:
+    with tracer.start_as_current_span(name, attributes=_named(facts)) as current:
+        yield current
+
+
+@contextmanager
+def job_span(model: str, traceparent: str | None, **facts: str | int) -> Iterator[Span]:
+    """What is done of a job belongs to the trace of the request that it was, however much later it is done."""
+    parent = propagate.extract({TRACEPARENT: traceparent} if traceparent else {})
+    name = f"job {model}"
+    with tracer.start_as_current_span(name, parent, SpanKind.CONSUMER, attributes=_named(facts)) as current:
+        yield current
+
+
+def tell_run(name: str, ran_s: float, **facts: str | int) -> None:
+    """A span of something that has just ended and took so long."""
+    now = time.time_ns()
+    ended = tracer.start_span(name, start_time=now - int(ran_s * NANOSECONDS), attributes=_named(facts))
+    ended.end(now)
+
+
+def inject(headers: MutableMapping[str, str]) -> None:
+    """Where no trace goes on, what the client sent stays."""
+    propagate.inject(headers)
+
+
+def current_traceparent() -> str | None:
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get(TRACEPARENT)
+
+
+def exemplar() -> dict[str, str] | None:
+    """For an observation, so that one leads from a slow bucket to a trace; None where there is none to be led to."""
+    context = trace.get_current_span().get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}"} if context.trace_flags.sampled else None
+
+
+def _named(facts: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
+    return {f"sightline.{name}": value for name, value in facts.items()}

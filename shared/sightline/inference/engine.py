@@ -1,0 +1,123 @@
+"""A model's weights, loaded and ready to run batches of canonical tensors."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from sightline.inference.adapter import Adapter
+from sightline.inference.binding import BoundRunner, Feeds
+from sightline.inference.predictor import Predictor
+from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first
+from sightline.inference.signature import ModelSignature, Tensors
+from sightline.inference.weights import Weights
+from sightline.serving.settings import Provider, ServiceSettings
+
+ERRORS_ONLY = 3
+
+
+class Session(Protocol):
+    """The seam to whatever computes: a batch of inputs to a batch of outputs, each with a leading batch dimension."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def max_batch(self) -> int | None: ...
+    def run(self, batch: Tensors) -> Tensors: ...
+
+
+@runtime_checkable
+class OpensSession(Protocol):
+    """A predictor whose weights are more than one graph, which it runs in a way of its own."""
+
+    def open_session(self, signature: ModelSignature, settings: ServiceSettings) -> Session: ...
+
+
+def open_session(predictor: Predictor[Any, Any], settings: ServiceSettings) -> Session:
+    """What runs the predictor's weights."""
+    weights = predictor.weights
+    signature = weights.contract.adapt(predictor.signature)
+    if isinstance(predictor, OpensSession):
+        return predictor.open_session(signature, settings)
+    return OnnxEngine(weights, signature, settings)
+
+
+class OnnxEngine:
+    """An ONNX file behind the canonical tensors of its model.
+
+    Load it and run it from one and the same thread: the CUDA provider keeps its handles and the algorithms it found
+    per thread.
+    """
+
+    def __init__(self, weights: Weights, signature: ModelSignature, settings: ServiceSettings) -> None:
+        self._adapter = Adapter.between(signature, weights.contract)
+        self._fixed_batch = weights.contract.fixed_batch
+        provider, session = open_graph(weights.path, settings)
+        self._adapter.check(signature, weights.contract, session.get_inputs(), session.get_outputs())
+        self._run = _runner(provider, session, settings)
+        self.provider = EXECUTION_PROVIDERS[provider]
+        self.precision = precision_on(provider, weights, settings)
+
+    @property
+    def max_batch(self) -> int | None:
+        return self._fixed_batch
+
+    def run(self, batch: Tensors) -> Tensors:
+        count = len(next(iter(batch.values())))
+        if self._fixed_batch is None:
+            return self._adapter.from_file(self._run(self._adapter.to_file(batch)))
+        starts = range(0, count, self._fixed_batch)
+        parts = [self._run_fixed(batch, start, self._fixed_batch) for start in starts]
+        return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+    def _run_fixed(self, batch: Tensors, start: int, size: int) -> Tensors:
+        feeds = {name: _fill(values[start : start + size], size) for name, values in batch.items()}
+        return self._adapter.from_file(self._run(self._adapter.to_file(feeds)))
+
+
+def _fill(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Repeat the last sample until there are `size`."""
+    missing = size - len(values)
+    return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
+
+
+def open_graph(path: Path, settings: ServiceSettings) -> tuple[Provider, ort.InferenceSession]:
+    """On the first provider that takes it; ProviderError where none does."""
+
+    def open_session(chain: Chain) -> ort.InferenceSession:
+        # With its fallback enabled the runtime rebuilds a failed session on the CPU, now or at any later run.
+        return ort.InferenceSession(str(path), _session_options(settings), providers=chain, enable_fallback=0)
+
+    return open_on_first(settings, open_session, ort.get_available_providers())
+
+
+def _session_options(settings: ServiceSettings) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = settings.run_workers
+    options.inter_op_num_threads = 1
+    # Memory patterns are kept per shape and grow with each new one.
+    options.enable_mem_pattern = False
+    # Spinning threads would take the cores from decoding and encoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _runner(
+    provider: Provider, session: ort.InferenceSession, settings: ServiceSettings
+) -> Callable[[Feeds], dict[str, NDArray[Any]]]:
+    if provider in (Provider.CUDA, Provider.TENSORRT):
+        return BoundRunner(session, device="cuda", device_id=settings.device).run
+    names = [output.name for output in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
+def precision_on(provider: Provider, weights: Weights, settings: ServiceSettings) -> str:
+    tensor_cores = provider in (Provider.CUDA, Provider.TENSORRT) and settings.tf32
+    return "tf32" if tensor_cores and weights.contract.precision == "fp32" else weights.contract.precision

@@ -1,0 +1,76 @@
+"""How long batches take: measured while warming, kept up to date while serving."""
+
+import time
+from collections.abc import Mapping
+
+from sightline.inference.contract import ContractError
+from sightline.inference.engine import Session
+from sightline.inference.signature import BucketKey, ModelSignature, Tensors
+
+SMOOTHING = 0.2
+WORTHWHILE = 0.95
+
+
+class Costs:
+    """Seconds per run for each bucket and batch size; the sizes are those that were worth warming."""
+
+    def __init__(self, measured: Mapping[BucketKey, Mapping[int, float]]) -> None:
+        self._seconds = {key: dict(sorted(seconds.items())) for key, seconds in measured.items()}
+
+    def largest_batch(self, key: BucketKey, available: int) -> int:
+        """The most samples to run at once: only warmed sizes, so that a device never meets a new shape."""
+        return max(size for size in self._seconds[key] if size <= available)
+
+    def estimate_s(self, key: BucketKey, count: int) -> float:
+        seconds = 0.0
+        while count > 0:
+            size = self.largest_batch(key, count)
+            runs, count = divmod(count, size)
+            seconds += runs * self._seconds[key][size]
+        return seconds
+
+    def observe(self, key: BucketKey, size: int, seconds: float) -> None:
+        before = self._seconds[key].get(size, seconds)
+        self._seconds[key][size] = before + SMOOTHING * (seconds - before)
+
+    @property
+    def sizes(self) -> dict[BucketKey, tuple[int, ...]]:
+        return {key: tuple(seconds) for key, seconds in self._seconds.items()}
+
+
+def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> Costs:
+    """Run every bucket, doubling the batch as long as that makes a sample cheaper.
+
+    On a CPU a batch of two mostly takes twice as long as one and only adds latency; then one is where it ends.
+    """
+    limit = min(max_batch, session.max_batch or max_batch)
+    return Costs({key: _warm_bucket(session, signature, key, limit) for key in signature.keys})
+
+
+def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, limit: int) -> dict[int, float]:
+    measured = {1: _time_run(session, signature, key, 1)}
+    size = 2
+    while size <= limit:
+        seconds = _time_run(session, signature, key, size)
+        if seconds / size > WORTHWHILE * measured[size // 2] / (size // 2):
+            break
+        measured[size] = seconds
+        size *= 2
+    return measured
+
+
+def _time_run(session: Session, signature: ModelSignature, key: BucketKey, size: int) -> float:
+    """Seconds of the second run; the first one allocates, and searches or builds kernels."""
+    batch = signature.blank(key, batch=size)
+    _check_outputs(session.run(batch), signature, key, size)
+    started = time.perf_counter()
+    session.run(batch)
+    return time.perf_counter() - started
+
+
+def _check_outputs(outputs: Tensors, signature: ModelSignature, key: BucketKey, size: int) -> None:
+    """Graphs leave sizes open that only a run fills in."""
+    for spec, shape in zip(signature.outputs, signature.output_shapes(key), strict=True):
+        if outputs[spec.name].shape != (size, *shape):
+            found = outputs[spec.name].shape
+            raise ContractError(f"output {spec.name!r}: a batch should come out as {(size, *shape)}, it is {found}")

@@ -1,0 +1,47 @@
+"""Prometheus metrics of a model service, in base units."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
+DROP_REASONS = ("cancelled", "expired")
+DECODER_ENDS = ("time", "memory", "crash")
+
+
+class ServiceMetrics:
+    """What a model service measures beside HTTP; every metric carries the model's name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.stage_duration_s = Histogram(
+            "sightline_stage_duration_seconds",
+            "Time of one request in one stage: read, decode, queue, infer, encode",
+            ["model", "stage"],
+            buckets=DURATION_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "sightline_batch_size", "Samples in one run", ["model"], buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.pending = Gauge("sightline_pending_samples", "Samples queued or running", ["model"], registry=registry)
+        self.shed = Counter("sightline_shed", "Requests refused for overload", ["model"], registry=registry)
+        self.dropped = Counter(
+            "sightline_dropped_samples", "Samples dropped before they ran", ["model", "reason"], registry=registry
+        )
+        self.failures = Counter("sightline_failed_samples", "Samples the model failed on", ["model"], registry=registry)
+        self.ended_decoders = Counter(
+            "sightline_ended_decoders",
+            "Pictures whose decoding exceeded its limits or crashed: time, memory, crash",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self.ready = Gauge("sightline_ready", "1 when the model takes requests", ["model"], registry=registry)
+        self.provider = Info("sightline_provider", "What the model runs on", ["model"], registry=registry)
+
+    def announce(self, model: str) -> None:
+        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+        for metric in (self.pending, self.shed, self.failures):
+            metric.labels(model)
+        for reason in DROP_REASONS:
+            self.dropped.labels(model, reason)
+        for reason in DECODER_ENDS:
+            self.ended_decoders.labels(model, reason)

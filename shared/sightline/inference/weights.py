@@ -1,0 +1,113 @@
+"""Which weights a model runs: those shipped with it, or those that the settings point at."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+import structlog
+
+from sightline.api.evidence import ModelIdentity
+from sightline.inference.contract import Contract, ContractError, read_contract
+from sightline.inference.external_data import external_files, stays_below
+from sightline.serving.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+SHIPPED = "shipped"
+BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """An ONNX file with its declared contract, and the further files that this names.
+
+    `sha256` is of the file's bytes, followed by those of its parts in the order of their names; behind each file come
+    the files that hold its external data, in the order of their paths.
+    """
+
+    path: Path
+    sha256: str
+    contract: Contract
+    shipped: bool
+    parts: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the contract names the SHA-256 of each file; what differs from it was never loaded."""
+        return bool(self.contract.sha256)
+
+    def identity(self, name: str) -> ModelIdentity:
+        return ModelIdentity(
+            name=name,
+            version=self.contract.version,
+            weights_sha256=self.sha256,
+            contract=SHIPPED if self.shipped else self.contract.name,
+        )
+
+
+def resolve_weights(settings: ServiceSettings, shipped: Path) -> Weights:
+    """The weights at `settings.weights` if set, else those at `shipped`; a contract lies beside its file as .toml."""
+    path = settings.weights or shipped
+    contract = (settings.contract if settings.weights else None) or path.with_suffix(".toml")
+    return load_weights(path, contract, shipped=settings.weights is None)
+
+
+def weights_and_card(settings: ServiceSettings, package: str, file: str) -> tuple[Weights, str]:
+    """What a service's folder brings along: its weights, unless the settings name others, and its model card."""
+    folder = Path(str(resources.files(package)))
+    return resolve_weights(settings, folder / "weights" / file), (folder / "MODEL_CARD.md").read_text("utf-8")
+
+
+def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
+    """Reads every file once. ContractError where one is missing, or differs from what the contract was written for."""
+    if not path.is_file():
+        raise ContractError(f"{path}: there are no readable weights: there is no such file")
+    declared = read_contract(contract)
+    parts = {name: path.with_name(file) for name, file in sorted(declared.parts.items())}
+    whole, digests = hashlib.sha256(), dict[str, str]()
+    for file in _files([path, *parts.values()]):
+        digests[file.relative_to(path.parent).as_posix()] = _digest_file(file, whole)
+    _verify(declared, digests, contract, path.parent)
+    return Weights(path, whole.hexdigest(), declared, shipped, parts)
+
+
+def _files(graphs: Sequence[Path]) -> Iterator[Path]:
+    """The graphs, each followed by the files that hold its external data."""
+    for graph in graphs:
+        yield graph
+        for location in external_files(graph):
+            if not stays_below(location):
+                raise ContractError(f"{graph}: its external data must lie beside it, not at {location!r}")
+            yield graph.parent / location
+
+
+def _digest_file(path: Path, whole: "hashlib._Hash") -> str:
+    """The file's SHA-256; `whole` goes on over its bytes."""
+    own = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                own.update(block)
+                whole.update(block)
+    except OSError as error:
+        raise ContractError(f"{path}: there are no readable weights: {error.strerror}") from error
+    return own.hexdigest()
+
+
+def _verify(contract: Contract, digests: Mapping[str, str], path: Path, folder: Path) -> None:
+    if not contract.sha256:
+        log.warning(
+            "weights_not_verified", contract=contract.name, detail="The contract names no SHA-256 of its files."
+        )
+        return
+    if odd := sorted(contract.sha256.keys() ^ digests.keys()):
+        named = "names no SHA-256 of" if odd[0] in digests else "names the SHA-256 of a file that the weights lack:"
+        raise ContractError(f"{path}: the contract {named} {odd[0]}")
+    for name, digest in digests.items():
+        if digest != contract.sha256[name]:
+            raise ContractError(
+                f"{folder / name}: its SHA-256 is {digest}, the contract says {contract.sha256[name]}; the file "
+                "is damaged, or was replaced without its contract"
+            )

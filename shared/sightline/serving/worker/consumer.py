@@ -1,0 +1,179 @@
+"""Takes jobs of a service's model off the queue, as many as it can start, and sees each through."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+
+from sightline.api.problems import Problem
+from sightline.http.problem_responses import describe
+from sightline.http.retries import forever
+from sightline.http.tasks import end
+from sightline.http.tracing import job_span
+from sightline.jobs.job import Lease
+from sightline.jobs.keeper import LeaseKeeper
+from sightline.jobs.leases import Leases, MustRunAlone
+from sightline.jobs.queue import JobQueue
+from sightline.jobs.settings import JobSettings
+from sightline.serving.service import State
+from sightline.serving.worker.attempt import Attempt, Workshop
+from sightline.serving.worker.metrics import JobMetrics
+from sightline.serving.worker.run import End, JobRun
+
+log = structlog.get_logger()
+
+ROOM_POLL_S = 0.1
+IDLE_S = 5.0
+BEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    lease: Lease
+    task: "asyncio.Task[None]"
+
+
+class Consumer:
+    """Holds no more jobs than it has slots, and none that it does not work on."""
+
+    def __init__(
+        self,
+        shop: Workshop,
+        queue: JobQueue,
+        leases: Leases,
+        settings: JobSettings,
+        metrics: JobMetrics,
+        *,
+        worker: str,
+    ) -> None:
+        self._shop, self._queue, self._leases, self._metrics = shop, queue, leases, metrics
+        self._worker, self._slots = worker, shop.service.settings.job_slots
+        self._held: dict[str, _Held] = {}
+        self._free, self._ended, self._taking = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+        self._free.set()
+        assert settings.redis_url is not None
+        self._keeper = LeaseKeeper(settings.redis_url, settings, lost=self._on_lost)
+
+    @property
+    def _model(self) -> str:
+        return self._shop.service.name
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Works until the end of the block; then what is at hand may end in time, and the rest is handed back."""
+        self._loop = asyncio.get_running_loop()
+        self._keeper.start()
+        taking = asyncio.create_task(forever(self._take_one))
+        others = [asyncio.create_task(forever(step)) for step in (self._heed_cancellations, self._beat)]
+        try:
+            yield
+        finally:
+            self._shop.service.start_draining()
+            await self._stop_taking(taking)
+            await self._end_in_time()
+            await end(*others)
+            with suppress(Problem):
+                await self._leases.retire(self._model, worker=self._worker)
+            await asyncio.to_thread(self._keeper.stop)
+
+    async def _take_one(self) -> None:
+        await self._free.wait()
+        if self._shop.health.trouble is not None:
+            await self._shop.health.recovered()
+        if not self._shop.service.has_room:
+            await asyncio.sleep(ROOM_POLL_S)
+            return
+        self._ended.clear()
+        try:
+            lease = await self._take_lease()
+        except MustRunAlone:
+            await self._wait_for_an_end()
+            return
+        if lease is None:
+            await self._leases.wait_for_work(self._model, timeout_s=IDLE_S)
+
+    async def _take_lease(self) -> Lease | None:
+        async with self._taking:
+            lease = await self._leases.take(self._model, worker=self._worker, busy=bool(self._held))
+            if lease is not None:
+                self._begin(lease)
+        return lease
+
+    async def _wait_for_an_end(self) -> None:
+        """Until a job that is held here ends; not for ever, because another worker may take the one that waits."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_S):
+                await self._ended.wait()
+
+    def _begin(self, lease: Lease) -> None:
+        self._keeper.add(lease)
+        run = JobRun(lease, Attempt(self._shop, lease.job), self._leases, self._queue, self._shop.health)
+        self._held[lease.token] = _Held(lease, asyncio.create_task(self._see_through(run)))
+        if len(self._held) >= self._slots or lease.job.isolated:
+            self._free.clear()
+
+    async def _see_through(self, run: JobRun) -> None:
+        job, began_at, became = run.lease.job, time.monotonic(), End.LOST
+        with (
+            structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job.id),
+            job_span(job.model, job.request.traceparent, job=job.id, attempt=job.attempts),
+        ):
+            self._metrics.began(job)
+            try:
+                became = await self._run(run) or await run.let_go()
+            except Exception as error:
+                # Its lease will run out, which is counted: given back, it would come round at once and for ever.
+                log.error("job_left", **describe(error))
+            finally:
+                self._forget(run.lease)
+                ran_s = time.monotonic() - began_at
+                self._metrics.ended(job, became, ran_s=ran_s)
+                log.info("job", end=became, attempt=job.attempts, ran_s=round(ran_s, 3))
+
+    async def _run(self, run: JobRun) -> End | None:
+        try:
+            return await run.run()
+        except asyncio.CancelledError:
+            return None  # by `_drop` or at the end: the task goes on to let go of the job
+        finally:
+            self._keeper.remove(run.lease)
+
+    def _forget(self, lease: Lease) -> None:
+        del self._held[lease.token]
+        self._free.set()
+        self._ended.set()
+
+    def _on_lost(self, lease: Lease) -> None:
+        """Called in the keeper's thread."""
+        self._loop.call_soon_threadsafe(self._drop, lease.token)
+
+    def _drop(self, token: str) -> None:
+        if held := self._held.get(token):
+            held.task.cancel()
+
+    async def _heed_cancellations(self) -> None:
+        async for job_id in self._leases.cancellations(self._model):
+            for held in self._held.values():
+                if held.lease.job.id == job_id:
+                    held.task.cancel()
+
+    async def _beat(self) -> None:
+        if self._shop.service.state is State.READY and self._shop.health.trouble is None:
+            await self._leases.beat(self._model, worker=self._worker, slots=self._slots)
+        await asyncio.sleep(BEAT_S)
+
+    async def _stop_taking(self, taking: "asyncio.Task[None]") -> None:
+        async with self._taking:  # cut off inside, it would hold a job that it does not know of
+            taking.cancel()
+        await end(taking)
+
+    async def _end_in_time(self) -> None:
+        tasks = [held.task for held in self._held.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._shop.service.drain_left_s)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

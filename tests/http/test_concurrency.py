@@ -1,0 +1,182 @@
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from sightline.api.problems import Code, Problem
+from sightline.http.concurrency import ConcurrencyLimiter, Permit
+from sightline.inference.fair_queueing import FairSemaphore, FairTurns, Requester
+
+pytestmark = pytest.mark.anyio
+
+
+def limiter(max_requests: int = 9, max_bytes: int = 100) -> ConcurrencyLimiter:
+    return ConcurrencyLimiter(max_requests=max_requests, max_bytes=max_bytes)
+
+
+def assert_refused(
+    limits: ConcurrencyLimiter, size_bytes: int, caller: str = "a", code: Code = Code.OVERLOADED
+) -> None:
+    before = (limits.requests, limits.size_bytes)
+    with pytest.raises(Problem) as caught, Permit(limits, caller).admit(size_bytes):
+        pass
+    assert caught.value.code is code
+    assert caught.value.retry_after_s is not None
+    assert (limits.requests, limits.size_bytes) == before
+
+
+def test_counts_requests_and_bytes_while_they_are_in_flight() -> None:
+    limits = limiter(max_requests=2)
+    with Permit(limits, "a").admit(40), Permit(limits, "b").admit(60):
+        assert (limits.requests, limits.size_bytes) == (2, 100)
+        assert_refused(limits, 0)
+        assert not limits.empty.is_set()
+    assert (limits.requests, limits.size_bytes) == (0, 0)
+    assert limits.empty.is_set()
+
+
+def test_refuses_more_declared_bytes_than_there_is_room_for() -> None:
+    limits = limiter()
+    with Permit(limits, "a").admit(60):
+        assert_refused(limits, 41, "b")
+        with Permit(limits, "b").admit(40):
+            assert limits.size_bytes == 100
+
+
+def test_reserves_undeclared_bytes_as_they_come() -> None:
+    limits = limiter()
+    permit = Permit(limits, "a")
+    with Permit(limits, "b").admit(1), permit.admit(10):
+        permit.receive(10)
+        assert limits.size_bytes == 11
+        permit.receive(50)
+        assert limits.size_bytes == 61
+        with pytest.raises(Problem):
+            permit.receive(41)
+    assert limits.size_bytes == 0
+
+
+def test_gives_room_back_that_is_not_needed_after_all() -> None:
+    limits = limiter()
+    permit = Permit(limits, "a")
+    with permit.admit(60):
+        permit.waive()
+        permit.receive(1000)
+        assert (limits.requests, limits.size_bytes) == (1, 0)
+    assert (limits.requests, limits.size_bytes) == (0, 0)
+
+
+def test_one_request_always_has_room() -> None:
+    limits = ConcurrencyLimiter(max_requests=9, max_bytes=100, one_always=True)
+    with Permit(limits, "a").admit(1000):
+        assert_refused(limits, 1, "b")
+
+
+def test_a_failing_request_gives_its_place_back() -> None:
+    limits = limiter(max_requests=1)
+    with pytest.raises(ValueError, match="broken"), Permit(limits, "a").admit(10):
+        raise ValueError("broken")
+    assert limits.empty.is_set()
+
+
+@pytest.mark.parametrize(("callers", "each"), [(1, 384), (2, 220), (9, 55), (100, 6)])
+def test_whoever_holds_much_leaves_room_for_others(callers: int, each: int) -> None:
+    limits = limiter(max_requests=512)
+    with ExitStack() as held:
+        for _ in range(512):
+            for caller in range(callers):
+                if admits(limits, str(caller)):
+                    held.enter_context(Permit(limits, str(caller)).admit())
+        assert limits.requests <= callers * each
+        held.enter_context(Permit(limits, "somebody else").admit())
+
+
+def admits(limits: ConcurrencyLimiter, caller: str) -> bool:
+    try:
+        limits.check(caller)
+    except Problem:
+        return False
+    return True
+
+
+def test_a_caller_at_its_share_is_told_so() -> None:
+    limits = limiter(max_requests=8, max_bytes=80)
+    with ExitStack() as held:
+        for _ in range(6):
+            held.enter_context(Permit(limits, "a").admit(10))
+        assert_refused(limits, 0, "a", Code.TOO_MANY_REQUESTS)
+        held.enter_context(Permit(limits, "b").admit(10))
+    with Permit(limits, "a").admit(50), Permit(limits, "b").admit(10):
+        assert_refused(limits, 10, "a", Code.TOO_MANY_REQUESTS)
+        with Permit(limits, "b").admit(10):
+            pass
+
+
+async def test_places_go_to_whoever_holds_fewest() -> None:
+    semaphore, order = FairSemaphore(4), list[str]()
+    release = asyncio.Event()
+
+    async def run(caller: str, *, bulk: bool = False) -> None:
+        async with semaphore.place(Requester(caller, bulk)):
+            order.append(caller)
+            await release.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(20):
+            tasks.create_task(run("many"))
+        await asyncio.sleep(0.01)
+        assert order == ["many"] * 3  # and one place is left
+        tasks.create_task(run("bulk", bulk=True))
+        await asyncio.sleep(0.01)
+        tasks.create_task(run("few"))
+        await asyncio.sleep(0.01)
+        assert order == ["many"] * 3 + ["bulk"]
+        release.set()
+    assert order.index("few") < 8
+    assert len(order) == 22
+
+
+async def test_places_are_given_back_by_those_who_wait_no_more() -> None:
+    semaphore = FairSemaphore(1)
+    async with semaphore.place(Requester("a")):
+        waiting = [asyncio.create_task(enter(semaphore)) for _ in range(3)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+    waiting[1].cancel()  # it has just been given the place
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert results[2] is None
+    async with asyncio.timeout(5), semaphore.place(Requester("a")):
+        pass
+
+
+async def enter(semaphore: FairSemaphore) -> None:
+    async with semaphore.place(Requester("b")):
+        pass
+
+
+async def test_bulk_work_is_not_kept_out_for_good() -> None:
+    semaphore, order = FairSemaphore(1), list[str]()
+
+    async def run(name: str, *, bulk: bool = False) -> None:
+        async with semaphore.place(Requester(name, bulk)):
+            order.append(name)
+
+    async with semaphore.place(Requester("first")):
+        tasks = [asyncio.create_task(run("bulk", bulk=True))]
+        tasks += [asyncio.create_task(run("interactive")) for _ in range(9)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert 2 <= order.index("bulk") <= 5
+
+
+def test_ranks_spread_what_is_queued_at_once() -> None:
+    turns = FairTurns()
+    many = [turns.take(Requester("many")) for _ in range(100)]
+    turns.reach(many[0])
+    few = [turns.take(Requester("few")) for _ in range(3)]
+    bulk = [turns.take(Requester("bulk", bulk=True)) for _ in range(3)]
+    assert [sum(rank < other for rank in many) for other in few] == [0, 1, 2]
+    assert [sum(rank < other for rank in many) for other in bulk] == [3, 7, 11]
+    for rank in many:
+        turns.reach(rank)
+    assert turns.take(Requester("late")) >= many[-1]

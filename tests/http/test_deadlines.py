@@ -1,0 +1,71 @@
+import asyncio
+import time
+
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from sightline.api.problems import Code, Problem
+from sightline.http.deadlines import deadline_header_s, due, unless_gone
+
+pytestmark = pytest.mark.anyio
+
+
+class Client:
+    """Says that it has gone when told to."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> Message:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+
+def request_with(headers: dict[str, str]) -> Request:
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return Request({"type": "http", "headers": raw})
+
+
+async def test_work_for_a_patient_client_is_finished() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await unless_gone(Client().receive, work()) == 7
+
+
+async def test_the_errors_of_the_work_come_through() -> None:
+    async def work() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        await unless_gone(Client().receive, work())
+
+
+async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
+    client, cancelled = Client(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    asyncio.get_running_loop().call_soon(client.gone.set)
+    with pytest.raises(ClientDisconnect):
+        await unless_gone(client.receive, work())
+    await asyncio.wait_for(cancelled.wait(), 10)
+
+
+async def test_what_is_not_done_by_its_deadline_is_cancelled() -> None:
+    with pytest.raises(Problem) as caught:
+        async with due(time.monotonic() + 0.01):
+            await asyncio.sleep(60)
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
+
+
+def test_a_deadline_comes_in_milliseconds() -> None:
+    assert deadline_header_s(request_with({"X-Sightline-Deadline-Ms": "1500"})) == 1.5
+    assert deadline_header_s(request_with({})) is None

@@ -1,0 +1,123 @@
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI, Query
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+from structlog.testing import capture_logs
+
+from sightline.api.problems import Code, Problem
+from sightline.http.metrics import HttpMetrics
+from sightline.http.middleware import install_middleware
+from sightline.http.problem_responses import describe, install_problem_handlers
+
+Serve = Callable[[ASGIApp], str]
+
+
+@contextmanager
+def few_files() -> Iterator[None]:
+    """No file can be opened inside the block, as in a process that has opened as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def client(serve: Serve) -> Any:
+    app = FastAPI()
+
+    @app.get("/problem")
+    @app.get("/v2/problem")
+    async def problem() -> None:
+        raise Problem(Code.OVERLOADED, "Too much.", retry_after_s=1.2, queued=7)
+
+    @app.get("/typed")
+    async def typed(count: Annotated[int, Query(ge=1)]) -> int:
+        return count
+
+    @app.get("/bug")
+    async def bug() -> None:
+        raise ValueError("secret.jpg is broken")
+
+    @app.get("/shortage")
+    def shortage() -> None:
+        with few_files(), Path(os.devnull).open():
+            pass
+
+    @app.get("/teapot")
+    async def teapot() -> None:
+        raise HTTPException(415, "No tea")
+
+    install_problem_handlers(app)
+    install_middleware(app, HttpMetrics(CollectorRegistry()), max_bytes=1000)
+    with httpx2.Client(base_url=serve(app)) as client:
+        yield client
+
+
+def test_a_process_out_of_files_asks_to_come_again(client: httpx2.Client) -> None:
+    reply = client.get("/shortage")
+    assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
+    assert int(reply.headers["retry-after"]) > 0
+
+
+def test_a_problem_becomes_its_details(client: httpx2.Client) -> None:
+    reply = client.get("/problem", headers={"X-Request-Id": "abc"})
+    assert reply.headers["retry-after"] == "2"
+    assert reply.json() == {
+        "type": "urn:sightline:problem:overloaded",
+        "title": "Overloaded",
+        "status": 503,
+        "code": "overloaded",
+        "detail": "Too much.",
+        "request_id": "abc",
+        "queued": 7,
+    }
+
+
+def test_inference_clients_find_the_error_where_they_look(client: httpx2.Client) -> None:
+    reply = client.get("/v2/problem")
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["error"] == reply.json()["detail"] == "Too much."
+
+
+def test_invalid_fields_are_named_without_what_was_sent(client: httpx2.Client) -> None:
+    reply = client.get("/typed", params={"count": "secret"})
+    assert reply.status_code == 400
+    assert reply.json()["errors"][0]["field"] == "query.count"
+    assert "secret" not in reply.text
+
+
+def test_a_bug_tells_nothing_of_itself(client: httpx2.Client) -> None:
+    with capture_logs() as logged:
+        reply = client.get("/bug")
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal")
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]
+    assert "unhandled_error" in [entry["event"] for entry in logged]
+    assert "secret" not in reply.text + repr(logged)
+
+
+def test_exceptions_of_the_framework_are_problems_too(client: httpx2.Client) -> None:
+    reply = client.get("/teapot")
+    assert (reply.status_code, reply.json()["code"], reply.json()["detail"]) == (415, "unsupported_format", "No tea.")
+    assert client.get("/nowhere").json()["code"] == "not_found"
+    assert client.post("/bug").json()["code"] == "method_not_allowed"
+
+
+def test_a_description_has_the_place_but_not_the_text() -> None:
+    try:
+        raise KeyError("secret")
+    except KeyError as error:
+        described = describe(error)
+    assert described["error"] == "builtins.KeyError"
+    assert "test_errors.py" in described["where"][-1]
+    assert "secret" not in str(described)

@@ -1,0 +1,151 @@
+"""What is refused before any of it is sent to a service."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.gateway.requests.admission import asked_deadline_s
+from services.gateway.settings import GatewaySettings
+from sightline.api.problems import Code, Problem
+from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, encode_png
+
+SETTINGS: dict[str, Any] = {"max_bytes": 200_000, "max_pixels": 64 * 32, "peek_bytes": 50_000}
+
+
+class Bodies(list[bytes]):
+    """An endpoint's memory of the bodies it read to their end."""
+
+    cut_short = 0
+
+    async def endpoint(self, request: Request) -> Response:
+        try:
+            self.append(await request.body())
+        except ClientDisconnect:
+            self.cut_short += 1
+        return Response("answered")
+
+
+@pytest.fixture
+def bodies() -> Bodies:
+    return Bodies()
+
+
+@pytest.fixture
+def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway, bodies: Bodies) -> Server:
+    return open_gateway({"echo": [start(make_service(bodies.endpoint)).url]}, **SETTINGS)
+
+
+def test_admits_a_picture_within_the_limits(gateway: Server, bodies: Bodies, png: bytes) -> None:
+    assert httpx2.post(f"{gateway.url}/v1/echo", files={"image": png}).text == "answered"
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png).text == "answered"
+    assert bodies[1] == png
+
+
+def test_refuses_what_the_header_tells(gateway: Server, bodies: Bodies, png: bytes) -> None:
+    broken = png[:16] + bytes(4) + png[20:]
+    text = b"GIF? No: text, and enough of it."
+    for picture, status, code in (
+        (encode_png(65, 32), 413, Code.TOO_MANY_PIXELS),
+        (text, 415, Code.UNSUPPORTED_FORMAT),
+        (broken, 400, Code.UNREADABLE_IMAGE),
+    ):
+        for reply in (
+            httpx2.post(f"{gateway.url}/v1/echo", content=picture),
+            httpx2.post(f"{gateway.url}/v1/echo", files={"mask": png, "image": picture}),
+        ):
+            assert (reply.status_code, reply.json()["code"]) == (status, code)
+    assert bodies == []
+
+
+def test_names_the_pixel_limit(gateway: Server) -> None:
+    assert (
+        httpx2.post(f"{gateway.url}/v1/echo", content=encode_png(65, 32)).json()["max_pixels"] == SETTINGS["max_pixels"]
+    )
+
+
+def test_refuses_a_body_that_is_declared_too_large_before_it_is_sent(gateway: Server, bodies: Bodies) -> None:
+    with socket.create_connection(gateway.address) as client:
+        client.sendall(
+            b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200001\r\nExpect: 100-continue\r\n\r\n"
+        )
+        reply = b""
+        while not reply.endswith(b"}") and (part := client.recv(10_000)):
+            reply += part
+    assert reply.startswith(b"HTTP/1.1 413 ")
+    assert b'"code":"too_many_bytes"' in reply
+    assert bodies == []
+
+
+def test_breaks_off_a_body_that_grows_too_large(gateway: Server, bodies: Bodies, eventually: Eventually) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(50_000)
+
+    reply = httpx2.post(f"{gateway.url}/v1/echo", content=endless(), headers={"Content-Type": "text/plain"})
+    assert (reply.status_code, reply.json()["code"]) == (413, Code.TOO_MANY_BYTES)
+    assert bodies == []
+    eventually(lambda: bodies.cut_short == 1)
+
+
+def test_leaves_a_picture_to_the_service_whose_header_comes_too_late(gateway: Server, bodies: Bodies) -> None:
+    files = {"mask": bytes(150_000), "image": encode_png(65, 32)}
+    assert httpx2.post(f"{gateway.url}/v1/echo", files=files).text == "answered"
+    assert len(bodies[0]) > 150_000
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 11])
+def test_leaves_a_file_too_short_for_a_header_to_the_service(gateway: Server, png: bytes, size_bytes: int) -> None:
+    for reply in (
+        httpx2.post(f"{gateway.url}/v1/echo", content=png[:size_bytes]),
+        httpx2.post(f"{gateway.url}/v1/echo", files={"image": png[:size_bytes]}),
+    ):
+        assert reply.text == "answered"
+
+
+def test_refuses_bytes_in_flight_over_the_limit(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service()).url]}, max_inflight_bytes=1000)
+    reply = httpx2.post(f"{gateway.url}/v1/echo", content=bytes(1001), headers={"Content-Type": "text/plain"})
+    assert (reply.status_code, reply.json()["code"]) == (503, Code.OVERLOADED)
+    assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
+
+
+@pytest.mark.parametrize("deadline", ["soon", "-5", "0", "1e3", "", "²", "9" * 40])
+def test_refuses_a_deadline_that_is_none(deadline: str) -> None:
+    with pytest.raises(Problem) as caught:
+        asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": deadline}), GatewaySettings())
+    assert caught.value.code == Code.INVALID_REQUEST
+
+
+def test_a_deadline_is_in_milliseconds_and_has_an_upper_limit() -> None:
+    settings = GatewaySettings(max_deadline_s=60)
+    assert asked_deadline_s(Headers({}), settings) is None
+    assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "1500"}), settings) == 1.5
+    assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "99999999"}), settings) == 60
+
+
+def test_the_pictures_of_a_request_are_counted_together(
+    start: Start, make_service: MakeService, open_gateway: OpenGateway, bodies: Bodies
+) -> None:
+    gateway = open_gateway({"echo": [start(make_service(bodies.endpoint)).url]}, max_request_pixels=64 * 64)
+    small, large = encode_png(8, 8), encode_png(64, 60)
+    for further in ([("mask", large)], [("image", large)]):
+        assert httpx2.post(f"{gateway.url}/v1/echo", files=[("image", small), *further]).text == "answered"
+        reply = httpx2.post(f"{gateway.url}/v1/echo", files=[("image", small), *further, ("image", large)])
+        assert (reply.status_code, reply.json()["code"]) == (413, Code.TOO_MANY_PIXELS)
+        assert reply.json()["max_request_pixels"] == 64 * 64
+
+
+def test_pictures_come_without_a_content_encoding(gateway: Server, bodies: Bodies) -> None:
+    large = encode_png(65, 32)
+    for encoding, status in (("gzip", 415), ("br", 415), ("identity", 413)):
+        reply = httpx2.post(f"{gateway.url}/v1/echo", content=large, headers={"Content-Encoding": encoding})
+        assert reply.status_code == status, encoding
+    assert not bodies

@@ -1,0 +1,96 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.gateway.requests.fingerprint import digest_for, fingerprint
+
+Part = tuple[str, str | None, bytes]  # its field, its file's name, its content
+
+
+def form(parts: list[Part], boundary: str) -> bytes:
+    lines = b""
+    for name, filename, content in parts:
+        file = f'; filename="{filename}"' if filename is not None else ""
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'
+        lines += head.encode() + content + b"\r\n"
+    return lines + f"--{boundary}--\r\n".encode()
+
+
+def digest(body: bytes, content_type: str, cuts: list[int] | None = None) -> str:
+    found = digest_for(content_type)
+    edges = [0, *sorted(min(cut, len(body)) for cut in cuts or []), len(body)]
+    for start, end in pairwise(edges):
+        found.feed(body[start:end])
+    return found.hexdigest()
+
+
+def form_digest(parts: list[Part], boundary: str = "x", cuts: list[int] | None = None) -> str:
+    return digest(form(parts, boundary), f"multipart/form-data; boundary={boundary}", cuts)
+
+
+FORM: list[Part] = [("image", "a.png", b"\x89PNG\r\n\r\n--"), ("strength", None, b"2")]
+
+contents = st.lists(st.sampled_from([b"\r", b"\n", b"-", b"--", b"x", b"--x", b"\r\n--", b"ab"])).map(b"".join)
+parts = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([None, "", "f"]), contents), max_size=4)
+
+
+@given(parts, st.lists(st.integers(0, 400), max_size=8))
+def test_neither_the_boundary_nor_how_it_comes_in_matters(parts: list[Part], cuts: list[int]) -> None:
+    # Content with a delimiter in it would be another form.
+    assert form_digest(parts, "long-boundary", cuts) == form_digest(parts, "another-one-1")
+
+
+@given(parts, parts)
+def test_other_parts_are_other_work(one: list[Part], other: list[Part]) -> None:
+    same = filled_in(one) == filled_in(other)
+    assert (form_digest(one, "boundary") == form_digest(other, "boundary")) == same
+
+
+def filled_in(parts: list[Part]) -> list[tuple[str, bool, bytes]]:
+    """Without fields that were left empty, and without the names of files."""
+    return [(name, file is not None, body) for name, file, body in parts if body or file]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 400), max_size=8))
+def test_fields_that_were_left_empty_do_not_matter(cuts: list[int]) -> None:
+    browsers: list[Part] = [("mask", "", b""), FORM[0], ("threshold", None, b""), FORM[1], ("image", "", b"")]
+    assert form_digest(browsers, "boundary", cuts) == form_digest(FORM)
+    assert form_digest([*FORM, ("mask", "empty.png", b"")]) != form_digest(FORM)
+
+
+def test_the_name_of_a_file_does_not_matter_but_that_it_is_one_does() -> None:
+    named = [("image", "b.png", FORM[0][2]), FORM[1]]
+    text = [("image", None, FORM[0][2]), FORM[1]]
+    assert form_digest(named) == form_digest(FORM) != form_digest(text)
+
+
+def test_a_form_that_is_cut_off_is_another_one() -> None:
+    whole = form(FORM, "x")
+    digests = {digest(whole[:length], "multipart/form-data; boundary=x") for length in range(len(whole) + 1)}
+    assert len(digests) == len(whole) + 1
+
+
+@pytest.mark.parametrize("size_bytes", [10, 20_000, 200_000])
+def test_a_form_that_is_none_is_digested_all_the_same(size_bytes: int) -> None:
+    noise = b"--x" + bytes(size_bytes)
+    content_type = "multipart/form-data; boundary=x"
+    assert digest(noise, content_type) == digest(noise, content_type, [5, 16_000, 16_390, 17_000])
+    assert digest(noise, content_type) != digest(noise + b"!", content_type)
+
+
+def test_bare_bodies_differ_by_their_bytes_and_type() -> None:
+    assert digest(b"ab", "image/png", [1]) == digest(b"ab", "image/png; charset=x")
+    assert len({digest(b"ab", "image/png"), digest(b"ab", "image/webp"), digest(b"a", "image/png")}) == 3
+
+
+def test_whatever_shapes_the_result_counts() -> None:
+    usual = {"model": "inpaint", "query": "a=1", "accept": "image/png"}
+
+    def found(**changed: str | None) -> str:
+        return fingerprint(digest_for("image/png"), **{**usual, **changed})  # type: ignore[arg-type]
+
+    assert found() == found()
+    assert len({found(), found(model="hoi"), found(query="a=2"), found(accept=None), found(accept="")}) == 5
