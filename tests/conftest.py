@@ -12,6 +12,8 @@ from starlette.types import ASGIApp
 
 from tests.redis_server import RedisServer, running_redis
 
+pytest_plugins = ["tests.tiny_service"]
+
 STARTUP_LIMIT_S = 20.0
 
 Serve = Callable[[ASGIApp], str]

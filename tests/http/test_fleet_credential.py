@@ -12,7 +12,7 @@ from sightline.api.problems import Code
 from sightline.http.fleet_credential import is_accepted, read_credentials
 from sightline.serving.settings import ServiceSettings
 from tests.conftest import Serve
-from tests.serving.conftest import MakeApp, MakePng, WaitReady
+from tests.tiny_service import MakeApp, MakePng, WaitReady
 
 SECRET, NEXT = "the-fleet-knows-this", "the-fleet-knows-this-next"
 HEADER = "X-Sightline-Fleet-Credential"

@@ -1,7 +1,7 @@
 import httpx2
 
 from tests.conftest import Serve
-from tests.serving.conftest import MakeApp, WaitReady
+from tests.tiny_service import MakeApp, WaitReady
 
 
 def test_a_service_answers_head_wherever_it_answers_get(serve: Serve, make_app: MakeApp, wait_ready: WaitReady) -> None:

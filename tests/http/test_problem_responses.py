@@ -119,5 +119,5 @@ def test_a_description_has_the_place_but_not_the_text() -> None:
     except KeyError as error:
         described = describe(error)
     assert described["error"] == "builtins.KeyError"
-    assert "test_errors.py" in described["where"][-1]
+    assert "test_problem_responses.py" in described["where"][-1]
     assert "secret" not in str(described)

@@ -15,7 +15,7 @@ from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import load_weights
 from sightline.serving.app import create_app
 from sightline.serving.settings import ServiceSettings
-from tests.serving.conftest import InvertingPredictor
+from tests.tiny_service import InvertingPredictor
 
 HANGS_ONCE, HANGS_ALWAYS = 71, 72
 

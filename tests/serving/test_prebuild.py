@@ -9,7 +9,7 @@ from sightline.inference.weights import Weights
 
 ROOT = Path(__file__).parents[2]
 PREDICTOR = """
-from tests.serving.conftest import InvertingPredictor
+from tests.tiny_service import InvertingPredictor
 from sightline.inference.weights import load_weights
 
 def create(settings):

@@ -22,7 +22,7 @@ from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
 from sightline.serving.settings import Provider, ServiceSettings
 from sightline.serving.worker.setup import consuming
-from tests.serving.conftest import InvertingPredictor
+from tests.tiny_service import InvertingPredictor
 
 KILLER = 66
 LET_NEIGHBOURS_BEGIN_S = 0.3

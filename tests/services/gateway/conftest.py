@@ -37,7 +37,7 @@ from sightline.jobs.settings import JobSettings
 from sightline.serving.app import create_app as create_service
 from sightline.serving.settings import Provider, ServiceSettings
 from tests.redis_server import RedisServer, running_redis
-from tests.serving.conftest import CONTRACT, InvertingPredictor, inverting_graph
+from tests.tiny_service import CONTRACT, InvertingPredictor, inverting_graph
 
 PATIENCE_S = 20.0
 

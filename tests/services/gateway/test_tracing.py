@@ -23,7 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sightline.cli.fleet import free_port
 from tests.redis_server import RedisServer
 from tests.services.gateway.conftest import encode_png
-from tests.serving.conftest import CONTRACT, inverting_graph
+from tests.tiny_service import CONTRACT, inverting_graph
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 60.0
@@ -31,7 +31,7 @@ FACTORY = """
 from sightline.serving.app import create_app
 from sightline.serving.settings import ServiceSettings
 from sightline.inference.weights import load_weights
-from tests.serving.conftest import InvertingPredictor
+from tests.tiny_service import InvertingPredictor
 
 def create():
     settings = ServiceSettings()
