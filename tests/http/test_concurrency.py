@@ -5,7 +5,7 @@ import pytest
 
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.inference.fair_queueing import FairSemaphore, FairTurns, Requester
+from sightline.inference.fair_queueing import FairRanks, FairSemaphore, Requester
 
 pytestmark = pytest.mark.anyio
 
@@ -170,7 +170,7 @@ async def test_bulk_work_is_not_kept_out_for_good() -> None:
 
 
 def test_ranks_spread_what_is_queued_at_once() -> None:
-    turns = FairTurns()
+    turns = FairRanks()
     many = [turns.take(Requester("many")) for _ in range(100)]
     turns.reach(many[0])
     few = [turns.take(Requester("few")) for _ in range(3)]

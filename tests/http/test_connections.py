@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from sightline.http.connections import RateWindow, connections_within
-from sightline.http.server import NoticedServer, connection_limits, limited_server
+from sightline.http.server import GracefulServer, connection_limits, limited_server
 from sightline.serving.settings import ServiceSettings
 
 PATIENCE_S = 20.0
@@ -37,7 +37,7 @@ class Seen:
 class Running:
     port: int
     seen: Seen
-    server: NoticedServer
+    server: GracefulServer
 
     @contextmanager
     def connect(self, address: str = "127.0.0.1") -> Iterator[socket.socket]:

@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import deadline_header_s, due, unless_gone
+from sightline.http.deadlines import cancel_on_disconnect, deadline_header_s, due
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_work_for_a_patient_client_is_finished() -> None:
         await asyncio.sleep(0)
         return 7
 
-    assert await unless_gone(Client().receive, work()) == 7
+    assert await cancel_on_disconnect(Client().receive, work()) == 7
 
 
 async def test_the_errors_of_the_work_come_through() -> None:
@@ -40,7 +40,7 @@ async def test_the_errors_of_the_work_come_through() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        await unless_gone(Client().receive, work())
+        await cancel_on_disconnect(Client().receive, work())
 
 
 async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
@@ -55,7 +55,7 @@ async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
 
     asyncio.get_running_loop().call_soon(client.gone.set)
     with pytest.raises(ClientDisconnect):
-        await unless_gone(client.receive, work())
+        await cancel_on_disconnect(client.receive, work())
     await asyncio.wait_for(cancelled.wait(), 10)
 
 

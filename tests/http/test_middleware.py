@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from sightline.http.metrics import HttpMetrics, add_metrics_route
-from sightline.http.middleware import install_middleware, note
+from sightline.http.middleware import add_log_fields, install_middleware
 from sightline.http.problem_responses import install_problem_handlers
 
 Serve = Callable[[ASGIApp], str]
@@ -24,7 +24,7 @@ def client(serve: Serve) -> Iterator[httpx2.Client]:
 
     @app.post("/things/{name}")
     async def things(name: str, request: Request) -> dict[str, str]:
-        note(request.scope, weight=3)
+        add_log_fields(request.scope, weight=3)
         structlog.get_logger().info("inside")
         return {"name": name, "bytes": str(len(await request.body())), "query": request.url.query}
 

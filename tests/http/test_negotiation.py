@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sightline.api.problems import Code, Problem
-from sightline.http.negotiation import acceptable, negotiate
+from sightline.http.negotiation import acceptable_types, negotiate
 
 OFFERED = ("image/png", "image/jpeg", "application/json")
 
@@ -71,9 +71,9 @@ def test_any_header_is_answered_or_refused(accept: str) -> None:
     ],
 )
 def test_lists_all_that_is_accepted_the_best_first(accept: str | None, accepted: tuple[str, ...]) -> None:
-    assert acceptable(accept, OFFERED) == accepted
+    assert acceptable_types(accept, OFFERED) == accepted
 
 
 def test_accepting_nothing_that_is_offered_is_an_error() -> None:
     with pytest.raises(Problem):
-        acceptable("text/html", OFFERED)
+        acceptable_types("text/html", OFFERED)

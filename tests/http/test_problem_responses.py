@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from sightline.api.problems import Code, Problem
 from sightline.http.metrics import HttpMetrics
 from sightline.http.middleware import install_middleware
-from sightline.http.problem_responses import describe, install_problem_handlers
+from sightline.http.problem_responses import describe_error, install_problem_handlers
 
 Serve = Callable[[ASGIApp], str]
 
@@ -117,7 +117,7 @@ def test_a_description_has_the_place_but_not_the_text() -> None:
     try:
         raise KeyError("secret")
     except KeyError as error:
-        described = describe(error)
+        described = describe_error(error)
     assert described["error"] == "builtins.KeyError"
     assert "test_problem_responses.py" in described["where"][-1]
     assert "secret" not in str(described)

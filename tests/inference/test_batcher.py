@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sightline.api.problems import Code, Problem
 from sightline.inference.batcher import MicroBatcher
-from sightline.inference.latency_model import Costs
-from sightline.inference.pending_sample import Answer
+from sightline.inference.latency_model import LatencyModel
+from sightline.inference.pending_sample import SampleResult
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors, TensorSpec
 
 SIGNATURE = ModelSignature(
@@ -81,10 +81,12 @@ class Bench:
         measured: dict[BucketKey, dict[int, float]] = {
             ((n,),): {size: size * SECONDS_PER_SAMPLE for size in SIZES[(n,)]} for n in (1, 2, 3)
         }
-        self.batcher = MicroBatcher(self.session, SIGNATURE, Costs(measured), self.tally, max_queue_s=max_queue_s)
+        self.batcher = MicroBatcher(
+            self.session, SIGNATURE, LatencyModel(measured), self.tally, max_queue_s=max_queue_s
+        )
         self._thread = ThreadPoolExecutor(1)
 
-    def submit(self, *values: int, deadline: float | None = None) -> "asyncio.Task[Answer]":
+    def submit(self, *values: int, deadline: float | None = None) -> "asyncio.Task[SampleResult]":
         sample = {"x": np.array(values, np.int64)}
         return asyncio.create_task(self.batcher.submit(sample, deadline=deadline))
 
@@ -101,7 +103,7 @@ class Bench:
         self._thread.shutdown()
 
 
-def error_of(task: "asyncio.Task[Answer]") -> Problem:
+def error_of(task: "asyncio.Task[SampleResult]") -> Problem:
     error = task.exception()
     assert isinstance(error, Problem)
     return error

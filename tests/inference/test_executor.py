@@ -11,7 +11,7 @@ import pytest
 from sightline.api.problems import Code, Problem
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.executor import execute, run_inline
-from sightline.inference.latency_model import Costs
+from sightline.inference.latency_model import LatencyModel
 from sightline.inference.predictor import Plan, Round
 from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
 from sightline.inference.stages import Stages
@@ -97,7 +97,7 @@ class Workshop:
 @asynccontextmanager
 async def workshop(*, max_queue_s: float = 1e9) -> AsyncIterator[Workshop]:
     session = SquaringSession()
-    costs = Costs({KEY: {1: 1.0, 2: 1.0, 4: 1.0}})
+    costs = LatencyModel({KEY: {1: 1.0, 2: 1.0, 4: 1.0}})
     observer = PendingObserver()
     batcher = MicroBatcher(session, SIGNATURE, costs, observer, max_queue_s=max_queue_s)
     worker = threading.Thread(target=batcher.work)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sightline.inference.contract import ContractError
-from sightline.inference.latency_model import Costs, warm
+from sightline.inference.latency_model import LatencyModel, warm
 from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
 
 KEY = ((4,),)
@@ -33,7 +33,7 @@ class TimedSession:
         return {"y": np.zeros((count, self.output_size), np.float32)}
 
 
-def warmed(session: TimedSession, monkeypatch: pytest.MonkeyPatch, *, max_batch: int = 8) -> Costs:
+def warmed(session: TimedSession, monkeypatch: pytest.MonkeyPatch, *, max_batch: int = 8) -> LatencyModel:
     monkeypatch.setattr("time.perf_counter", lambda: session.now_s)
     return warm(session, SIGNATURE, max_batch=max_batch)
 
@@ -62,7 +62,7 @@ def test_batches_stay_within_the_bounds(
 
 
 def test_estimates_follow_what_is_observed() -> None:
-    costs = Costs({KEY: {1: 1.0, 4: 2.0}})
+    costs = LatencyModel({KEY: {1: 1.0, 4: 2.0}})
     assert costs.estimate_s(KEY, 6) == pytest.approx(2.0 + 1.0 + 1.0)
     for _ in range(60):
         costs.observe(KEY, 4, 3.0)

@@ -9,7 +9,7 @@ from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
 from sightline.inference.engine import OnnxEngine
 from sightline.inference.executor import run_inline
-from sightline.inference.pipeline import Question, answer, answer_in_all
+from sightline.inference.pipeline import InferenceRequest, respond, respond_in_all_types
 from sightline.inference.predictor import Predictor, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 from sightline.serving.settings import ServiceSettings
@@ -30,12 +30,14 @@ def engine(predictor: Predictor[Any, Any], make_settings: Callable[..., ServiceS
 
 @pytest.fixture
 def ask(predictor: Predictor[Any, Any], engine: OnnxEngine, make_png: MakePng) -> Ask:
-    """The forms of the answer by the media type that they have."""
+    """The renderings by the media type that they have."""
 
     def run(media_type: str, *others: str) -> dict[str, Rendered]:
-        question = Question(Upload({"image": [make_png()]}, predictor.options()), media_type, "request")
+        question = InferenceRequest(Upload({"image": [make_png()]}, predictor.options()), media_type, "request")
         identity, stages = predictor.weights.identity("tiny"), Stages()
-        forms = run_inline(answer_in_all(predictor, question, engine, identity, others=others, stages=stages), engine)
+        forms = run_inline(
+            respond_in_all_types(predictor, question, engine, identity, others=others, stages=stages), engine
+        )
         assert stages.current is Stage.ENCODE
         return {form.media_type: form for form in forms}
 
@@ -46,8 +48,8 @@ def test_the_forms_are_those_that_single_answers_have(
     ask: Ask, predictor: Predictor[Any, Any], engine: OnnxEngine, make_png: MakePng
 ) -> None:
     forms = ask("image/png", "application/json")
-    question = Question(Upload({"image": [make_png()]}, predictor.options()), "image/png", "request")
-    single = run_inline(answer(predictor, question, engine, predictor.weights.identity("tiny")), engine)
+    question = InferenceRequest(Upload({"image": [make_png()]}, predictor.options()), "image/png", "request")
+    single = run_inline(respond(predictor, question, engine, predictor.weights.identity("tiny")), engine)
     assert list(forms) == ["image/png", "application/json"]
     assert forms["image/png"] == single
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 import onnxruntime as ort
 import pytest
 
-from sightline.inference.providers import Chain, ProviderError, open_on_first
+from sightline.inference.providers import Chain, ProviderError, open_on_first_provider
 from sightline.serving.settings import Provider, ServiceSettings
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -37,7 +37,7 @@ class OpenedSession:
 def choose(wanted: str, *, works: Sequence[str], available: Sequence[str], **more: Any) -> tuple[Provider, Runtime]:
     runtime = Runtime(works, [], [])
     settings = ServiceSettings(providers=cast(Any, wanted), **more)
-    return open_on_first(settings, runtime.open, available)[0], runtime
+    return open_on_first_provider(settings, runtime.open, available)[0], runtime
 
 
 def test_takes_the_first_that_works() -> None:
@@ -68,7 +68,7 @@ def test_weights_that_do_not_load_are_named_with_the_cause() -> None:
         raise RuntimeError("no such op")
 
     with pytest.raises(ProviderError, match="no such op"):
-        open_on_first(ServiceSettings(providers=(Provider.CPU,)), fail, [CPU])
+        open_on_first_provider(ServiceSettings(providers=(Provider.CPU,)), fail, [CPU])
 
 
 def test_cuda_is_set_up_for_few_fixed_shapes() -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from sightline.inference.engine import open_session
 from sightline.inference.executor import run_inline
-from sightline.inference.pipeline import Question, answer
+from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Predictor, Rendered, Upload
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
@@ -36,8 +36,8 @@ def asking(predictor: Predictor[Any, Any], weights: Weights, settings: ServiceSe
 
     def ask(*images: bytes, accept: str = usual, **options: Any) -> Rendered:
         made: BaseModel = predictor.options(**options)
-        question = Question(Upload({"image": images}, made), accept, "request")
-        return run_inline(answer(predictor, question, engine, identity), engine)
+        question = InferenceRequest(Upload({"image": images}, made), accept, "request")
+        return run_inline(respond(predictor, question, engine, identity), engine)
 
     return ask
 

@@ -14,13 +14,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sightline.api.problems import Code, Problem
-from sightline.inference.fair_queueing import ANYBODY
+from sightline.inference.fair_queueing import ANONYMOUS
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import Plan, Predictor
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stages
 from sightline.inference.weights import Weights, load_weights
-from sightline.serving.service import ModelService, State
+from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.settings import ServiceSettings
 
 MakePredictor = Callable[..., Predictor[Any, Any]]
@@ -50,7 +50,7 @@ def make_service(make_predictor: MakePredictor, make_settings: MakeSettings) -> 
 @asynccontextmanager
 async def ready(service: ModelService) -> AsyncIterator[None]:
     async with service.running():
-        await until(lambda: service.state is State.READY)
+        await until(lambda: service.state is ServiceState.READY)
         yield
 
 
@@ -69,12 +69,12 @@ async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> N
     service = make_service()
     assert service.state == "warming"
     with pytest.raises(Problem, match="loading") as caught:
-        service.require_room(ANYBODY)
+        service.require_room(ANONYMOUS)
     assert caught.value.code is Code.NOT_READY
     async with ready(service):
-        service.require_room(ANYBODY)
+        service.require_room(ANONYMOUS)
         assert await service.run(invert(51), Stages(), FAR) == pytest.approx(0.8)
-    assert service.state is State.DRAINING
+    assert service.state is ServiceState.DRAINING
 
 
 async def test_has_room_while_it_is_ready(make_service: MakeService) -> None:
@@ -112,7 +112,7 @@ async def test_what_was_accepted_is_finished_before_the_end(make_service: MakeSe
         await holding.wait()
         service.start_draining()
         with pytest.raises(Problem, match="stops"):
-            service.require_room(ANYBODY)
+            service.require_room(ANONYMOUS)
         asyncio.get_running_loop().call_later(0.05, draining.set)
     await task
     assert answers == pytest.approx([0.0], abs=1e-6)
@@ -122,7 +122,7 @@ async def test_draining_is_bounded(make_service: MakeService) -> None:
     service = make_service(drain_s=0.05)
     async with ready(service):
         service.hold(1).__enter__()
-    assert service.state is State.DRAINING
+    assert service.state is ServiceState.DRAINING
 
 
 async def test_weights_that_do_not_load_end_the_process(
@@ -134,7 +134,7 @@ async def test_weights_that_do_not_load_end_the_process(
     with caplog.at_level(logging.CRITICAL):
         async with service.running():
             await asyncio.wait_for(fatal.wait(), 20)
-            assert service.state is State.FAILED
+            assert service.state is ServiceState.FAILED
             with pytest.raises(Problem, match="did not load"):
                 service.require_ready()
 
@@ -173,10 +173,10 @@ async def test_a_hanging_device_is_not_ready_and_ends_the_process(
 
         monkeypatch.setattr(service.session, "run", hang)
         task = asyncio.create_task(service.run(invert(51), Stages(), FAR))
-        await until(lambda: service.state is State.UNHEALTHY and stalls.is_set())
+        await until(lambda: service.state is ServiceState.UNHEALTHY and stalls.is_set())
         release.set()
         assert await task == pytest.approx(0.8)
-        await until(lambda: service.state is State.READY)
+        await until(lambda: service.state is ServiceState.READY)
 
 
 async def test_a_deadline_ends_the_wait(make_service: MakeService) -> None:

@@ -21,7 +21,7 @@ from sightline.inference.weights import load_weights
 from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
 from sightline.serving.settings import Provider, ServiceSettings
-from sightline.serving.worker.setup import consuming
+from sightline.serving.worker.setup import job_worker
 from tests.tiny_service import InvertingPredictor
 
 KILLER = 66
@@ -42,7 +42,7 @@ async def work(folder: Path) -> None:
     settings = ServiceSettings(providers=(Provider.CPU,), intra_op_threads=1, codec_threads=2, job_slots=2)
     predictor, registry = KilledByPicture(weights, step_s=1.0), CollectorRegistry()
     service = ModelService(predictor, settings, ServiceMetrics(registry), lambda: sys.exit(1))
-    async with service.running(), consuming(service, JobSettings(), registry):
+    async with service.running(), job_worker(service, JobSettings(), registry):
         await asyncio.Event().wait()
 
 

@@ -6,10 +6,10 @@ from services.gateway.console import CONSOLE_PATH
 from services.gateway.documentation.page import ASSETS_PATH
 from sightline.api.problems import Problem
 from sightline.http.connections import address_of
-from sightline.http.middleware import PROBED, note
+from sightline.http.middleware import PROBE_PATHS, add_log_fields
 from sightline.http.problem_responses import problem_response
 
-OPEN_PATHS = frozenset((*PROBED, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
+OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
 _CALLER = "sightline.caller"
 
 
@@ -27,7 +27,7 @@ class AuthenticationMiddleware:
             except Problem as problem:
                 await problem_response(problem, scope["path"], {"WWW-Authenticate": "Bearer"})(scope, receive, send)
                 return
-            note(scope, owner=scope[_CALLER].owner)
+            add_log_fields(scope, owner=scope[_CALLER].owner)
         await self.app(scope, receive, send)
 
 

@@ -8,7 +8,7 @@ from services.gateway.jobs.schemas import public_job
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
-from sightline.http.negotiation import BYTES
+from sightline.http.negotiation import OCTET_STREAM
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
 from sightline.serving.documentation import BINARY, JSON_TYPE, header_references, problem_reply
 
@@ -73,7 +73,7 @@ RESULT_REPLIES: Replies = {
             *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
         ),
         # What the models answer is added where they are known.
-        "content": {BYTES: {"schema": dict(BINARY)}},
+        "content": {OCTET_STREAM: {"schema": dict(BINARY)}},
     },
     304: {"description": "It is what `If-None-Match` names"},
     **_COMMON,
@@ -110,7 +110,7 @@ def document_jobs(document: Json, models: Iterable[str]) -> Json:
 def _with_result(operation: Mapping[str, Any], content: Json) -> Json:
     """The result of a job has any of the types that the models answer; which record it is depends on the job."""
     replies = operation["responses"]
-    described = {BYTES: {"schema": dict(BINARY)}}
+    described = {OCTET_STREAM: {"schema": dict(BINARY)}}
     described |= {media_type: {"schema": {} if media_type == JSON_TYPE else dict(BINARY)} for media_type in content}
     return {**operation, "responses": {**replies, "200": {**replies["200"], "content": described}}}
 

@@ -15,7 +15,7 @@ from services.gateway.upstream.catalog import Catalog, Document
 from sightline.api import headers as names
 from sightline.api.problems import Code
 from sightline.api.routes import route_of
-from sightline.serving.documentation import document_components, header_references, problem_reply, told_default
+from sightline.serving.documentation import describe_with_default, document_components, header_references, problem_reply
 
 MAX_PREFIXES = 8
 
@@ -124,7 +124,7 @@ def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
     """
     if parameter["in"] == "query":
         schema = {name: each for name, each in parameter["schema"].items() if name != "default"}
-        told = told_default(parameter.get("description"), parameter["schema"].get("default"))
+        told = describe_with_default(parameter.get("description"), parameter["schema"].get("default"))
         described = {**parameter, "schema": schema, **({"description": told} if told else {})}
         return {**described, "allowEmptyValue": True}
     if (parameter["in"], parameter["name"]) == ("path", "model") and models:

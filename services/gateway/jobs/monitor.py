@@ -7,7 +7,7 @@ import structlog
 from services.gateway.auth.api_keys import KeyRing
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.overview import Line, Load, Overview
 from sightline.jobs.queue import JobQueue
@@ -41,7 +41,7 @@ class QueueWatch:
             except Problem as problem:
                 self._lose(code=problem.code)
             except Exception as error:
-                self._lose(**describe(error))
+                self._lose(**describe_error(error))
             await asyncio.sleep(self._interval_s)
 
     async def _look(self) -> Sighting:
@@ -93,6 +93,6 @@ class StoreWatch:
         except Problem as problem:
             return problem.detail if problem.code is Code.STORAGE_UNAVAILABLE else self.trouble
         except Exception as error:
-            log.error("store_probe_failed", **describe(error))
+            log.error("store_probe_failed", **describe_error(error))
             return "The store of uploads and results failed."
         return None

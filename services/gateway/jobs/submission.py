@@ -19,7 +19,7 @@ from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.middleware import note
+from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id, problem_response
 from sightline.http.tasks import end
 from sightline.http.tracing import current_traceparent
@@ -51,7 +51,7 @@ class Intake:
 
     async def run(self, reason: Reason) -> None:
         job = await self._submit(reason)
-        note(self._visit.scope, job=job.id)
+        add_log_fields(self._visit.scope, job=job.id)
         if reason is Reason.KEY and job.id != self._id and not job.state.terminal:
             await self._send(_in_use(job, self._visit.scope))
             return

@@ -9,7 +9,7 @@ from services.gateway.requests.dispatch import Prediction
 from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import Exchange
 from sightline.api.problems import Problem
-from sightline.http.middleware import note, route_template
+from sightline.http.middleware import add_log_fields, route_template
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -60,4 +60,4 @@ def _record(gateway: Gateway, model: str, visit: Visit) -> None:
     metrics.requests.labels(model, route_template(visit.scope), visit.outcome).inc()
     metrics.received_bytes.labels(model).inc(upload.size_bytes)
     metrics.sent_bytes.labels(model).inc(visit.sent_bytes)
-    note(visit.scope, model=model, body_bytes=upload.size_bytes, body_sha256=upload.sha256)
+    add_log_fields(visit.scope, model=model, body_bytes=upload.size_bytes, body_sha256=upload.sha256)

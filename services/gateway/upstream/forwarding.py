@@ -15,7 +15,7 @@ from services.gateway.upstream.replicas import Replica
 from services.gateway.upstream.service_links import ServiceLinks
 from sightline.api.problems import Code, Problem
 from sightline.http.head_requests import is_head
-from sightline.http.middleware import note
+from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id
 from sightline.http.tracing import exemplar
 
@@ -50,7 +50,7 @@ class Exchange:
         """Whether a replica's reply was passed back; otherwise the next one is to be tried."""
         replica = self._gateway.fleet.choose(self._model, self._visit.caller.share, excluding=self._tried)
         self._tried.add(replica)
-        note(self._visit.scope, replica=replica.url)
+        add_log_fields(self._visit.scope, replica=replica.url)
         with replica.busy(self._visit.caller.share):
             reply = await self._open(replica)
             if reply is None:

@@ -12,7 +12,7 @@ from services.gateway.upstream.discovery import addresses
 from services.gateway.upstream.replicas import Fleet, Replica
 from services.gateway.upstream.reports import read_card, read_report
 from sightline.api import headers as names
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class Poller:
                 await self._probe(replica)
             except Exception as error:
                 # One odd reply must not end the watch over the whole fleet.
-                log.error("probe_failed", model=replica.model, replica=replica.url, **describe(error))
+                log.error("probe_failed", model=replica.model, replica=replica.url, **describe_error(error))
                 replica.set_ready(ready=False)
             await asyncio.sleep(self._settings.poll_interval_s)
 

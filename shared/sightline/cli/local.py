@@ -7,7 +7,7 @@ from sightline.cli.models import load_predictor
 from sightline.http.logs import configure_logging
 from sightline.inference.engine import open_session
 from sightline.inference.executor import run_inline
-from sightline.inference.pipeline import Question, answer
+from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Rendered, Upload
 from sightline.serving.settings import ServiceSettings
 
@@ -28,5 +28,5 @@ class LocalModel:
         return self._session.provider
 
     def answer(self, upload: Upload, media_type: str) -> Rendered:
-        question = Question(upload, media_type, uuid4().hex, datetime.now(UTC))
-        return run_inline(answer(self.predictor, question, self._session, self._identity), self._session)
+        question = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
+        return run_inline(respond(self.predictor, question, self._session, self._identity), self._session)

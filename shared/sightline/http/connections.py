@@ -143,7 +143,7 @@ class ConnectionTable:
         if not self._by_address[connection.address]:
             del self._by_address[connection.address]
 
-    def note(self, refusal: Refusal, address: str) -> None:
+    def count_refusal(self, refusal: Refusal, address: str) -> None:
         self.metrics.refused.labels(refusal).inc()
         unlogged = self._unlogged[refusal]
         unlogged.count, unlogged.address = unlogged.count + 1, address
@@ -420,13 +420,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def drop(self, refusal: Refusal) -> None:
         """Ends the connection without a word."""
         self._refused_for, self._added = refusal, False
-        self._table.note(refusal, self.address)
+        self._table.count_refusal(refusal, self.address)
         self._abort()
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers, where that is possible, and ends the connection."""
         self._refused_for = refusal
-        self._table.note(refusal, self.address)
+        self._table.count_refusal(refusal, self.address)
         self._unset_keepalive_if_required()
         if self._in_head and not self.idle and refusal is not Refusal.DOWNLOAD_TOO_SLOW:
             # An earlier request is still being answered, which it will be; what came after it is dropped.

@@ -30,7 +30,7 @@ def deadline_header_s(request: Request) -> float | None:
     return left_ms / 1e3
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Await `work`, and cancel it when the client hangs up; the body must have been read before."""
     task, gone = asyncio.create_task(work), asyncio.create_task(_wait_for_hangup(receive))
     try:

@@ -13,7 +13,7 @@ def inherited_listener() -> socket.socket | None:
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
 
 
-def say_stopping() -> None:
+def signal_stopping() -> None:
     """Lets the supervisor start a successor now, which takes the connections that this process takes no more."""
     descriptor = os.environ.pop(STOPPING_FD, None)
     if descriptor is not None:

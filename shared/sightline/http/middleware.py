@@ -21,10 +21,10 @@ from sightline.http.problem_responses import problem_response
 
 log = structlog.get_logger()
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNMATCHED = "unmatched"
 # Asked every few seconds, told when bad.
-PROBED = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
+PROBE_PATHS = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
 _FACTS = "sightline.access_facts"
 
 
@@ -41,7 +41,7 @@ def install_middleware(
     app.add_middleware(RequestIdMiddleware)
 
 
-def note(scope: Scope, **facts: Any) -> None:
+def add_log_fields(scope: Scope, **facts: Any) -> None:
     """Add facts to the access log line of this request."""
     scope.setdefault(_FACTS, {}).update(facts)
 
@@ -69,7 +69,7 @@ class RequestIdMiddleware:
 
 def _request_id(headers: Headers) -> str:
     offered = headers.get(names.REQUEST_ID, "")
-    return offered if SANE_REQUEST_ID.fullmatch(offered) else uuid.uuid4().hex
+    return offered if REQUEST_ID_PATTERN.fullmatch(offered) else uuid.uuid4().hex
 
 
 class AccessLogMiddleware:
@@ -99,7 +99,7 @@ class AccessLogMiddleware:
     def _record(self, scope: Scope, status: int, duration_s: float) -> None:
         route, method = route_template(scope), scope["method"]
         self.metrics.request_duration_s.labels(method, route, str(status)).observe(duration_s)
-        level = "debug" if route in PROBED and status < HTTPStatus.BAD_REQUEST else "info"
+        level = "debug" if route in PROBE_PATHS and status < HTTPStatus.BAD_REQUEST else "info"
         facts = {"method": method, "route": route, "status": status, "duration_ms": round(duration_s * 1e3, 2)}
         getattr(log, level)("request", **facts, **scope[_FACTS])
 

@@ -10,7 +10,7 @@ _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _RANGE = re.compile(rf"({_NAME})/({_NAME})")
 _LIMIT_CHARACTERS, _LIMIT_RANGES = 4096, 64
-BYTES = "application/octet-stream"
+OCTET_STREAM = "application/octet-stream"
 _TEXTS = ("text/", "application/json")
 
 
@@ -26,7 +26,7 @@ class _MediaRange:
 
     @property
     def is_bytes(self) -> bool:
-        return f"{self.type}/{self.subtype}" == BYTES
+        return f"{self.type}/{self.subtype}" == OCTET_STREAM
 
     def covers(self, media_type: str) -> bool:
         """Who takes bytes takes whatever is no text, as clients do that are generated from the documentation."""
@@ -53,7 +53,7 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str:
     return best
 
 
-def acceptable(accept: str | None, offered: Sequence[str]) -> tuple[str, ...]:
+def acceptable_types(accept: str | None, offered: Sequence[str]) -> tuple[str, ...]:
     """Every offered media type that the client takes; the first is the one that `negotiate` chooses."""
     best, ranges = negotiate(accept, offered), _parse(accept or "")
     liked = [each for each in offered if not ranges or _quality(each, ranges)]

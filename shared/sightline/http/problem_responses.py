@@ -144,7 +144,7 @@ class UnhandledErrorMiddleware:
         try:
             await self.app(scope, receive, watch)
         except Exception as error:
-            log.error("unhandled_error", **describe(error))
+            log.error("unhandled_error", **describe_error(error))
             if started:
                 raise
             await problem_response(_unhandled(error), scope["path"])(scope, receive, send)
@@ -157,7 +157,7 @@ def _unhandled(error: Exception) -> Problem:
     return Problem(Code.INTERNAL, "The service failed on this request.")
 
 
-def describe(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException) -> dict[str, Any]:
     """The type of an exception and where it came from, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
     return {

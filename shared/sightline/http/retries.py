@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 from sightline.http.tasks import cancelled
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ async def forever(step: Callable[[], Awaitable[object]]) -> None:
             waits, well = waits_s(), True
         except Exception as error:
             if well:
-                facts = {"code": error.code} if isinstance(error, Problem) else describe(error)
+                facts = {"code": error.code} if isinstance(error, Problem) else describe_error(error)
                 log.warning("step_failed", step=getattr(step, "__qualname__", ""), **facts)
             well = False
             await asyncio.sleep(next(waits))

@@ -19,7 +19,7 @@ from sightline.http.connections import (
     connections_within,
     raise_descriptor_limit,
 )
-from sightline.http.listener import inherited_listener, say_stopping
+from sightline.http.listener import inherited_listener, signal_stopping
 from sightline.http.logs import configure_logging
 from sightline.http.tracing import configure_tracing
 from sightline.jobs.private_files import UMASK
@@ -29,13 +29,13 @@ TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
 
 
 @runtime_checkable
-class Draining(Protocol):
+class Drainable(Protocol):
     """What the lifespan's state has as `service`, to be told first that the process is to stop."""
 
     def start_draining(self) -> None: ...
 
 
-class NoticedServer(uvicorn.Server):
+class GracefulServer(uvicorn.Server):
     """Says that it stops before it does.
 
     uvicorn closes its port at once on SIGTERM while balancers still send; here readiness turns first, and the port
@@ -59,10 +59,10 @@ class NoticedServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         service = self.lifespan.state.get("service")
-        if isinstance(service, Draining):
+        if isinstance(service, Drainable):
             service.start_draining()
-        say_stopping()
-        if isinstance(service, Draining) and sig == signal.SIGTERM and self._notice_s:
+        signal_stopping()
+        if isinstance(service, Drainable) and sig == signal.SIGTERM and self._notice_s:
             asyncio.get_running_loop().call_later(self._notice_s, super().handle_exit, sig, None)
             return
         super().handle_exit(sig, frame)
@@ -78,7 +78,7 @@ def serve(factory: str, settings: ServiceSettings) -> None:
     limited_server(factory, settings, factory=True).run(None if listener is None else [listener])
 
 
-def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> NoticedServer:
+def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> GracefulServer:
     """A server for an application, or for the import path of its factory, with the settings' limits."""
     table = ConnectionTable(connection_limits(settings, descriptors=raise_descriptor_limit()))
     config = uvicorn.Config(
@@ -96,7 +96,7 @@ def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s),
     )
-    return NoticedServer(config, table, notice_s=settings.drain_notice_s)
+    return GracefulServer(config, table, notice_s=settings.drain_notice_s)
 
 
 def connection_limits(settings: ServiceSettings, *, descriptors: int) -> ConnectionLimits:

@@ -14,7 +14,7 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind
 
-from sightline.http.middleware import PROBED
+from sightline.http.middleware import PROBE_PATHS
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 NANOSECONDS = 1e9
@@ -27,7 +27,7 @@ TELEMETRY: TelemetryConfig = {
     "logs": False,
     "metrics": False,
     "operation_spans": False,
-    "exclude": lambda scope: scope.get("path") in PROBED,
+    "exclude": lambda scope: scope.get("path") in PROBE_PATHS,
 }
 
 
@@ -71,7 +71,7 @@ def job_span(model: str, traceparent: str | None, **facts: str | int) -> Iterato
         yield current
 
 
-def tell_run(name: str, ran_s: float, **facts: str | int) -> None:
+def record_span(name: str, ran_s: float, **facts: str | int) -> None:
     """A span of something that has just ended and took so long."""
     now = time.time_ns()
     ended = tracer.start_span(name, start_time=now - int(ran_s * NANOSECONDS), attributes=_named(facts))

@@ -12,12 +12,12 @@ import numpy as np
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 from sightline.inference.engine import Session
-from sightline.inference.fair_queueing import ANYBODY, FairTurns, Requester
-from sightline.inference.latency_model import Costs
+from sightline.inference.fair_queueing import ANONYMOUS, FairRanks, Requester
+from sightline.inference.latency_model import LatencyModel
 from sightline.inference.observer import BatchObserver
-from sightline.inference.pending_sample import Answer, Ticket
+from sightline.inference.pending_sample import PendingSample, SampleResult
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors
 
 log = structlog.get_logger()
@@ -42,15 +42,15 @@ class MicroBatcher:
         self,
         session: Session,
         signature: ModelSignature,
-        costs: Costs,
+        costs: LatencyModel,
         observer: BatchObserver,
         *,
         max_queue_s: float,
     ) -> None:
         self._session, self._signature, self._costs, self._observer = session, signature, costs, observer
         self._max_queue_s = max_queue_s
-        self._queues: dict[BucketKey, list[Ticket]] = {key: [] for key in signature.keys}  # by rank
-        self._turns = FairTurns()
+        self._queues: dict[BucketKey, list[PendingSample]] = {key: [] for key in signature.keys}  # by rank
+        self._turns = FairRanks()
         self._changed = threading.Condition()
         self._running: _Running | None = None
         self._closed = False
@@ -62,8 +62,8 @@ class MicroBatcher:
         *,
         deadline: float | None = None,
         admitted: bool = False,
-        requester: Requester = ANYBODY,
-    ) -> Answer:
+        requester: Requester = ANONYMOUS,
+    ) -> SampleResult:
         """Infer one sample.
 
         `deadline` is of `time.monotonic`; a sample that has not begun by then is dropped. A request that was admitted
@@ -74,7 +74,7 @@ class MicroBatcher:
             self.check_room(requester)
         loop = asyncio.get_running_loop()
         with self._changed:
-            ticket = Ticket(sample, key, deadline, loop.create_future(), loop, self._turns.take(requester))
+            ticket = PendingSample(sample, key, deadline, loop.create_future(), loop, self._turns.take(requester))
             self._put(ticket)
         try:
             return await ticket.future
@@ -138,7 +138,7 @@ class MicroBatcher:
                 queue.clear()
             self._observe_pending()
 
-    def _put(self, ticket: Ticket) -> None:
+    def _put(self, ticket: PendingSample) -> None:
         """Only while `_changed` is held."""
         if self._closed:
             raise Problem(Code.NOT_READY, "The service stops.")
@@ -146,18 +146,18 @@ class MicroBatcher:
         self._observe_pending()
         self._changed.notify()
 
-    def _discard(self, ticket: Ticket) -> None:
+    def _discard(self, ticket: PendingSample) -> None:
         with self._changed:
             if ticket in self._queues[ticket.key]:
                 self._drop(ticket)
 
-    def _drop(self, ticket: Ticket) -> None:
+    def _drop(self, ticket: PendingSample) -> None:
         self._queues[ticket.key].remove(ticket)
         self._observer.dropped("cancelled" if ticket.future.done() else "expired")
         ticket.settle(Problem(Code.DEADLINE_EXCEEDED, "The deadline passed before the model was free."))
         self._observe_pending()
 
-    def _next_batch(self) -> list[Ticket] | None:
+    def _next_batch(self) -> list[PendingSample] | None:
         """The next batch; empty when an unhealthy session should be probed, None when there is no more to do."""
         with self._changed:
             while True:
@@ -174,7 +174,7 @@ class MicroBatcher:
             for ticket in [each for each in queue if each.dead]:
                 self._drop(ticket)
 
-    def _take(self) -> list[Ticket]:
+    def _take(self) -> list[PendingSample]:
         queue = min((queue for queue in self._queues.values() if queue), key=lambda q: q[0].rank, default=None)
         if queue is None:
             return []
@@ -186,7 +186,7 @@ class MicroBatcher:
         self._observe_pending()
         return batch
 
-    def _run(self, batch: Sequence[Ticket]) -> None:
+    def _run(self, batch: Sequence[PendingSample]) -> None:
         try:
             self._infer(batch)
         except Exception as error:
@@ -196,7 +196,7 @@ class MicroBatcher:
                 self._running = None
                 self._observe_pending()
 
-    def _infer(self, batch: Sequence[Ticket]) -> None:
+    def _infer(self, batch: Sequence[PendingSample]) -> None:
         started = time.monotonic()
         outputs = self._session.run(_stack([ticket.sample for ticket in batch]))
         seconds = time.monotonic() - started
@@ -205,11 +205,11 @@ class MicroBatcher:
         self.healthy = True
         self._observer.ran(len(batch))
         for index, ticket in enumerate(batch):
-            ticket.settle(Answer({name: values[index] for name, values in outputs.items()}, seconds))
+            ticket.settle(SampleResult({name: values[index] for name, values in outputs.items()}, seconds))
 
-    def _recover(self, batch: Sequence[Ticket], error: Exception) -> None:
+    def _recover(self, batch: Sequence[PendingSample], error: Exception) -> None:
         """Find out whose fault it was: run each sample alone, so that only the bad one fails."""
-        log.warning("batch_failed", size=len(batch), **describe(error))
+        log.warning("batch_failed", size=len(batch), **describe_error(error))
         if len(batch) == 1:
             self._observer.failed()
             batch[0].settle(error)
@@ -227,7 +227,7 @@ class MicroBatcher:
         try:
             self._session.run(self._signature.blank(self._signature.keys[0], batch=1))
         except Exception as error:
-            log.error("session_unhealthy", **describe(error))
+            log.error("session_unhealthy", **describe_error(error))
             return False
         finally:
             self._running = None

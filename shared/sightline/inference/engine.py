@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sightline.inference.adapter import Adapter
 from sightline.inference.binding import BoundRunner, Feeds
 from sightline.inference.predictor import Predictor
-from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first
+from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first_provider
 from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import Weights
 from sightline.serving.settings import Provider, ServiceSettings
@@ -93,7 +93,7 @@ def open_graph(path: Path, settings: ServiceSettings) -> tuple[Provider, ort.Inf
         # With its fallback enabled the runtime rebuilds a failed session on the CPU, now or at any later run.
         return ort.InferenceSession(str(path), _session_options(settings), providers=chain, enable_fallback=0)
 
-    return open_on_first(settings, open_session, ort.get_available_providers())
+    return open_on_first_provider(settings, open_session, ort.get_available_providers())
 
 
 def _session_options(settings: ServiceSettings) -> ort.SessionOptions:

@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from sightline.http.tracing import span, tell_run
+from sightline.http.tracing import record_span, span
 from sightline.imaging.decoder_pool import Cancellation
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session
-from sightline.inference.fair_queueing import ANYBODY, Requester
-from sightline.inference.pending_sample import Answer
+from sightline.inference.fair_queueing import ANONYMOUS, Requester
+from sightline.inference.pending_sample import SampleResult
 from sightline.inference.predictor import Plan, Round
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stage, Stages
@@ -58,7 +58,7 @@ async def execute(
     stages: Stages,
     deadline: float | None = None,
     at_once: int | None = None,
-    requester: Requester = ANYBODY,
+    requester: Requester = ANONYMOUS,
 ) -> ResultT:
     """Drive a plan; cancelling this frees its queued samples at once and closes the plan.
 
@@ -115,7 +115,7 @@ class _Execution(Generic[ResultT]):
         self._stages.add(Stage.QUEUE, step.began_at - queued_at)
         stage = Stage.DECODE if isinstance(step.outcome, _Wanted) else Stage.ENCODE
         self._stages.add(stage, step.ended_at - step.began_at)
-        tell_run(stage, step.ended_at - step.began_at)
+        record_span(stage, step.ended_at - step.began_at)
         return step.outcome
 
     async def _infer(self, samples: Sequence[Tensors]) -> list[Tensors]:
@@ -125,12 +125,12 @@ class _Execution(Generic[ResultT]):
         with span("round", samples=len(samples)):
             answers = await self._submit_all(samples)
             ran_s = max((answer.ran_s for answer in answers), default=0.0)
-            tell_run("session", ran_s)
+            record_span("session", ran_s)
         self._stages.add(Stage.INFER, ran_s)
         self._stages.add(Stage.QUEUE, max(0.0, time.perf_counter() - started - ran_s))
         return [answer.outputs for answer in answers]
 
-    async def _submit_all(self, samples: Sequence[Tensors]) -> list[Answer]:
+    async def _submit_all(self, samples: Sequence[Tensors]) -> list[SampleResult]:
         tasks = [asyncio.create_task(self._submit(sample)) for sample in samples]
         try:
             return await asyncio.gather(*tasks)
@@ -139,7 +139,7 @@ class _Execution(Generic[ResultT]):
             for task in tasks:
                 task.cancel()
 
-    async def _submit(self, sample: Tensors) -> Answer:
+    async def _submit(self, sample: Tensors) -> SampleResult:
         async with self._turn:
             return await self._batcher.submit(sample, deadline=self._deadline, admitted=True, requester=self._requester)
 

@@ -34,7 +34,7 @@ def external_files(path: Path) -> list[str]:
             return []
 
 
-def stays_below(location: str) -> bool:
+def is_below(location: str) -> bool:
     """Whether the path of a further file leads to no other folder than the first's, or one in it."""
     path = PurePosixPath(location)
     return not path.is_absolute() and bool(path.parts) and ".." not in path.parts

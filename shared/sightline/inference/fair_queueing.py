@@ -18,7 +18,7 @@ class Requester:
     bulk: bool = False
 
 
-ANYBODY = Requester()
+ANONYMOUS = Requester()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class FairSemaphore:
         return requester.bulk is not bulk_first, self._held[requester.caller]
 
 
-class FairTurns:
+class FairRanks:
     """Ranks by start-time fair queueing: what one caller queues at once is spread among what others queue.
 
     A bulk sample counts as several, so that interactive ones go more often.

@@ -11,7 +11,7 @@ SMOOTHING = 0.2
 WORTHWHILE = 0.95
 
 
-class Costs:
+class LatencyModel:
     """Seconds per run for each bucket and batch size; the sizes are those that were worth warming."""
 
     def __init__(self, measured: Mapping[BucketKey, Mapping[int, float]]) -> None:
@@ -38,13 +38,13 @@ class Costs:
         return {key: tuple(seconds) for key, seconds in self._seconds.items()}
 
 
-def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> Costs:
+def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> LatencyModel:
     """Run every bucket, doubling the batch as long as that makes a sample cheaper.
 
     On a CPU a batch of two mostly takes twice as long as one and only adds latency; then one is where it ends.
     """
     limit = min(max_batch, session.max_batch or max_batch)
-    return Costs({key: _warm_bucket(session, signature, key, limit) for key in signature.keys})
+    return LatencyModel({key: _warm_bucket(session, signature, key, limit) for key in signature.keys})
 
 
 def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, limit: int) -> dict[int, float]:

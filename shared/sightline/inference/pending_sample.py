@@ -9,7 +9,7 @@ from sightline.inference.signature import BucketKey, Tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SampleResult:
     """The outputs of one sample, and how long the run took that it was part of."""
 
     outputs: Tensors
@@ -17,13 +17,13 @@ class Answer:
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingSample:
     """A sample in the queue and whoever waits for it, on whatever event loop."""
 
     sample: Tensors
     key: BucketKey
     deadline: float | None
-    future: "asyncio.Future[Answer]"
+    future: "asyncio.Future[SampleResult]"
     loop: asyncio.AbstractEventLoop
     rank: float  # in which tickets are taken
     queued_at: float = field(default_factory=time.monotonic)
@@ -37,14 +37,14 @@ class Ticket:
         """Nobody waits for it any more; a cancelled future says so before its task has been told."""
         return self.expired or self.future.done()
 
-    def settle(self, result: Answer | Exception) -> None:
+    def settle(self, result: SampleResult | Exception) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(self._settle, result)
 
-    def _settle(self, result: Answer | Exception) -> None:
+    def _settle(self, result: SampleResult | Exception) -> None:
         if self.future.done():
             return
-        if isinstance(result, Answer):
+        if isinstance(result, SampleResult):
             self.future.set_result(result)
         else:
             self.future.set_exception(result)

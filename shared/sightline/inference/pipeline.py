@@ -27,7 +27,7 @@ def _now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class InferenceRequest:
     """What a request asked for."""
 
     upload: Upload
@@ -36,23 +36,23 @@ class Question:
     received_at: datetime = field(default_factory=_now)
 
 
-def answer(
-    predictor: Predictor[Any, Any], question: Question, session: Session, identity: ModelIdentity
+def respond(
+    predictor: Predictor[Any, Any], question: InferenceRequest, session: Session, identity: ModelIdentity
 ) -> Plan[Rendered]:
     draw = yield from _draw(predictor, question, session, identity)
     return draw(question.media_type)
 
 
-def answer_in_all(
+def respond_in_all_types(
     predictor: Predictor[Any, Any],
-    question: Question,
+    question: InferenceRequest,
     session: Session,
     identity: ModelIdentity,
     *,
     others: Sequence[str],
     stages: Stages,
 ) -> Plan[tuple[Rendered, ...]]:
-    """The answer first, then that in the other media types, as far as it can be had in them."""
+    """Renders the result in the requested media type first, then in each of `others` that the result has."""
     draw = yield from _draw(predictor, question, session, identity)
     stages.current = Stage.ENCODE
     first = draw(question.media_type)
@@ -72,7 +72,9 @@ def _draw_if_possible(draw: Draw, media_type: str) -> Rendered | None:
         return None
 
 
-def _draw(predictor: Predictor[Any, Any], question: Question, session: Session, identity: ModelIdentity) -> Plan[Draw]:
+def _draw(
+    predictor: Predictor[Any, Any], question: InferenceRequest, session: Session, identity: ModelIdentity
+) -> Plan[Draw]:
     """What draws the result in any media type, with the record of what happened."""
     digest = _first_digest(question.upload)
     result = yield from predictor.predict(predictor.read(question.upload))

@@ -26,7 +26,7 @@ class ProviderError(Exception):
     """None of the configured providers runs the model."""
 
 
-def open_on_first(
+def open_on_first_provider(
     settings: ServiceSettings, open_session: OpenSession, available: Sequence[str]
 ) -> tuple[Provider, ort.InferenceSession]:
     """A session on the first configured provider that really takes the model.

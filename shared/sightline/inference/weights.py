@@ -10,7 +10,7 @@ import structlog
 
 from sightline.api.evidence import ModelIdentity
 from sightline.inference.contract import Contract, ContractError, read_contract
-from sightline.inference.external_data import external_files, stays_below
+from sightline.inference.external_data import external_files, is_below
 from sightline.serving.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -78,7 +78,7 @@ def _files(graphs: Sequence[Path]) -> Iterator[Path]:
     for graph in graphs:
         yield graph
         for location in external_files(graph):
-            if not stays_below(location):
+            if not is_below(location):
                 raise ContractError(f"{graph}: its external data must lie beside it, not at {location!r}")
             yield graph.parent / location
 

@@ -27,7 +27,7 @@ from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.v2.routes import v2_router
 from sightline.serving.v2.schemas import InferRequest
-from sightline.serving.worker.setup import consuming
+from sightline.serving.worker.setup import job_worker
 
 
 def stop_process() -> None:
@@ -50,7 +50,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[Mapping[str, object]]:
-        async with service.running(), consuming(service, jobs, registry):
+        async with service.running(), job_worker(service, jobs, registry):
             yield {"service": service, "registry": registry}
 
     app = FastAPI(

@@ -12,7 +12,7 @@ from sightline.serving.service import ModelService
 MARKDOWN, JSON = "text/markdown", "application/json"
 
 
-class Card(BaseModel):
+class ModelCard(BaseModel):
     """A model card with the facts about the weights that are loaded."""
 
     name: str
@@ -29,7 +29,7 @@ def card_router(service: ModelService) -> APIRouter:
 
     @router.get(
         "/v1/models/{model}/card",
-        response_model=Card,
+        response_model=ModelCard,
         responses={200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}},
     )
     async def card(model: str, request: Request) -> Response:
@@ -46,9 +46,9 @@ def require_model(asked: str, name: str) -> None:
         raise Problem(Code.NOT_FOUND, "There is no such model.", models=[name])
 
 
-def _card(service: ModelService) -> Card:
+def _card(service: ModelService) -> ModelCard:
     info = service.predictor.info
-    return Card(
+    return ModelCard(
         name=info.name,
         title=info.title,
         description=info.description,

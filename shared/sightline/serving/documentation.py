@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from sightline.api import headers as names
 from sightline.api.problems import MEDIA_TYPE, STATUS, Code, Problem, ProblemDetails
-from sightline.http.negotiation import BYTES
+from sightline.http.negotiation import OCTET_STREAM
 from sightline.inference.predictor import ModelInfo, PictureField
 
 Json = dict[str, Any]
@@ -152,12 +152,12 @@ def _option(schema: Json) -> Json:
         described = {**inner, **described}
     elif choices:
         described["anyOf"] = choices
-    if told := told_default(schema.get("description"), schema.get("default")):
+    if told := describe_with_default(schema.get("description"), schema.get("default")):
         described["description"] = told
     return described
 
 
-def told_default(description: str | None, default: Any) -> str:
+def describe_with_default(description: str | None, default: Any) -> str:
     """The description with the default value in words."""
     told = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
     return "; ".join([*([description.rstrip(".")] if description else []), *told])
@@ -206,7 +206,11 @@ def _success(info: ModelInfo) -> Json:
 def _with_bytes(media_types: Sequence[str]) -> list[str]:
     """With the type that covers every picture, where a generated client meets it before or after JSON as preferred."""
     first = 0 if media_types[0] != JSON_TYPE else len(media_types)
-    return [*media_types[:first], BYTES, *media_types[first:]] if set(media_types) != {JSON_TYPE} else [*media_types]
+    return (
+        [*media_types[:first], OCTET_STREAM, *media_types[first:]]
+        if set(media_types) != {JSON_TYPE}
+        else [*media_types]
+    )
 
 
 def _reply(info: ModelInfo, media_type: str) -> Json:

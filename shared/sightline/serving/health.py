@@ -6,20 +6,20 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from sightline.api.problems import ProblemDetails
-from sightline.serving.service import ModelService, State
+from sightline.serving.service import ModelService, ServiceState
 
 
-class Liveness(BaseModel):
+class ServiceLiveness(BaseModel):
     """The event loop turns."""
 
     status: Literal["live"] = "live"
 
 
-class Readiness(BaseModel):
+class ServiceReadiness(BaseModel):
     """What answers requests, and on what."""
 
     status: Literal["ready"] = "ready"
-    state: State
+    state: ServiceState
     model: str
     version: str
     weights_sha256: str
@@ -38,14 +38,14 @@ def health_router(service: ModelService) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/livez")
-    async def live() -> Liveness:
-        return Liveness()
+    async def live() -> ServiceLiveness:
+        return ServiceLiveness()
 
     @router.get("/readyz", responses={503: {"model": ProblemDetails}})
-    async def ready() -> Readiness:
+    async def ready() -> ServiceReadiness:
         service.require_ready()
         session, identity, worker = service.session, service.identity, service.worker_health
-        return Readiness(
+        return ServiceReadiness(
             state=service.state,
             model=identity.name,
             version=identity.version,

@@ -13,7 +13,7 @@ def require_within_budget(pictures: Sequence[bytes], max_request_pixels: int) ->
     require_pixels_within(map(_pixels, pictures), max_request_pixels)
 
 
-def need_process(pictures: Sequence[bytes]) -> bool:
+def needs_decoder_process(pictures: Sequence[bytes]) -> bool:
     """Whether decoding waits for a process, which blocks a thread without using a core."""
     return any(map(needs_process, pictures))
 

@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from sightline.http.negotiation import negotiate
 from sightline.http.problem_responses import current_request_id
-from sightline.inference.pipeline import Question, answer
+from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stages
 from sightline.serving.documentation import describe_predict
@@ -23,8 +23,8 @@ def predict_router(service: ModelService) -> APIRouter:
         request_id, stages = current_request_id(), Stages()
 
         def plan(upload: Upload) -> Plan[Rendered]:
-            question = Question(upload, media_type, request_id)
-            return answer(service.predictor, question, service.session, service.identity)
+            question = InferenceRequest(upload, media_type, request_id)
+            return respond(service.predictor, question, service.session, service.identity)
 
         return _reply(await serve_plan(request, service, stages, read=reader.read, plan=plan), stages)
 

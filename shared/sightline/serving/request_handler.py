@@ -9,8 +9,8 @@ from starlette.requests import Request
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import deadline_header_s, unless_gone
-from sightline.http.middleware import declared_bytes, note
+from sightline.http.deadlines import cancel_on_disconnect, deadline_header_s
+from sightline.http.middleware import add_log_fields, declared_bytes
 from sightline.inference.fair_queueing import Requester
 from sightline.inference.predictor import Plan, Upload
 from sightline.inference.stages import Stage, Stages
@@ -42,10 +42,10 @@ async def serve_plan(
             deadline = default if left_s is None else arrived_at + left_s
             pictures = body.files if isinstance(body, Upload) else ()
             running = service.run(plan(body), stages, deadline, pictures=pictures, requester=requester)
-            return await unless_gone(request.receive, running)
+            return await cancel_on_disconnect(request.receive, running)
         finally:
             service.observe(stages)
-            note(request.scope, stages_ms=stages.milliseconds)
+            add_log_fields(request.scope, stages_ms=stages.milliseconds)
 
 
 def requester_of(request: Request) -> Requester:

@@ -23,14 +23,14 @@ from sightline.imaging import decoder_pool
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute
-from sightline.inference.fair_queueing import ANYBODY, FairSemaphore, Requester
+from sightline.inference.fair_queueing import ANONYMOUS, FairSemaphore, Requester
 from sightline.inference.latency_model import warm
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.observer import MetricsObserver
 from sightline.inference.predictor import Plan, Predictor
 from sightline.inference.stages import Stage, Stages
 from sightline.jobs.threads import start_threads
-from sightline.serving.picture_budget import need_process, require_within_budget
+from sightline.serving.picture_budget import needs_decoder_process, require_within_budget
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.health import WorkerHealth
 
@@ -41,7 +41,7 @@ ResultT = TypeVar("ResultT")
 WATCH_INTERVAL_S = 1.0
 
 
-class State(StrEnum):
+class ServiceState(StrEnum):
     """Where a service is in its life; only a ready one takes requests."""
 
     WARMING = "warming"
@@ -52,10 +52,10 @@ class State(StrEnum):
 
 
 DETAILS = {
-    State.WARMING: "The model is loading and warming up.",
-    State.UNHEALTHY: "The model failed on its last batch.",
-    State.DRAINING: "The service stops.",
-    State.FAILED: "The model did not load.",
+    ServiceState.WARMING: "The model is loading and warming up.",
+    ServiceState.UNHEALTHY: "The model failed on its last batch.",
+    ServiceState.DRAINING: "The service stops.",
+    ServiceState.FAILED: "The model did not load.",
 }
 
 
@@ -108,21 +108,21 @@ class ModelService:
         self._failed = False
         self.worker_health: WorkerHealth | None = None  # None where this replica works on no jobs
         metrics.announce(self.name)
-        metrics.ready.labels(self.name).set_function(lambda: self.state is State.READY)
+        metrics.ready.labels(self.name).set_function(lambda: self.state is ServiceState.READY)
 
     @property
     def name(self) -> str:
         return self.predictor.info.name
 
     @property
-    def state(self) -> State:
+    def state(self) -> ServiceState:
         if self._failed:
-            return State.FAILED
+            return ServiceState.FAILED
         if self._drain_by < math.inf:
-            return State.DRAINING
+            return ServiceState.DRAINING
         if self._batcher is None:
-            return State.WARMING
-        return State.READY if self._batcher.healthy and not self._stalls else State.UNHEALTHY
+            return ServiceState.WARMING
+        return ServiceState.READY if self._batcher.healthy and not self._stalls else ServiceState.UNHEALTHY
 
     @property
     def _stalls(self) -> bool:
@@ -141,7 +141,7 @@ class ModelService:
         return self._batcher
 
     def require_ready(self) -> None:
-        if self.state is not State.READY:
+        if self.state is not ServiceState.READY:
             raise self._not_ready()
 
     def require_room(self, requester: Requester) -> None:
@@ -153,10 +153,10 @@ class ModelService:
     @property
     def has_room(self) -> bool:
         """Whether what is begun now need not wait long."""
-        return self.state is State.READY and self.batcher.has_room
+        return self.state is ServiceState.READY and self.batcher.has_room
 
     @contextmanager
-    def hold(self, size_bytes: int, requester: Requester = ANYBODY) -> Iterator[None]:
+    def hold(self, size_bytes: int, requester: Requester = ANONYMOUS) -> Iterator[None]:
         """Hold a place for a request whose body is at most so large."""
         with ExitStack() as place:
             with self._counting_shed():
@@ -199,7 +199,7 @@ class ModelService:
         *,
         pictures: Sequence[bytes] = (),
         at_once: int | None = None,
-        requester: Requester = ANYBODY,
+        requester: Requester = ANONYMOUS,
     ) -> ResultT:
         """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory.
 
@@ -229,7 +229,7 @@ class ModelService:
             return lane
         loop, max_pixels = asyncio.get_running_loop(), self.settings.max_request_pixels
         await loop.run_in_executor(lane.pool, require_within_budget, pictures, max_pixels)
-        if is_job or not await loop.run_in_executor(lane.pool, need_process, pictures):
+        if is_job or not await loop.run_in_executor(lane.pool, needs_decoder_process, pictures):
             return lane
         return self._waiting
 

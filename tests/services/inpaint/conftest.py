@@ -14,7 +14,7 @@ from services.inpaint.schemas import InpaintOptions
 from sightline.api.evidence import ModelIdentity
 from sightline.inference.engine import OnnxEngine
 from sightline.inference.executor import run_inline
-from sightline.inference.pipeline import Question, answer
+from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.weights import Weights
 from sightline.serving.settings import Provider, ServiceSettings
@@ -118,7 +118,7 @@ def asking(weights: Weights, settings: ServiceSettings) -> Ask:
 
     def ask(*, accept: str = "image/png", options: dict[str, Any] | None = None, **pictures: bytes) -> Rendered:
         upload = Upload({name: [data] for name, data in pictures.items()}, InpaintOptions(**options or {}))
-        return run_inline(answer(predictor, Question(upload, accept, "request"), engine, identity), engine)
+        return run_inline(respond(predictor, InferenceRequest(upload, accept, "request"), engine, identity), engine)
 
     return ask
 

@@ -29,10 +29,9 @@ from sightline.jobs.job import Job, Priority, Progress, Reason, State, StoredReq
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
-from sightline.serving.service import ModelService
-from sightline.serving.service import State as ServiceState
+from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.settings import ServiceSettings
-from sightline.serving.worker.setup import consuming
+from sightline.serving.worker.setup import job_worker
 from tests.http.test_problem_responses import few_files
 from tests.imaging import hostile
 from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
@@ -106,7 +105,7 @@ class Site:
     async def working(self, predictor: Predictor[Any, Any], **settings: Any) -> AsyncIterator[ModelService]:
         self.registry = CollectorRegistry()
         service = self.make_service(predictor, **settings)
-        async with service.running(), consuming(service, self.settings, self.registry):
+        async with service.running(), job_worker(service, self.settings, self.registry):
             await until(lambda: service.state is ServiceState.READY)
             yield service
 

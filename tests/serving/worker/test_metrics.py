@@ -8,7 +8,7 @@ from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, State, StoredRequest
 from sightline.serving.worker.health import WorkerHealth
 from sightline.serving.worker.metrics import JobMetrics
-from sightline.serving.worker.run import End
+from sightline.serving.worker.run import AttemptStatus
 
 REQUEST = StoredRequest("/v1/m", "", "image/png", None, BlobRef("ab" * 32, 1))
 JOB = Job(
@@ -42,7 +42,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
 
 @pytest.mark.usefixtures("metrics")
 def test_counters_begin_at_nothing(registry: CollectorRegistry) -> None:
-    for end in End:
+    for end in AttemptStatus:
         assert value(registry, "sightline_job_attempt_ends_total", end=end) == 0
 
 
@@ -50,7 +50,7 @@ def test_a_success_is_timed_from_its_submission(registry: CollectorRegistry, met
     metrics.began(JOB)
     assert value(registry, "sightline_jobs_in_flight") == 1
     assert value(registry, "sightline_job_queue_duration_seconds_sum") == 3
-    metrics.ended(JOB, End.SUCCEEDED, ran_s=2.0)
+    metrics.ended(JOB, AttemptStatus.SUCCEEDED, ran_s=2.0)
     assert value(registry, "sightline_jobs_in_flight") == 0
     assert value(registry, "sightline_job_run_duration_seconds_sum") == 2
     assert value(registry, "sightline_job_duration_seconds_sum") == 5
@@ -64,7 +64,7 @@ def test_a_second_attempt_did_not_wait_in_the_queue(registry: CollectorRegistry,
 
 def test_a_lost_lease_is_counted_and_is_no_success(registry: CollectorRegistry, metrics: JobMetrics) -> None:
     metrics.began(JOB)
-    metrics.ended(JOB, End.LOST, ran_s=2.0)
+    metrics.ended(JOB, AttemptStatus.LOST, ran_s=2.0)
     assert value(registry, "sightline_job_lost_leases_total") == 1
     assert value(registry, "sightline_job_attempt_ends_total", end="lost") == 1
     assert value(registry, "sightline_job_duration_seconds_count") == 0

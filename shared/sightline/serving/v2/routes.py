@@ -15,7 +15,7 @@ from sightline.inference.stages import Stages
 from sightline.serving.card import require_model
 from sightline.serving.documentation import BINARY, header_references, reference
 from sightline.serving.request_handler import receive_bytes, serve_plan
-from sightline.serving.service import ModelService, State
+from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.v2 import codec
 from sightline.serving.v2.describe import model_config, model_metadata
 from sightline.serving.v2.schemas import (
@@ -81,7 +81,7 @@ def _add_server_routes(router: APIRouter, service: ModelService) -> None:
     @router.post("/repository/index")
     async def index() -> list[RepositoryEntry]:
         state = service.state
-        word = "READY" if state is State.READY else "UNAVAILABLE"
+        word = "READY" if state is ServiceState.READY else "UNAVAILABLE"
         identity = service.identity
         return [RepositoryEntry(name=identity.name, version=identity.version, state=word, reason=state)]
 

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from sightline.api.problems import Code, Problem
 from sightline.http.deadlines import due
-from sightline.http.negotiation import acceptable
+from sightline.http.negotiation import acceptable_types
 from sightline.http.retries import patiently
 from sightline.inference.fair_queueing import Requester
-from sightline.inference.pipeline import Question, answer_in_all
+from sightline.inference.pipeline import InferenceRequest, respond_in_all_types
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 from sightline.jobs.blobs import BlobStore
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class WorkerContext:
     """What attempts at the jobs of one model share."""
 
     service: ModelService
@@ -37,10 +37,10 @@ class Workshop:
     health: WorkerHealth
 
 
-class Attempt:
+class JobAttempt:
     """Reads, answers and renders as the model's route does, but in every form that the client takes."""
 
-    def __init__(self, shop: Workshop, job: Job) -> None:
+    def __init__(self, shop: WorkerContext, job: Job) -> None:
         self.stages = Stages()
         self._shop, self._job = shop, job
         self._waits_for: Problem | None = None
@@ -94,9 +94,9 @@ class Attempt:
 
     def _plan(self, upload: Upload) -> Plan[tuple[Rendered, ...]]:
         service, job = self._shop.service, self._job
-        media_type, *others = acceptable(job.request.accept, service.predictor.info.media_types)
-        question = Question(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
-        return answer_in_all(
+        media_type, *others = acceptable_types(job.request.accept, service.predictor.info.media_types)
+        question = InferenceRequest(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
+        return respond_in_all_types(
             service.predictor, question, service.session, service.identity, others=others, stages=self.stages
         )
 

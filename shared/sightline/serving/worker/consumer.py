@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from sightline.api.problems import Problem
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 from sightline.http.retries import forever
 from sightline.http.tasks import end
 from sightline.http.tracing import job_span
@@ -18,10 +18,10 @@ from sightline.jobs.keeper import LeaseKeeper
 from sightline.jobs.leases import Leases, MustRunAlone
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
-from sightline.serving.service import State
-from sightline.serving.worker.attempt import Attempt, Workshop
+from sightline.serving.service import ServiceState
+from sightline.serving.worker.attempt import JobAttempt, WorkerContext
 from sightline.serving.worker.metrics import JobMetrics
-from sightline.serving.worker.run import End, JobRun
+from sightline.serving.worker.run import AttemptStatus, JobRun
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Consumer:
 
     def __init__(
         self,
-        shop: Workshop,
+        shop: WorkerContext,
         queue: JobQueue,
         leases: Leases,
         settings: JobSettings,
@@ -110,13 +110,13 @@ class Consumer:
 
     def _begin(self, lease: Lease) -> None:
         self._keeper.add(lease)
-        run = JobRun(lease, Attempt(self._shop, lease.job), self._leases, self._queue, self._shop.health)
+        run = JobRun(lease, JobAttempt(self._shop, lease.job), self._leases, self._queue, self._shop.health)
         self._held[lease.token] = _Held(lease, asyncio.create_task(self._see_through(run)))
         if len(self._held) >= self._slots or lease.job.isolated:
             self._free.clear()
 
     async def _see_through(self, run: JobRun) -> None:
-        job, began_at, became = run.lease.job, time.monotonic(), End.LOST
+        job, began_at, became = run.lease.job, time.monotonic(), AttemptStatus.LOST
         with (
             structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job.id),
             job_span(job.model, job.request.traceparent, job=job.id, attempt=job.attempts),
@@ -126,14 +126,14 @@ class Consumer:
                 became = await self._run(run) or await run.let_go()
             except Exception as error:
                 # Its lease will run out, which is counted: given back, it would come round at once and for ever.
-                log.error("job_left", **describe(error))
+                log.error("job_left", **describe_error(error))
             finally:
                 self._forget(run.lease)
                 ran_s = time.monotonic() - began_at
                 self._metrics.ended(job, became, ran_s=ran_s)
                 log.info("job", end=became, attempt=job.attempts, ran_s=round(ran_s, 3))
 
-    async def _run(self, run: JobRun) -> End | None:
+    async def _run(self, run: JobRun) -> AttemptStatus | None:
         try:
             return await run.run()
         except asyncio.CancelledError:
@@ -161,7 +161,7 @@ class Consumer:
                     held.task.cancel()
 
     async def _beat(self) -> None:
-        if self._shop.service.state is State.READY and self._shop.health.trouble is None:
+        if self._shop.service.state is ServiceState.READY and self._shop.health.trouble is None:
             await self._leases.beat(self._model, worker=self._worker, slots=self._slots)
         await asyncio.sleep(BEAT_S)
 

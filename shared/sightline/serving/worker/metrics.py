@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sightline.jobs.job import Job, Priority
 from sightline.serving.worker.health import WorkerHealth
-from sightline.serving.worker.run import End
+from sightline.serving.worker.run import AttemptStatus
 
 LABELS = ("model", "priority")
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -36,7 +36,7 @@ class JobMetrics:
         for priority in Priority:
             for metric in (self.attempts, self.lost_leases, self.in_flight, self.queue_s, self.run_s, self.total_s):
                 metric.labels(model, priority)
-            for end in End:
+            for end in AttemptStatus:
                 self.ends.labels(model, priority, end)
 
     def began(self, job: Job) -> None:
@@ -46,14 +46,14 @@ class JobMetrics:
         if job.attempts == 1:
             self.queue_s.labels(*labels).observe(_waited_s(job))
 
-    def ended(self, job: Job, end: End, *, ran_s: float) -> None:
+    def ended(self, job: Job, end: AttemptStatus, *, ran_s: float) -> None:
         labels = (job.model, job.priority)
         self.in_flight.labels(*labels).dec()
         self.ends.labels(*labels, end).inc()
         self.run_s.labels(*labels).observe(ran_s)
-        if end is End.SUCCEEDED:
+        if end is AttemptStatus.SUCCEEDED:
             self.total_s.labels(*labels).observe(_waited_s(job) + ran_s)
-        if end is End.LOST:
+        if end is AttemptStatus.LOST:
             self.lost_leases.labels(*labels).inc()
 
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe
+from sightline.http.problem_responses import describe_error
 from sightline.http.retries import patiently
 from sightline.http.shortage import is_out_of_memory, is_shortage
 from sightline.http.tasks import cancelled
@@ -16,7 +16,7 @@ from sightline.inference.stages import Stage, Stages
 from sightline.jobs.job import Lease, Outcome, Progress, State
 from sightline.jobs.leases import Leases
 from sightline.jobs.queue import JobQueue
-from sightline.serving.worker.attempt import Attempt
+from sightline.serving.worker.attempt import JobAttempt
 from sightline.serving.worker.health import RESOURCES, WorkerHealth
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ LAST_WORD_S = 5.0
 NOT_ITS_FAULT = frozenset((Code.NOT_READY, Code.OVERLOADED, Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
 
 
-class End(StrEnum):
+class AttemptStatus(StrEnum):
     """What became of a job that was taken."""
 
     SUCCEEDED = "succeeded"
@@ -44,11 +44,13 @@ class JobRun:
     What Redis cannot take now it is told later, for as long as nobody cancels this or takes the lease.
     """
 
-    def __init__(self, lease: Lease, attempt: Attempt, leases: Leases, queue: JobQueue, health: WorkerHealth) -> None:
+    def __init__(
+        self, lease: Lease, attempt: JobAttempt, leases: Leases, queue: JobQueue, health: WorkerHealth
+    ) -> None:
         self.lease, self._attempt, self._leases, self._queue = lease, attempt, leases, queue
         self._health = health
 
-    async def run(self) -> End | None:
+    async def run(self) -> AttemptStatus | None:
         """None where the job turned out to be no longer ours."""
         reporting = asyncio.create_task(self._report())
         try:
@@ -59,45 +61,45 @@ class JobRun:
             reporting.cancel()
         return await self._finish(outcome)
 
-    async def let_go(self) -> End:
+    async def let_go(self) -> AttemptStatus:
         """Hand the job back if it is still ours, else find out what became of it."""
         with suppress(Problem, TimeoutError):
             async with asyncio.timeout(LAST_WORD_S):
                 if await self._leases.give_back(self.lease):
-                    return End.RETURNED
+                    return AttemptStatus.RETURNED
                 job = await self._queue.get(self.lease.job.id)
-                return End.CANCELLED if job.state is State.CANCELLED else End.LOST
-        return End.LOST
+                return AttemptStatus.CANCELLED if job.state is State.CANCELLED else AttemptStatus.LOST
+        return AttemptStatus.LOST
 
-    async def _finish(self, outcome: Outcome) -> End | None:
-        return End.SUCCEEDED if await patiently(lambda: self._leases.finish(self.lease, outcome)) else None
+    async def _finish(self, outcome: Outcome) -> AttemptStatus | None:
+        return AttemptStatus.SUCCEEDED if await patiently(lambda: self._leases.finish(self.lease, outcome)) else None
 
-    async def _end(self, error: Exception) -> End | None:
+    async def _end(self, error: Exception) -> AttemptStatus | None:
         judged = isinstance(error, Problem) and not is_transient(error)
         too_large = self.lease.job.isolated and is_out_of_memory(error)
         if is_shortage(error) and not judged and not too_large:
-            log.error("job_met_shortage", **describe(error))
+            log.error("job_met_shortage", **describe_error(error))
             return await self._give_back_for_shortage(error)
         if isinstance(error, Problem):
             return await self._refuse(error)
-        log.error("job_failed", **describe(error))
+        log.error("job_failed", **describe_error(error))
         return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
 
-    async def _give_back_for_shortage(self, error: Exception) -> End | None:
+    async def _give_back_for_shortage(self, error: Exception) -> AttemptStatus | None:
         """A job for which the memory does not suffice runs alone next; if it does not then, the job is too large."""
         self._health.report(RESOURCES)
         isolate = is_out_of_memory(error)
         given = await patiently(lambda: self._leases.give_back(self.lease, isolate=isolate))
-        return End.RETURNED if given else None
+        return AttemptStatus.RETURNED if given else None
 
-    async def _refuse(self, problem: Problem) -> End | None:
+    async def _refuse(self, problem: Problem) -> AttemptStatus | None:
         if problem.code in NOT_ITS_FAULT:
-            return End.RETURNED if await patiently(lambda: self._leases.give_back(self.lease)) else None
+            return AttemptStatus.RETURNED if await patiently(lambda: self._leases.give_back(self.lease)) else None
         details = problem.details(self.lease.job.request_id).model_dump(mode="json")
         transient = is_transient(problem)
         if not await patiently(lambda: self._leases.fail(self.lease, details, transient=transient)):
             return None
-        return End.RETRYING if transient else End.FAILED
+        return AttemptStatus.RETRYING if transient else AttemptStatus.FAILED
 
     async def _report(self) -> None:
         told: Progress | None = None

@@ -19,14 +19,14 @@ from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
-from sightline.serving.worker.attempt import Workshop
+from sightline.serving.worker.attempt import WorkerContext
 from sightline.serving.worker.consumer import Consumer
 from sightline.serving.worker.health import WorkerHealth
 from sightline.serving.worker.metrics import JobMetrics
 
 
 @asynccontextmanager
-async def consuming(service: ModelService, settings: JobSettings, registry: CollectorRegistry) -> AsyncIterator[None]:
+async def job_worker(service: ModelService, settings: JobSettings, registry: CollectorRegistry) -> AsyncIterator[None]:
     """Works on the model's jobs inside the block, where the settings name a queue and a store."""
     if settings.redis_url is None or settings.blobs_url is None or not service.settings.job_slots:
         yield
@@ -37,7 +37,7 @@ async def consuming(service: ModelService, settings: JobSettings, registry: Coll
         references = References(redis, settings)
         store = BlobStore.from_url(settings.blobs_url, recognize=references.recognize)
         health = service.worker_health = WorkerHealth(store)
-        shop = Workshop(service, reader, store, references, health)
+        shop = WorkerContext(service, reader, store, references, health)
         queue, leases = JobQueue(redis, settings), Leases(redis, settings)
         consumer = Consumer(
             shop, queue, leases, settings, JobMetrics(registry, service.name, health), worker=_worker_name()
