@@ -19,10 +19,11 @@ from pydantic import BaseModel, Field
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
 from sightline.inference.predictor import ModelInfo, PictureField, Plan, Predictor, Rendered, Upload
+from sightline.inference.settings import Provider
 from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.app import create_app, stop_process
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 
 SIDES_PX = (8, 16)
 POISON = 13  # a sample with this value in it makes the graph fail

@@ -38,13 +38,12 @@ from sightline.api.routes import route_of
 from sightline.http.concurrency import ConcurrencyLimiter
 from sightline.http.logs import configure_logging
 from sightline.http.metrics import HttpMetrics, add_metrics_route, create_registry
-from sightline.http.middleware import install_middleware
+from sightline.http.middleware import TELEMETRY, install_middleware
 from sightline.http.problem_responses import install_problem_handlers
-from sightline.http.tasks import in_background
-from sightline.http.tracing import TELEMETRY
 from sightline.jobs.connection import connect
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import WebhookSettings
+from sightline.runtime.tasks import in_background
 
 ANY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared, not bound
 

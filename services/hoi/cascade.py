@@ -12,9 +12,9 @@ from sightline.inference.adapter import Adapter, TensorAdapter
 from sightline.inference.contract import ContractError
 from sightline.inference.engine import open_graph, precision_on
 from sightline.inference.providers import EXECUTION_PROVIDERS
+from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import Weights
-from sightline.serving.settings import ServiceSettings
 
 PART = "interactions"
 FEATURES = ("p3", "p4", "p5")
@@ -33,7 +33,7 @@ class Cascade:
 
     max_batch = 1
 
-    def __init__(self, weights: Weights, facts: Facts, signature: ModelSignature, settings: ServiceSettings) -> None:
+    def __init__(self, weights: Weights, facts: Facts, signature: ModelSignature, settings: InferenceSettings) -> None:
         if PART not in weights.parts:
             raise ContractError(f"{weights.contract.name}: parts must name the file of the {PART}")
         self._facts, self._adapter = facts, Adapter.between(signature, weights.contract)
@@ -98,7 +98,7 @@ class _Graph:
     """One file: some of its outputs by their canonical names, and others as they are."""
 
     def __init__(
-        self, path: Path, settings: ServiceSettings, outputs: Sequence[TensorAdapter], others: Sequence[str] = ()
+        self, path: Path, settings: InferenceSettings, outputs: Sequence[TensorAdapter], others: Sequence[str] = ()
     ) -> None:
         self.provider, self._session = open_graph(path, settings)
         self._outputs, self._others = outputs, others

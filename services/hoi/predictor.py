@@ -19,6 +19,7 @@ from sightline.imaging.colour import to_srgb
 from sightline.imaging.decoder_pool import decode
 from sightline.inference.engine import Session
 from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
 from sightline.inference.weights import Weights, weights_and_card
 from sightline.serving.settings import ServiceSettings
@@ -73,7 +74,7 @@ class HoiPredictor:
         self._sizes = weights.contract.adapt(self.signature).buckets
         self._limits = settings.pixel_limits
 
-    def open_session(self, signature: ModelSignature, settings: ServiceSettings) -> Session:
+    def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session:
         return Cascade(self.weights, self.facts, signature, settings)
 
     def read(self, upload: Upload) -> HoiRequest:

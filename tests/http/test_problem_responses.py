@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from sightline.api.problems import Code, Problem
 from sightline.http.metrics import HttpMetrics
 from sightline.http.middleware import install_middleware
-from sightline.http.problem_responses import describe_error, install_problem_handlers
+from sightline.http.problem_responses import install_problem_handlers
+from sightline.runtime.errors import describe_error
 
 Serve = Callable[[ASGIApp], str]
 

@@ -6,7 +6,8 @@ import onnxruntime as ort
 import pytest
 
 from sightline.inference.providers import Chain, ProviderError, open_on_first_provider
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.inference.settings import Provider
+from sightline.serving.settings import ServiceSettings
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import pytest
 
 from sightline.api.problems import Problem
-from sightline.http.tasks import in_background
 from sightline.jobs.connection import connect
 from sightline.jobs.job import Job, State
 from sightline.jobs.keeper import LeaseKeeper
 from sightline.jobs.outbox import Outbox
 from sightline.jobs.settings import JobSettings
+from sightline.runtime.tasks import in_background
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submission
 from tests.redis_server import FAKETIME, RedisServer, running_redis
 

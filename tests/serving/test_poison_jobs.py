@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sightline.http.tasks import in_background
 from sightline.inference.weights import Weights
 from sightline.jobs.job import State
+from sightline.runtime.tasks import in_background
 from tests.serving.worker.test_consumer import MakePng, opened
 from tests.serving.worker_process import KILLER
 

@@ -17,10 +17,11 @@ from prometheus_client import CollectorRegistry
 
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import Upload
+from sightline.inference.settings import Provider
 from sightline.inference.weights import load_weights
 from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.setup import job_worker
 from tests.tiny_service import InvertingPredictor
 

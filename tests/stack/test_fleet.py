@@ -170,7 +170,7 @@ def test_a_hostile_picture_is_ended_within_the_container(stack: Stack) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_service_knows_what_its_container_may_take(stack: Stack, model: str) -> None:
     (container,) = stack.containers(model.replace("_", "-"))
-    ask = "from sightline.serving import settings as s; print(s.available_cores(), s.available_memory_bytes())"
+    ask = "from sightline.runtime import resources as s; print(s.available_cores(), s.available_memory_bytes())"
     limits = container.attrs["HostConfig"]
     cores, memory_bytes = map(int, container.exec_run(["python", "-c", ask])[1].split())
     assert memory_bytes <= limits["Memory"]

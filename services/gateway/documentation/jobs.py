@@ -9,8 +9,8 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
 from sightline.http.negotiation import OCTET_STREAM
+from sightline.http.openapi import BINARY, JSON_TYPE, header_references, problem_reply
 from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
-from sightline.serving.documentation import BINARY, JSON_TYPE, header_references, problem_reply
 
 Json = dict[str, Any]
 Replies = dict[int | str, Json]

@@ -15,7 +15,7 @@ from services.gateway.upstream.catalog import Catalog, Document
 from sightline.api import headers as names
 from sightline.api.problems import Code
 from sightline.api.routes import route_of
-from sightline.serving.documentation import describe_with_default, document_components, header_references, problem_reply
+from sightline.http.openapi import describe_with_default, document_components, header_references, problem_reply
 
 MAX_PREFIXES = 8
 

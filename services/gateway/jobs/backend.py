@@ -11,7 +11,6 @@ from services.gateway.jobs.monitor import QueueWatch, StoreWatch
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
-from sightline.http.tasks import in_background
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.connection import AWAY
 from sightline.jobs.janitor import Janitor
@@ -20,6 +19,7 @@ from sightline.jobs.overview import Overview
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.runtime.tasks import in_background
 
 RETRY_AFTER_S = 5.0
 

@@ -7,10 +7,10 @@ import structlog
 from services.gateway.auth.api_keys import KeyRing
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe_error
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.overview import Line, Load, Overview
 from sightline.jobs.queue import JobQueue
+from sightline.runtime.errors import describe_error
 
 log = structlog.get_logger()
 

@@ -21,11 +21,11 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id, problem_response
-from sightline.http.tasks import end
-from sightline.http.tracing import current_traceparent
 from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
 from sightline.jobs.queue import Standing
 from sightline.jobs.references import BeingDeletedError
+from sightline.runtime.tasks import end
+from sightline.runtime.tracing import current_traceparent
 
 KEY_HOLD_S = 30.0
 RETRY_AFTER_S = 5.0

@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 
 from services.gateway.auth.middleware import share_of
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.http.tasks import in_background
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings, checked_webhook
 from sightline.jobs.webhooks.message import Render, trial_message
 from sightline.jobs.webhooks.receiver import MAX_URL_CHARACTERS
 from sightline.jobs.webhooks.sender import Attempt
+from sightline.runtime.tasks import in_background
 
 router = APIRouter(tags=["webhooks"])
 

@@ -13,7 +13,7 @@ from services.gateway.requests.upload import Upload
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.http.tasks import end
+from sightline.runtime.tasks import end
 
 SAY_SO = " It would become a job if it told its length, or came with `Prefer: respond-async`."
 

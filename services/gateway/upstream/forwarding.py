@@ -17,7 +17,7 @@ from sightline.api.problems import Code, Problem
 from sightline.http.head_requests import is_head
 from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id
-from sightline.http.tracing import exemplar
+from sightline.runtime.tracing import exemplar
 
 log = structlog.get_logger()
 

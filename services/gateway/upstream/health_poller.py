@@ -12,7 +12,7 @@ from services.gateway.upstream.discovery import addresses
 from services.gateway.upstream.replicas import Fleet, Replica
 from services.gateway.upstream.reports import read_card, read_report
 from sightline.api import headers as names
-from sightline.http.problem_responses import describe_error
+from sightline.runtime.errors import describe_error
 
 log = structlog.get_logger()
 

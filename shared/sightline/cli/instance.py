@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sightline.cli.faults import Fault
-from sightline.jobs.private_files import private_folder, private_opener
+from sightline.runtime.private_files import private_folder, private_opener
 
 POLL_S = 0.1
 

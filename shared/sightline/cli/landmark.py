@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sightline.jobs.private_files import private_opener
+from sightline.runtime.private_files import private_opener
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sightline.cli.landmark import find_redis
-from sightline.jobs.private_files import private_folder, restrict
+from sightline.runtime.private_files import private_folder, restrict
 
 SOCKET_FOLDER_PREFIX = "sightline-"
 FOLDERS = ("logs", "redis", "blobs")

@@ -23,7 +23,7 @@ from sightline.cli.models import require_models
 from sightline.cli.samples import curl_line
 from sightline.cli.state_folder import prepare, remove_leftovers, socket_folder
 from sightline.cli.supervisor import Ending, Patience, supervised
-from sightline.jobs.private_files import private_umask
+from sightline.runtime.private_files import private_umask
 
 POLL_S = 0.2
 HOPELESS_AFTER = 3

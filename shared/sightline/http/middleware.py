@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,14 @@ UNMATCHED = "unmatched"
 # Asked every few seconds, told when bad.
 PROBE_PATHS = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
 _FACTS = "sightline.access_facts"
+
+TELEMETRY: TelemetryConfig = {
+    # Its logs would quote exceptions, which may quote what was sent; metrics are for Prometheus to read.
+    "logs": False,
+    "metrics": False,
+    "operation_spans": False,
+    "exclude": lambda scope: scope.get("path") in PROBE_PATHS,
+}
 
 
 def install_middleware(

@@ -1,7 +1,6 @@
 """Every error that leaves a service is a problem detail with the request's id."""
 
 import math
-import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPMethod, HTTPStatus
 from typing import Any
@@ -17,7 +16,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api.problems import MEDIA_TYPE, Code, Problem
-from sightline.http.shortage import is_shortage
+from sightline.runtime.errors import describe_error, is_shortage
 
 log = structlog.get_logger()
 
@@ -155,12 +154,3 @@ def _unhandled(error: Exception) -> Problem:
         detail = "The service is out of memory, threads or open files now; try again shortly."
         return Problem(Code.OVERLOADED, detail, retry_after_s=SHORTAGE_RETRY_AFTER_S)
     return Problem(Code.INTERNAL, "The service failed on this request.")
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """The type of an exception and where it came from, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return {
-        "error": f"{type(error).__module__}.{type(error).__qualname__}",
-        "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
-    }

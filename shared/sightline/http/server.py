@@ -21,9 +21,9 @@ from sightline.http.connections import (
 )
 from sightline.http.listener import inherited_listener, signal_stopping
 from sightline.http.logs import configure_logging
-from sightline.http.tracing import configure_tracing
-from sightline.jobs.private_files import UMASK
-from sightline.serving.settings import ServiceSettings
+from sightline.http.settings import ServerSettings
+from sightline.runtime.private_files import UMASK
+from sightline.runtime.tracing import configure_tracing
 
 TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
 
@@ -68,7 +68,7 @@ class GracefulServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def serve(factory: str, settings: ServiceSettings) -> None:
+def serve(factory: str, settings: ServerSettings) -> None:
     """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
     os.umask(UMASK)
     name = factory.partition(":")[0]
@@ -78,7 +78,7 @@ def serve(factory: str, settings: ServiceSettings) -> None:
     limited_server(factory, settings, factory=True).run(None if listener is None else [listener])
 
 
-def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False) -> GracefulServer:
+def limited_server(app: Any, settings: ServerSettings, *, factory: bool = False) -> GracefulServer:
     """A server for an application, or for the import path of its factory, with the settings' limits."""
     table = ConnectionTable(connection_limits(settings, descriptors=raise_descriptor_limit()))
     config = uvicorn.Config(
@@ -99,7 +99,7 @@ def limited_server(app: Any, settings: ServiceSettings, *, factory: bool = False
     return GracefulServer(config, table, notice_s=settings.drain_notice_s)
 
 
-def connection_limits(settings: ServiceSettings, *, descriptors: int) -> ConnectionLimits:
+def connection_limits(settings: ServerSettings, *, descriptors: int) -> ConnectionLimits:
     """No more connections than files may be open, and no more than half of them from one address."""
     max_connections = min(settings.max_connections, connections_within(descriptors))
     return ConnectionLimits(

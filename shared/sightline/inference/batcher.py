@@ -12,13 +12,13 @@ import numpy as np
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe_error
 from sightline.inference.engine import Session
 from sightline.inference.fair_queueing import ANONYMOUS, FairRanks, Requester
 from sightline.inference.latency_model import LatencyModel
 from sightline.inference.observer import BatchObserver
 from sightline.inference.pending_sample import PendingSample, SampleResult
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors
+from sightline.runtime.errors import describe_error
 
 log = structlog.get_logger()
 

@@ -12,9 +12,9 @@ from sightline.inference.adapter import Adapter
 from sightline.inference.binding import BoundRunner, Feeds
 from sightline.inference.predictor import Predictor
 from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first_provider
+from sightline.inference.settings import InferenceSettings, Provider
 from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import Weights
-from sightline.serving.settings import Provider, ServiceSettings
 
 ERRORS_ONLY = 3
 
@@ -35,10 +35,10 @@ class Session(Protocol):
 class OpensSession(Protocol):
     """A predictor whose weights are more than one graph, which it runs in a way of its own."""
 
-    def open_session(self, signature: ModelSignature, settings: ServiceSettings) -> Session: ...
+    def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session: ...
 
 
-def open_session(predictor: Predictor[Any, Any], settings: ServiceSettings) -> Session:
+def open_session(predictor: Predictor[Any, Any], settings: InferenceSettings) -> Session:
     """What runs the predictor's weights."""
     weights = predictor.weights
     signature = weights.contract.adapt(predictor.signature)
@@ -54,7 +54,7 @@ class OnnxEngine:
     per thread.
     """
 
-    def __init__(self, weights: Weights, signature: ModelSignature, settings: ServiceSettings) -> None:
+    def __init__(self, weights: Weights, signature: ModelSignature, settings: InferenceSettings) -> None:
         self._adapter = Adapter.between(signature, weights.contract)
         self._fixed_batch = weights.contract.fixed_batch
         provider, session = open_graph(weights.path, settings)
@@ -86,7 +86,7 @@ def _fill(values: NDArray[Any], size: int) -> NDArray[Any]:
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
 
-def open_graph(path: Path, settings: ServiceSettings) -> tuple[Provider, ort.InferenceSession]:
+def open_graph(path: Path, settings: InferenceSettings) -> tuple[Provider, ort.InferenceSession]:
     """On the first provider that takes it; ProviderError where none does."""
 
     def open_session(chain: Chain) -> ort.InferenceSession:
@@ -96,7 +96,7 @@ def open_graph(path: Path, settings: ServiceSettings) -> tuple[Provider, ort.Inf
     return open_on_first_provider(settings, open_session, ort.get_available_providers())
 
 
-def _session_options(settings: ServiceSettings) -> ort.SessionOptions:
+def _session_options(settings: InferenceSettings) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -110,7 +110,7 @@ def _session_options(settings: ServiceSettings) -> ort.SessionOptions:
 
 
 def _runner(
-    provider: Provider, session: ort.InferenceSession, settings: ServiceSettings
+    provider: Provider, session: ort.InferenceSession, settings: InferenceSettings
 ) -> Callable[[Feeds], dict[str, NDArray[Any]]]:
     if provider in (Provider.CUDA, Provider.TENSORRT):
         return BoundRunner(session, device="cuda", device_id=settings.device).run
@@ -118,6 +118,6 @@ def _runner(
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
-def precision_on(provider: Provider, weights: Weights, settings: ServiceSettings) -> str:
+def precision_on(provider: Provider, weights: Weights, settings: InferenceSettings) -> str:
     tensor_cores = provider in (Provider.CUDA, Provider.TENSORRT) and settings.tf32
     return "tf32" if tensor_cores and weights.contract.precision == "fp32" else weights.contract.precision

@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from sightline.http.tracing import record_span, span
 from sightline.imaging.decoder_pool import Cancellation
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session
@@ -19,6 +18,7 @@ from sightline.inference.pending_sample import SampleResult
 from sightline.inference.predictor import Plan, Round
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stage, Stages
+from sightline.runtime.tracing import record_span, span
 
 ResultT = TypeVar("ResultT")
 

@@ -6,7 +6,7 @@ from typing import Any
 import onnxruntime as ort
 import structlog
 
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.inference.settings import InferenceSettings, Provider
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ class ProviderError(Exception):
 
 
 def open_on_first_provider(
-    settings: ServiceSettings, open_session: OpenSession, available: Sequence[str]
+    settings: InferenceSettings, open_session: OpenSession, available: Sequence[str]
 ) -> tuple[Provider, ort.InferenceSession]:
     """A session on the first configured provider that really takes the model.
 
@@ -52,14 +52,14 @@ def open_on_first_provider(
     raise ProviderError(_refusal(settings, cause)) from cause
 
 
-def _refusal(settings: ServiceSettings, cause: Exception | None) -> str:
+def _refusal(settings: InferenceSettings, cause: Exception | None) -> str:
     names = ", ".join(settings.providers)
     if cause is not None:
         return f"None of the configured providers ({names}) loads the weights: {cause}"
     return f"None of the configured providers ({names}) is there; add cpu to allow the CPU."
 
 
-def _chain(provider: Provider, settings: ServiceSettings, available: Sequence[str]) -> Chain:
+def _chain(provider: Provider, settings: InferenceSettings, available: Sequence[str]) -> Chain:
     chain = [(EXECUTION_PROVIDERS[provider], _OPTIONS[provider](settings))]
     cuda = EXECUTION_PROVIDERS[Provider.CUDA]
     if provider is Provider.TENSORRT and cuda in available:
@@ -68,7 +68,7 @@ def _chain(provider: Provider, settings: ServiceSettings, available: Sequence[st
     return chain
 
 
-def _cuda_options(settings: ServiceSettings) -> ProviderOptions:
+def _cuda_options(settings: InferenceSettings) -> ProviderOptions:
     options: ProviderOptions = {
         "device_id": settings.device,
         # Exact-size extension never reuses what it freed; with a fixed set of buckets powers of two settle.
@@ -83,7 +83,7 @@ def _cuda_options(settings: ServiceSettings) -> ProviderOptions:
     return options
 
 
-def _tensorrt_options(settings: ServiceSettings) -> ProviderOptions:
+def _tensorrt_options(settings: InferenceSettings) -> ProviderOptions:
     options: ProviderOptions = {"device_id": settings.device}
     if settings.tensorrt_cache is not None:
         options |= {
@@ -95,11 +95,11 @@ def _tensorrt_options(settings: ServiceSettings) -> ProviderOptions:
     return options
 
 
-def _no_options(_: ServiceSettings) -> ProviderOptions:
+def _no_options(_: InferenceSettings) -> ProviderOptions:
     return {}
 
 
-_OPTIONS: Mapping[Provider, Callable[[ServiceSettings], ProviderOptions]] = {
+_OPTIONS: Mapping[Provider, Callable[[InferenceSettings], ProviderOptions]] = {
     Provider.TENSORRT: _tensorrt_options,
     Provider.CUDA: _cuda_options,
     Provider.OPENVINO: _no_options,

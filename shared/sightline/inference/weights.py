@@ -11,7 +11,7 @@ import structlog
 from sightline.api.evidence import ModelIdentity
 from sightline.inference.contract import Contract, ContractError, read_contract
 from sightline.inference.external_data import external_files, is_below
-from sightline.serving.settings import ServiceSettings
+from sightline.inference.settings import InferenceSettings
 
 log = structlog.get_logger()
 
@@ -47,14 +47,14 @@ class Weights:
         )
 
 
-def resolve_weights(settings: ServiceSettings, shipped: Path) -> Weights:
+def resolve_weights(settings: InferenceSettings, shipped: Path) -> Weights:
     """The weights at `settings.weights` if set, else those at `shipped`; a contract lies beside its file as .toml."""
     path = settings.weights or shipped
     contract = (settings.contract if settings.weights else None) or path.with_suffix(".toml")
     return load_weights(path, contract, shipped=settings.weights is None)
 
 
-def weights_and_card(settings: ServiceSettings, package: str, file: str) -> tuple[Weights, str]:
+def weights_and_card(settings: InferenceSettings, package: str, file: str) -> tuple[Weights, str]:
     """What a service's folder brings along: its weights, unless the settings name others, and its model card."""
     folder = Path(str(resources.files(package)))
     return resolve_weights(settings, folder / "weights" / file), (folder / "MODEL_CARD.md").read_text("utf-8")

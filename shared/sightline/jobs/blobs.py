@@ -16,7 +16,7 @@ from sightline.api.problems import Code, Problem
 from sightline.jobs.bucket import Bucket
 from sightline.jobs.folder import Folder, StoreAbsentError
 from sightline.jobs.job import BlobRef
-from sightline.jobs.threads import start_threads
+from sightline.runtime.resources import start_threads
 
 BLOCK_BYTES = 1024 * 1024
 HELD_BYTES = 4 * BLOCK_BYTES  # blobs up to this size are sent out of memory

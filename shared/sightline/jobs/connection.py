@@ -16,8 +16,8 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.cancellation import cancellable
 from sightline.jobs.sentinel import read_sentinel_url
+from sightline.runtime.tasks import cancellable
 
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_TIMEOUT_S = 5.0

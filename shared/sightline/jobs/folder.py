@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from sightline.jobs.private_files import FOLDER_MODE, private_folder, private_opener, restrict
+from sightline.runtime.private_files import FOLDER_MODE, private_folder, private_opener, restrict
 
 BLOCK_BYTES = 1024 * 1024
 INCOMING = "incoming"

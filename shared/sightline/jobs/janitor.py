@@ -9,10 +9,10 @@ import structlog
 
 from sightline.api.problems import Problem
 from sightline.jobs.blobs import BlobStore
-from sightline.jobs.cancellation import cancellable
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.upkeep import Upkeep
+from sightline.runtime.tasks import cancellable
 
 log = structlog.get_logger()
 

@@ -13,14 +13,13 @@ from starlette.middleware import Middleware
 from sightline import __version__
 from sightline.http.fleet_credential import FleetCredentialMiddleware
 from sightline.http.metrics import HttpMetrics, add_metrics_route, create_registry
-from sightline.http.middleware import install_middleware
+from sightline.http.middleware import TELEMETRY, install_middleware
+from sightline.http.openapi import document_components
 from sightline.http.problem_responses import install_problem_handlers
-from sightline.http.tracing import TELEMETRY
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import Predictor
 from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
-from sightline.serving.documentation import document_components
 from sightline.serving.health import health_router
 from sightline.serving.predict_route import predict_router
 from sightline.serving.service import ModelService

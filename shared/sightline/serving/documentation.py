@@ -1,22 +1,15 @@
-"""The OpenAPI description of a model's route, from what the model tells about itself, and what all routes share."""
+"""The OpenAPI description of a model's route, from the model's declaration."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from fastapi import FastAPI
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from sightline.api import headers as names
-from sightline.api.problems import MEDIA_TYPE, STATUS, Code, Problem, ProblemDetails
+from sightline.api.problems import STATUS, Code
 from sightline.http.negotiation import OCTET_STREAM
+from sightline.http.openapi import BINARY, JSON_TYPE, Json, header_references, option_schemas, problem_reply, reference
 from sightline.inference.predictor import ModelInfo, PictureField
 
-Json = dict[str, Any]
-
-EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
-JSON_TYPE = "application/json"
-BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
 DOCUMENTED = (
     Code.UNREADABLE_IMAGE,
     Code.NOT_ACCEPTABLE,
@@ -33,74 +26,6 @@ SENTENCES: Mapping[Code, str] = {
     Code.OVERLOADED: "Too much work is queued, or the model is not ready.",
     Code.DEADLINE_EXCEEDED: "The answer was not ready by its deadline.",
 }
-HEADERS: Mapping[str, str] = {
-    names.REQUEST_ID: "Of this request; the one that the client sent, or a new one",
-    names.MODEL: "Weights that gave the reply, as name@version+digest",
-    names.INPUT_SHA256: "SHA-256 of the first picture as it was sent",
-    names.BODY_SHA256: "SHA-256 of the request's body",
-    names.NOTES: "Remarks on how the pictures were read, with commas in between",
-    names.SYNTHESISED_SHARE: "Share of the picture's pixels that are synthesised, 0 to 1",
-    names.DECISION: "A class, or `abstain`",
-    names.CATEGORY: "The class that a heat map is of",
-    names.JOB: "Id of the job that the reply is about",
-    names.CACHE: "`hit` where an identical earlier job gave the result",
-    names.PREFERENCE_APPLIED: "The preferences that were followed",
-    "Retry-After": "Seconds until it is worth while to ask again",
-    "Location": "Address of the job",
-    "ETag": "SHA-256 of the result, in quotes",
-    "Server-Timing": "Durations of the stages in milliseconds",
-    "WWW-Authenticate": "`Bearer`",
-}
-_RETRIED = (429, 503)
-# Swagger UI checks JSON within a text before it sends it, and refuses an empty one.
-_LEFT_OUT = ("default", "examples", "title", "anyOf", "contentMediaType", "contentSchema")
-
-
-def document_components(app: FastAPI, *models: type[BaseModel], requests: Iterable[type[BaseModel]] = ()) -> None:
-    """Adds the schemas that the routes' descriptions refer to, and the common headers, to the app's document.
-
-    `requests` are models of requests, which may leave out what has a default.
-    """
-    generate = app.openapi
-
-    def openapi() -> Json:
-        if app.openapi_schema is None:
-            document = generate()
-            components = document.setdefault("components", {})
-            added = definitions(*models, ProblemDetails, requests=requests)
-            components["schemas"] = {**added, **components.get("schemas", {})}
-            components["headers"] = {name: _header(name) for name in HEADERS}
-            app.openapi_schema = document
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def definitions(*models: type[BaseModel], requests: Iterable[type[BaseModel]] = ()) -> Json:
-    """The schemas of the models and of those within them, by name."""
-    wanted = [(model, "serialization") for model in models] + [(model, "validation") for model in requests]
-    template = "#/components/schemas/{model}"
-    found: Json = models_json_schema(wanted, ref_template=template)[1]["$defs"]  # type: ignore[arg-type]
-    return found
-
-
-def reference(model: type[BaseModel]) -> Json:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
-def header_references(*headers: str) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
-
-
-def problem_reply(description: str, *codes: Code) -> Json:
-    """The description of a reply with problem details; with an example for each code."""
-    examples = {
-        code.value: {"value": Problem(code, description).details(EXAMPLE_ID).model_dump(mode="json")} for code in codes
-    }
-    retried = any(STATUS[code] in _RETRIED for code in codes)
-    content: Json = {"schema": reference(ProblemDetails), **({"examples": examples} if examples else {})}
-    headers = (names.REQUEST_ID, "Retry-After") if retried else (names.REQUEST_ID,)
-    return {"description": description, "headers": header_references(*headers), "content": {MEDIA_TYPE: content}}
 
 
 def describe_predict(info: ModelInfo, options: type[BaseModel], *, max_pictures: int) -> Json:
@@ -113,54 +38,6 @@ def describe_predict(info: ModelInfo, options: type[BaseModel], *, max_pictures:
             **{str(int(STATUS[code])): problem_reply(SENTENCES[code], code) for code in DOCUMENTED},
         },
     }
-
-
-def option_schemas(options: type[BaseModel]) -> Json:
-    """By name, as fields of a form and query parameters have them.
-
-    Defaults and examples are told in words: Swagger UI fills them in and sends them, and generated clients send
-    defaults, both as if somebody had chosen them.
-    """
-    schema = inlined(options.model_json_schema())
-    return {name: _option(each) for name, each in schema.get("properties", {}).items()}
-
-
-def inlined(schema: Json) -> Json:
-    """The schema with its definitions in their places."""
-    definitions = schema.get("$defs", {})
-
-    def resolve(node: Any) -> Any:
-        if isinstance(node, list):
-            return [resolve(each) for each in node]
-        if not isinstance(node, dict):
-            return node
-        rest = {name: resolve(each) for name, each in node.items() if name not in ("$defs", "$ref")}
-        if "$ref" in node:
-            return {**resolve(definitions[node["$ref"].rpartition("/")[2]]), **rest}
-        return rest
-
-    resolved: Json = resolve(schema)
-    return resolved
-
-
-def _option(schema: Json) -> Json:
-    described = {name: each for name, each in schema.items() if name not in _LEFT_OUT}
-    # Absent is how a form says null.
-    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
-    if len(choices) == 1:
-        inner = {name: each for name, each in choices[0].items() if name not in (*_LEFT_OUT, "description")}
-        described = {**inner, **described}
-    elif choices:
-        described["anyOf"] = choices
-    if told := describe_with_default(schema.get("description"), schema.get("default")):
-        described["description"] = told
-    return described
-
-
-def describe_with_default(description: str | None, default: Any) -> str:
-    """The description with the default value in words."""
-    told = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
-    return "; ".join([*([description.rstrip(".")] if description else []), *told])
 
 
 def _query(name: str, schema: Json) -> Json:
@@ -217,7 +94,3 @@ def _reply(info: ModelInfo, media_type: str) -> Json:
     if media_type != JSON_TYPE:
         return dict(BINARY)
     return reference(info.record) if info.record else {"type": "object"}
-
-
-def _header(name: str) -> Json:
-    return {"description": HEADERS[name], "schema": {"type": "string"}}

@@ -18,7 +18,6 @@ from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.http.deadlines import due
-from sightline.http.tracing import exemplar
 from sightline.imaging import decoder_pool
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session, open_session
@@ -29,7 +28,8 @@ from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.observer import MetricsObserver
 from sightline.inference.predictor import Plan, Predictor
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.threads import start_threads
+from sightline.runtime.resources import start_threads
+from sightline.runtime.tracing import exemplar
 from sightline.serving.picture_budget import needs_decoder_process, require_within_budget
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.health import WorkerHealth

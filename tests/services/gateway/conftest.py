@@ -27,6 +27,7 @@ from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Problem
 from sightline.api.routes import route_of
+from sightline.inference.settings import Provider
 from sightline.inference.weights import load_weights
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.connection import connect
@@ -35,7 +36,7 @@ from sightline.jobs.leases import Leases
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.serving.app import create_app as create_service
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from tests.redis_server import RedisServer, running_redis
 from tests.tiny_service import CONTRACT, InvertingPredictor, inverting_graph
 

@@ -184,7 +184,7 @@ def test_a_slow_bucket_leads_to_a_trace(traced: Traced) -> None:
 
 
 def test_a_collector_without_the_extra_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sightline.http.tracing import configure_tracing
+    from sightline.runtime.tracing import configure_tracing
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)

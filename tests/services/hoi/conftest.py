@@ -13,8 +13,9 @@ from onnx import TensorProto, helper
 
 from services.hoi.facts import Facts
 from services.hoi.predictor import HoiPredictor
+from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights, load_weights
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from tests.services.asking import Ask, asking
 
 Png = Callable[..., bytes]

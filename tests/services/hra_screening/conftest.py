@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 
 from services.hra_screening.predictor import ScreeningPredictor
 from sightline.api.screening import CATEGORIES, Category
+from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from tests.services.asking import Ask, asking, save_weights
 
 Png = Callable[..., bytes]

@@ -16,8 +16,9 @@ from sightline.inference.engine import OnnxEngine
 from sightline.inference.executor import run_inline
 from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Plan, Rendered, Upload
+from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from tests.services.asking import save_weights
 
 TONE = 0.25

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from services.svbrdf.predictor import SvbrdfPredictor
+from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
-from sightline.serving.settings import Provider, ServiceSettings
+from sightline.serving.settings import ServiceSettings
 from tests.services.asking import Ask, asking, save_weights
 
 PROBABILITIES = (0.05, 0.05, 0.05, 0.25, 0.05, 0.05, 0.1, 0.4)

@@ -25,7 +25,7 @@ from sightline.cli.screening.walking import Listing, UnreadableFolder, list_file
 from sightline.cli.text import printable
 from sightline.imaging import decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
-from sightline.serving.settings import available_cores
+from sightline.runtime.resources import available_cores
 
 REQUESTS_AT_ONCE = 4
 MAX_SUFFIXES_SHOWN = 12

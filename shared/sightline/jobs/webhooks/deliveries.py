@@ -8,7 +8,6 @@ import redis.asyncio
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.cancellation import cancellable
 from sightline.jobs.job import Job
 from sightline.jobs.outbox import Delivery, Fate, Outbox, Ticket
 from sightline.jobs.queue import JobQueue
@@ -18,6 +17,7 @@ from sightline.jobs.webhooks.metrics import WebhookMetrics
 from sightline.jobs.webhooks.receiver import caller_of, lane_of
 from sightline.jobs.webhooks.sender import Attempt, Sender
 from sightline.jobs.webhooks.settings import WebhookSettings
+from sightline.runtime.tasks import cancellable
 
 log = structlog.get_logger()
 

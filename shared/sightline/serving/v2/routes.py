@@ -10,10 +10,10 @@ from starlette.responses import Response
 from sightline import __version__
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
+from sightline.http.openapi import BINARY, header_references, reference
 from sightline.inference.predictor import Plan
 from sightline.inference.stages import Stages
 from sightline.serving.card import require_model
-from sightline.serving.documentation import BINARY, header_references, reference
 from sightline.serving.request_handler import receive_bytes, serve_plan
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.v2 import codec

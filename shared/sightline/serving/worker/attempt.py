@@ -10,7 +10,6 @@ from typing import TypeVar
 from sightline.api.problems import Code, Problem
 from sightline.http.deadlines import due
 from sightline.http.negotiation import acceptable_types
-from sightline.http.retries import patiently
 from sightline.inference.fair_queueing import Requester
 from sightline.inference.pipeline import InferenceRequest, respond_in_all_types
 from sightline.inference.predictor import Plan, Rendered, Upload
@@ -18,6 +17,7 @@ from sightline.inference.stages import Stage, Stages
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.job import BlobRef, Job, Outcome, Priority, Representation
 from sightline.jobs.references import References
+from sightline.runtime.retries import patiently
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
 from sightline.serving.worker.health import WorkerHealth

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import structlog
 
 from sightline.api.problems import Problem
-from sightline.http.problem_responses import describe_error
-from sightline.http.retries import forever
-from sightline.http.tasks import end
-from sightline.http.tracing import job_span
 from sightline.jobs.job import Lease
 from sightline.jobs.keeper import LeaseKeeper
 from sightline.jobs.leases import Leases, MustRunAlone
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
+from sightline.runtime.errors import describe_error
+from sightline.runtime.retries import forever
+from sightline.runtime.tasks import end
+from sightline.runtime.tracing import job_span
 from sightline.serving.service import ServiceState
 from sightline.serving.worker.attempt import JobAttempt, WorkerContext
 from sightline.serving.worker.metrics import JobMetrics

@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from sightline.api.problems import Problem
-from sightline.http.retries import waits_s
-from sightline.http.shortage import is_shortage
 from sightline.jobs.blobs import BlobStore
+from sightline.runtime.errors import is_shortage
+from sightline.runtime.retries import waits_s
 
 log = structlog.get_logger()
 

@@ -8,14 +8,13 @@ from http import HTTPStatus
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe_error
-from sightline.http.retries import patiently
-from sightline.http.shortage import is_out_of_memory, is_shortage
-from sightline.http.tasks import cancelled
 from sightline.inference.stages import Stage, Stages
 from sightline.jobs.job import Lease, Outcome, Progress, State
 from sightline.jobs.leases import Leases
 from sightline.jobs.queue import JobQueue
+from sightline.runtime.errors import describe_error, is_out_of_memory, is_shortage
+from sightline.runtime.retries import patiently
+from sightline.runtime.tasks import cancelled
 from sightline.serving.worker.attempt import JobAttempt
 from sightline.serving.worker.health import RESOURCES, WorkerHealth
 

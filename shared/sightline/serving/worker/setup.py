@@ -9,7 +9,6 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from sightline.http.tasks import end
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.connection import connect
 from sightline.jobs.janitor import Janitor
@@ -17,6 +16,7 @@ from sightline.jobs.leases import Leases
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.runtime.tasks import end
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
 from sightline.serving.worker.attempt import WorkerContext

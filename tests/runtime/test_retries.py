@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sightline.api.problems import Code, Problem
-from sightline.http.retries import FIRST_WAIT_S, LONGEST_WAIT_S, patiently, waits_s
+from sightline.runtime.retries import FIRST_WAIT_S, LONGEST_WAIT_S, patiently, waits_s
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 
 from sightline.jobs.blobs import BlobStore
 from sightline.jobs.folder import Folder
-from sightline.jobs.private_files import private_folder, private_umask, restrict
+from sightline.runtime.private_files import private_folder, private_umask, restrict
 
 
 @pytest.fixture

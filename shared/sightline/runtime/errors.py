@@ -1,7 +1,9 @@
-"""Tells the service's own trouble, which passes, from the fault of a request: out of files, threads or memory."""
+"""Classification and description of exceptions: a shortage of memory, threads or files passes, other faults do not."""
 
 import errno
+import traceback
 from collections.abc import Iterator
+from typing import Any
 
 from sightline.api.problems import Problem
 
@@ -9,6 +11,15 @@ EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, 
 # Neither CPython without a thread nor ONNX Runtime's arenas have an exception of their own.
 NO_THREAD = "can't start new thread"
 NO_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """Returns the type of an exception and the frames it came through, without its text, which may quote an upload."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "error": f"{type(error).__module__}.{type(error).__qualname__}",
+        "where": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]],
+    }
 
 
 def is_shortage(error: BaseException) -> bool:

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from sightline.http import tasks
-from sightline.http.tasks import cancelled, end, in_background
+from sightline.runtime import tasks
+from sightline.runtime.tasks import cancelled, end, in_background
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from sightline.jobs.cancellation import cancellable
+from sightline.runtime.tasks import cancellable
 
 pytestmark = pytest.mark.anyio
 

@@ -10,25 +10,14 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi.telemetry import TelemetryConfig
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind
-
-from sightline.http.middleware import PROBE_PATHS
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 NANOSECONDS = 1e9
 TRACEPARENT = "traceparent"
 
 tracer = trace.get_tracer("sightline")
-
-TELEMETRY: TelemetryConfig = {
-    # Its logs would quote exceptions, which may quote what was sent; metrics are for Prometheus to read.
-    "logs": False,
-    "metrics": False,
-    "operation_spans": False,
-    "exclude": lambda scope: scope.get("path") in PROBE_PATHS,
-}
 
 
 def configure_tracing(service: str) -> None:

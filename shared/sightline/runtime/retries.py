@@ -8,8 +8,8 @@ from typing import TypeVar
 import structlog
 
 from sightline.api.problems import Code, Problem
-from sightline.http.problem_responses import describe_error
-from sightline.http.tasks import cancelled
+from sightline.runtime.errors import describe_error
+from sightline.runtime.tasks import cancelled
 
 log = structlog.get_logger()
 

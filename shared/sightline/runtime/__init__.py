@@ -1,0 +1,1 @@
+"""Building blocks of every process, whichever package it runs: tasks, retries, errors, traces, machine resources."""
