@@ -16,7 +16,7 @@ from sightline.jobs.job import Job, State
 from sightline.jobs.keeper import LeaseKeeper
 from sightline.jobs.outbox import Outbox
 from sightline.jobs.settings import JobSettings
-from sightline.runtime.tasks import in_background
+from sightline.runtime.tasks import TaskSupervisor
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submission
 from tests.redis_server import FAKETIME, RedisServer, running_redis
 
@@ -55,7 +55,7 @@ async def opened(**settings: float) -> AsyncIterator[Site]:
         async with connect(server.url) as redis:
             values = {"lease_s": LEASE_S, "retry_base_s": 0.5, **settings}
             site = Site(server, Bench(redis, JobSettings(redis_url=server.url, **values)))  # type: ignore[arg-type]
-            async with in_background(site.recover_again_and_again()):
+            async with TaskSupervisor().running("recovery", site.recover_again_and_again()):
                 await asyncio.sleep(0.2)
                 yield site
 

@@ -1,4 +1,9 @@
-from collections.abc import Callable
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 from fastapi import FastAPI
@@ -40,3 +45,33 @@ def test_lives_but_is_not_ready_without_a_model(serve: Serve, make_app: MakeApp)
     assert (reply.status_code, reply.json()["code"]) == (503, "not_ready")
     assert reply.json()["state"] in ("warming", "failed")
     assert int(reply.headers["retry-after"]) >= 1
+
+
+def test_service_whose_background_task_fails_is_not_ready_and_says_why(
+    serve: Serve, make_app: MakeApp, wait_ready: WaitReady
+) -> None:
+    app, doomed = make_app(), threading.Event()
+    lifespan = app.router.lifespan_context
+
+    async def fail() -> None:
+        await asyncio.to_thread(doomed.wait)
+        raise ConnectionError("a text for nobody")
+
+    @asynccontextmanager
+    async def with_failing_task(application: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        async with lifespan(application) as state:
+            assert state is not None
+            async with state["service"].tasks.running("doomed", fail()):
+                yield state
+
+    app.router.lifespan_context = with_failing_task
+    url = serve(app)
+    wait_ready(url)
+    doomed.set()
+    limit = time.monotonic() + 20
+    while (reply := httpx2.get(f"{url}/readyz")).status_code == 200:
+        assert time.monotonic() < limit, "the service stayed ready"
+        time.sleep(0.01)
+    assert (reply.status_code, reply.json()["code"], reply.json()["state"]) == (503, "not_ready", "failed")
+    assert reply.json()["detail"] == "The background task 'doomed' ended unexpectedly."
+    assert httpx2.get(f"{url}/livez").status_code == 200

@@ -11,7 +11,7 @@ import pytest
 
 from sightline.inference.weights import Weights
 from sightline.jobs.job import State
-from sightline.runtime.tasks import in_background
+from sightline.runtime.tasks import TaskSupervisor
 from tests.serving.worker.test_consumer import MakePng, opened
 from tests.serving.worker_process import KILLER
 
@@ -43,7 +43,7 @@ async def work_again_and_again(folder: Path, redis_url: str, blobs_url: str) -> 
 
 @asynccontextmanager
 async def working(folder: Path, redis_url: str, blobs_url: str) -> AsyncIterator[None]:
-    async with in_background(work_again_and_again(folder, redis_url, blobs_url)):
+    async with TaskSupervisor().running("workers", work_again_and_again(folder, redis_url, blobs_url)):
         yield
 
 

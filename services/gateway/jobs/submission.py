@@ -24,7 +24,7 @@ from sightline.http.problem_responses import current_request_id, problem_respons
 from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
 from sightline.jobs.queue import Standing
 from sightline.jobs.references import BeingDeletedError
-from sightline.runtime.tasks import end
+from sightline.runtime.tasks import cancel_and_wait
 from sightline.runtime.tracing import current_traceparent
 
 KEY_HOLD_S = 30.0
@@ -126,7 +126,7 @@ class Intake:
         try:
             yield
         finally:
-            await end(holding)
+            await cancel_and_wait(holding)
 
     async def _keep_holding(self, key: str) -> None:
         while True:

@@ -13,7 +13,7 @@ from services.gateway.requests.upload import Upload
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.runtime.tasks import end
+from sightline.runtime.tasks import cancel_and_wait
 
 SAY_SO = " It would become a job if it told its length, or came with `Prefer: respond-async`."
 
@@ -68,7 +68,7 @@ class Visit:
             elif not self.started:
                 raise unwanted.result()
         finally:
-            await end(task, unwanted)
+            await cancel_and_wait(task, unwanted)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

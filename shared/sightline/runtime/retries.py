@@ -1,10 +1,12 @@
-"""Waiting out that the queue or the store of blobs is away."""
+"""The retry policy of everything that waits out an outage, built on stamina."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from random import SystemRandom
 from typing import TypeVar
 
+import stamina
 import structlog
 
 from sightline.api.problems import Code, Problem
@@ -14,51 +16,83 @@ from sightline.runtime.tasks import cancelled
 log = structlog.get_logger()
 
 T = TypeVar("T")
+Step = Callable[[], Awaitable[T]]
 
-AWAY = frozenset((Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+OUTAGES = frozenset((Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
+# Waits double from the first to the longest; the random part keeps processes from retrying in step.
+MIN_WAIT_S, MAX_WAIT_S, JITTER_S = 0.2, 5.0, 0.5
 
-
-def waits_s() -> Iterator[float]:
-    """Longer and longer, and never in step with others that wait for the same thing."""
-    wait_s = FIRST_WAIT_S
-    while True:
-        yield wait_s * SystemRandom().uniform(0.5, 1.0)
-        wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+# stamina's own hooks log every attempt with the text of its exception, which may quote an upload.
+stamina.instrumentation.set_on_retry_hooks(())
 
 
-async def patiently(step: Callable[[], Awaitable[T]], *, on_wait: Callable[[Problem], None] | None = None) -> T:
-    """The step's result, once what it needs is there; whoever awaits this says for how long.
+async def retry(
+    step: Step[T],
+    *,
+    on: Callable[[Exception], bool],
+    event: str | None = "step_failed",
+    on_wait: Callable[[Exception], None] | None = None,
+    max_wait_s: float = MAX_WAIT_S,
+) -> T:
+    """Calls the step until it succeeds, and returns its result; other exceptions than those that `on` accepts pass.
 
-    `on_wait` is told each time why there is none yet.
+    Logs `event`, if there is one, once for each outage and not for each attempt. `on_wait` is called before every wait.
+    The caller limits the time. A cancellation that the step swallowed is raised instead of the next attempt.
     """
-    waits, well = waits_s(), True
-    while True:
-        try:
+    handler = _FailureHandler(on, event, getattr(step, "__qualname__", ""), on_wait)
+    async for attempt in stamina.retry_context(
+        on=handler, attempts=None, timeout=None, wait_initial=MIN_WAIT_S, wait_max=max_wait_s, wait_jitter=JITTER_S
+    ):
+        with attempt:
             return await step()
-        except Problem as problem:
-            if problem.code not in AWAY:
-                raise
-            if well:
-                log.warning("job_waits", code=problem.code)
-            well = False
-            if on_wait is not None:
-                on_wait(problem)
-        if cancelled():
-            raise asyncio.CancelledError
-        await asyncio.sleep(next(waits))
+    raise AssertionError("the number of attempts has no limit")
 
 
-async def forever(step: Callable[[], Awaitable[object]]) -> None:
-    """The step again and again, whatever becomes of it; a run of failures is logged once."""
-    waits, well = waits_s(), True
+async def retry_outages(step: Step[T], *, on_wait: Callable[[Exception], None] | None = None) -> T:
+    """`retry` while the queue or the blob store cannot be reached (QUEUE_UNAVAILABLE, STORAGE_UNAVAILABLE)."""
+    return await retry(step, on=is_outage, event="job_waits", on_wait=on_wait)
+
+
+async def repeat(
+    step: Step[object], *, interval_s: float = 0.0, event: str = "step_failed", max_wait_s: float = MAX_WAIT_S
+) -> None:
+    """Calls the step again and again until cancelled, whatever it raises.
+
+    Waits between half of `interval_s` and all of it after a success, and as `retry` does after a failure.
+    """
     while not cancelled():
-        try:
-            await step()
-            waits, well = waits_s(), True
-        except Exception as error:
-            if well:
-                facts = {"code": error.code} if isinstance(error, Problem) else describe_error(error)
-                log.warning("step_failed", step=getattr(step, "__qualname__", ""), **facts)
-            well = False
-            await asyncio.sleep(next(waits))
+        await retry(step, on=lambda _: True, event=event, max_wait_s=max_wait_s)
+        if interval_s:
+            await asyncio.sleep(SystemRandom().uniform(interval_s / 2, interval_s))
+
+
+def is_outage(error: Exception) -> bool:
+    return isinstance(error, Problem) and error.code in OUTAGES
+
+
+@dataclass(slots=True)
+class _FailureHandler:
+    """Decides for stamina whether to try again; logs the first failure."""
+
+    on: Callable[[Exception], bool]
+    event: str | None
+    step: str
+    on_wait: Callable[[Exception], None] | None
+    logged: bool = False
+
+    def __call__(self, error: BaseException) -> bool:
+        if not isinstance(error, Exception) or not self.on(error):
+            return False
+        if cancelled():
+            raise asyncio.CancelledError from error
+        self._log(error)
+        if self.on_wait is not None:
+            self.on_wait(error)
+        return True
+
+    def _log(self, error: Exception) -> None:
+        if self.logged or self.event is None:
+            return
+        self.logged = True
+        facts = {"code": error.code} if isinstance(error, Problem) else describe_error(error)
+        log.warning(self.event, step=self.step, **facts)

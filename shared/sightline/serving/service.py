@@ -29,6 +29,7 @@ from sightline.inference.observer import MetricsObserver
 from sightline.inference.predictor import Plan, Predictor
 from sightline.inference.stages import Stage, Stages
 from sightline.runtime.resources import start_threads
+from sightline.runtime.tasks import TaskSupervisor
 from sightline.runtime.tracing import exemplar
 from sightline.serving.picture_budget import needs_decoder_process, require_within_budget
 from sightline.serving.settings import ServiceSettings
@@ -106,6 +107,7 @@ class ModelService:
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
         self._failed = False
+        self.tasks = TaskSupervisor()
         self.worker_health: WorkerHealth | None = None  # None where this replica works on no jobs
         metrics.announce(self.name)
         metrics.ready.labels(self.name).set_function(lambda: self.state is ServiceState.READY)
@@ -116,7 +118,7 @@ class ModelService:
 
     @property
     def state(self) -> ServiceState:
-        if self._failed:
+        if self._failed or self.tasks.failure is not None:
             return ServiceState.FAILED
         if self._drain_by < math.inf:
             return ServiceState.DRAINING
@@ -164,7 +166,8 @@ class ModelService:
             yield
 
     def start_draining(self) -> None:
-        """Say that no more requests are taken, and take none."""
+        """Refuses requests from now on."""
+        self.tasks.stopping = True
         self._drain_by = min(self._drain_by, time.monotonic() + self.settings.drain_s)
 
     @property
@@ -177,16 +180,18 @@ class ModelService:
         """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
         for lane in self._lanes:
             start_threads(lane.pool, lane.threads)
-        tasks = [asyncio.create_task(self._live()), asyncio.create_task(self._watch())]
         try:
-            with decoder_pool.observed(self._count_ended_decoder):
-                yield
+            async with (
+                self.tasks.running("engine", self._run_engine()),
+                self.tasks.running("stalls", self._watch_stalls()),
+            ):
+                try:
+                    with decoder_pool.observed(self._count_ended_decoder):
+                        yield
+                finally:
+                    self.start_draining()
+                    await self._drain()
         finally:
-            self.start_draining()
-            await self._drain()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for lane in self._lanes:
                 lane.pool.shutdown(cancel_futures=True)
             self._engine_thread.shutdown(wait=False)
@@ -250,7 +255,7 @@ class ModelService:
                 self.metrics.shed.labels(self.name).inc()
             raise
 
-    async def _live(self) -> None:
+    async def _run_engine(self) -> None:
         loop = asyncio.get_running_loop()
         try:
             batcher = await loop.run_in_executor(self._engine_thread, self._load)
@@ -258,17 +263,17 @@ class ModelService:
             log.info("ready", model=str(self.identity), provider=self.session.provider)
             await loop.run_in_executor(self._engine_thread, batcher.work)
         except Exception as error:
-            self._failed = True
+            self._failed = self.tasks.stopping = True  # the process ends, so that no task failed besides
             log.critical("model_failed", model=str(self.identity), error=str(error), exc_info=error)
             self._on_fatal()
 
-    async def _watch(self) -> None:
+    async def _watch_stalls(self) -> None:
         """Ends the process when a batch hangs: the thread that owns the session can be neither stopped nor replaced."""
         while True:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_s))
             if self._stalls:
                 log.critical("batch_stalled", model=str(self.identity), stall_s=self.settings.stall_s)
-                return self._on_stall()
+                self._on_stall()
 
     def _load(self) -> MicroBatcher:
         session = open_session(self.predictor, self.settings)
@@ -289,5 +294,6 @@ class ModelService:
             self._batcher.abandon()
 
     def _not_ready(self) -> Problem:
-        state = self.state
-        return Problem(Code.NOT_READY, DETAILS.get(state, "The service is not ready."), retry_after_s=1, state=state)
+        state, failure = self.state, None if self._failed else self.tasks.failure
+        detail = failure or DETAILS.get(state, "The service is not ready.")
+        return Problem(Code.NOT_READY, detail, retry_after_s=1, state=state)

@@ -1,11 +1,14 @@
 """One attempt at a job, from its stored request to its stored results."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.types import Message
 
 from sightline.api.problems import Code, Problem
 from sightline.http.deadlines import due
@@ -15,20 +18,19 @@ from sightline.inference.pipeline import InferenceRequest, respond_in_all_types
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 from sightline.jobs.blobs import BlobStore
-from sightline.jobs.job import BlobRef, Job, Outcome, Priority, Representation
+from sightline.jobs.job import BlobRef, Job, Outcome, Priority, Representation, StoredRequest
 from sightline.jobs.references import References
-from sightline.runtime.retries import patiently
+from sightline.runtime.retries import retry_outages
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
 from sightline.serving.worker.health import WorkerHealth
-from sightline.serving.worker.stored_request import replay
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What attempts at the jobs of one model share."""
+    """What all attempts of one worker share."""
 
     service: ModelService
     reader: UploadReader
@@ -38,48 +40,48 @@ class WorkerContext:
 
 
 class JobAttempt:
-    """Reads, answers and renders as the model's route does, but in every form that the client takes."""
+    """One attempt at a job: reads, predicts and renders as the model's route does, in every accepted media type."""
 
-    def __init__(self, shop: WorkerContext, job: Job) -> None:
+    def __init__(self, context: WorkerContext, job: Job) -> None:
         self.stages = Stages()
-        self._shop, self._job = shop, job
-        self._waits_for: Problem | None = None
+        self._context, self._job = context, job
+        self._outage: Problem | None = None
 
     async def run(self) -> Outcome:
-        """Waits while queue or store are away; raises Problem where the request or the service is at fault.
+        """Returns the stored results; waits while the queue or the store cannot be reached.
 
-        Where its time runs out while it waits, what it waits for is at fault and not the job: QUEUE_UNAVAILABLE or
-        STORAGE_UNAVAILABLE.
+        Raises Problem where the request or the service is at fault. Where the time runs out during an outage, the
+        outage is at fault and not the job: QUEUE_UNAVAILABLE or STORAGE_UNAVAILABLE.
         """
         try:
             return await self._run_until_due()
         except Problem as problem:
-            if problem.code is Code.DEADLINE_EXCEEDED and self._waits_for is not None:
-                raise self._waits_for from problem
+            if problem.code is Code.DEADLINE_EXCEEDED and self._outage is not None:
+                raise self._outage from problem
             raise
 
     async def _run_until_due(self) -> Outcome:
-        service = self._shop.service
+        service = self._context.service
         deadline = time.monotonic() + service.settings.job_deadline_s
         async with due(deadline):
-            forms = await self._answer(await self._patiently(self._read), deadline)
-            results = [await self._keep(form) for form in forms]
+            renderings = await self._predict(await self._retry_outages(self._read), deadline)
+            results = [await self._store(rendered) for rendered in renderings]
         return Outcome(tuple(results), service.identity.sha256, self.stages.milliseconds)
 
     async def _read(self) -> Upload:
         stored = self._job.request
         with self.stages.measure(Stage.READ):
-            async with aclosing(self._shop.store.stream(stored.body)) as body:
+            async with aclosing(self._context.store.stream(stored.body)) as body:
                 try:
-                    return await self._shop.reader.read(replay(stored, body))
+                    return await self._context.reader.read(replay(stored, body))
                 except Problem:
-                    # To the end, because what is damaged in the store is no fault of the client's.
+                    # Read to the end: the store checks the digest there, and damage in the store is not the client's.
                     async for _ in body:
                         pass
                     raise
 
-    async def _answer(self, upload: Upload, deadline: float) -> tuple[Rendered, ...]:
-        service = self._shop.service
+    async def _predict(self, upload: Upload, deadline: float) -> tuple[Rendered, ...]:
+        service = self._context.service
         try:
             return await service.run(
                 self._plan(upload),
@@ -93,26 +95,44 @@ class JobAttempt:
             service.observe(self.stages)
 
     def _plan(self, upload: Upload) -> Plan[tuple[Rendered, ...]]:
-        service, job = self._shop.service, self._job
+        service, job = self._context.service, self._job
         media_type, *others = acceptable_types(job.request.accept, service.predictor.info.media_types)
-        question = InferenceRequest(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
+        request = InferenceRequest(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
         return respond_in_all_types(
-            service.predictor, question, service.session, service.identity, others=others, stages=self.stages
+            service.predictor, request, service.session, service.identity, others=others, stages=self.stages
         )
 
-    async def _keep(self, form: Rendered) -> Representation:
-        blob = await self._patiently(lambda: self._shop.store.put(form.body, reserve=self._reserve))
-        return Representation(form.media_type, blob, form.headers)
+    async def _store(self, rendered: Rendered) -> Representation:
+        blob = await self._retry_outages(lambda: self._context.store.put(rendered.body, reserve=self._reserve))
+        return Representation(rendered.media_type, blob, rendered.headers)
 
-    async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T:
-        result = await patiently(step, on_wait=self._on_wait)
-        self._waits_for = None
+    async def _retry_outages(self, step: Callable[[], Awaitable[T]]) -> T:
+        result = await retry_outages(step, on_wait=self._on_outage)
+        self._outage = None
         return result
 
-    def _on_wait(self, problem: Problem) -> None:
-        self._waits_for = problem
-        if problem.code is Code.STORAGE_UNAVAILABLE:
-            self._shop.health.report(problem.detail)
+    def _on_outage(self, error: Exception) -> None:
+        assert isinstance(error, Problem)
+        self._outage = error
+        if error.code is Code.STORAGE_UNAVAILABLE:
+            self._context.health.report(error.detail)
 
     async def _reserve(self, blob: BlobRef) -> None:
-        await self._shop.references.reserve(blob, job_id=self._job.id)
+        await self._context.references.reserve(blob, job_id=self._job.id)
+
+
+def replay(stored: StoredRequest, body: AsyncIterator[bytes]) -> Request:
+    """Returns the stored request as if it came in now; its body is streamed, and never held as a whole."""
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": stored.path,
+        "query_string": stored.query.encode("latin-1"),
+        "headers": [(b"content-type", stored.content_type.encode("latin-1"))] if stored.content_type else [],
+    }
+
+    async def receive() -> Message:
+        chunk = await anext(body, b"")
+        return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
+
+    return Request(scope, receive)

@@ -1,4 +1,4 @@
-"""Takes jobs of a service's model off the queue, as many as it can start, and sees each through."""
+"""The consumer of a model's job queue: takes as many jobs as it has slots, and runs each to its end."""
 
 import asyncio
 import time
@@ -15,13 +15,12 @@ from sightline.jobs.leases import Leases, MustRunAlone
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.runtime.errors import describe_error
-from sightline.runtime.retries import forever
-from sightline.runtime.tasks import end
+from sightline.runtime.retries import repeat
+from sightline.runtime.tasks import cancel_and_wait
 from sightline.runtime.tracing import job_span
 from sightline.serving.service import ServiceState
 from sightline.serving.worker.attempt import JobAttempt, WorkerContext
-from sightline.serving.worker.metrics import JobMetrics
-from sightline.serving.worker.run import AttemptStatus, JobRun
+from sightline.serving.worker.run import AttemptStatus, JobMetrics, JobRun
 
 log = structlog.get_logger()
 
@@ -37,11 +36,11 @@ class _Held:
 
 
 class Consumer:
-    """Holds no more jobs than it has slots, and none that it does not work on."""
+    """A worker of one model's queue; it holds at most `job_slots` leases, and works on each."""
 
     def __init__(
         self,
-        shop: WorkerContext,
+        context: WorkerContext,
         queue: JobQueue,
         leases: Leases,
         settings: JobSettings,
@@ -49,8 +48,8 @@ class Consumer:
         *,
         worker: str,
     ) -> None:
-        self._shop, self._queue, self._leases, self._metrics = shop, queue, leases, metrics
-        self._worker, self._slots = worker, shop.service.settings.job_slots
+        self._context, self._queue, self._leases, self._metrics = context, queue, leases, metrics
+        self._worker, self._slots = worker, context.service.settings.job_slots
         self._held: dict[str, _Held] = {}
         self._free, self._ended, self._taking = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._free.set()
@@ -59,38 +58,43 @@ class Consumer:
 
     @property
     def _model(self) -> str:
-        return self._shop.service.name
+        return self._context.service.name
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Works until the end of the block; then what is at hand may end in time, and the rest is handed back."""
+        """Works until the block ends; then jobs may finish within the drain time, and the rest is handed back."""
         self._loop = asyncio.get_running_loop()
         self._keeper.start()
-        taking = asyncio.create_task(forever(self._take_one))
-        others = [asyncio.create_task(forever(step)) for step in (self._heed_cancellations, self._beat)]
+        tasks = self._context.service.tasks
         try:
-            yield
+            async with (
+                tasks.running("worker heartbeat", repeat(self._beat)),
+                tasks.running("job cancellations", repeat(self._follow_cancellations)),
+                tasks.running("job consumer", repeat(self._take_one)) as taking,
+            ):
+                try:
+                    yield
+                finally:
+                    self._context.service.start_draining()
+                    await self._stop_taking(taking)
+                    await self._finish_in_time()
         finally:
-            self._shop.service.start_draining()
-            await self._stop_taking(taking)
-            await self._end_in_time()
-            await end(*others)
             with suppress(Problem):
                 await self._leases.retire(self._model, worker=self._worker)
             await asyncio.to_thread(self._keeper.stop)
 
     async def _take_one(self) -> None:
         await self._free.wait()
-        if self._shop.health.trouble is not None:
-            await self._shop.health.recovered()
-        if not self._shop.service.has_room:
+        if self._context.health.trouble is not None:
+            await self._context.health.recovered()
+        if not self._context.service.has_room:
             await asyncio.sleep(ROOM_POLL_S)
             return
         self._ended.clear()
         try:
             lease = await self._take_lease()
         except MustRunAlone:
-            await self._wait_for_an_end()
+            await self._wait_for_end()
             return
         if lease is None:
             await self._leases.wait_for_work(self._model, timeout_s=IDLE_S)
@@ -102,42 +106,42 @@ class Consumer:
                 self._begin(lease)
         return lease
 
-    async def _wait_for_an_end(self) -> None:
-        """Until a job that is held here ends; not for ever, because another worker may take the one that waits."""
+    async def _wait_for_end(self) -> None:
+        """Waits until a job that is held here ends, but not for long: another worker may take the waiting one."""
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_S):
                 await self._ended.wait()
 
     def _begin(self, lease: Lease) -> None:
         self._keeper.add(lease)
-        run = JobRun(lease, JobAttempt(self._shop, lease.job), self._leases, self._queue, self._shop.health)
-        self._held[lease.token] = _Held(lease, asyncio.create_task(self._see_through(run)))
+        run = JobRun(lease, JobAttempt(self._context, lease.job), self._leases, self._queue, self._context.health)
+        self._held[lease.token] = _Held(lease, asyncio.create_task(self._run_job(run)))
         if len(self._held) >= self._slots or lease.job.isolated:
             self._free.clear()
 
-    async def _see_through(self, run: JobRun) -> None:
-        job, began_at, became = run.lease.job, time.monotonic(), AttemptStatus.LOST
+    async def _run_job(self, run: JobRun) -> None:
+        job, began_at, status = run.lease.job, time.monotonic(), AttemptStatus.LOST
         with (
             structlog.contextvars.bound_contextvars(request_id=job.request_id, job=job.id),
             job_span(job.model, job.request.traceparent, job=job.id, attempt=job.attempts),
         ):
-            self._metrics.began(job)
+            self._metrics.start(job)
             try:
-                became = await self._run(run) or await run.let_go()
+                status = await self._run(run) or await run.release()
             except Exception as error:
-                # Its lease will run out, which is counted: given back, it would come round at once and for ever.
+                # Its lease runs out, which counts as an attempt: handed back, it would come round at once, without end.
                 log.error("job_left", **describe_error(error))
             finally:
                 self._forget(run.lease)
                 ran_s = time.monotonic() - began_at
-                self._metrics.ended(job, became, ran_s=ran_s)
-                log.info("job", end=became, attempt=job.attempts, ran_s=round(ran_s, 3))
+                self._metrics.end(job, status, ran_s=ran_s)
+                log.info("job", end=status, attempt=job.attempts, ran_s=round(ran_s, 3))
 
     async def _run(self, run: JobRun) -> AttemptStatus | None:
         try:
             return await run.run()
         except asyncio.CancelledError:
-            return None  # by `_drop` or at the end: the task goes on to let go of the job
+            return None  # by `_drop` or at the end: the task goes on to release the job
         finally:
             self._keeper.remove(run.lease)
 
@@ -147,33 +151,33 @@ class Consumer:
         self._ended.set()
 
     def _on_lost(self, lease: Lease) -> None:
-        """Called in the keeper's thread."""
+        """Called on the keeper's thread."""
         self._loop.call_soon_threadsafe(self._drop, lease.token)
 
     def _drop(self, token: str) -> None:
         if held := self._held.get(token):
             held.task.cancel()
 
-    async def _heed_cancellations(self) -> None:
+    async def _follow_cancellations(self) -> None:
         async for job_id in self._leases.cancellations(self._model):
             for held in self._held.values():
                 if held.lease.job.id == job_id:
                     held.task.cancel()
 
     async def _beat(self) -> None:
-        if self._shop.service.state is ServiceState.READY and self._shop.health.trouble is None:
+        if self._context.service.state is ServiceState.READY and self._context.health.trouble is None:
             await self._leases.beat(self._model, worker=self._worker, slots=self._slots)
         await asyncio.sleep(BEAT_S)
 
-    async def _stop_taking(self, taking: "asyncio.Task[None]") -> None:
-        async with self._taking:  # cut off inside, it would hold a job that it does not know of
+    async def _stop_taking(self, taking: "asyncio.Task[object]") -> None:
+        async with self._taking:  # cancelled inside, it could hold a lease that is not in `_held`
             taking.cancel()
-        await end(taking)
+        await cancel_and_wait(taking)
 
-    async def _end_in_time(self) -> None:
+    async def _finish_in_time(self) -> None:
         tasks = [held.task for held in self._held.values()]
         if tasks:
-            await asyncio.wait(tasks, timeout=self._shop.service.drain_left_s)
+            await asyncio.wait(tasks, timeout=self._context.service.drain_left_s)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

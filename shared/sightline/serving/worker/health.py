@@ -1,4 +1,4 @@
-"""Whether a worker can work on jobs at all, as opposed to a job that it cannot work on."""
+"""Whether a worker can work on any job at all."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ import structlog
 from sightline.api.problems import Problem
 from sightline.jobs.blobs import BlobStore
 from sightline.runtime.errors import is_shortage
-from sightline.runtime.retries import waits_s
+from sightline.runtime.retries import MIN_WAIT_S, retry
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ RESOURCES = "The service is out of memory, threads or open files."
 
 
 class WorkerHealth:
-    """`trouble` is a sentence on why no jobs are taken, None while they are."""
+    """The health of one worker; `trouble` is a sentence on why it takes no jobs, None while it takes some."""
 
     def __init__(self, store: BlobStore) -> None:
         self.trouble: str | None = None
@@ -33,28 +33,29 @@ class WorkerHealth:
         self.trouble = trouble
 
     async def recovered(self) -> None:
-        """Returns once what jobs need can be had again."""
-        waits = waits_s()
-        while self.trouble is not None:
-            await asyncio.sleep(next(waits))
-            self.trouble = await self._check()
+        """Returns once the store, memory, threads and files that jobs need are available again."""
+        await asyncio.sleep(MIN_WAIT_S)
+        await retry(self._probe, on=lambda error: _trouble_of(error) is not None, event=None, on_wait=self._update)
+        self.trouble = None
         log.info("takes_jobs_again")
 
-    async def _check(self) -> str | None:
-        try:
-            await self._store.probe()
-            _need_resources()
-        except Problem as problem:
-            return problem.detail
-        except Exception as error:
-            if not is_shortage(error):
-                raise
-            return RESOURCES
-        return None
+    def _update(self, error: Exception) -> None:
+        self.trouble = _trouble_of(error)
+
+    async def _probe(self) -> None:
+        await self._store.probe()
+        _require_resources()
 
 
-def _need_resources() -> None:
-    """Raises what a job would meet: there must be more than the last of each."""
+def _trouble_of(error: Exception) -> str | None:
+    """Returns the sentence for an outage or a shortage; None for any other exception."""
+    if isinstance(error, Problem):
+        return error.detail
+    return RESOURCES if is_shortage(error) else None
+
+
+def _require_resources() -> None:
+    """Raises what a job would meet: there must be more than the last file, thread and memory."""
     with ExitStack() as files:
         for _ in range(SPARE_FILES):
             files.enter_context(Path(os.devnull).open("rb"))

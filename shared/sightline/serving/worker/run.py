@@ -1,4 +1,4 @@
-"""A job in the hands of a service, from its lease to its end."""
+"""The run of one leased job: the attempt, its progress reports, its end in Redis, and the metrics of all of it."""
 
 import asyncio
 from contextlib import suppress
@@ -6,28 +6,33 @@ from enum import StrEnum
 from http import HTTPStatus
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sightline.api.problems import Code, Problem
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.job import Lease, Outcome, Progress, State
+from sightline.jobs.job import Job, Lease, Outcome, Priority, Progress, State
 from sightline.jobs.leases import Leases
 from sightline.jobs.queue import JobQueue
 from sightline.runtime.errors import describe_error, is_out_of_memory, is_shortage
-from sightline.runtime.retries import patiently
-from sightline.runtime.tasks import cancelled
+from sightline.runtime.retries import retry_outages
+from sightline.runtime.tasks import cancel_and_wait, cancelled
 from sightline.serving.worker.attempt import JobAttempt
 from sightline.serving.worker.health import RESOURCES, WorkerHealth
 
 log = structlog.get_logger()
 
+LABELS = ("model", "priority")
+MINUTE_S, HOUR_S = 60.0, 3600.0
+BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, MINUTE_S, 2 * MINUTE_S, 5 * MINUTE_S, 15 * MINUTE_S, HOUR_S, 6 * HOUR_S)
+
 REPORT_INTERVAL_S = 0.5
-LAST_WORD_S = 5.0
-# What is at fault is neither the job nor this attempt at it, so that it does not count.
-NOT_ITS_FAULT = frozenset((Code.NOT_READY, Code.OVERLOADED, Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
+RELEASE_TIMEOUT_S = 5.0
+# Neither the job nor this attempt is at fault, so that the attempt does not count.
+NOT_THE_JOBS_FAULT = frozenset((Code.NOT_READY, Code.OVERLOADED, Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
 
 
 class AttemptStatus(StrEnum):
-    """What became of a job that was taken."""
+    """How an attempt at a job ended."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -38,9 +43,9 @@ class AttemptStatus(StrEnum):
 
 
 class JobRun:
-    """Runs an attempt, tells how far it is, and writes down how it ended.
+    """One leased job: runs an attempt, reports its progress, and records how it ended.
 
-    What Redis cannot take now it is told later, for as long as nobody cancels this or takes the lease.
+    Retries while Redis is away, until this is cancelled or the lease is lost.
     """
 
     def __init__(
@@ -50,20 +55,20 @@ class JobRun:
         self._health = health
 
     async def run(self) -> AttemptStatus | None:
-        """None where the job turned out to be no longer ours."""
+        """Returns how the attempt ended; None where the lease was lost meanwhile."""
         reporting = asyncio.create_task(self._report())
         try:
             outcome = await self._attempt.run()
         except Exception as error:
             return await self._end(error)
         finally:
-            reporting.cancel()
+            await cancel_and_wait(reporting)
         return await self._finish(outcome)
 
-    async def let_go(self) -> AttemptStatus:
-        """Hand the job back if it is still ours, else find out what became of it."""
+    async def release(self) -> AttemptStatus:
+        """Hands the job back if the lease still holds, and returns how the attempt ended."""
         with suppress(Problem, TimeoutError):
-            async with asyncio.timeout(LAST_WORD_S):
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 if await self._leases.give_back(self.lease):
                     return AttemptStatus.RETURNED
                 job = await self._queue.get(self.lease.job.id)
@@ -71,7 +76,9 @@ class JobRun:
         return AttemptStatus.LOST
 
     async def _finish(self, outcome: Outcome) -> AttemptStatus | None:
-        return AttemptStatus.SUCCEEDED if await patiently(lambda: self._leases.finish(self.lease, outcome)) else None
+        return (
+            AttemptStatus.SUCCEEDED if await retry_outages(lambda: self._leases.finish(self.lease, outcome)) else None
+        )
 
     async def _end(self, error: Exception) -> AttemptStatus | None:
         judged = isinstance(error, Problem) and not is_transient(error)
@@ -85,38 +92,95 @@ class JobRun:
         return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
 
     async def _give_back_for_shortage(self, error: Exception) -> AttemptStatus | None:
-        """A job for which the memory does not suffice runs alone next; if it does not then, the job is too large."""
+        """Hands the job back; out of memory, it runs alone next, and is too large if that fails as well."""
         self._health.report(RESOURCES)
         isolate = is_out_of_memory(error)
-        given = await patiently(lambda: self._leases.give_back(self.lease, isolate=isolate))
+        given = await retry_outages(lambda: self._leases.give_back(self.lease, isolate=isolate))
         return AttemptStatus.RETURNED if given else None
 
     async def _refuse(self, problem: Problem) -> AttemptStatus | None:
-        if problem.code in NOT_ITS_FAULT:
-            return AttemptStatus.RETURNED if await patiently(lambda: self._leases.give_back(self.lease)) else None
+        if problem.code in NOT_THE_JOBS_FAULT:
+            return AttemptStatus.RETURNED if await retry_outages(lambda: self._leases.give_back(self.lease)) else None
         details = problem.details(self.lease.job.request_id).model_dump(mode="json")
         transient = is_transient(problem)
-        if not await patiently(lambda: self._leases.fail(self.lease, details, transient=transient)):
+        if not await retry_outages(lambda: self._leases.fail(self.lease, details, transient=transient)):
             return None
         return AttemptStatus.RETRYING if transient else AttemptStatus.FAILED
 
     async def _report(self) -> None:
-        told: Progress | None = None
+        reported: Progress | None = None
         while not cancelled():
             progress = progress_of(self._attempt.stages)
-            if progress != told:
+            if progress != reported:
                 with suppress(Problem):
                     await self._leases.report(self.lease, progress)
-                    told = progress
+                    reported = progress
             await asyncio.sleep(REPORT_INTERVAL_S)
 
 
 def progress_of(stages: Stages) -> Progress:
-    # What the plan told last is of its rounds, and stays when they are over.
+    # The share is that of the plan's last round of inference, and stays set when the rounds are over.
     share = stages.share if stages.current is Stage.INFER else None
     return Progress(stages.current or Stage.READ, None if share is None else round(share, 3))
 
 
 def is_transient(problem: Problem) -> bool:
-    """Whether another attempt may end otherwise; a request at fault ends alike each time."""
+    """Returns whether another attempt may succeed; an invalid request fails each time."""
     return problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class JobMetrics:
+    """Prometheus metrics of the jobs that a service works on, per model and priority."""
+
+    def __init__(self, registry: CollectorRegistry, model: str, health: WorkerHealth) -> None:
+        self.attempts = Counter("sightline_job_attempts", "Jobs taken to work on", LABELS, registry=registry)
+        self.ends = Counter(
+            "sightline_job_attempt_ends",
+            "What became of them: succeeded, failed, retrying, returned, cancelled or lost",
+            (*LABELS, "end"),
+            registry=registry,
+        )
+        self.lost_leases = Counter(
+            "sightline_job_lost_leases", "Jobs that went to another worker meanwhile", LABELS, registry=registry
+        )
+        self.in_flight = Gauge("sightline_jobs_in_flight", "Jobs worked on here", LABELS, registry=registry)
+        self.queue_s = _histogram("sightline_job_queue_duration_seconds", "From submission to first start", registry)
+        self.run_s = _histogram("sightline_job_run_duration_seconds", "From start to end of an attempt", registry)
+        self.total_s = _histogram("sightline_job_duration_seconds", "From submission to success", registry)
+        takes = Gauge("sightline_service_takes_jobs", "1 while jobs are taken", ["model"], registry=registry)
+        takes.labels(model).set_function(lambda: health.trouble is None)
+        self._announce(model)
+
+    def _announce(self, model: str) -> None:
+        """Creates all counters at 0: `rate` misses the first event of a counter that begins with it."""
+        for priority in Priority:
+            for metric in (self.attempts, self.lost_leases, self.in_flight, self.queue_s, self.run_s, self.total_s):
+                metric.labels(model, priority)
+            for status in AttemptStatus:
+                self.ends.labels(model, priority, status)
+
+    def start(self, job: Job) -> None:
+        labels = (job.model, job.priority)
+        self.attempts.labels(*labels).inc()
+        self.in_flight.labels(*labels).inc()
+        if job.attempts == 1:
+            self.queue_s.labels(*labels).observe(_waited_s(job))
+
+    def end(self, job: Job, status: AttemptStatus, *, ran_s: float) -> None:
+        labels = (job.model, job.priority)
+        self.in_flight.labels(*labels).dec()
+        self.ends.labels(*labels, status).inc()
+        self.run_s.labels(*labels).observe(ran_s)
+        if status is AttemptStatus.SUCCEEDED:
+            self.total_s.labels(*labels).observe(_waited_s(job) + ran_s)
+        if status is AttemptStatus.LOST:
+            self.lost_leases.labels(*labels).inc()
+
+
+def _waited_s(job: Job) -> float:
+    """From submission to this start, both by the clock of Redis."""
+    return max(0.0, (job.started_at or job.created_at) - job.created_at)
+
+
+def _histogram(name: str, help_text: str, registry: CollectorRegistry) -> Histogram:
+    return Histogram(name, help_text, LABELS, buckets=BUCKETS_S, registry=registry)

@@ -11,7 +11,7 @@ from sightline.api.problems import Problem
 from sightline.inference.predictor import ModelInfo, PictureField, Upload
 from sightline.jobs.job import BlobRef, StoredRequest
 from sightline.serving.uploads import UploadReader
-from sightline.serving.worker.stored_request import replay
+from sightline.serving.worker.attempt import replay
 
 FORM = (
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n12345\r\n'
