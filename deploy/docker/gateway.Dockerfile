@@ -41,9 +41,10 @@ COPY deploy/docker/serve.sh /usr/local/bin/serve
 COPY LICENSE NOTICE /srv/
 COPY shared/sightline/__init__.py /srv/shared/sightline/__init__.py
 COPY shared/sightline/api/ /srv/shared/sightline/api/
+COPY shared/sightline/http/ /srv/shared/sightline/http/
 COPY shared/sightline/imaging/ /srv/shared/sightline/imaging/
 COPY shared/sightline/jobs/ /srv/shared/sightline/jobs/
-COPY shared/sightline/serving/ /srv/shared/sightline/serving/
+COPY shared/sightline/runtime/ /srv/shared/sightline/runtime/
 COPY services/__init__.py /srv/services/__init__.py
 COPY services/gateway/ /srv/services/gateway/
 ARG PYTHON

@@ -1,3 +1,4 @@
 #!/bin/sh
 # The server takes this process' place, so that it is the one that gets SIGTERM.
-exec python -m sightline.serving "services.$SIGHTLINE_SERVICE.app:create"
+[ "$SIGHTLINE_SERVICE" = gateway ] && package=http || package=serving
+exec python -m "sightline.$package" "services.$SIGHTLINE_SERVICE.app:create"

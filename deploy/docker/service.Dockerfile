@@ -54,8 +54,11 @@ COPY deploy/docker/build-engines.sh /usr/local/bin/build-engines
 COPY LICENSE NOTICE /srv/
 COPY shared/sightline/__init__.py /srv/shared/sightline/__init__.py
 COPY shared/sightline/api/ /srv/shared/sightline/api/
+COPY shared/sightline/http/ /srv/shared/sightline/http/
 COPY shared/sightline/imaging/ /srv/shared/sightline/imaging/
+COPY shared/sightline/inference/ /srv/shared/sightline/inference/
 COPY shared/sightline/jobs/ /srv/shared/sightline/jobs/
+COPY shared/sightline/runtime/ /srv/shared/sightline/runtime/
 COPY shared/sightline/postprocessing/ /srv/shared/sightline/postprocessing/
 COPY shared/sightline/serving/ /srv/shared/sightline/serving/
 ARG SERVICE

@@ -31,7 +31,8 @@ def locked(lock: str) -> set[str]:
 @cache
 def files_by_module(service: str) -> dict[str, Path | None]:
     """What serving this service and decoding in a process import."""
-    programs = f"sightline.serving.__main__, services.{service}.app"
+    package = "http" if service == "gateway" else "serving"
+    programs = f"sightline.{package}.__main__, services.{service}.app"
     if service != "gateway":
         programs += ", sightline.serving.prebuild, sightline.imaging.decoder_process"
     found = "{name: getattr(module, '__file__', None) for name, module in sys.modules.items()}"

@@ -78,8 +78,9 @@ def is_taken(host: str, port: int) -> bool:
 
 
 def serve_command(module: str) -> tuple[str, ...]:
-    """Runs one service or the gateway where `listen_on` says."""
-    return (sys.executable, "-m", "sightline.serving", f"services.{module}.app:create")
+    """Command that serves one model or the gateway at the address of `listen_on`."""
+    package = "http" if module == "gateway" else "serving"
+    return (sys.executable, "-m", f"sightline.{package}", f"services.{module}.app:create")
 
 
 def listen_on(host: str, port: int) -> dict[str, str]:

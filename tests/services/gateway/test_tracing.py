@@ -107,8 +107,12 @@ def traced(collector: Collector, tmp_path: Path, redis_server: RedisServer) -> I
         "SIGHTLINE_UPSTREAMS": json.dumps({"tiny_invert": [f"http://127.0.0.1:{service}"]}),
     }
     with ExitStack() as running:
-        for factory, port in (("tiny_factory:create", service), ("services.gateway.app:create", gateway)):
-            command = [sys.executable, "-m", "sightline.serving", factory]
+        programs = (
+            ("sightline.serving", "tiny_factory:create", service),
+            ("sightline.http", "services.gateway.app:create", gateway),
+        )
+        for package, factory, port in programs:
+            command = [sys.executable, "-m", package, factory]
             settings = {**environment, "SIGHTLINE_PORT": str(port)}
             process = subprocess.Popen(command, env=settings, stdout=subprocess.DEVNULL)
             running.callback(process.wait)
