@@ -46,8 +46,8 @@ down: ## Stop what `make up` left running
 	@if [ -x $(BIN)/sightline ]; then exec $(BIN)/sightline down; else echo "Nothing is running."; fi
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests
-	@exec $(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev ## Run all tests, on up to four cores
+	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-stack
 test-stack: $(VENV)/.dev ## Run the long tests: a fleet in containers, and one that is killed again and again
