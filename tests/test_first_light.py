@@ -77,7 +77,7 @@ def pixels(encoded: bytes) -> NDArray[np.uint8]:
 
 def decode_jpeg_as_sent() -> NDArray[np.uint8]:
     """The photo's pixels by the decoder that the service uses: decoders differ by a shade."""
-    from sightline.imaging.decode import decode
+    from sightline.imaging.decoder.in_process import decode
     from sightline.imaging.limits import PixelLimits
 
     data = PHOTO.read_bytes()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.hdr_correct.floats import Floats
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 
 SURE, CLIPPED = 0.9, 0.985
 """Of the brightest channel in sRGB: up to where a camera is trusted, and from where nothing is known."""

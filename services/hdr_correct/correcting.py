@@ -12,7 +12,7 @@ from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.scene import Scene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure
 from services.hdr_correct.slicing import mapped_bands
-from sightline.imaging.depth import quantized
+from sightline.imaging.bit_depth import quantized
 from sightline.imaging.picture import Samples
 from sightline.inference.signature import Tensors
 

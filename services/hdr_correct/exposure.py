@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from services.hdr_correct.floats import Floats, to_unit
 from services.hdr_correct.scene import luminance
 from services.hdr_correct.schemas import ExposureReading
-from sightline.imaging.colour import to_srgb
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.transfer import decode_srgb
 
 CRUSHED, CLIPPED = 2, 253  # of 255
 SAMPLED_PX = 1024

@@ -11,7 +11,7 @@ from services.hdr_correct.rendering import MEDIA_TYPES, render
 from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.schemas import HdrOptions, HdrRecord
 from sightline.api.evidence import Evidence
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.decoder.pool import decode
 from sightline.inference.contract import ContractError
 from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.inference.signature import ModelSignature, TensorSpec

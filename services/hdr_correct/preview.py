@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.hdr_correct.floats import Floats, to_unit
-from sightline.imaging.colour import from_srgb, to_srgb
-from sightline.imaging.depth import quantized
+from sightline.imaging.bit_depth import quantized
+from sightline.imaging.colour_spaces.conversion import from_srgb, to_srgb
 from sightline.imaging.picture import Picture
 
 WORKING_PX = 1024

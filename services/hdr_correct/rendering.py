@@ -10,8 +10,8 @@ from services.hdr_correct.result import HdrResult
 from services.hdr_correct.schemas import HdrRecord
 from sightline.api import headers
 from sightline.api.evidence import Evidence
-from sightline.imaging.depth import quantized
-from sightline.imaging.encode import encode, losses
+from sightline.imaging.bit_depth import quantized
+from sightline.imaging.encoder import encode, losses
 from sightline.inference.predictor import Rendered
 
 PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"

@@ -6,8 +6,8 @@ import numpy as np
 from services.hdr_correct.exposure import regular_sample
 from services.hdr_correct.floats import Floats, to_unit
 from services.hdr_correct.scene import luminance
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Samples
-from sightline.imaging.transfer import decode_srgb
 
 WITHHELD_STOPS, GRANTED_STOPS = 0.4, 0.9
 CLIPPED_WITHHELD_STOPS, CLIPPED_GRANTED_STOPS = 0.1, 0.4

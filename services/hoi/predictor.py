@@ -15,8 +15,8 @@ from services.hoi.result import HoiRequest, HoiResult
 from services.hoi.schemas import HoiOptions, HoiRecord
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
-from sightline.imaging.colour import to_srgb
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.decoder.pool import decode
 from sightline.inference.engine import Session
 from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
 from sightline.inference.settings import InferenceSettings

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.api.problems import Problem
-from sightline.imaging.colour import to_srgb
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.perceptual_hash import perceptual_hash
 from sightline.inference.signature import Tensors

@@ -19,9 +19,9 @@ from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
 from sightline.api.screening import CATEGORIES, Category
-from sightline.imaging.colour import to_srgb
-from sightline.imaging.decoder_pool import decode
-from sightline.imaging.encode import encode
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.decoder.pool import decode
+from sightline.imaging.encoder import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.predictor import Rendered
 

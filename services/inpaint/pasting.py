@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.inpaint.levels import Fill
-from sightline.imaging.colour import from_srgb
+from sightline.imaging.colour_spaces.conversion import from_srgb
 from sightline.imaging.picture import Picture, Samples
 
 STRIP_ROWS = 256  # colours are converted strip by strip, which bounds the memory

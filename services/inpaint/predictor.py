@@ -11,8 +11,8 @@ from services.inpaint.result import InpaintRequest, InpaintResult
 from services.inpaint.schemas import InpaintOptions, InpaintRecord
 from sightline.api import headers
 from sightline.api.evidence import Evidence
-from sightline.imaging.colour import to_srgb
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.decoder.pool import decode
 from sightline.inference.contract import ContractError
 from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Upload
 from sightline.inference.signature import ModelSignature, TensorSpec

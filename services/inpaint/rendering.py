@@ -11,7 +11,7 @@ from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, Picture
 from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
-from sightline.imaging.encode import encode, losses
+from sightline.imaging.encoder import encode, losses
 from sightline.imaging.picture import Picture
 from sightline.inference.predictor import Rendered
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sightline.imaging.colour import light_table, to_srgb
+from sightline.imaging.colour_spaces.conversion import light_table, to_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.surfaces.maps import Floats
-from sightline.imaging.transfer import decode_srgb
 
 WORKING_PX = 1024
 BAND_PIXELS = 1 << 20

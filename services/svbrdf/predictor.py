@@ -11,7 +11,7 @@ from services.svbrdf.rendering import MEDIA_TYPES, render
 from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import MaterialType, SvbrdfOptions, SvbrdfRecord
 from sightline.api.evidence import Evidence
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.picture import Picture
 from sightline.imaging.surfaces.camera import camera_for
 from sightline.imaging.surfaces.mirroring import mirrored_view

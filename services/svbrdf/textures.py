@@ -6,12 +6,12 @@ import numpy as np
 
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.upsampling import DetailedMaps
-from sightline.imaging.depth import quantized
-from sightline.imaging.encode import encode
+from sightline.imaging.bit_depth import quantized
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
+from sightline.imaging.encoder import encode
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.surfaces.maps import Floats, Maps
-from sightline.imaging.transfer import encode_srgb
 
 PNG = "image/png"
 

@@ -34,7 +34,7 @@ def files_by_module(service: str) -> dict[str, Path | None]:
     package = "http" if service == "gateway" else "serving"
     programs = f"sightline.{package}.__main__, services.{service}.app"
     if service != "gateway":
-        programs += ", sightline.serving.prebuild, sightline.imaging.decoder_process"
+        programs += ", sightline.serving.prebuild, sightline.imaging.decoder.fork_server"
     found = "{name: getattr(module, '__file__', None) for name, module in sys.modules.items()}"
     script = f"import json, sys, {programs}; print(json.dumps({found}))"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging import profiles
-from sightline.imaging.colour_tags import png_chunk
+from sightline.imaging.colour_spaces import icc_profiles
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
+from sightline.imaging.colour_spaces.tags import png_chunk
 from sightline.imaging.containers import jpeg
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.profiles import ColourSpace
 
 LIMITS = PixelLimits(max_bytes=1 << 22, max_pixels=1 << 20)
 Pixels = NDArray[np.unsignedinteger]
@@ -170,7 +170,7 @@ def test_broken_files_leave_the_interpreter_sound(broken: str) -> None:
         if broken == "png":
             assert _read(image) is None
         else:
-            assert not profiles.usable(struct.pack(">I", number) * 50, ColourSpace.RGB)
+            assert not icc_profiles.usable(struct.pack(">I", number) * 50, ColourSpace.RGB)
     assert sys.getrefcount(None) > before - 100
 
 

@@ -15,10 +15,10 @@ import pillow_heif
 import pytest
 from numpy.typing import NDArray
 
-from sightline.imaging.colour import from_srgb, to_srgb
-from sightline.imaging.colour_tags import ColourTags, png_chunk
-from sightline.imaging.decode import decode
-from sightline.imaging.encode import encode
+from sightline.imaging.colour_spaces.conversion import from_srgb, to_srgb
+from sightline.imaging.colour_spaces.tags import ColourTags, png_chunk
+from sightline.imaging.decoder.in_process import decode
+from sightline.imaging.encoder import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.picture import HDR_TONE_MAPPED
 from tests.chromium import needs_chromium, shown_by_chromium

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from sightline.imaging.decode import decode
-from sightline.imaging.encode import encode
+from sightline.imaging.decoder.in_process import decode
+from sightline.imaging.encoder import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.masks import decode_mask
 from sightline.imaging.picture import ORIENTATION_IGNORED

@@ -9,7 +9,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
 

@@ -90,7 +90,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("form", PICTURES)
 def test_the_image_reads_every_form_of_picture_that_the_project_reads(stack: Stack, form: str) -> None:
     """Codecs were taken out of the images: what is answered here must be what a whole installation answers."""
-    from sightline.imaging.decode import decode
+    from sightline.imaging.decoder.in_process import decode
     from sightline.imaging.limits import PixelLimits
 
     data = PICTURES[form]()

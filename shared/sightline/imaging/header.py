@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from sightline.imaging import other_formats
+from sightline.imaging import file_types
 from sightline.imaging.containers import gif, heif, jpeg, png, tiff, webp
 from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, unreadable, unsupported_file
 
@@ -70,7 +70,7 @@ def _parse(data: Buffer) -> ImageHeader:
         raise IncompleteError(_SIGNATURE_BYTES)
     parser = _parser(bytes(data[:_SIGNATURE_BYTES]))
     if parser is None:
-        raise unsupported_file(other_formats.name_of(bytes(data[:_NAMING_BYTES])))
+        raise unsupported_file(file_types.name_of(bytes(data[:_NAMING_BYTES])))
     return parser(data)
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decoder_pool import decode
-from sightline.imaging.depth import to_8_bit
+from sightline.imaging.bit_depth import to_8_bit
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.orientation import swaps_sides, to_displayed
 from sightline.imaging.picture import Picture

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sightline.imaging.colour_tags import ColourTags
+from sightline.imaging.colour_spaces.tags import ColourTags
 
 
 @dataclass(frozen=True, slots=True)

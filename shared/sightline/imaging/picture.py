@@ -6,7 +6,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.colour_tags import ColourTags
+from sightline.imaging.colour_spaces.tags import ColourTags
 from sightline.imaging.formats import ImageFormat
 
 Samples: TypeAlias = NDArray[np.unsignedinteger[Any]]

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from sightline.imaging.decoder_pool import Cancellation
+from sightline.imaging.decoder.pool import Cancellation
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session
 from sightline.inference.fair_queueing import ANONYMOUS, Requester

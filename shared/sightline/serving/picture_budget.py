@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sightline.api.problems import Problem
-from sightline.imaging.decoder_pool import needs_process
+from sightline.imaging.decoder.pool import needs_process
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import require_pixels_within
 

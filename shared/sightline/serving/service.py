@@ -18,7 +18,7 @@ from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.http.deadlines import due
-from sightline.imaging import decoder_pool
+from sightline.imaging.decoder import pool as decoder_pool
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from sightline.imaging.containers import icc
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.picture import ICC_IGNORED
 from tests.imaging import hostile

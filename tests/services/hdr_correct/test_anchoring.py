@@ -3,7 +3,7 @@ import pytest
 
 from services.hdr_correct.anchoring import anchor
 from services.hdr_correct.floats import Floats
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 
 
 def photo() -> Floats:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from services.hdr_correct.exposure import estimate_ev_error, is_usable, read_exposure
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.transfer import decode_srgb
 
 
 def picture(pixels: Samples) -> Picture:

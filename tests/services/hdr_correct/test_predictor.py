@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from services.hdr_correct.predictor import HdrPredictor, create
 from services.hdr_correct.schemas import HdrOptions
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.transfer import decode_srgb
 from sightline.inference.contract import ContractError
 from sightline.inference.predictor import Rendered, Upload
 from sightline.inference.weights import Weights

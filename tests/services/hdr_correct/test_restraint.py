@@ -3,7 +3,7 @@ import pytest
 
 from services.hdr_correct.floats import Floats
 from services.hdr_correct.restraint import grant, meant_white
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 
 
 def photo() -> Floats:

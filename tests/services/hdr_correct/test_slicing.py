@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.hdr_correct.grid import AffineGrid
 from services.hdr_correct.slicing import mapped_bands, spans, to_planes
-from sightline.imaging.depth import quantized
+from sightline.imaging.bit_depth import quantized
 from sightline.imaging.picture import Samples
 from tests.extreme_pictures import extreme_pixels
 

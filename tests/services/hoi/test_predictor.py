@@ -19,7 +19,7 @@ from services.hoi.facts import Facts
 from services.hoi.predictor import HoiPredictor, create, signature_for
 from services.hoi.schemas import Frame, HoiOptions
 from sightline.api.problems import Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.contract import ContractError
 from sightline.inference.predictor import Rendered, Upload

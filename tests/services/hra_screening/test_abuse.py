@@ -10,7 +10,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from services.hra_screening.app import create
-from sightline.imaging import decoder_pool
+from sightline.imaging.decoder import pool as decoder_pool
 from sightline.inference.weights import Weights
 from tests.imaging import hostile
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from services.inpaint.holes import Holes, MaskSource, Region, connected_regions, find_holes
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.picture import Picture
 from sightline.imaging.regions import Regions

@@ -15,9 +15,9 @@ from PIL import Image
 
 from services.inpaint.predictor import InpaintPredictor, create
 from sightline.api.problems import Code, Problem
-from sightline.imaging.colour import from_srgb, to_srgb
-from sightline.imaging.colour_tags import png_chunk
-from sightline.imaging.decode import decode
+from sightline.imaging.colour_spaces.conversion import from_srgb, to_srgb
+from sightline.imaging.colour_spaces.tags import png_chunk
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.contract import ContractError
 from sightline.inference.predictor import Rendered

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.svbrdf.light import LinearPhoto, linear_photo
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.transfer import decode_srgb
 from tests.extreme_pictures import extreme_pixels
 
 

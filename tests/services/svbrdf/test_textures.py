@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from services.svbrdf import textures
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.surfaces.maps import Maps
 

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import ModelInfo, Plan, Predictor, Rendered, Upload

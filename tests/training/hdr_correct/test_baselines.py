@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.training.hdr_correct.baselines import BASELINES
 from sightline.training.hdr_correct.cameras import Camera
 from sightline.training.metrics import psnr_db

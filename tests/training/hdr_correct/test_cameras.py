@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sightline.imaging.transfer import decode_srgb, encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 from sightline.training.hdr_correct.cameras import Camera, random_camera
 
 RAMP = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16, 1).repeat(3, 2)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sightline.imaging.transfer import encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.training.hdr_correct.cameras import Linear
 from sightline.training.hdr_correct.scenes import (
     BRIGHTEST,

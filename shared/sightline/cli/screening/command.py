@@ -23,7 +23,7 @@ from sightline.cli.screening.screen import Screening
 from sightline.cli.screening.tables import write_tables
 from sightline.cli.screening.walking import Listing, UnreadableFolder, list_files
 from sightline.cli.text import printable
-from sightline.imaging import decoder_pool
+from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
 from sightline.runtime.resources import available_cores
 

@@ -20,8 +20,8 @@ from sightline.cli.interruption import StopRequest, unless_stopped
 from sightline.cli.screening.finding import Finding
 from sightline.cli.screening.tables import write_aside
 from sightline.cli.text import printable
-from sightline.imaging.colour import to_srgb
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 
 PAPER_THRESHOLD = 0.85

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pillow_heif
 
+from sightline.imaging.bit_depth import widened
 from sightline.imaging.codecs.raster import Raster
 from sightline.imaging.containers import heif
-from sightline.imaging.depth import widened
 from sightline.imaging.formats import ImageHeader, unreadable
 from sightline.imaging.picture import FIRST_FRAME_ONLY, Samples
 

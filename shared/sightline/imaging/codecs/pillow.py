@@ -12,9 +12,9 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from sightline.imaging.bit_depth import widened
 from sightline.imaging.codecs.raster import Raster, require_size
 from sightline.imaging.containers import av1, heif, heif_items, jpeg, webp
-from sightline.imaging.depth import widened
 from sightline.imaging.formats import ImageHeader, unreadable
 from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import to_displayed

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sightline.imaging import colour_tags
-from sightline.imaging.colour_tags import ColourTags
+from sightline.imaging.colour_spaces.tags import ColourTags, tags_from_nclx
+from sightline.imaging.file_types import name_of_iso_media
 from sightline.imaging.formats import (
     Buffer,
     ImageFormat,
@@ -17,7 +17,6 @@ from sightline.imaging.formats import (
     unsupported_file,
 )
 from sightline.imaging.metadata import Metadata
-from sightline.imaging.other_formats import name_of_iso_media
 
 _CODECS = {b"hvcC": ImageFormat.HEIC, b"av1C": ImageFormat.AVIF}
 _PICTURE_BRANDS = frozenset(
@@ -84,7 +83,7 @@ def _read_nclx(payload: memoryview | None, peak_nits: float | None) -> ColourTag
     if payload is None:
         return None
     primaries, transfer = struct.unpack_from(">HH", payload)
-    return colour_tags.from_nclx(primaries, transfer, peak_nits=peak_nits)
+    return tags_from_nclx(primaries, transfer, peak_nits=peak_nits)
 
 
 def _peak_nits(properties: list[Box]) -> float | None:

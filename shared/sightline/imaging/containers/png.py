@@ -6,8 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sightline.api.problems import Problem
-from sightline.imaging import colour_tags
-from sightline.imaging.colour_tags import Chromaticities, ColourTags, png_chunk
+from sightline.imaging.colour_spaces.tags import (
+    Chromaticities,
+    ColourTags,
+    png_chunk,
+    srgb_tags,
+    tags_from_cicp,
+    tags_from_gamma,
+)
 from sightline.imaging.containers import tiff
 from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable
 from sightline.imaging.metadata import Metadata
@@ -154,7 +160,7 @@ def _read_colour(described: Mapping[bytes, bytes]) -> Metadata:
         return Metadata(icc_profile=_inflate_profile(described[b"iCCP"]), colour_tags_ignored=ignored)
     if b"sRGB" in described:
         chunks = _kept(described, b"sRGB", b"gAMA", b"cHRM")
-        return Metadata(colour_tags=colour_tags.srgb(png_chunks=chunks), colour_tags_ignored=ignored)
+        return Metadata(colour_tags=srgb_tags(png_chunks=chunks), colour_tags_ignored=ignored)
     tags = _read_gamma(described)
     unreadable_gamma = tags is None and b"gAMA" in described
     return Metadata(colour_tags=tags, colour_tags_ignored=ignored or unreadable_gamma)
@@ -165,7 +171,7 @@ def _read_cicp(described: Mapping[bytes, bytes]) -> ColourTags | None:
     if len(payload) != 4 or payload[2]:  # PNG has no other matrix than the identity
         return None
     kept = _kept(described, b"cICP", b"mDCV", b"cLLI")
-    return colour_tags.from_cicp(payload[0], payload[1], peak_nits=_peak_nits(described), png_chunks=kept)
+    return tags_from_cicp(payload[0], payload[1], peak_nits=_peak_nits(described), png_chunks=kept)
 
 
 def _peak_nits(described: Mapping[bytes, bytes]) -> float | None:
@@ -181,7 +187,7 @@ def _read_gamma(described: Mapping[bytes, bytes]) -> ColourTags | None:
         return None
     kept = _kept(described, b"gAMA", b"cHRM")
     gamma = int.from_bytes(payload, "big") / 100_000
-    return colour_tags.from_gamma(gamma, _chromaticities(described.get(b"cHRM", b"")), png_chunks=kept)
+    return tags_from_gamma(gamma, _chromaticities(described.get(b"cHRM", b"")), png_chunks=kept)
 
 
 def _chromaticities(payload: bytes) -> Chromaticities | None:

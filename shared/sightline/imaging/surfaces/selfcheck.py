@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.imaging.surfaces.camera import Camera
 from sightline.imaging.surfaces.maps import Floats, Maps
 from sightline.imaging.surfaces.shading import AT_CAMERA, shade
-from sightline.imaging.transfer import encode_srgb
 
 CLIPPED = 0.98
 

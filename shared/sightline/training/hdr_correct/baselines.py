@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from sightline.imaging.transfer import decode_srgb, encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 from sightline.training.photos import Picture
 
 Corrector = Callable[[Picture], Picture]

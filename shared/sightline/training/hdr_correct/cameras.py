@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.transfer import encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.training.photos import Picture, after_jpeg
 
 Linear = NDArray[np.float32]

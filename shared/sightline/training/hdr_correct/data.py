@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.networks.drht import compress
 from sightline.training.data import Arrays
 from sightline.training.hdr_correct.cameras import Linear, random_camera

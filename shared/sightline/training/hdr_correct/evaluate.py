@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.training.hdr_correct.baselines import Corrector
 from sightline.training.hdr_correct.cameras import Camera
 from sightline.training.hdr_correct.data import is_well_exposed

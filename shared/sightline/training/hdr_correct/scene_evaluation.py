@@ -10,7 +10,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.networks.drht import ALPHA, GAMMA
 from sightline.training.hdr_correct.baselines import gamma_to_mean
 from sightline.training.hdr_correct.cameras import Linear

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.imaging.transfer import decode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.networks.rendering import Surface
 from sightline.training.data import Arrays
 from sightline.training.svbrdf.flash import Floats, random_flash, random_window

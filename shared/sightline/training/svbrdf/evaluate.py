@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sightline.imaging.transfer import encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.networks.rendering import plane_points, render
 from sightline.networks.svbrdf_net import TYPES
 from sightline.training.metrics import ssim

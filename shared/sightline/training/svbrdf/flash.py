@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sightline.imaging.transfer import decode_srgb, encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 from sightline.networks.rendering import Surface, dot, plane_points, render
 from sightline.training.photos import after_jpeg
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.transfer import encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.training.photos import Picture
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps, novel_renders
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sightline.imaging.transfer import decode_srgb, encode_srgb
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 
 
 def test_srgb_is_decoded_on_both_sides_of_its_bend() -> None:

@@ -10,11 +10,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.colour_tags import BT709, BT2020, Chromaticities, ColourTags, Transfer
-from sightline.imaging.depth import quantized
+from sightline.imaging.bit_depth import quantized
+from sightline.imaging.colour_spaces.tags import BT709, BT2020, Chromaticities, ColourTags, Transfer
+from sightline.imaging.colour_spaces.tone_mapping import REFERENCE_NITS, ToneCurve
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 from sightline.imaging.picture import Samples
-from sightline.imaging.tone_mapping import REFERENCE_NITS, ToneCurve
-from sightline.imaging.transfer import decode_srgb, encode_srgb
 
 Floats = NDArray[np.float32]
 

@@ -1,11 +1,11 @@
-"""Decoding that can be ended: what a header does not bound runs in a process with limits on time and memory.
+"""Decoding within limits on time and memory.
 
-`decode` has the signature and the errors of `sightline.imaging.decode.decode`, and may be called from any thread.
-Pictures whose header bounds the work, as that of an ordinary JPEG does, are decoded on the calling thread; others in
-a process of their own (`sightline.imaging.decoder_process`). One that exceeds its limits raises Problem
+`decode` has the signature and the errors of `sightline.imaging.decoder.in_process.decode`, and may be called from any
+thread. Pictures whose header bounds the work, such as ordinary JPEGs, are decoded on the calling thread, all others in
+a child process of `sightline.imaging.decoder.fork_server`. A picture that exceeds its limits raises Problem
 UNREADABLE_IMAGE, whose `limit` is `time` or `memory`. An exception such as KeyboardInterrupt in the waiting thread
-ends the process of its picture; `stop` ends all of them from outside, so that threads that wait for one return at
-once with Problem CANCELLED.
+ends the child process of its picture; `stop` ends all of them from outside, so that waiting threads return at once
+with Problem CANCELLED.
 """
 
 import atexit
@@ -26,10 +26,10 @@ from importlib import import_module
 from typing import Any
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging import shared_memory
-from sightline.imaging.decode import decode as decode_here
-from sightline.imaging.decode_cost import is_bounded_by_header
-from sightline.imaging.decoder_process import CONTROL, REPLY_BYTES, Request, aligned, pack_request
+from sightline.imaging.decoder import shared_memory
+from sightline.imaging.decoder.cost_bounds import is_bounded_by_header
+from sightline.imaging.decoder.fork_server import CONTROL, REPLY_BYTES, Request, aligned, pack_request
+from sightline.imaging.decoder.in_process import decode as decode_here
 from sightline.imaging.decoding_limits import DecodingLimits
 from sightline.imaging.formats import unreadable
 from sightline.imaging.header import require_header
@@ -53,7 +53,7 @@ _NUMPY_CLASSES = frozenset({("numpy", "dtype"), ("numpy._core.numeric", "_frombu
 
 
 def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
-    """As `sightline.imaging.decode.decode`, within the limits of time and memory for the picture's size."""
+    """As `sightline.imaging.decoder.in_process.decode`, within the limits of time and memory for the picture's size."""
     limits.check_bytes(len(data))
     header = require_header(data)
     limits.check(header, len(data))
@@ -233,7 +233,7 @@ class _Server:
         self._control, theirs = socket.socketpair()
         self._sending = threading.Lock()
         with theirs:
-            command = (sys.executable, "-m", "sightline.imaging.decoder_process", str(theirs.fileno()))
+            command = (sys.executable, "-m", "sightline.imaging.decoder.fork_server", str(theirs.fileno()))
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 command,
                 env=_environment(),

@@ -6,24 +6,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging import profiles, tagged_colour
-from sightline.imaging.colour_tags import BT709
-from sightline.imaging.depth import quantized, to_8_bit
+from sightline.imaging.bit_depth import quantized, to_8_bit
+from sightline.imaging.colour_spaces import icc_profiles, tag_conversion
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
+from sightline.imaging.colour_spaces.tags import BT709
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.profiles import ColourSpace
-from sightline.imaging.transfer import decode_srgb
 
 
 def to_srgb(picture: Picture) -> NDArray[np.uint8]:
     """(h, w, 3)"""
     if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
-        return tagged_colour.to_srgb(picture.pixels, picture.colour_tags)
+        return tag_conversion.to_srgb(picture.pixels, picture.colour_tags)
     pixels, profile = to_8_bit(picture.pixels), picture.icc_profile
     if profile is None or is_srgb(picture):
         return pixels
     if picture.grey:
-        return profiles.to_srgb(pixels[..., 0], profile, ColourSpace.GREY)
-    return profiles.to_srgb(pixels, profile, ColourSpace.RGB)
+        return icc_profiles.to_srgb(pixels[..., 0], profile, ColourSpace.GREY)
+    return icc_profiles.to_srgb(pixels, profile, ColourSpace.RGB)
 
 
 def light_table(picture: Picture) -> NDArray[np.float32] | None:
@@ -33,7 +33,7 @@ def light_table(picture: Picture) -> NDArray[np.float32] | None:
     tags = picture.colour_tags
     if tags is None or tags.is_hdr or tags.chromaticities != BT709:
         return None
-    return tagged_colour.light_table(tags, picture.pixels.dtype)
+    return tag_conversion.light_table(tags, picture.pixels.dtype)
 
 
 def is_srgb(picture: Picture) -> bool:
@@ -41,7 +41,7 @@ def is_srgb(picture: Picture) -> bool:
     if picture.colour_tags is not None:
         return picture.colour_tags.is_srgb
     profile = picture.icc_profile
-    return profile is None or (not picture.grey and profiles.is_srgb(profile))
+    return profile is None or (not picture.grey and icc_profiles.is_srgb(profile))
 
 
 def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
@@ -60,8 +60,8 @@ def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
 def cmyk_to_srgb(samples: Samples, profile: bytes | None) -> NDArray[np.uint8]:
     """(h, w, 4) with 0 = no ink to (h, w, 3), by the profile or else as inks that absorb ideally."""
     inks = np.ascontiguousarray(to_8_bit(samples))
-    if profile is not None and profiles.usable(profile, ColourSpace.CMYK):
-        return profiles.to_srgb(inks, profile, ColourSpace.CMYK)
+    if profile is not None and icc_profiles.usable(profile, ColourSpace.CMYK):
+        return icc_profiles.to_srgb(inks, profile, ColourSpace.CMYK)
     light = 255 - inks.astype(np.uint16)
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
 
@@ -69,21 +69,21 @@ def cmyk_to_srgb(samples: Samples, profile: bytes | None) -> NDArray[np.uint8]:
 def _rgb_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
     profile, dtype = picture.icc_profile, picture.pixels.dtype
     if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
-        return tagged_colour.from_srgb(row, picture.colour_tags, dtype)
-    if profile is None or profiles.is_srgb(profile):
+        return tag_conversion.from_srgb(row, picture.colour_tags, dtype)
+    if profile is None or icc_profiles.is_srgb(profile):
         return quantized(row, dtype)
-    return profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
+    return icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
 
 
 def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
     profile, dtype = picture.icc_profile, picture.pixels.dtype
     if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
         neutral = cv2.cvtColor(cv2.cvtColor(_floats(row), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-        return tagged_colour.from_srgb(neutral, picture.colour_tags, dtype)
+        return tag_conversion.from_srgb(neutral, picture.colour_tags, dtype)
     if profile is None:
         grey = quantized(cv2.cvtColor(_exact_enough(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
     else:
-        grey = profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.GREY, dtype=dtype)
+        grey = icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.GREY, dtype=dtype)
     return np.repeat(grey.reshape(1, -1, 1), 3, axis=-1)
 
 

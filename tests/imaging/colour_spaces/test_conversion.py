@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from numpy.typing import NDArray
 
-from sightline.imaging.colour import cmyk_to_srgb, from_srgb, to_srgb
+from sightline.imaging.colour_spaces.conversion import cmyk_to_srgb, from_srgb, to_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
 from tests.extreme_pictures import extreme_pixels

@@ -1,4 +1,4 @@
-"""The server that decodes each picture in a process of its own: `python -m sightline.imaging.decoder_process FD`.
+"""The server that decodes each picture in a process of its own: `python -m sightline.imaging.decoder.fork_server FD`.
 
 It is single-threaded and has the codecs loaded, so that forking it takes a few milliseconds. A picture's process may
 run out of time or memory, crash, or be taken over: it holds no socket but its own and no credentials, and ends with
@@ -29,10 +29,11 @@ import imagecodecs
 from PIL import features
 
 from sightline.api.problems import Problem
-from sightline.imaging import profiles, shared_memory
-from sightline.imaging.decode import decode
+from sightline.imaging.colour_spaces import icc_profiles
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
+from sightline.imaging.decoder import shared_memory
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.profiles import ColourSpace
 
 CONTROL = struct.Struct("!d")
 """What goes with the descriptors of a picture's socket and its request: seconds until it is ended."""
@@ -273,7 +274,7 @@ def _load_codecs() -> None:
     """They are imported at their first use, which would be in each picture's process again."""
     for name in _CODECS:
         getattr(imagecodecs, name)
-    profiles.usable(bytes(imagecodecs.cms_profile("srgb")), ColourSpace.RGB)
+    icc_profiles.usable(bytes(imagecodecs.cms_profile("srgb")), ColourSpace.RGB)
     features.check("avif")
 
 

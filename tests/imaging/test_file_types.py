@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.header import HeaderPeek, read_header
 from sightline.imaging.limits import PixelLimits
 

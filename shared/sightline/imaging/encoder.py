@@ -10,15 +10,15 @@ import simplejpeg
 from PIL import Image
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging import profiles, tagged_colour
-from sightline.imaging.colour import to_srgb
+from sightline.imaging.bit_depth import to_8_bit
+from sightline.imaging.colour_spaces import icc_profiles, tag_conversion
+from sightline.imaging.colour_spaces.conversion import to_srgb
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
 from sightline.imaging.containers import jpeg, png
-from sightline.imaging.depth import to_8_bit
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import to_stored
 from sightline.imaging.picture import REDUCED_TO_8_BIT, Picture, Samples
-from sightline.imaging.profiles import ColourSpace
 
 DEFAULT_QUALITY = 92
 _PNG = "image/png"
@@ -71,9 +71,9 @@ def encode(
 def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]:
     """Shadows of linear light would fall apart into a few steps."""
     tags = like.colour_tags
-    if tags is None or tagged_colour.suits_8_bits(tags):
+    if tags is None or tag_conversion.suits_8_bits(tags):
         return pixels, like
-    recoded, tags = tagged_colour.with_srgb_curve(pixels, tags)
+    recoded, tags = tag_conversion.with_srgb_curve(pixels, tags)
     return recoded, replace(like, colour_tags=tags)
 
 
@@ -87,7 +87,7 @@ def _described(media_type: str, like: Picture) -> Metadata:
     tags = like.colour_tags
     if tags is None:
         return Metadata(icc_profile=like.icc_profile)
-    profile = None if tags.is_hdr or tags.is_srgb else tagged_colour.icc_profile(tags, grey=like.grey)
+    profile = None if tags.is_hdr or tags.is_srgb else tag_conversion.icc_profile(tags, grey=like.grey)
     if media_type != _PNG:
         return Metadata(icc_profile=profile)
     # Of photos that were no PNG a profile helps viewers that do not know cICP.
@@ -157,7 +157,7 @@ def _without_grey_profile(plan: _Plan) -> tuple[Samples, Metadata]:
     samples, profile = to_8_bit(plan.samples), plan.metadata.icc_profile
     if profile is None or samples.shape[-1] > 2:
         return samples, plan.metadata
-    rgb = profiles.to_srgb(samples[..., 0], profile, ColourSpace.GREY)
+    rgb = icc_profiles.to_srgb(samples[..., 0], profile, ColourSpace.GREY)
     return np.dstack([rgb, samples[..., 1:]]), Metadata()
 
 

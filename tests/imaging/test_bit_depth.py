@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.imaging.depth import quantized, to_8_bit
+from sightline.imaging.bit_depth import quantized, to_8_bit
 from sightline.imaging.picture import Samples
 from tests.extreme_pictures import extreme_pixels
 

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 
 from sightline.api.problems import Problem
-from sightline.imaging import tagged_colour
 from sightline.imaging.codecs import heic, jpeg, pillow, png, tiff
 from sightline.imaging.codecs.raster import Decoder, Raster
-from sightline.imaging.colour import cmyk_to_srgb
+from sightline.imaging.colour_spaces import tag_conversion
+from sightline.imaging.colour_spaces.conversion import cmyk_to_srgb
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace, usable
 from sightline.imaging.formats import ImageFormat, ImageHeader, unreadable
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
@@ -26,7 +27,6 @@ from sightline.imaging.picture import (
     Picture,
     Samples,
 )
-from sightline.imaging.profiles import ColourSpace, usable
 
 _DECODERS: Mapping[ImageFormat, Decoder] = {
     ImageFormat.JPEG: jpeg.decode,
@@ -67,7 +67,7 @@ def _plain(raster: Raster) -> Raster:
     if raster.cmyk:
         rgb = cmyk_to_srgb(raster.samples, profile)
         return Raster(rgb, replace(raster.metadata, icc_profile=None), (*raster.notes, CMYK_CONVERTED))
-    if tags is not None and not tagged_colour.usable(tags):
+    if tags is not None and not tag_conversion.usable(tags):
         return replace(raster, metadata=replace(raster.metadata, colour_tags=None, colour_tags_ignored=True))
     space = ColourSpace.GREY if raster.samples.shape[-1] < 3 else ColourSpace.RGB
     if profile is None or usable(profile, space):

@@ -78,7 +78,7 @@ _TRANSFERS: Mapping[int, tuple[Transfer, float]] = {
 _SRGB_IN_HEIF = frozenset({1, 6, 11, 14, 15})
 
 
-def from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, png_chunks: bytes) -> ColourTags | None:
+def tags_from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, png_chunks: bytes) -> ColourTags | None:
     """None for code points that are unspecified, reserved or too rare to be known here."""
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return None
@@ -86,18 +86,18 @@ def from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, png_chu
     return ColourTags(_PRIMARIES[primaries], curve, exponent, peak_nits or PEAK_NITS, png_chunks)
 
 
-def from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) -> ColourTags | None:
+def tags_from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) -> ColourTags | None:
     """Of the `nclx` colour of a HEIF file; None where it is sRGB, unspecified or unknown."""
     primaries = 1 if primaries == _UNSPECIFIED else primaries
     transfer = 13 if transfer in _SRGB_IN_HEIF or transfer == _UNSPECIFIED else transfer
     chunks = png_chunk(b"cICP", bytes([primaries & 0xFF, transfer & 0xFF, 0, 1]))
     if peak_nits:
         chunks += png_chunk(b"cLLI", struct.pack(">II", round(peak_nits * 10_000), 0))
-    tags = from_cicp(primaries, transfer, peak_nits=peak_nits, png_chunks=chunks)
+    tags = tags_from_cicp(primaries, transfer, peak_nits=peak_nits, png_chunks=chunks)
     return None if tags is None or tags.is_srgb else tags
 
 
-def from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunks: bytes) -> ColourTags | None:
+def tags_from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunks: bytes) -> ColourTags | None:
     """Of PNG's `gAMA`, which is the exponent of code = light ** gamma, and `cHRM`; None for absurd values."""
     if chromaticities is None and abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE:
         return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
@@ -106,7 +106,7 @@ def from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunk
     return ColourTags(chromaticities or BT709, Transfer.GAMMA, 1 / gamma, png_chunks=png_chunks)
 
 
-def srgb(*, png_chunks: bytes) -> ColourTags:
+def srgb_tags(*, png_chunks: bytes) -> ColourTags:
     return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
 
 

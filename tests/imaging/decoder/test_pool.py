@@ -19,10 +19,11 @@ import pytest
 from PIL import Image
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging import decode as directly
-from sightline.imaging import decoder_pool, shared_memory
-from sightline.imaging.decoder_pool import Cancellation, decode, needs_process
-from sightline.imaging.decoder_process import pack
+from sightline.imaging.decoder import in_process as directly
+from sightline.imaging.decoder import pool as decoder_pool
+from sightline.imaging.decoder import shared_memory
+from sightline.imaging.decoder.fork_server import pack
+from sightline.imaging.decoder.pool import Cancellation, decode, needs_process
 from sightline.imaging.limits import PixelLimits
 from tests.imaging import hostile
 
@@ -199,7 +200,7 @@ def test_decoders_end_with_the_process_that_waits(number: signal.Signals, tmp_pa
 
 WAITING_PROGRAM = """
 import pathlib, sys
-from sightline.imaging.decoder_pool import decode
+from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 
 decode(pathlib.Path(sys.argv[1]).read_bytes(), PixelLimits(1 << 30, 100_000_000))
@@ -235,7 +236,7 @@ def processes() -> list[int]:
 
 def is_decoder(pid: int) -> bool:
     try:
-        return b"sightline.imaging.decoder_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"sightline.imaging.decoder.fork_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

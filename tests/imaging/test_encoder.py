@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
-from sightline.imaging.encode import encode
+from sightline.imaging.decoder.in_process import decode
+from sightline.imaging.encoder import encode
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sightline.api.problems import Code, Problem
-from sightline.imaging.decode import decode
+from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.limits import PixelLimits
 from sightline.imaging.picture import Picture

@@ -1,6 +1,6 @@
 import numpy as np
 
-from sightline.imaging.profiles import MAX_PROFILE_BYTES, ColourSpace, is_srgb, to_srgb, usable
+from sightline.imaging.colour_spaces.icc_profiles import MAX_PROFILE_BYTES, ColourSpace, is_srgb, to_srgb, usable
 
 
 def test_a_profile_serves_its_own_space_only(

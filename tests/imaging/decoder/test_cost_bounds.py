@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sightline.imaging.decode_cost import is_bounded_by_header
+from sightline.imaging.decoder.cost_bounds import is_bounded_by_header
 from sightline.imaging.header import require_header
 from tests.imaging import hostile
 
