@@ -9,7 +9,7 @@ from sightline.imaging.decoder.cost_bounds import is_bounded_by_header
 from sightline.imaging.header import require_header
 from tests.imaging import hostile
 
-SAMPLES = Path(__file__).parents[2] / "samples"
+SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def is_bounded(data: bytes) -> bool:
