@@ -16,10 +16,11 @@ from onnx import TensorProto, helper
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, Field
 
+from sightline.api.declaration import ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
 from sightline.api.problems import Code, Problem
-from sightline.inference.predictor import ModelInfo, PictureField, Plan, Predictor, Rendered, Upload
-from sightline.inference.settings import Provider
+from sightline.inference.predictor import AnyPredictor, Plan, Predictor, Rendered, Upload
+from sightline.inference.settings import InferenceSettings, Provider
 from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.app import create_app, stop_process
@@ -84,10 +85,18 @@ class Record(BaseModel):
     evidence: Evidence
 
 
-class InvertingPredictor:
+class InvertingPredictor(Predictor[Options, tuple[Pixels, Options], tuple[Pixels, Options]]):
     """Inverts pictures of up to 16x16 px; each inversion is a round of inference."""
 
-    options: type[BaseModel] = Options
+    declaration = ModelDeclaration(
+        name="tiny_invert",
+        title="Inversion",
+        description="Turns dark into bright.",
+        pictures=(PictureField("image", "The picture"), PictureField("extra", "More", required=False)),
+        options=Options,
+        media_types=("image/png", "application/json"),
+        record=Record,
+    )
     signature = ModelSignature(
         inputs=(TensorSpec("image", "uint8", ("h", "w", 3), 0, 255),),
         outputs=(TensorSpec("inverted", "float32", ("h", "w", 3)),),
@@ -95,21 +104,12 @@ class InvertingPredictor:
     )
 
     def __init__(self, weights: Weights, *, step_s: float) -> None:
-        self.weights, self._step_s = weights, step_s
+        super().__init__(weights, InferenceSettings())
+        self.card = "# Inversion\n"
+        self._step_s = step_s
         self.rounds = 0
-        self.info = ModelInfo(
-            name="tiny_invert",
-            version="1.2.3",
-            title="Inversion",
-            description="Turns dark into bright.",
-            card="# Inversion\n",
-            pictures=(PictureField("image", "The picture"), PictureField("extra", "More", required=False)),
-            media_types=("image/png", "application/json"),
-            record=Record,
-        )
 
-    def read(self, upload: Upload) -> tuple[Pixels, Options]:
-        assert isinstance(upload.options, Options)
+    def read(self, upload: Upload[Options]) -> tuple[Pixels, Options]:
         try:
             with Image.open(io.BytesIO(upload.pictures["image"][0])) as image:
                 return np.asarray(image.convert("RGB")), upload.options
@@ -174,17 +174,20 @@ def make_settings() -> MakeSettings:
 
 
 @pytest.fixture
-def make_predictor(tiny_weights: Weights) -> Callable[..., Predictor[Any, Any]]:
-    def make(*, step_s: float = 0.0, weights: Weights = tiny_weights) -> Predictor[Any, Any]:
+def make_predictor(tiny_weights: Weights) -> Callable[..., AnyPredictor]:
+    def make(*, step_s: float = 0.0, weights: Weights = tiny_weights) -> AnyPredictor:
         return InvertingPredictor(weights, step_s=step_s)
 
     return make
 
 
 @pytest.fixture
-def make_app(make_predictor: Callable[..., Predictor[Any, Any]], make_settings: MakeSettings) -> MakeApp:
+def make_app(make_predictor: Callable[..., AnyPredictor], make_settings: MakeSettings) -> MakeApp:
     def make(
-        predictor: Predictor[Any, Any] | None = None, *, on_fatal: Callable[[], None] = stop_process, **settings: Any
+        predictor: AnyPredictor | None = None,
+        *,
+        on_fatal: Callable[[], None] = stop_process,
+        **settings: Any,
     ) -> FastAPI:
         return create_app(predictor or make_predictor(), make_settings(**settings), on_fatal=on_fatal)
 

@@ -1,8 +1,6 @@
 """The small copy of a photo that the network sees, in sRGB for it and in the photo's own colours for fitting."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
 
 import cv2
 import numpy as np
@@ -37,10 +35,8 @@ class Preview:
         return to_unit(from_srgb(srgb, self.picture))
 
 
-def preview(picture: Picture, buckets: Sequence[Mapping[str, int]]) -> Preview:
-    """In the size whose proportions are closest to the photo's."""
-    bucket = min(buckets, key=lambda each: abs(log(each["w"] * picture.height / (each["h"] * picture.width))))
-    width, height = bucket["w"], bucket["h"]
+def preview(picture: Picture, *, width: int, height: int) -> Preview:
+    """The photo stretched to that size."""
     pixels = quantized(_shrink(picture, width, height), np.dtype(np.uint16))
     return Preview(replace(picture, pixels=pixels, alpha=None, bit_depth=16, size_px=(width, height)))
 

@@ -8,22 +8,16 @@ from services.hdr_correct.openexr import openexr_file
 from services.hdr_correct.radiance import radiance_file
 from services.hdr_correct.result import HdrResult
 from services.hdr_correct.schemas import HdrRecord
-from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
 from sightline.imaging.bit_depth import quantized
 from sightline.imaging.encoder import encode, losses
 from sightline.inference.predictor import Rendered
 
-PNG, JPEG, WEBP = "image/png", "image/jpeg", "image/webp"
-RADIANCE, OPENEXR = "image/vnd.radiance", "image/x-exr"
-ZIP, JSON = "application/zip", "application/json"
-MEDIA_TYPES = (PNG, JPEG, WEBP, RADIANCE, OPENEXR, ZIP, JSON)
-
 
 def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
-    notes = [*result.request.picture.notes, *losses(result.pixels, media_type)]
-    extra = {headers.NOTES: ", ".join(notes)} if notes else {}
-    return Rendered(_DRAW[media_type](result, media_type, evidence), media_type, extra)
+    body = _DRAW[media_type](result, media_type, evidence)
+    return Rendered(body, media_type, notes=losses(result.pixels, media_type))
 
 
 def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
@@ -35,7 +29,7 @@ def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
         exposure=result.exposure,
         scene_white=1.0,
         scene_stops=result.scene_stops,
-        evidence=evidence.model_copy(update={"notes": list(picture.notes)}),
+        evidence=evidence,
     )
 
 

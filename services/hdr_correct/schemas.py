@@ -1,10 +1,12 @@
-"""What clients may ask of exposure correction, and the record they get."""
+"""Options, record and declaration of exposure correction."""
 
 from enum import IntEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
 
 
 class Depth(IntEnum):
@@ -67,3 +69,28 @@ class HdrRecord(BaseModel):
         description="Range of the estimated scene's luminance in stops, without its darkest and brightest thousandth"
     )
     evidence: Evidence
+
+
+DESCRIPTION = """Brings detail back into photos that are too dark, too bright or both, with two reciprocating networks.
+
+The photo comes back in its size, orientation, bit depth and colour space, as PNG unless `Accept` says otherwise. The
+networks see a small copy; what they do to it is carried over to every pixel, so that fine detail is the photo's own.
+With `Accept: image/vnd.radiance` or `image/x-exr` the scene that they estimate comes as linear light in sRGB's
+primaries, 1.0 = the white of a well-exposed photo, upright. `application/zip` has all of it. What was clipped or
+crushed is gone: the scene's values there are a guess from their surroundings."""
+
+DECLARATION = ModelDeclaration(
+    name="hdr_correct",
+    title="Exposure correction and HDR",
+    description=DESCRIPTION,
+    pictures=(
+        PictureField("image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC or AVIF", sample="photo.jpg"),
+    ),
+    options=HdrOptions,
+    media_types=(PNG, JPEG, WEBP, RADIANCE, OPENEXR, ZIP, JSON),
+    record=HdrRecord,
+    sample_output="out.png",
+    console=ConsoleView(
+        (JSON, JPEG), caption="Corrected", downloads={"Scene (OpenEXR)": OPENEXR, "Everything (ZIP)": ZIP}
+    ),
+)

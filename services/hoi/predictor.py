@@ -4,28 +4,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from pydantic import BaseModel
 
 from services.hoi.cascade import Cascade
 from services.hoi.facts import Facts
 from services.hoi.found import Found, found_in, together
 from services.hoi.interactions import interactions
-from services.hoi.rendering import MEDIA_TYPES, render
+from services.hoi.record import notes_of
+from services.hoi.rendering import render
 from services.hoi.result import HoiRequest, HoiResult
-from services.hoi.schemas import HoiOptions, HoiRecord
+from services.hoi.schemas import DECLARATION, HoiOptions
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.decoder.pool import decode
 from sightline.inference.engine import Session
-from sightline.inference.predictor import ModelInfo, PictureField, Plan, Rendered, Round, Upload
+from sightline.inference.predictor import Plan, Predictor, Rendered, Round, Upload
 from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
-from sightline.inference.weights import Weights, weights_and_card
-from sightline.serving.settings import ServiceSettings
+from sightline.inference.weights import Weights
 
-NAME = "hoi"
-FILE = "detector.onnx"
 STEP_PX, LEAST_PX = 32, 64
 """Of a picture's sides. A feature map one cell wide is what graphs are seldom exported for."""
 MOST_FOUND = 100
@@ -45,43 +42,29 @@ SIGNATURE = ModelSignature(
     buckets=({"h": 320, "w": 320, "found": MOST_FOUND, "slots": SLOTS},),
 )
 
-PICTURES = (PictureField("image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC, AVIF or GIF"),)
 VIEWS_PER_ROUND = 4
 MOST_COMPARED = 500
 
-DESCRIPTION = """Finds people and objects, and who does what with what: triplets of person, verb and object.
 
-Verbs are those of V-COCO, classes of objects those of COCO. A person may do several things, an object may serve
-several people, and people are objects to one another. Each triplet has a score and the four factors it is the product
-of, and the place where the person's looks alone say that the object is. A verb for which no object fits is told
-without one.
+class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
+    """Runs a detector and a network that recognises the interactions of the detected people."""
 
-`Accept: image/png` or `image/jpeg` draws it over the photo, `application/ld+json` and `application/graphml+xml` have
-it as a graph. `tiles=true` looks at large photos part by part, for people who are small in them. **A score is a hint
-about where to look, never evidence of what someone did.**"""
+    declaration = DECLARATION
+    weights_file = "detector.onnx"
 
-
-class HoiPredictor:
-    """The planner around a detector and a network that tells what the people that it finds are doing."""
-
-    options: type[BaseModel] = HoiOptions
-
-    def __init__(self, settings: ServiceSettings, weights: Weights, card: str) -> None:
-        self.weights = weights
-        self.info = _info(weights, card)
+    def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
+        super().__init__(weights, settings)
         self.facts = weights.contract.read_facts(Facts)
         self.signature = signature_for(self.facts)
         self._sizes = weights.contract.adapt(self.signature).buckets
-        self._limits = settings.pixel_limits
 
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session:
         return Cascade(self.weights, self.facts, signature, settings)
 
-    def read(self, upload: Upload) -> HoiRequest:
-        assert isinstance(upload.options, HoiOptions)
+    def read(self, upload: Upload[HoiOptions]) -> HoiRequest:
         (data,), options = upload.pictures["image"], upload.options
         small_enough = None if options.tiles else 2 * self.facts.longest_side_px
-        return HoiRequest(data, decode(data, self._limits, min_short_side_px=small_enough), options)
+        return HoiRequest(data, decode(data, self.limits, min_short_side_px=small_enough), options)
 
     def predict(self, request: HoiRequest) -> Plan[HoiResult]:
         width, height = request.size_px
@@ -115,8 +98,11 @@ class HoiPredictor:
             interactions=interactions(found, people, self.facts, objects_per_role=options.objects_per_role),
         )
 
+    def notes(self, result: HoiResult) -> list[str]:
+        return notes_of(result)
+
     def render(self, result: HoiResult, media_type: str, evidence: Evidence) -> Rendered:
-        return render(result, media_type, evidence, self._limits)
+        return render(result, media_type, evidence, self.limits)
 
 
 def signature_for(facts: Facts) -> ModelSignature:
@@ -128,18 +114,4 @@ def signature_for(facts: Facts) -> ModelSignature:
     return SIGNATURE.with_buckets(*wide, *high)
 
 
-def create(settings: ServiceSettings) -> HoiPredictor:
-    return HoiPredictor(settings, *weights_and_card(settings, "services.hoi", FILE))
-
-
-def _info(weights: Weights, card: str) -> ModelInfo:
-    return ModelInfo(
-        name=NAME,
-        version=weights.contract.version,
-        title="Human-object interaction",
-        description=DESCRIPTION,
-        card=card,
-        pictures=PICTURES,
-        media_types=MEDIA_TYPES,
-        record=HoiRecord,
-    )
+create = HoiPredictor.load

@@ -45,7 +45,7 @@ def describe(result: HoiResult, evidence: Evidence) -> HoiRecord:
         min_score=result.min_score,
         min_detection_score=result.min_detection_score,
         sight=Sight(views=len(result.views), scale=_finest_scale(result)),
-        evidence=evidence.model_copy(update={"notes": notes_of(result)}),
+        evidence=evidence,
     )
 
 

@@ -5,28 +5,22 @@ from collections.abc import Callable, Mapping
 from services.hoi import overlay
 from services.hoi.graphml import graphml
 from services.hoi.linked_data import linked_data
-from services.hoi.record import describe, notes_of, tell
+from services.hoi.record import describe, tell
 from services.hoi.result import HoiResult
 from services.hoi.schemas import Frame, HoiRecord
-from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import GRAPHML, JSON, JSON_LD
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.decoder.pool import decode
 from sightline.imaging.encoder import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.predictor import Rendered
 
-JSON, JSON_LD, GRAPHML = "application/json", "application/ld+json", "application/graphml+xml"
-PNG, JPEG = "image/png", "image/jpeg"
-MEDIA_TYPES = (JSON, PNG, JPEG, JSON_LD, GRAPHML)
-
 
 def render(result: HoiResult, media_type: str, evidence: Evidence, limits: PixelLimits) -> Rendered:
     if media_type in _WRITERS:
         return Rendered(_WRITERS[media_type](describe(result, evidence)), media_type)
-    notes = notes_of(result)
-    extra = {headers.NOTES: ", ".join(notes)} if notes else {}
-    return Rendered(_overlay(result, media_type, limits), media_type, extra)
+    return Rendered(_overlay(result, media_type, limits), media_type)
 
 
 def _record(record: HoiRecord) -> bytes:

@@ -1,4 +1,4 @@
-"""What clients may ask about the interactions in a photo, and the record they get."""
+"""Options, record and declaration of human-object interaction."""
 
 from enum import StrEnum
 
@@ -7,7 +7,9 @@ from pydantic.config import JsonDict
 
 from services.hoi.facts import Role
 from services.hoi.interactions import ObjectStatus
+from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import GRAPHML, JPEG, JSON, JSON_LD, PNG
 
 BOX = "left, top, right and bottom in pixels"
 EXAMPLE_BOX = [212.4, 80.15, 431.0, 612.9]
@@ -146,3 +148,30 @@ class HoiRecord(BaseModel):
     min_detection_score: float = Field(description="The same of detections that take part in none")
     sight: Sight
     evidence: Evidence
+
+
+DESCRIPTION = """Finds people and objects, and who does what with what: triplets of person, verb and object.
+
+Verbs are those of V-COCO, classes of objects those of COCO. A person may do several things, an object may serve
+several people, and people are objects to one another. Each triplet has a score and the four factors it is the product
+of, and the place where the person's looks alone say that the object is. A verb for which no object fits is told
+without one.
+
+`Accept: image/png` or `image/jpeg` draws it over the photo, `application/ld+json` and `application/graphml+xml` have
+it as a graph. `tiles=true` looks at large photos part by part, for people who are small in them. **A score is a hint
+about where to look, never evidence of what someone did.**"""
+
+DECLARATION = ModelDeclaration(
+    name="hoi",
+    title="Human-object interaction",
+    description=DESCRIPTION,
+    pictures=(
+        PictureField(
+            "image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC, AVIF or GIF", sample="astronaut.jpg"
+        ),
+    ),
+    options=HoiOptions,
+    media_types=(JSON, PNG, JPEG, JSON_LD, GRAPHML),
+    record=HoiRecord,
+    console=ConsoleView((JSON, JPEG), caption="People, things and what is done"),
+)

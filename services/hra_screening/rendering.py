@@ -17,6 +17,7 @@ from services.hra_screening.schemas import (
 from services.hra_screening.verdict import Verdict, name_of
 from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JSON
 from sightline.api.problems import Code, Problem
 from sightline.api.screening import CATEGORIES, Category
 from sightline.imaging.colour_spaces.conversion import to_srgb
@@ -24,10 +25,6 @@ from sightline.imaging.decoder.pool import decode
 from sightline.imaging.encoder import encode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.predictor import Rendered
-
-JSON = "application/json"
-OVERLAYS = ("image/png", "image/jpeg")
-MEDIA_TYPES = (JSON, *OVERLAYS)
 
 
 def render(result: ScreeningResult, media_type: str, evidence: Evidence, limits: PixelLimits) -> Rendered:

@@ -1,10 +1,13 @@
-"""What clients may ask of screening, and the record they get."""
+"""Options, record and declaration of human-rights screening."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sightline.api import headers
+from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JPEG, JSON, PNG
 from sightline.api.problems import Code
 from sightline.api.screening import ABSTAIN, Category
 
@@ -110,3 +113,33 @@ class ScreeningRecord(BaseModel):
     results: list[Screened | Refused]
     support: dict[Category, Support]
     evidence: Evidence
+
+
+DESCRIPTION = """Sorts photos by what they may show: eight kinds of human-rights violation, or none.
+
+Each photo gets calibrated probabilities of nine classes, and a decision where one of them reaches the threshold, else
+`abstain`. **A score is a hint about where to look first. It is never evidence of an abuse**, and every result but a
+decision of `no_violation` says that a person needs to look.
+
+Several photos may come in one request. One that cannot be read has its `problem` in its place and the others are
+answered; alone, it is the request that fails. `Accept: image/png` or `image/jpeg` draws, for one photo, the class
+activation map of the most likely class or of `category` over it."""
+
+DECLARATION = ModelDeclaration(
+    name="hra_screening",
+    title="Human-rights screening",
+    description=DESCRIPTION,
+    pictures=(
+        PictureField(
+            "image",
+            "A photo: JPEG, PNG, WebP, TIFF, HEIC, AVIF or GIF. May be repeated for a batch",
+            repeatable=True,
+            sample="photo.jpg",
+        ),
+    ),
+    options=ScreeningOptions,
+    media_types=(JSON, PNG, JPEG),
+    record=ScreeningRecord,
+    headers=(headers.DECISION, headers.CATEGORY),
+    console=ConsoleView((JSON, JPEG), caption="Where the network looked for the most likely class"),
+)

@@ -1,12 +1,6 @@
 """The inpainting service, for `uvicorn --factory services.inpaint.app:create`."""
 
-from fastapi import FastAPI
+from services.inpaint.predictor import InpaintPredictor
+from sightline.serving.app import app_factory
 
-from services.inpaint import predictor
-from sightline.serving.app import create_app
-from sightline.serving.settings import ServiceSettings
-
-
-def create() -> FastAPI:
-    settings = ServiceSettings()
-    return create_app(predictor.create(settings), settings)
+create = app_factory(InpaintPredictor)

@@ -1,6 +1,6 @@
 """A result as picture, as map of what is synthesised, or as record."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,25 +10,23 @@ from services.inpaint.result import InpaintResult
 from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, PictureFormat, SynthesisedRegion
 from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JSON
 from sightline.api.problems import Code, Problem
 from sightline.imaging.encoder import encode, losses
 from sightline.imaging.picture import Picture
 from sightline.inference.predictor import Rendered
 
-JSON = "application/json"
-MEDIA_TYPES = (*(each.media_type for each in PictureFormat), JSON)
 LISTED_REGIONS = 100
 
 
 def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Rendered:
     """The picture's format is the option's if there is one; the record is JSON whatever the option says."""
     if media_type == JSON:
-        record = describe(result, evidence.model_copy(update={"notes": result.notes}))
-        return Rendered(record.model_dump_json().encode(), JSON, _headers(result))
+        return Rendered(describe(result, evidence).model_dump_json().encode(), JSON, _headers(result))
     fixed = result.request.options.format
     media_type = fixed.media_type if fixed else media_type
     lost = losses(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
-    return Rendered(_draw(result, media_type), media_type, _headers(result, lost))
+    return Rendered(_draw(result, media_type), media_type, _headers(result), lost)
 
 
 def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
@@ -68,7 +66,5 @@ def _draw_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
     return encode(pixels, media_type, picture.drawn(pixels, grey=True), lossless=True)
 
 
-def _headers(result: InpaintResult, lost: Sequence[str] = ()) -> Mapping[str, str]:
-    notes = [*result.notes, *lost]
-    shares = {headers.SYNTHESISED_SHARE: f"{result.request.holes.share:.6f}"}
-    return {**shares, headers.NOTES: ", ".join(notes)} if notes else shares
+def _headers(result: InpaintResult) -> Mapping[str, str]:
+    return {headers.SYNTHESISED_SHARE: f"{result.request.holes.share:.6f}"}

@@ -1,10 +1,13 @@
-"""What clients may ask of inpainting, and the record they get."""
+"""Options, record and declaration of inpainting."""
 
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field, Json
 
+from sightline.api import headers
+from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import JSON, PNG
 from sightline.imaging.regions import Regions
 
 
@@ -72,3 +75,33 @@ class InpaintRecord(BaseModel):
     regions: list[SynthesisedRegion] = Field(description="The largest ones first")
     passes: list[NetworkPass]
     evidence: Evidence
+
+
+DESCRIPTION = """Fills irregular holes of a photo with a partial-convolution U-Net.
+
+The holes come from a second picture `mask`, from `regions`, or from the photo's transparent pixels. The photo comes
+back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise; in PNG
+every pixel outside the holes is the one that was sent. What comes back in the holes is invented, in large photos by
+copying other parts of the photo: it says nothing about what was there."""
+
+DECLARATION = ModelDeclaration(
+    name="inpaint",
+    title="Inpainting",
+    description=DESCRIPTION,
+    pictures=(
+        PictureField("image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC or AVIF", sample="photo.jpg"),
+        PictureField(
+            "mask",
+            "White where the photo is to be filled; any mode, resized to the photo if need be. Left out when `regions` "
+            "or the photo's transparent pixels say where the holes are",
+            required=False,
+            sample="mask.png",
+        ),
+    ),
+    options=InpaintOptions,
+    media_types=(*(each.media_type for each in PictureFormat), JSON),
+    record=InpaintRecord,
+    headers=(headers.SYNTHESISED_SHARE,),
+    sample_output="out.png",
+    console=ConsoleView((PNG,), caption="Filled"),
+)

@@ -13,21 +13,16 @@ from services.svbrdf.openexr import openexr_file
 from services.svbrdf.relighting import animation, light_at, relit, turntable
 from services.svbrdf.result import SvbrdfResult
 from services.svbrdf.schemas import Depth, Material, SvbrdfRecord
-from sightline.api import headers
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
 from sightline.inference.predictor import Rendered
 
-ZIP, JSON, GLB = "application/zip", "application/json", "model/gltf-binary"
-PNG, APNG, GIF, OPENEXR = "image/png", "image/apng", "image/gif", "image/x-exr"
-MEDIA_TYPES = (ZIP, GLB, PNG, APNG, GIF, OPENEXR, JSON)
 TEXTURE_PX = 2048
 NOTE = "Estimated from one photo; base colour, normals and roughness are a model's guess."
 
 
 def render(result: SvbrdfResult, media_type: str, evidence: Evidence) -> Rendered:
-    notes = result.request.picture.notes
-    extra = {headers.NOTES: ", ".join(notes)} if notes else {}
-    return Rendered(_DRAW[media_type](result, evidence), media_type, extra)
+    return Rendered(_DRAW[media_type](result, evidence), media_type)
 
 
 def describe(result: SvbrdfResult, evidence: Evidence) -> SvbrdfRecord:
@@ -43,7 +38,7 @@ def describe(result: SvbrdfResult, evidence: Evidence) -> SvbrdfRecord:
         mean_roughness=round(result.mean_roughness, 4),
         refined=result.request.options.refine,
         rerender_rmse=round(result.rerender_rmse, 4),
-        evidence=evidence.model_copy(update={"notes": list(picture.notes)}),
+        evidence=evidence,
     )
 
 

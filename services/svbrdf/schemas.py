@@ -1,10 +1,12 @@
-"""What clients may ask about a material, and the record they get."""
+"""Options, record and declaration of material estimation."""
 
 from enum import IntEnum, StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
+from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
 
 
 class Depth(IntEnum):
@@ -85,3 +87,32 @@ class SvbrdfRecord(BaseModel):
         "sRGB 0..1 at the network's size, in the exposure that fits best",
     )
     evidence: Evidence
+
+
+DESCRIPTION = """Estimates what a flat surface is like from one photo taken with the camera's flash: diffuse colour,
+normals and roughness at every pixel, and of which type the material is.
+
+Hold the camera level over the surface, some 30 to 50 cm away, with the flash on; the highlight should be near the
+middle. The maps have the photo's size. `application/zip` has them as PNG, with the record and a MaterialX document;
+`image/x-exr` as one OpenEXR file; `model/gltf-binary` as a material on a plane that opens in any viewer. `image/png`
+is the surface under a light of your choice, `image/apng` and `image/gif` show it while the light goes around."""
+
+DECLARATION = ModelDeclaration(
+    name="svbrdf",
+    title="Materials from a flash photo",
+    description=DESCRIPTION,
+    pictures=(
+        PictureField(
+            "image", "The flash photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC or AVIF", sample="surface.jpg"
+        ),
+    ),
+    options=SvbrdfOptions,
+    media_types=(ZIP, GLB, PNG, APNG, GIF, OPENEXR, JSON),
+    record=SvbrdfRecord,
+    sample_output="material.zip",
+    console=ConsoleView(
+        (JSON, APNG),
+        caption="The surface with a light going around",
+        downloads={"Maps (ZIP)": ZIP, "Material (GLB)": GLB, "Maps (OpenEXR)": OPENEXR},
+    ),
+)

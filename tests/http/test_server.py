@@ -20,32 +20,39 @@ LIMIT_S = 30
 FACTORY = """
 from pydantic import BaseModel
 
-from sightline.serving.app import create_app
-from sightline.inference.predictor import ModelInfo, PictureField
-from sightline.serving.settings import ServiceSettings
+from sightline.api.declaration import ModelDeclaration, PictureField
+from sightline.inference.predictor import Predictor
 from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.inference.weights import load_weights
+from sightline.serving.app import create_app
+from sightline.serving.settings import ServiceSettings
 
 
 class Options(BaseModel):
     pass
 
 
-class Predictor:
-    info = ModelInfo("tiny", "1", "Tiny", "", "", (PictureField("image", ""),), ("image/png",))
-    options = Options
+class TinyPredictor(Predictor):
+    declaration = ModelDeclaration(
+        name="tiny",
+        title="Tiny",
+        description="",
+        pictures=(PictureField("image", ""),),
+        options=Options,
+        media_types=("image/png",),
+    )
     signature = ModelSignature(
         (TensorSpec("image", "uint8", ("h", "w", 3)),),
         (TensorSpec("inverted", "float32", ("h", "w", 3)),),
         ({"h": 8, "w": 8},),
     )
+    card = ""
+    read = predict = render = None
 
 
 def create():
     settings = ServiceSettings()
-    predictor = Predictor()
-    predictor.weights = load_weights(settings.weights, settings.weights.with_suffix(".toml"), shipped=True)
-    return create_app(predictor, settings)
+    return create_app(TinyPredictor.load(settings), settings)
 """
 
 

@@ -10,7 +10,7 @@ from sightline.api.problems import Code, Problem
 from sightline.inference.engine import OnnxEngine
 from sightline.inference.executor import run_inline
 from sightline.inference.pipeline import InferenceRequest, respond, respond_in_all_types
-from sightline.inference.predictor import Predictor, Rendered, Upload
+from sightline.inference.predictor import AnyPredictor, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 from sightline.serving.settings import ServiceSettings
 
@@ -19,21 +19,23 @@ Ask = Callable[..., dict[str, Rendered]]
 
 
 @pytest.fixture
-def predictor(make_predictor: Callable[..., Predictor[Any, Any]]) -> Predictor[Any, Any]:
+def predictor(make_predictor: Callable[..., AnyPredictor]) -> AnyPredictor:
     return make_predictor()
 
 
 @pytest.fixture
-def engine(predictor: Predictor[Any, Any], make_settings: Callable[..., ServiceSettings]) -> OnnxEngine:
+def engine(predictor: AnyPredictor, make_settings: Callable[..., ServiceSettings]) -> OnnxEngine:
     return OnnxEngine(predictor.weights, predictor.signature, make_settings())
 
 
 @pytest.fixture
-def ask(predictor: Predictor[Any, Any], engine: OnnxEngine, make_png: MakePng) -> Ask:
+def ask(predictor: AnyPredictor, engine: OnnxEngine, make_png: MakePng) -> Ask:
     """The renderings by the media type that they have."""
 
     def run(media_type: str, *others: str) -> dict[str, Rendered]:
-        question = InferenceRequest(Upload({"image": [make_png()]}, predictor.options()), media_type, "request")
+        question = InferenceRequest(
+            Upload({"image": [make_png()]}, predictor.declaration.options()), media_type, "request"
+        )
         identity, stages = predictor.weights.identity("tiny"), Stages()
         forms = run_inline(
             respond_in_all_types(predictor, question, engine, identity, others=others, stages=stages), engine
@@ -45,16 +47,18 @@ def ask(predictor: Predictor[Any, Any], engine: OnnxEngine, make_png: MakePng) -
 
 
 def test_the_forms_are_those_that_single_answers_have(
-    ask: Ask, predictor: Predictor[Any, Any], engine: OnnxEngine, make_png: MakePng
+    ask: Ask, predictor: AnyPredictor, engine: OnnxEngine, make_png: MakePng
 ) -> None:
     forms = ask("image/png", "application/json")
-    question = InferenceRequest(Upload({"image": [make_png()]}, predictor.options()), "image/png", "request")
+    question = InferenceRequest(
+        Upload({"image": [make_png()]}, predictor.declaration.options()), "image/png", "request"
+    )
     single = run_inline(respond(predictor, question, engine, predictor.weights.identity("tiny")), engine)
     assert list(forms) == ["image/png", "application/json"]
     assert forms["image/png"] == single
 
 
-def refuse_json(predictor: Predictor[Any, Any], monkeypatch: pytest.MonkeyPatch, code: Code) -> None:
+def refuse_json(predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch, code: Code) -> None:
     drawn = predictor.render
 
     def render(result: Any, media_type: str, evidence: Evidence) -> Rendered:
@@ -66,7 +70,7 @@ def refuse_json(predictor: Predictor[Any, Any], monkeypatch: pytest.MonkeyPatch,
 
 
 def test_a_form_that_cannot_be_had_is_left_out(
-    ask: Ask, predictor: Predictor[Any, Any], monkeypatch: pytest.MonkeyPatch
+    ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_json(predictor, monkeypatch, Code.NOT_ACCEPTABLE)
     assert list(ask("image/png", "application/json")) == ["image/png"]
@@ -78,7 +82,7 @@ def test_a_form_that_cannot_be_had_is_left_out(
     ids=["the-preferred-form", "another-fault"],
 )
 def test_what_a_single_answer_would_refuse_is_refused(
-    ask: Ask, predictor: Predictor[Any, Any], monkeypatch: pytest.MonkeyPatch, code: Code, asked: tuple[str, ...]
+    ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch, code: Code, asked: tuple[str, ...]
 ) -> None:
     refuse_json(predictor, monkeypatch, code)
     with pytest.raises(Problem):
@@ -86,7 +90,7 @@ def test_what_a_single_answer_would_refuse_is_refused(
 
 
 def test_a_form_that_comes_twice_is_kept_once(
-    ask: Ask, predictor: Predictor[Any, Any], monkeypatch: pytest.MonkeyPatch
+    ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictor, "render", lambda *_: Rendered(b"always the same", "image/webp"))
     assert list(ask("image/png", "application/json", "image/webp")) == ["image/webp"]

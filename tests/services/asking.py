@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sightline.inference.engine import open_session
 from sightline.inference.executor import run_inline
 from sightline.inference.pipeline import InferenceRequest, respond
-from sightline.inference.predictor import Predictor, Rendered, Upload
+from sightline.inference.predictor import AnyPredictor, Rendered, Upload
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
 
@@ -29,13 +29,13 @@ def save_weights(folder: Path, model: onnx.ModelProto, contract: str) -> Weights
     return load_weights(path, path.with_suffix(".toml"), shipped=True)
 
 
-def asking(predictor: Predictor[Any, Any], weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
+def asking(predictor: AnyPredictor, weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
     """The bytes of photos and options in, the reply out; `accept` unless a call says otherwise."""
     engine = open_session(predictor, settings)
-    identity, usual = weights.identity(predictor.info.name), accept
+    identity, usual = weights.identity(predictor.declaration.name), accept
 
     def ask(*images: bytes, accept: str = usual, **options: Any) -> Rendered:
-        made: BaseModel = predictor.options(**options)
+        made: BaseModel = predictor.declaration.options(**options)
         question = InferenceRequest(Upload({"image": images}, made), accept, "request")
         return run_inline(respond(predictor, question, engine, identity), engine)
 

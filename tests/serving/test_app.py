@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from sightline.inference.predictor import Predictor
+from sightline.inference.predictor import AnyPredictor
 
 MakePng = Callable[..., bytes]
 MakeApp = Callable[..., FastAPI]
-MakePredictor = Callable[..., Predictor[Any, Any]]
+MakePredictor = Callable[..., AnyPredictor]
 Serve = Callable[[ASGIApp], str]
 WaitReady = Callable[[str], None]
 ValuesOf = Callable[[bytes], Sequence[int]]

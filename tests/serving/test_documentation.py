@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from sightline.api.declaration import ModelDeclaration, PictureField
 from sightline.http.openapi import option_schemas
-from sightline.inference.predictor import ModelInfo, PictureField
 from sightline.serving.documentation import describe_predict
 
 
@@ -24,12 +24,19 @@ class Options(BaseModel):
     share: Annotated[float, Field(le=1)] | None = Field(default=None, description="0 to 1", examples=[0.5])
 
 
-def info(*pictures: PictureField) -> ModelInfo:
-    return ModelInfo("tiny", "1", "Tiny", "Does little.", "", pictures, ("image/png", "application/json"))
+def declaration(*pictures: PictureField) -> ModelDeclaration[Options]:
+    return ModelDeclaration(
+        name="tiny",
+        title="Tiny",
+        description="Does little.",
+        pictures=pictures,
+        options=Options,
+        media_types=("image/png", "application/json"),
+    )
 
 
 def test_options_are_fields_and_parameters() -> None:
-    description = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)
+    description = describe_predict(declaration(PictureField("image", "A photo")), max_pictures=8)
     form = description["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert list(form["properties"]) == ["image", "colour", "points", "share"]
     assert [parameter["name"] for parameter in description["parameters"]] == ["colour", "points", "share"]
@@ -40,17 +47,17 @@ def test_nothing_is_filled_in_that_nobody_typed() -> None:
     described = option_schemas(Options)
     assert set(described) == {"colour", "points", "share"}
     assert described["share"] == {"type": "number", "maximum": 1, "description": "0 to 1"}
-    form = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)
+    form = describe_predict(declaration(PictureField("image", "A photo")), max_pictures=8)
     fields = form["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert all(fields[name]["examples"] == [""] for name in described)
-    text = json.dumps(describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)["parameters"])
+    text = json.dumps(describe_predict(declaration(PictureField("image", "A photo")), max_pictures=8)["parameters"])
     assert not {"default", "example", "examples"} & set(re.findall(r'"(\w+)":', text))
 
 
 def test_a_bare_picture_is_offered_only_where_one_is_enough() -> None:
     one, two = PictureField("a", "One"), PictureField("b", "Two", repeatable=True)
-    assert "application/octet-stream" in describe_predict(info(one), Options, max_pictures=8)["requestBody"]["content"]
-    content = describe_predict(info(one, two), Options, max_pictures=8)["requestBody"]["content"]
+    assert "application/octet-stream" in describe_predict(declaration(one), max_pictures=8)["requestBody"]["content"]
+    content = describe_predict(declaration(one, two), max_pictures=8)["requestBody"]["content"]
     assert list(content) == ["multipart/form-data"]
     form = content["multipart/form-data"]["schema"]
     assert form["required"] == ["a", "b"]
@@ -60,7 +67,7 @@ def test_a_bare_picture_is_offered_only_where_one_is_enough() -> None:
 
 
 def test_every_problem_has_an_example() -> None:
-    responses = describe_predict(info(PictureField("image", "A photo")), Options, max_pictures=8)["responses"]
+    responses = describe_predict(declaration(PictureField("image", "A photo")), max_pictures=8)["responses"]
     assert set(responses) == {"200", "400", "406", "413", "415", "503", "504"}
     for status in set(responses) - {"200"}:
         content = responses[status]["content"]["application/problem+json"]

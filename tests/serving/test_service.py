@@ -16,14 +16,14 @@ from prometheus_client import CollectorRegistry
 from sightline.api.problems import Code, Problem
 from sightline.inference.fair_queueing import ANONYMOUS
 from sightline.inference.metrics import ServiceMetrics
-from sightline.inference.predictor import Plan, Predictor
+from sightline.inference.predictor import AnyPredictor, Plan
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stages
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.settings import ServiceSettings
 
-MakePredictor = Callable[..., Predictor[Any, Any]]
+MakePredictor = Callable[..., AnyPredictor]
 MakeSettings = Callable[..., ServiceSettings]
 MakeService = Callable[..., ModelService]
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.types import Message
 
+from sightline.api.declaration import ModelDeclaration, PictureField
 from sightline.api.problems import Problem
-from sightline.inference.predictor import ModelInfo, PictureField, Upload
+from sightline.inference.predictor import Upload
 from sightline.serving.uploads import UploadReader
 
 FORM = (
@@ -29,10 +30,13 @@ class Options(BaseModel):
 
 
 PICTURES = (PictureField("image", ""), PictureField("more", "", required=False, repeatable=True))
-READER = UploadReader(ModelInfo("m", "1", "", "", "", PICTURES, ("image/png",)), Options, max_pictures=3)
+DECLARATION = ModelDeclaration(
+    name="m", title="", description="", pictures=PICTURES, options=Options, media_types=("image/png",)
+)
+READER = UploadReader(DECLARATION, max_pictures=3)
 
 
-def read(body: bytes, *, content_type: str = "multipart/form-data; boundary=x", query: str = "") -> Upload:
+def read(body: bytes, *, content_type: str = "multipart/form-data; boundary=x", query: str = "") -> Upload[Options]:
     return asyncio.run(READER.read(request_of(body, content_type, query)))
 
 

@@ -23,14 +23,14 @@ from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.setup import job_worker
-from tests.tiny_service import InvertingPredictor
+from tests.tiny_service import InvertingPredictor, Options
 
 KILLER = 66
 LET_NEIGHBOURS_BEGIN_S = 0.3
 
 
 class KilledByPicture(InvertingPredictor):
-    def read(self, upload: Upload) -> Any:
+    def read(self, upload: Upload[Options]) -> Any:
         pixels, options = super().read(upload)
         if np.all(pixels == KILLER):
             time.sleep(LET_NEIGHBOURS_BEGIN_S)

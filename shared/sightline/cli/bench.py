@@ -71,8 +71,8 @@ class BareLoop:
         self._local = LocalModel(model, ServiceSettings())
         predictor = self._local.predictor
         files = {name: [path.read_bytes()] for name, path in pictures.items()}
-        self._upload = Upload(files, predictor.options())
-        self._media_type = predictor.info.media_types[0]
+        self._upload = Upload(files, predictor.declaration.options())
+        self._media_type = predictor.declaration.media_types[0]
         self.run_s(2)
 
     def run_s(self, requests: int) -> float:

@@ -1,6 +1,7 @@
 """A model in this process: the same request as over HTTP, without a server."""
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 from sightline.cli.models import load_predictor
@@ -19,7 +20,7 @@ class LocalModel:
         # What a service logs about its providers is noise in a terminal.
         configure_logging("error", service="cli")
         self.predictor = load_predictor(name, settings)
-        self._identity = self.predictor.weights.identity(self.predictor.info.name)
+        self._identity = self.predictor.weights.identity(self.predictor.declaration.name)
         self._session = open_session(self.predictor, settings)
 
     @property
@@ -27,6 +28,6 @@ class LocalModel:
         """What really runs the model."""
         return self._session.provider
 
-    def answer(self, upload: Upload, media_type: str) -> Rendered:
+    def answer(self, upload: Upload[Any], media_type: str) -> Rendered:
         question = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
         return run_inline(respond(self.predictor, question, self._session, self._identity), self._session)

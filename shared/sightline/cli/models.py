@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import typer
 
+from sightline.api.declaration import ModelDeclaration
 from sightline.cli.faults import Fault
-from sightline.inference.predictor import Predictor
+from sightline.inference.predictor import AnyPredictor
 from sightline.serving.settings import ServiceSettings
 
 
@@ -31,11 +32,17 @@ def require_models(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in found if not wanted or name in wanted)
 
 
-def load_predictor(name: str, settings: ServiceSettings) -> Predictor[Any, Any]:
+def load_declaration(name: str) -> ModelDeclaration[Any]:
+    """The declaration in a model's `schemas`, for which no runtime is imported."""
+    module = importlib.import_module(f"services.{name}.schemas")
+    return cast(ModelDeclaration[Any], module.DECLARATION)
+
+
+def load_predictor(name: str, settings: ServiceSettings) -> AnyPredictor:
     """By name and not by import, because the library knows no service."""
     (name,) = require_models([name])
     module = importlib.import_module(f"services.{name}.predictor")
-    return cast(Predictor[Any, Any], module.create(settings))
+    return cast(AnyPredictor, module.create(settings))
 
 
 def require_runtime() -> None:

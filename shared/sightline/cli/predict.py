@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import typer
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
+from sightline.api.declaration import ModelDeclaration
+from sightline.api.media_types import BY_SUFFIX, SIGNATURES
 from sightline.cli.faults import Fault
 from sightline.cli.files import require_writable, write_whole
 from sightline.cli.interruption import Interrupted, raising_interrupted
@@ -28,39 +31,11 @@ from sightline.cli.remote import (
     follow_job,
 )
 from sightline.cli.text import printable
-from sightline.inference.predictor import ModelInfo, Upload
+from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
-MEDIA_TYPES: Mapping[str, str] = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".webp": "image/webp",
-    ".json": "application/json",
-    ".jsonld": "application/ld+json",
-    ".graphml": "application/graphml+xml",
-    ".zip": "application/zip",
-    ".glb": "model/gltf-binary",
-    ".hdr": "image/vnd.radiance",
-    ".exr": "image/x-exr",
-    ".gif": "image/gif",
-    ".apng": "image/apng",
-}
 MODEL_NAME = re.compile(r"[a-z0-9_]{1,100}")
 UNKNOWN_ROUTE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-SIGNATURES: Mapping[str, bytes] = {
-    "image/png": PNG_SIGNATURE,
-    "image/apng": PNG_SIGNATURE,
-    "image/jpeg": b"\xff\xd8\xff",
-    "image/webp": b"RIFF",
-    "image/gif": b"GIF8",
-    "application/zip": b"PK",
-    "model/gltf-binary": b"glTF",
-    "image/vnd.radiance": b"#?",
-    "image/x-exr": b"\x76\x2f\x31\x01",
-}
-"""How files of a media type begin; a proxy's page may carry the right type by mistake."""
 
 
 def predict(
@@ -94,10 +69,10 @@ def _read(path: Path) -> bytes:
 
 def _media_type(out: Path) -> str:
     try:
-        return MEDIA_TYPES[out.suffix.lower()]
+        return BY_SUFFIX[out.suffix.lower()]
     except KeyError:
         shown = printable(str(out))
-        raise typer.BadParameter(f"the suffix of {shown} must be one of {' '.join(MEDIA_TYPES)}") from None
+        raise typer.BadParameter(f"the suffix of {shown} must be one of {' '.join(BY_SUFFIX)}") from None
 
 
 def _parse_options(options: Sequence[str]) -> dict[str, str]:
@@ -113,17 +88,17 @@ def _predict_here(model: str, pictures: Mapping[str, bytes], values: Mapping[str
     from sightline.cli.local import LocalModel
 
     local = LocalModel(model, ServiceSettings())
-    info = local.predictor.info
-    if media_type not in info.media_types:
-        raise Fault(f"{model} answers with {', '.join(info.media_types)}, not with {media_type}")
-    upload = Upload(_only_known(info, pictures), _validate(local.predictor.options, values))
+    declaration = local.predictor.declaration
+    if media_type not in declaration.media_types:
+        raise Fault(f"{model} answers with {', '.join(declaration.media_types)}, not with {media_type}")
+    upload = Upload(_only_known(declaration, pictures), _validate(declaration.options, values))
     return local.answer(upload, media_type).body
 
 
-def _only_known(info: ModelInfo, pictures: Mapping[str, bytes]) -> dict[str, list[bytes]]:
-    fields = {picture.name for picture in info.pictures}
+def _only_known(declaration: ModelDeclaration[Any], pictures: Mapping[str, bytes]) -> dict[str, list[bytes]]:
+    fields = {picture.name for picture in declaration.pictures}
     if unknown := sorted(set(pictures) - fields):
-        raise Fault(f"{info.name} takes no picture {unknown[0]!r}, only {', '.join(sorted(fields))}")
+        raise Fault(f"{declaration.name} takes no picture {unknown[0]!r}, only {', '.join(sorted(fields))}")
     return {name: [data] for name, data in pictures.items()}
 
 
@@ -225,6 +200,7 @@ def _require_type(result: Result, media_type: str) -> None:
 
 
 def _begins_as(body: bytes, media_type: str) -> bool:
+    # A page of a proxy may carry the right type by mistake.
     if signature := SIGNATURES.get(media_type):
         return body.startswith(signature)
     if not media_type.endswith("json"):

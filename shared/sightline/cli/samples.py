@@ -1,28 +1,21 @@
 """The pictures that the repository brings along."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 
-from sightline.api.routes import route_of
+from sightline.cli.models import load_declaration
 
 FOLDER = Path(__file__).parents[3] / "samples"
-PHOTO = {"image": "photo.jpg"}
-PICTURES: Mapping[str, Mapping[str, str]] = {
-    "inpaint": PHOTO | {"mask": "mask.png"},
-    "svbrdf": {"image": "surface.jpg"},
-    "hoi": {"image": "astronaut.jpg"},
-}
-SAVED_AS = {"inpaint": "out.png", "hdr_correct": "out.png", "svbrdf": "material.zip"}
 
 
 def sample_pictures(model: str) -> dict[str, Path]:
     """A request's worth of pictures by field."""
-    return {field: FOLDER / file for field, file in PICTURES.get(model, PHOTO).items()}
+    return {field: FOLDER / file for field, file in load_declaration(model).samples.items()}
 
 
 def curl_line(model: str, address: str) -> str:
     """A command that works in any shell and any folder of this machine."""
+    declaration = load_declaration(model)
     forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
-    save = f" -o {SAVED_AS[model]}" if model in SAVED_AS else ""
-    return f"curl {forms} {shlex.quote(address + route_of(model))}{save}"
+    save = f" -o {declaration.sample_output}" if declaration.sample_output else ""
+    return f"curl {forms} {shlex.quote(address + declaration.route)}{save}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sightline.inference.adapter import Adapter
 from sightline.inference.binding import BoundRunner, Feeds
-from sightline.inference.predictor import Predictor
+from sightline.inference.predictor import AnyPredictor
 from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first_provider
 from sightline.inference.settings import InferenceSettings, Provider
 from sightline.inference.signature import ModelSignature, Tensors
@@ -38,7 +38,7 @@ class OpensSession(Protocol):
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session: ...
 
 
-def open_session(predictor: Predictor[Any, Any], settings: InferenceSettings) -> Session:
+def open_session(predictor: AnyPredictor, settings: InferenceSettings) -> Session:
     """What runs the predictor's weights."""
     weights = predictor.weights
     signature = weights.contract.adapt(predictor.signature)

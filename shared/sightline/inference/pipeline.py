@@ -13,7 +13,7 @@ from sightline.api import headers as names
 from sightline.api.evidence import Evidence, ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.inference.engine import Session
-from sightline.inference.predictor import Plan, Predictor, Rendered, Upload
+from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 
 Draw = Callable[[str], Rendered]
@@ -30,21 +30,21 @@ def _now() -> datetime:
 class InferenceRequest:
     """What a request asked for."""
 
-    upload: Upload
+    upload: Upload[Any]
     media_type: str
     request_id: str
     received_at: datetime = field(default_factory=_now)
 
 
 def respond(
-    predictor: Predictor[Any, Any], question: InferenceRequest, session: Session, identity: ModelIdentity
+    predictor: AnyPredictor, question: InferenceRequest, session: Session, identity: ModelIdentity
 ) -> Plan[Rendered]:
     draw = yield from _draw(predictor, question, session, identity)
     return draw(question.media_type)
 
 
 def respond_in_all_types(
-    predictor: Predictor[Any, Any],
+    predictor: AnyPredictor,
     question: InferenceRequest,
     session: Session,
     identity: ModelIdentity,
@@ -72,12 +72,11 @@ def _draw_if_possible(draw: Draw, media_type: str) -> Rendered | None:
         return None
 
 
-def _draw(
-    predictor: Predictor[Any, Any], question: InferenceRequest, session: Session, identity: ModelIdentity
-) -> Plan[Draw]:
+def _draw(predictor: AnyPredictor, question: InferenceRequest, session: Session, identity: ModelIdentity) -> Plan[Draw]:
     """What draws the result in any media type, with the record of what happened."""
     digest = _first_digest(question.upload)
     result = yield from predictor.predict(predictor.read(question.upload))
+    notes = predictor.notes(result)
     evidence = Evidence(
         request_id=question.request_id,
         input_sha256=digest,
@@ -88,12 +87,15 @@ def _draw(
         libraries=dict(libraries()),
         received_at=question.received_at,
         finished_at=_now(),
+        notes=list(notes),
     )
     common = {names.MODEL: str(identity), names.INPUT_SHA256: digest}
 
     def draw(media_type: str) -> Rendered:
         rendered = predictor.render(result, media_type, evidence)
-        return Rendered(rendered.body, rendered.media_type, {**rendered.headers, **common})
+        remarks = ", ".join([*notes, *rendered.notes])
+        noted = {names.NOTES: remarks} if remarks else {}
+        return Rendered(rendered.body, rendered.media_type, {**rendered.headers, **noted, **common})
 
     return draw
 
@@ -111,7 +113,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _first_digest(upload: Upload) -> str:
+def _first_digest(upload: Upload[Any]) -> str:
     """SHA-256 of the first picture that was sent."""
     first = next(data for sent in upload.pictures.values() for data in sent)
     return hashlib.sha256(first).hexdigest()

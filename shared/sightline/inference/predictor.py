@@ -1,27 +1,33 @@
-"""The seam between a model and everything that serves it.
+"""Predictors: the part of a model that knows neither HTTP nor Redis.
 
-A predictor knows neither HTTP nor Redis. Its work is a generator that yields the tensors it wants inferred and is
-sent the outputs, so that the REST service, the queue, the command line and the tests can each drive it their way.
+A prediction is a generator that yields the tensors to infer and is sent the outputs, so that the REST service, the job
+worker, the command line and the tests can each run it their own way.
 """
 
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel
 
+from sightline.api.declaration import ModelDeclaration
 from sightline.api.evidence import Evidence
-from sightline.api.routes import route_of
+from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature
 from sightline.inference.signature import Tensors as Tensors
-from sightline.inference.weights import Weights
+from sightline.inference.weights import Weights, resolve_weights
 
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 RequestT = TypeVar("RequestT")
 ResultT = TypeVar("ResultT")
 
 Plan = Generator[Sequence[Tensors], Sequence[Tensors], ResultT]
-"""Yields samples to infer, is sent their outputs in the same order, returns the result; a plan that can tell how far
-it is yields `Round`s."""
+"""Yields samples to infer, is sent their outputs in the same order, returns the result. A plan of several rounds yields
+`Round`s, from which its progress is read."""
 
 
 class Round(list[Tensors]):
@@ -33,44 +39,11 @@ class Round(list[Tensors]):
 
 
 @dataclass(frozen=True, slots=True)
-class PictureField:
-    """A picture that a request may carry."""
-
-    name: str
-    description: str
-    required: bool = True
-    repeatable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """What a model tells about itself; `media_types` in order of preference, the first answers `*/*`.
-
-    `record` is the schema of the JSON reply, and `headers` are those that only this model's replies carry, for the
-    documentation.
-    """
-
-    name: str
-    version: str
-    title: str
-    description: str
-    card: str
-    pictures: tuple[PictureField, ...]
-    media_types: tuple[str, ...]
-    record: type[BaseModel] | None = None
-    headers: tuple[str, ...] = ()
-
-    @property
-    def route(self) -> str:
-        return route_of(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Generic[OptionsT]):
     """The bytes of the pictures by field name, and the validated options."""
 
     pictures: Mapping[str, Sequence[bytes]]
-    options: BaseModel
+    options: OptionsT
 
     @property
     def files(self) -> list[bytes]:
@@ -80,21 +53,57 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A reply's body; `headers` are added to the common ones."""
+    """The body of a reply; notes and headers are added to those that every reply of the result has."""
 
     body: bytes
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
-class Predictor(Protocol[RequestT, ResultT]):
+class Predictor(ABC, Generic[OptionsT, RequestT, ResultT]):
     """One model: bytes to request, request to result through a plan, result to bytes."""
 
-    info: ModelInfo
-    options: type[BaseModel]
+    declaration: ModelDeclaration[OptionsT]
     signature: ModelSignature
-    weights: Weights
+    weights_file: ClassVar[str | None] = None
+    """The shipped ONNX file in the folder `weights`; by default it has the model's name."""
 
-    def read(self, upload: Upload) -> RequestT: ...
-    def predict(self, request: RequestT) -> Plan[ResultT]: ...
-    def render(self, result: ResultT, media_type: str, evidence: Evidence) -> Rendered: ...
+    def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
+        self.weights = weights
+        self.limits = settings.pixel_limits
+
+    @classmethod
+    def load(cls, settings: InferenceSettings) -> Self:
+        """The predictor with the weights that the settings name, or with those shipped beside its module."""
+        file = cls.weights_file or f"{cls.declaration.name}.onnx"
+        return cls(resolve_weights(settings, _folder(cls) / "weights" / file), settings)
+
+    @cached_property
+    def card(self) -> str:
+        """The model card beside the predictor's module, in Markdown."""
+        return (_folder(type(self)) / "MODEL_CARD.md").read_text("utf-8")
+
+    @abstractmethod
+    def read(self, upload: Upload[OptionsT]) -> RequestT:
+        """Decodes an upload. Raises Problem where a picture cannot be used."""
+
+    @abstractmethod
+    def predict(self, request: RequestT) -> Plan[ResultT]:
+        """Runs the network on the request's samples."""
+
+    def notes(self, result: ResultT) -> Sequence[str]:
+        """Short remarks on a result, for the evidence record and the header of the same name."""
+        del result
+        return ()
+
+    @abstractmethod
+    def render(self, result: ResultT, media_type: str, evidence: Evidence) -> Rendered:
+        """Encodes a result. Raises Problem NOT_ACCEPTABLE where this one has no such representation."""
+
+
+AnyPredictor = Predictor[Any, Any, Any]
+
+
+def _folder(predictor: type) -> Path:
+    return Path(inspect.getfile(predictor)).parent

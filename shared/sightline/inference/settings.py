@@ -4,10 +4,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from sightline.runtime.resources import available_cores
+from sightline.imaging.limits import PixelLimits
+from sightline.runtime.resources import available_cores, available_memory_bytes
+
+MEBIBYTE = 1 << 20
+MAX_DECODER_BYTES = 4096 * MEBIBYTE
 
 
 class Provider(StrEnum):
@@ -20,7 +24,7 @@ class Provider(StrEnum):
 
 
 class InferenceSettings(BaseSettings):
-    """Weights and execution providers of one model. Lists may be written as `cuda,cpu`."""
+    """Weights, execution providers and picture limits of one model. Lists may be written as `cuda,cpu`."""
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
 
@@ -38,6 +42,19 @@ class InferenceSettings(BaseSettings):
     tensorrt_cache: Path | None = Field(default=None, description="Folder of engines built ahead")
     intra_op_threads: int = Field(default=0, ge=0, description="Threads of one run on the CPU; 0 takes every core")
 
+    max_bytes: PositiveInt = 64 * MEBIBYTE
+    max_job_bytes: PositiveInt = 256 * MEBIBYTE
+    max_pixels: PositiveInt = 120_000_000
+    max_side_px: PositiveInt = 32_767
+    max_decode_s: PositiveFloat = Field(
+        default=30, description="Processor time that decoding one of the largest pictures may take; smaller ones less"
+    )
+    max_decode_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory of the processes that decode; 0 takes half of the container's, at most 4 GiB",
+    )
+
     @field_validator("providers", mode="before")
     @classmethod
     def _split_providers(cls, value: Any) -> Any:
@@ -46,3 +63,17 @@ class InferenceSettings(BaseSettings):
     @property
     def run_workers(self) -> int:
         return self.intra_op_threads or available_cores()
+
+    @property
+    def largest_bytes(self) -> int:
+        """The most that a picture may have, whichever way it comes."""
+        return max(self.max_bytes, self.max_job_bytes)
+
+    @property
+    def pixel_limits(self) -> PixelLimits:
+        """For every picture, whichever way it comes."""
+        return PixelLimits(self.largest_bytes, self.max_pixels, self.max_side_px, self.max_decode_s, self.decoder_bytes)
+
+    @property
+    def decoder_bytes(self) -> int:
+        return self.max_decode_bytes or min(MAX_DECODER_BYTES, available_memory_bytes() // 2)

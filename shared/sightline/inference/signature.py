@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import log
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,10 @@ class ModelSignature:
 
     def with_buckets(self, *buckets: Mapping[str, int]) -> "ModelSignature":
         return replace(self, buckets=buckets)
+
+    def nearest_bucket(self, *, width: int, height: int) -> Mapping[str, int]:
+        """The bucket whose proportions `w`:`h` are closest to those of a picture of that size."""
+        return min(self.buckets, key=lambda each: abs(log(each["w"] * height / (each["h"] * width))))
 
     def key(self, bucket: Mapping[str, int]) -> BucketKey:
         return tuple(spec.sized(bucket) for spec in self.inputs)

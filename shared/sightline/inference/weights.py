@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import structlog
@@ -12,6 +11,7 @@ from sightline.api.evidence import ModelIdentity
 from sightline.inference.contract import Contract, ContractError, read_contract
 from sightline.inference.external_data import external_files, is_below
 from sightline.inference.settings import InferenceSettings
+from sightline.inference.signature import ModelSignature
 
 log = structlog.get_logger()
 
@@ -38,6 +38,13 @@ class Weights:
         """Whether the contract names the SHA-256 of each file; what differs from it was never loaded."""
         return bool(self.contract.sha256)
 
+    def square_sides_px(self, signature: ModelSignature) -> list[int]:
+        """The sides of the pictures that the weights take, smallest first; ContractError where one is not square."""
+        sizes = [(bucket["h"], bucket["w"]) for bucket in self.contract.adapt(signature).buckets]
+        if oblong := [f"{height}x{width}" for height, width in sizes if height != width]:
+            raise ContractError(f"{self.contract.name}: the model takes squares, {oblong[0]} is none")
+        return sorted(height for height, _ in sizes)
+
     def identity(self, name: str) -> ModelIdentity:
         return ModelIdentity(
             name=name,
@@ -52,12 +59,6 @@ def resolve_weights(settings: InferenceSettings, shipped: Path) -> Weights:
     path = settings.weights or shipped
     contract = (settings.contract if settings.weights else None) or path.with_suffix(".toml")
     return load_weights(path, contract, shipped=settings.weights is None)
-
-
-def weights_and_card(settings: InferenceSettings, package: str, file: str) -> tuple[Weights, str]:
-    """What a service's folder brings along: its weights, unless the settings name others, and its model card."""
-    folder = Path(str(resources.files(package)))
-    return resolve_weights(settings, folder / "weights" / file), (folder / "MODEL_CARD.md").read_text("utf-8")
 
 
 def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:

@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -17,7 +16,7 @@ from sightline.http.middleware import TELEMETRY, install_middleware
 from sightline.http.openapi import document_components
 from sightline.http.problem_responses import install_problem_handlers
 from sightline.inference.metrics import ServiceMetrics
-from sightline.inference.predictor import Predictor
+from sightline.inference.predictor import AnyPredictor
 from sightline.jobs.settings import JobSettings
 from sightline.serving.card import card_router
 from sightline.serving.health import health_router
@@ -34,15 +33,28 @@ def stop_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def app_factory(predictor: type[AnyPredictor]) -> Callable[[], FastAPI]:
+    """What `uvicorn --factory` calls to make a model's application, with settings from the environment."""
+
+    def create() -> FastAPI:
+        settings = ServiceSettings()
+        return create_app(predictor.load(settings), settings)
+
+    return create
+
+
 def create_app(
-    predictor: Predictor[Any, Any],
+    predictor: AnyPredictor,
     settings: ServiceSettings,
     *,
     jobs: JobSettings | None = None,
     registry: CollectorRegistry | None = None,
     on_fatal: Callable[[], None] = stop_process,
 ) -> FastAPI:
-    """`jobs` is out of the environment if not given; `on_fatal` is called when the model cannot be loaded."""
+    """The web application of one model.
+
+    jobs: read from the environment if not given; on_fatal: called when the model cannot be loaded.
+    """
     jobs = jobs or JobSettings()
     registry = registry or create_registry()
     service = ModelService(predictor, settings, ServiceMetrics(registry), on_fatal)
@@ -53,8 +65,8 @@ def create_app(
             yield {"service": service, "registry": registry}
 
     app = FastAPI(
-        title=f"Sightline: {predictor.info.title}",
-        description=predictor.info.description,
+        title=f"Sightline: {predictor.declaration.title}",
+        description=predictor.declaration.description,
         version=__version__,
         lifespan=lifespan,
         telemetry=TELEMETRY,
@@ -63,7 +75,7 @@ def create_app(
     )
     for router in (predict_router(service), card_router(service), health_router(service), v2_router(service)):
         app.include_router(router)
-    record = [predictor.info.record] if predictor.info.record else []
+    record = [predictor.declaration.record] if predictor.declaration.record else []
     document_components(app, *record, requests=[InferRequest])
     add_metrics_route(app, registry)
     install_problem_handlers(app)

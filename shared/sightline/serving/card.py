@@ -25,7 +25,7 @@ class ModelCard(BaseModel):
 
 
 def card_router(service: ModelService) -> APIRouter:
-    router, info = APIRouter(tags=["models"]), service.predictor.info
+    router, declaration, card_text = APIRouter(tags=["models"]), service.predictor.declaration, service.predictor.card
 
     @router.get(
         "/v1/models/{model}/card",
@@ -33,9 +33,9 @@ def card_router(service: ModelService) -> APIRouter:
         responses={200: {"content": {MARKDOWN: {"schema": {"type": "string"}}}}},
     )
     async def card(model: str, request: Request) -> Response:
-        require_model(model, info.name)
+        require_model(model, declaration.name)
         if negotiate(request.headers.get("accept"), [MARKDOWN, JSON]) == MARKDOWN:
-            return Response(info.card, media_type=MARKDOWN)
+            return Response(card_text, media_type=MARKDOWN)
         return JSONResponse(_card(service).model_dump(mode="json"))
 
     return router
@@ -47,13 +47,13 @@ def require_model(asked: str, name: str) -> None:
 
 
 def _card(service: ModelService) -> ModelCard:
-    info = service.predictor.info
+    declaration = service.predictor.declaration
     return ModelCard(
-        name=info.name,
-        title=info.title,
-        description=info.description,
-        route=info.route,
-        media_types=list(info.media_types),
+        name=declaration.name,
+        title=declaration.title,
+        description=declaration.description,
+        route=declaration.route,
+        media_types=list(declaration.media_types),
         weights=service.identity,
-        card=info.card,
+        card=service.predictor.card,
     )

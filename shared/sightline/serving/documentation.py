@@ -1,14 +1,13 @@
 """The OpenAPI description of a model's route, from the model's declaration."""
 
 from collections.abc import Mapping, Sequence
-
-from pydantic import BaseModel
+from typing import Any
 
 from sightline.api import headers as names
+from sightline.api.declaration import ModelDeclaration, PictureField
 from sightline.api.problems import STATUS, Code
 from sightline.http.negotiation import OCTET_STREAM
 from sightline.http.openapi import BINARY, JSON_TYPE, Json, header_references, option_schemas, problem_reply, reference
-from sightline.inference.predictor import ModelInfo, PictureField
 
 DOCUMENTED = (
     Code.UNREADABLE_IMAGE,
@@ -28,13 +27,13 @@ SENTENCES: Mapping[Code, str] = {
 }
 
 
-def describe_predict(info: ModelInfo, options: type[BaseModel], *, max_pictures: int) -> Json:
-    properties = option_schemas(options)
+def describe_predict(declaration: ModelDeclaration[Any], *, max_pictures: int) -> Json:
+    properties = option_schemas(declaration.options)
     return {
         "parameters": [_query(name, schema) for name, schema in properties.items()],
-        "requestBody": {"required": True, "content": _request_content(info, properties, max_pictures)},
+        "requestBody": {"required": True, "content": _request_content(declaration, properties, max_pictures)},
         "responses": {
-            "200": _success(info),
+            "200": _success(declaration),
             **{str(int(STATUS[code])): problem_reply(SENTENCES[code], code) for code in DOCUMENTED},
         },
     }
@@ -47,18 +46,18 @@ def _query(name: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "required": False, "allowEmptyValue": True, "schema": inner, **description}
 
 
-def _request_content(info: ModelInfo, options: Json, max_pictures: int) -> Json:
-    pictures = {picture.name: _picture(picture, max_pictures) for picture in info.pictures}
+def _request_content(declaration: ModelDeclaration[Any], options: Json, max_pictures: int) -> Json:
+    pictures = {picture.name: _picture(picture, max_pictures) for picture in declaration.pictures}
     form = {
         "type": "object",
         # Swagger UI fills a field with a value that it makes up, and sends it, unless there is an example. An empty
         # field counts as absent.
         "properties": {**pictures, **{name: {**schema, "examples": [""]} for name, schema in options.items()}},
-        "required": [picture.name for picture in info.pictures if picture.required],
+        "required": [picture.name for picture in declaration.pictures if picture.required],
         "additionalProperties": False,
     }
     content: Json = {"multipart/form-data": {"schema": form}}
-    if sum(picture.required for picture in info.pictures) <= 1:
+    if sum(picture.required for picture in declaration.pictures) <= 1:
         # Also as `image/…`; generated clients know this type.
         content["application/octet-stream"] = {"schema": dict(BINARY)}
     return content
@@ -71,12 +70,15 @@ def _picture(picture: PictureField, max_pictures: int) -> Json:
     return {**BINARY, "description": picture.description}
 
 
-def _success(info: ModelInfo) -> Json:
+def _success(declaration: ModelDeclaration[Any]) -> Json:
     headers = (names.REQUEST_ID, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.NOTES, "Server-Timing")
     return {
         "description": "The representation that the client accepts",
-        "headers": header_references(*headers, *info.headers),
-        "content": {media_type: {"schema": _reply(info, media_type)} for media_type in _with_bytes(info.media_types)},
+        "headers": header_references(*headers, *declaration.headers),
+        "content": {
+            media_type: {"schema": _reply(declaration, media_type)}
+            for media_type in _with_bytes(declaration.media_types)
+        },
     }
 
 
@@ -90,7 +92,7 @@ def _with_bytes(media_types: Sequence[str]) -> list[str]:
     )
 
 
-def _reply(info: ModelInfo, media_type: str) -> Json:
+def _reply(declaration: ModelDeclaration[Any], media_type: str) -> Json:
     if media_type != JSON_TYPE:
         return dict(BINARY)
-    return reference(info.record) if info.record else {"type": "object"}
+    return reference(declaration.record) if declaration.record else {"type": "object"}

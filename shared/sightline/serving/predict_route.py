@@ -1,5 +1,7 @@
 """`POST /v1/<model>`: pictures in, the representation out that the client accepts."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -15,29 +17,29 @@ from sightline.serving.uploads import UploadReader
 
 
 def predict_router(service: ModelService) -> APIRouter:
-    router, info, options = APIRouter(), service.predictor.info, service.predictor.options
-    reader = UploadReader(info, options, max_pictures=service.settings.max_pictures)
+    router, declaration = APIRouter(), service.predictor.declaration
+    reader = UploadReader(declaration, max_pictures=service.settings.max_pictures)
 
     async def predict(request: Request) -> Response:
-        media_type = negotiate(request.headers.get("accept"), info.media_types)
+        media_type = negotiate(request.headers.get("accept"), declaration.media_types)
         request_id, stages = current_request_id(), Stages()
 
-        def plan(upload: Upload) -> Plan[Rendered]:
+        def plan(upload: Upload[Any]) -> Plan[Rendered]:
             question = InferenceRequest(upload, media_type, request_id)
             return respond(service.predictor, question, service.session, service.identity)
 
         return _reply(await serve_plan(request, service, stages, read=reader.read, plan=plan), stages)
 
     router.add_api_route(
-        info.route,
+        declaration.route,
         predict,
         methods=["POST"],
         response_class=Response,
-        openapi_extra=describe_predict(info, options, max_pictures=service.settings.max_pictures),
-        summary=info.title,
-        description=info.description,
-        operation_id=f"predict_{info.name}",
-        tags=[info.name],
+        openapi_extra=describe_predict(declaration, max_pictures=service.settings.max_pictures),
+        summary=declaration.title,
+        description=declaration.description,
+        operation_id=f"predict_{declaration.name}",
+        tags=[declaration.name],
     )
     return router
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -26,7 +26,7 @@ from sightline.inference.fair_queueing import ANONYMOUS, FairSemaphore, Requeste
 from sightline.inference.latency_model import warm
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.observer import MetricsObserver
-from sightline.inference.predictor import Plan, Predictor
+from sightline.inference.predictor import AnyPredictor, Plan
 from sightline.inference.stages import Stage, Stages
 from sightline.runtime.resources import start_threads
 from sightline.runtime.tasks import TaskSupervisor
@@ -82,7 +82,7 @@ class ModelService:
 
     def __init__(
         self,
-        predictor: Predictor[Any, Any],
+        predictor: AnyPredictor,
         settings: ServiceSettings,
         metrics: ServiceMetrics,
         on_fatal: Callable[[], None],
@@ -90,7 +90,7 @@ class ModelService:
     ) -> None:
         self.predictor, self.settings, self.metrics = predictor, settings, metrics
         self._on_fatal, self._on_stall = on_fatal, on_stall
-        self.identity: ModelIdentity = predictor.weights.identity(predictor.info.name)
+        self.identity: ModelIdentity = predictor.weights.identity(predictor.declaration.name)
         self.signature = predictor.weights.contract.adapt(predictor.signature)
         self.limiter = ConcurrencyLimiter(
             max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, one_always=True
@@ -114,7 +114,7 @@ class ModelService:
 
     @property
     def name(self) -> str:
-        return self.predictor.info.name
+        return self.predictor.declaration.name
 
     @property
     def state(self) -> ServiceState:

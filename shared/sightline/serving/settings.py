@@ -5,12 +5,8 @@ from pydantic_settings import SettingsConfigDict
 
 from sightline.http.fleet_credential import FleetCredentialSettings
 from sightline.http.settings import ServerSettings
-from sightline.imaging.limits import PixelLimits
-from sightline.inference.settings import InferenceSettings
-from sightline.runtime.resources import available_cores, available_memory_bytes
-
-MEBIBYTE = 1 << 20
-MAX_DECODER_BYTES = 4096 * MEBIBYTE
+from sightline.inference.settings import MEBIBYTE, InferenceSettings
+from sightline.runtime.resources import available_cores
 
 
 class ServiceSettings(ServerSettings, InferenceSettings, FleetCredentialSettings):
@@ -18,22 +14,10 @@ class ServiceSettings(ServerSettings, InferenceSettings, FleetCredentialSettings
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
 
-    max_bytes: PositiveInt = 64 * MEBIBYTE
-    max_pixels: PositiveInt = 120_000_000
-    max_side_px: PositiveInt = 32_767
     max_pictures: PositiveInt = 64
     max_request_pixels: PositiveInt = Field(
         default=240_000_000, description="Of all pictures and masks of a request together, by their headers"
     )
-    max_decode_s: PositiveFloat = Field(
-        default=30, description="Processor time that decoding one of the largest pictures may take; smaller ones less"
-    )
-    max_decode_bytes: int = Field(
-        default=0,
-        ge=0,
-        description="Memory of the processes that decode; 0 takes half of the container's, at most 4 GiB",
-    )
-
     codec_threads: int = Field(default=0, ge=0, description="Threads that decode and encode; 0 takes every core")
     max_batch: PositiveInt = 8
     max_queue_ms: PositiveFloat = Field(default=20_000, description="Estimated work ahead beyond which to refuse")
@@ -46,21 +30,6 @@ class ServiceSettings(ServerSettings, InferenceSettings, FleetCredentialSettings
     deadline_ms: PositiveFloat = Field(default=28_000, description="For requests that name none; proxies cut at 30 s")
     job_slots: int = Field(default=2, ge=0, description="Jobs worked on at once; with 0 this replica takes none")
     job_deadline_s: PositiveFloat = Field(default=900, description="How long one attempt at a job may take")
-    max_job_bytes: PositiveInt = 256 * MEBIBYTE
-
-    @property
-    def largest_bytes(self) -> int:
-        """The most that a picture may have, whichever way it comes."""
-        return max(self.max_bytes, self.max_job_bytes)
-
-    @property
-    def pixel_limits(self) -> PixelLimits:
-        """For every picture, whichever way it comes."""
-        return PixelLimits(self.largest_bytes, self.max_pixels, self.max_side_px, self.max_decode_s, self.decoder_bytes)
-
-    @property
-    def decoder_bytes(self) -> int:
-        return self.max_decode_bytes or min(MAX_DECODER_BYTES, available_memory_bytes() // 2)
 
     @property
     def codec_workers(self) -> int:

@@ -2,16 +2,17 @@
 
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, get_origin
+from typing import Any, Generic, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from sightline.api.declaration import ModelDeclaration
 from sightline.api.problems import Code, Problem
 from sightline.http.problem_responses import invalid_fields
-from sightline.inference.predictor import ModelInfo, Upload
+from sightline.inference.predictor import OptionsT, Upload
 
 MULTIPART = "multipart/form-data"
 _URL_ENCODED = "application/x-www-form-urlencoded"
@@ -39,16 +40,16 @@ class _MemoryParser(MultiPartParser):
             file.close()
 
 
-class UploadReader:
+class UploadReader(Generic[OptionsT]):
     """Reads requests of one model."""
 
-    def __init__(self, info: ModelInfo, options: type[BaseModel], *, max_pictures: int) -> None:
-        self._pictures = {picture.name: picture for picture in info.pictures}
-        self._first = info.pictures[0]
-        self._options, self._max_pictures = options, max_pictures
-        self._fields = {field.alias or name: field for name, field in options.model_fields.items()}
+    def __init__(self, declaration: ModelDeclaration[OptionsT], *, max_pictures: int) -> None:
+        self._pictures = {picture.name: picture for picture in declaration.pictures}
+        self._first = declaration.pictures[0]
+        self._options, self._max_pictures = declaration.options, max_pictures
+        self._fields = {field.alias or name: field for name, field in declaration.options.model_fields.items()}
 
-    async def read(self, request: Request) -> Upload:
+    async def read(self, request: Request) -> Upload[OptionsT]:
         """Raises Problem INVALID_REQUEST, UNREADABLE_IMAGE or UNSUPPORTED_FORMAT.
 
         Browsers send every field of a form: one without a chosen file or without text counts as absent.
@@ -125,7 +126,7 @@ class UploadReader:
             if not picture.repeatable and not all(sent):
                 raise Problem(Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty.", field=name)
 
-    def _validate(self, values: Values) -> BaseModel:
+    def _validate(self, values: Values) -> OptionsT:
         single = {
             name: sent if _takes_many(self._fields[name].annotation) else sent[-1] for name, sent in values.items()
         }

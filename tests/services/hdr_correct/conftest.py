@@ -72,7 +72,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(curves: Weights, settings: ServiceSettings) -> Ask:
-    return asking(HdrPredictor(settings, curves, "# Card\n"), curves, settings, accept="image/png")
+    return asking(HdrPredictor(curves, settings), curves, settings, accept="image/png")
 
 
 @pytest.fixture(scope="session")

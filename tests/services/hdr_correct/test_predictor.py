@@ -231,7 +231,7 @@ def test_options_out_of_range_are_refused(ask: Ask, png: Png, options: dict[str,
 
 def test_weights_of_a_fixed_size_are_asked_in_it(curves: Weights, settings: ServiceSettings) -> None:
     contract = curves.contract.model_copy(update={"fixed_size": (160, 320)})
-    predictor = HdrPredictor(settings, Weights(curves.path, curves.sha256, contract, False), "# Card\n")
+    predictor = HdrPredictor(Weights(curves.path, curves.sha256, contract, False), settings)
     request = predictor.read(_upload(np.zeros((50, 60, 3), np.uint8)))
     (sample,) = next(predictor.predict(request))
     assert sample["photo"].shape == (160, 320, 3)
@@ -240,7 +240,7 @@ def test_weights_of_a_fixed_size_are_asked_in_it(curves: Weights, settings: Serv
 def test_weights_of_sizes_that_cannot_be_fitted_are_refused(curves: Weights, settings: ServiceSettings) -> None:
     contract = curves.contract.model_copy(update={"fixed_size": (150, 200)})
     with pytest.raises(ContractError, match="150"):
-        HdrPredictor(settings, Weights(curves.path, curves.sha256, contract, False), "# Card\n")
+        HdrPredictor(Weights(curves.path, curves.sha256, contract, False), settings)
 
 
 def test_missing_weights_are_named(tmp_path: Any) -> None:
@@ -248,14 +248,14 @@ def test_missing_weights_are_named(tmp_path: Any) -> None:
         create(ServiceSettings(weights=tmp_path / "none.onnx"))
 
 
-def _upload(pixels: NDArray[np.uint8]) -> Upload:
+def _upload(pixels: NDArray[np.uint8]) -> Upload[HdrOptions]:
     return Upload({"image": [bytes(imagecodecs.png_encode(pixels))]}, HdrOptions())
 
 
 def test_what_was_white_comes_back_in_one_grey(curves: Weights, settings: ServiceSettings) -> None:
     falloff = np.clip(np.linspace(380, 130, 64), 0, 255).astype(np.uint8)
     photo = np.ascontiguousarray(np.broadcast_to(falloff[:, None, None], (64, 64, 3)))
-    predictor = HdrPredictor(settings, curves, "# Card\n")
+    predictor = HdrPredictor(curves, settings)
     plan = predictor.predict(predictor.read(_upload(photo)))
     next(plan)
     tinted = np.full((64, 64, 3), (0.8, 0.6, 0.7), np.float32)

@@ -231,7 +231,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(blobs: Weights, settings: ServiceSettings) -> Ask:
-    return asking(HoiPredictor(settings, blobs, "# Card\n"), blobs, settings, accept="application/json")
+    return asking(HoiPredictor(blobs, settings), blobs, settings, accept="application/json")
 
 
 @pytest.fixture(scope="session")

@@ -249,7 +249,7 @@ def test_what_people_in_a_tile_do_is_seen_in_the_tile(tell: Tell, scene: Scene) 
 
 
 def test_a_tiled_photo_tells_how_far_it_is(blobs: Weights, png: Png, scene: Scene) -> None:
-    predictor = HoiPredictor(ServiceSettings(), blobs, "# Card\n")
+    predictor = HoiPredictor(blobs, ServiceSettings())
     plan = predictor.predict(predictor.read(Upload({"image": [png(scene())]}, HoiOptions(tiles=True))))
     round_ = next(plan)
     assert getattr(round_, "done", None) == 0

@@ -111,7 +111,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(colours: Weights, settings: ServiceSettings) -> Ask:
-    return asking(ScreeningPredictor(settings, colours, "# Card\n"), colours, settings, accept="application/json")
+    return asking(ScreeningPredictor(colours, settings), colours, settings, accept="application/json")
 
 
 @pytest.fixture(scope="session")

@@ -207,4 +207,4 @@ def test_weights_that_say_what_is_not_known_are_refused(
     contract = tmp_path / "own.toml"
     contract.write_text(colours.path.with_suffix(".toml").read_text().replace(before, after))
     with pytest.raises(ContractError, match=fault):
-        ScreeningPredictor(settings, load_weights(colours.path, contract, shipped=False), "")
+        ScreeningPredictor(load_weights(colours.path, contract, shipped=False), settings)

@@ -113,7 +113,7 @@ def ask_lama(lama_like: Weights, settings: ServiceSettings) -> Ask:
 
 
 def asking(weights: Weights, settings: ServiceSettings) -> Ask:
-    predictor = InpaintPredictor(settings, weights, "# Card\n")
+    predictor = InpaintPredictor(weights, settings)
     engine = OnnxEngine(weights, weights.contract.adapt(predictor.signature), settings)
     identity: ModelIdentity = weights.identity("inpaint")
 

@@ -261,11 +261,11 @@ def test_weights_of_one_fixed_size(ask_lama: Ask, png: Png) -> None:
 def test_oblong_weights_are_refused(lama_like: Weights, settings: ServiceSettings) -> None:
     contract = lama_like.contract.model_copy(update={"fixed_size": (512, 256)})
     with pytest.raises(ContractError, match="squares"):
-        InpaintPredictor(settings, replace(lama_like, contract=contract), "")
+        InpaintPredictor(replace(lama_like, contract=contract), settings)
 
 
 def test_create_takes_replaced_weights(lama_like: Weights) -> None:
     predictor = create(ServiceSettings(weights=lama_like.path))
-    assert predictor.info.route == "/v1/inpaint"
-    assert predictor.info.version == "2021.1"
-    assert predictor.info.card.startswith("#")
+    assert predictor.declaration.route == "/v1/inpaint"
+    assert predictor.weights.identity("inpaint").version == "2021.1"
+    assert predictor.card.startswith("#")

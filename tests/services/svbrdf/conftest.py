@@ -87,7 +87,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(mirror: Weights, settings: ServiceSettings) -> Ask:
-    return asking(SvbrdfPredictor(settings, mirror, "# Card\n"), mirror, settings, accept="application/zip")
+    return asking(SvbrdfPredictor(mirror, settings), mirror, settings, accept="application/zip")
 
 
 @pytest.fixture(scope="session")

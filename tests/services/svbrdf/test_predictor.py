@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from services.svbrdf.predictor import SvbrdfPredictor, closest_size, create
+from services.svbrdf.predictor import SvbrdfPredictor, create
 from services.svbrdf.schemas import MaterialType, SvbrdfOptions
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.decoder.in_process import decode
@@ -195,7 +195,7 @@ def test_the_network_sees_the_photo_and_its_mirror_image(
     mirror: Weights, settings: ServiceSettings, wall: NDArray[np.uint8]
 ) -> None:
     data = bytes(imagecodecs.png_encode(wall))
-    predictor = SvbrdfPredictor(settings, mirror, "# Card\n")
+    predictor = SvbrdfPredictor(mirror, settings)
 
     upright, mirrored = next(predictor.predict(predictor.read(Upload({"image": [data]}, SvbrdfOptions()))))
 
@@ -210,10 +210,12 @@ def test_the_networks_size_is_the_one_closest_in_proportion(
     mirror: Weights, settings: ServiceSettings, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     data = bytes(imagecodecs.png_encode(np.zeros((*size, 3), np.uint8)))
-    predictor = SvbrdfPredictor(settings, mirror, "# Card\n")
+    predictor = SvbrdfPredictor(mirror, settings)
     request = predictor.read(Upload({"image": [data]}, SvbrdfOptions()))
 
-    assert closest_size(request.picture, predictor.signature.buckets) == expected
+    width, height = request.picture.size_px
+    nearest = predictor.signature.nearest_bucket(width=width, height=height)
+    assert (nearest["h"], nearest["w"]) == expected
     samples = next(predictor.predict(request))
     assert {sample["photo"].shape for sample in samples} == {(*expected, 3)}
     assert {sample["coordinates"].shape for sample in samples} == {(*expected, 2)}

@@ -7,8 +7,9 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, Field
 
+from sightline.api.declaration import ModelDeclaration, PictureField
 from sightline.api.problems import Problem
-from sightline.inference.predictor import ModelInfo, PictureField, Upload
+from sightline.inference.predictor import Upload
 from sightline.jobs.job import BlobRef, StoredRequest
 from sightline.serving.uploads import UploadReader
 from sightline.serving.worker.attempt import replay
@@ -24,12 +25,18 @@ class Options(BaseModel):
     word: str = ""
 
 
-READER = UploadReader(
-    ModelInfo("m", "1", "", "", "", (PictureField("image", ""),), ("image/png",)), Options, max_pictures=1
+DECLARATION = ModelDeclaration(
+    name="m",
+    title="",
+    description="",
+    pictures=(PictureField("image", ""),),
+    options=Options,
+    media_types=("image/png",),
 )
+READER = UploadReader(DECLARATION, max_pictures=1)
 
 
-def read(body: bytes, *, content_type: str = "", query: str = "") -> Upload:
+def read(body: bytes, *, content_type: str = "", query: str = "") -> Upload[Options]:
     async def pieces() -> AsyncIterator[bytes]:
         for start in range(0, len(body), 7):
             yield body[start : start + 7]

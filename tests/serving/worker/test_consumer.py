@@ -20,7 +20,7 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.inference.metrics import ServiceMetrics
-from sightline.inference.predictor import ModelInfo, Plan, Predictor, Rendered, Upload
+from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
 from sightline.inference.stages import Stages
 from sightline.inference.weights import Weights
 from sightline.jobs.blobs import BlobStore, name_of
@@ -37,7 +37,7 @@ from tests.imaging import hostile
 from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
 
 MakePng = Callable[..., bytes]
-MakePredictor = Callable[..., Predictor[Any, Any]]
+MakePredictor = Callable[..., AnyPredictor]
 MakeSettings = Callable[..., ServiceSettings]
 ValuesOf = Callable[[bytes], Sequence[int]]
 
@@ -48,44 +48,43 @@ FAR = 1e12
 pytestmark = pytest.mark.anyio
 
 
-class GatedPredictor:
+class WrappingPredictor(AnyPredictor):
+    """Another predictor, to override a step of."""
+
+    def __init__(self, inner: AnyPredictor) -> None:
+        super().__init__(inner.weights, ServiceSettings())
+        self._inner, self.declaration, self.signature = inner, inner.declaration, inner.signature
+        self.card = inner.card
+
+    def read(self, upload: Upload[Any]) -> Any:
+        return self._inner.read(upload)
+
+    def predict(self, request: Any) -> Plan[Any]:
+        return (yield from self._inner.predict(request))
+
+    def render(self, result: Any, media_type: str, evidence: Evidence) -> Rendered:
+        return self._inner.render(result, media_type, evidence)
+
+
+class GatedPredictor(WrappingPredictor):
     """Another predictor, whose plans wait on their thread until the gate is open."""
 
-    def __init__(self, inner: Predictor[Any, Any]) -> None:
-        self._inner, self.gate = inner, threading.Event()
-        self.info: ModelInfo = inner.info
-        self.options, self.signature, self.weights = inner.options, inner.signature, inner.weights
-        self.begun = 0
-
-    def read(self, upload: Upload) -> Any:
-        return self._inner.read(upload)
+    def __init__(self, inner: AnyPredictor) -> None:
+        super().__init__(inner)
+        self.gate, self.begun = threading.Event(), 0
 
     def predict(self, request: Any) -> Plan[Any]:
         self.begun += 1
         assert self.gate.wait(20)
-        return (yield from self._inner.predict(request))
-
-    def render(self, result: Any, media_type: str, evidence: Evidence) -> Rendered:
-        return self._inner.render(result, media_type, evidence)
+        return (yield from super().predict(request))
 
 
-class DecodingPredictor:
+class DecodingPredictor(WrappingPredictor):
     """Another predictor, which decodes as the models do."""
 
-    def __init__(self, inner: Predictor[Any, Any]) -> None:
-        self._inner = inner
-        self.info: ModelInfo = inner.info
-        self.options, self.signature, self.weights = inner.options, inner.signature, inner.weights
-
-    def read(self, upload: Upload) -> Any:
+    def read(self, upload: Upload[Any]) -> Any:
         decode(upload.pictures["image"][0], PixelLimits(64 << 20, 1 << 20, max_decode_s=1))
-        return self._inner.read(upload)
-
-    def predict(self, request: Any) -> Plan[Any]:
-        return (yield from self._inner.predict(request))
-
-    def render(self, result: Any, media_type: str, evidence: Evidence) -> Rendered:
-        return self._inner.render(result, media_type, evidence)
+        return super().read(upload)
 
 
 @dataclass
@@ -102,7 +101,7 @@ class Site:
         self.store = BlobStore.from_url(self.settings.blobs_url, recognize=self.references.recognize)
 
     @asynccontextmanager
-    async def working(self, predictor: Predictor[Any, Any], **settings: Any) -> AsyncIterator[ModelService]:
+    async def working(self, predictor: AnyPredictor, **settings: Any) -> AsyncIterator[ModelService]:
         self.registry = CollectorRegistry()
         service = self.make_service(predictor, **settings)
         async with service.running(), job_worker(service, self.settings, self.registry):
@@ -145,7 +144,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def make_service(make_settings: MakeSettings) -> Callable[..., ModelService]:
-    def make(predictor: Predictor[Any, Any], **settings: Any) -> ModelService:
+    def make(predictor: AnyPredictor, **settings: Any) -> ModelService:
         return ModelService(predictor, make_settings(**settings), ServiceMetrics(CollectorRegistry()), pytest.fail)
 
     return make
@@ -512,7 +511,7 @@ async def test_a_job_too_large_for_the_memory_dies_alone(
     assert site.measured("sightline_job_attempt_ends_total", end="returned") == 1
 
 
-class Gluttonous(GatedPredictor):
+class Gluttonous(WrappingPredictor):
     """Takes more memory than there is for one picture."""
 
     def predict(self, request: Any) -> Plan[Any]:
@@ -522,7 +521,7 @@ class Gluttonous(GatedPredictor):
 
 
 async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:
-    upload = Upload({"image": [picture]}, service.predictor.options())
+    upload = Upload({"image": [picture]}, service.predictor.declaration.options())
     return service.predictor.predict(service.predictor.read(upload))
 
 

@@ -61,7 +61,7 @@ class Here:
 
         settings = ServiceSettings(intra_op_threads=1)
         self._local, self._upload = LocalModel(MODEL, settings), Upload
-        self._options = self._local.predictor.options.model_validate({"threshold": threshold})
+        self._options = self._local.predictor.declaration.options.model_validate({"threshold": threshold})
 
     def ask(self, pictures: Sequence[bytes]) -> Reply:
         try:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Message
@@ -33,7 +33,7 @@ class WorkerContext:
     """What all attempts of one worker share."""
 
     service: ModelService
-    reader: UploadReader
+    reader: UploadReader[Any]
     store: BlobStore
     references: References
     health: WorkerHealth
@@ -68,7 +68,7 @@ class JobAttempt:
             results = [await self._store(rendered) for rendered in renderings]
         return Outcome(tuple(results), service.identity.sha256, self.stages.milliseconds)
 
-    async def _read(self) -> Upload:
+    async def _read(self) -> Upload[Any]:
         stored = self._job.request
         with self.stages.measure(Stage.READ):
             async with aclosing(self._context.store.stream(stored.body)) as body:
@@ -80,7 +80,7 @@ class JobAttempt:
                         pass
                     raise
 
-    async def _predict(self, upload: Upload, deadline: float) -> tuple[Rendered, ...]:
+    async def _predict(self, upload: Upload[Any], deadline: float) -> tuple[Rendered, ...]:
         service = self._context.service
         try:
             return await service.run(
@@ -94,9 +94,9 @@ class JobAttempt:
         finally:
             service.observe(self.stages)
 
-    def _plan(self, upload: Upload) -> Plan[tuple[Rendered, ...]]:
+    def _plan(self, upload: Upload[Any]) -> Plan[tuple[Rendered, ...]]:
         service, job = self._context.service, self._job
-        media_type, *others = acceptable_types(job.request.accept, service.predictor.info.media_types)
+        media_type, *others = acceptable_types(job.request.accept, service.predictor.declaration.media_types)
         request = InferenceRequest(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
         return respond_in_all_types(
             service.predictor, request, service.session, service.identity, others=others, stages=self.stages

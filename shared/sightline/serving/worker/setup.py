@@ -30,7 +30,7 @@ async def job_worker(service: ModelService, settings: JobSettings, registry: Col
         yield
         return
     predictor = service.predictor
-    reader = UploadReader(predictor.info, predictor.options, max_pictures=service.settings.max_pictures)
+    reader = UploadReader(predictor.declaration, max_pictures=service.settings.max_pictures)
     async with connect(settings.redis_url) as redis:
         references = References(redis, settings)
         store = BlobStore.from_url(settings.blobs_url, recognize=references.recognize)
