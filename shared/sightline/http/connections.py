@@ -309,13 +309,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._count_framing(len(data), self._upload.moved_bytes - body_before)
 
     def _parse(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        self._stop_keep_alive_timer()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             pass  # the request is answered as if it had not asked for another protocol
         except httptools.HttpParserError:
             self._refuse(self._refused_for or Refusal.MALFORMED)
+
+    def _stop_keep_alive_timer(self) -> None:
+        timer: asyncio.TimerHandle | None = self.timeout_keep_alive_task
+        if timer is not None:
+            timer.cancel()
+            self.timeout_keep_alive_task = None
 
     def _count_framing(self, received_bytes: int, body_bytes: int) -> None:
         """Chunk extensions and trailers reach no handler, and would otherwise have no limit."""
@@ -427,7 +433,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Answers, where that is possible, and ends the connection."""
         self._refused_for = refusal
         self._table.count_refusal(refusal, self.address)
-        self._unset_keepalive_if_required()
+        self._stop_keep_alive_timer()
         if self._in_head and not self.idle and refusal is not Refusal.DOWNLOAD_TOO_SLOW:
             # An earlier request is still being answered, which it will be; what came after it is dropped.
             self._cycles[0].keep_alive = False

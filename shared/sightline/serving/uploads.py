@@ -1,20 +1,17 @@
-"""What a client sent: pictures and options out of a form, or a bare picture and options out of the address."""
+"""Uploads: pictures and options from a form, or a bare picture and options from the query string."""
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, get_origin
 
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from sightline.api.declaration import ModelDeclaration
 from sightline.api.problems import Code, Problem
+from sightline.http.multipart import MULTIPART, FormField, FormLimits, field_too_long, read_form
 from sightline.http.problem_responses import invalid_fields
 from sightline.inference.predictor import OptionsT, Upload
 
-MULTIPART = "multipart/form-data"
 _URL_ENCODED = "application/x-www-form-urlencoded"
 # The last is what curl says of --data-binary, whatever it sends.
 BARE = ("image/", "application/octet-stream", _URL_ENCODED)
@@ -25,28 +22,13 @@ _MAX_QUOTED_CHARACTERS = 64  # of a field's name in an error
 Values = Mapping[str, Sequence[str]]
 
 
-class _MemoryParser(MultiPartParser):
-    """Keeps pictures off the disk; the size of the whole body is limited before it gets here."""
-
-    spool_max_size = sys.maxsize
-    ended = False
-
-    def on_end(self) -> None:
-        self.ended = True
-
-    def close(self) -> None:
-        # A form that is cut off leaves the file of its last part out of the result, and open.
-        for file in self._files_to_close_on_error:
-            file.close()
-
-
 class UploadReader(Generic[OptionsT]):
-    """Reads requests of one model."""
+    """Reads uploads to one model."""
 
     def __init__(self, declaration: ModelDeclaration[OptionsT], *, max_pictures: int) -> None:
         self._pictures = {picture.name: picture for picture in declaration.pictures}
         self._first = declaration.pictures[0]
-        self._options, self._max_pictures = declaration.options, max_pictures
+        self._options, self._limits = declaration.options, FormLimits(max_pictures, SPARE_FIELDS, MAX_OPTION_BYTES)
         self._fields = {field.alias or name: field for name, field in declaration.options.model_fields.items()}
 
     async def read(self, request: Request) -> Upload[OptionsT]:
@@ -65,28 +47,16 @@ class UploadReader(Generic[OptionsT]):
         return Upload(pictures, self._validate({**query, **fields}))
 
     async def _read_form(self, request: Request) -> tuple[dict[str, list[bytes]], dict[str, list[str]]]:
-        parser = _MemoryParser(
-            request.headers,
-            request.stream(),
-            max_files=self._max_pictures,
-            max_fields=SPARE_FIELDS,
-            max_part_size=MAX_OPTION_BYTES,
-        )
-        try:
-            return await self._sort(await _parse(parser))
-        finally:
-            parser.close()
-
-    async def _sort(self, form: FormData) -> tuple[dict[str, list[bytes]], dict[str, list[str]]]:
+        form = await read_form(request.stream(), request.headers["content-type"], self._limits)
+        sent = [field for field in form if not field.is_empty]
+        self._require_known((field.name for field in sent), self._accepted, "field")
         pictures: dict[str, list[bytes]] = {}
         fields: dict[str, list[str]] = {}
-        sent = [(name, value) for name, value in form.multi_items() if not _is_absent(value)]
-        self._require_known((name for name, _ in sent), self._accepted, "field")
-        for name, value in sent:
-            if name in self._pictures:
-                pictures.setdefault(name, []).append(await _picture(name, value))
+        for field in sent:
+            if field.name in self._pictures:
+                pictures.setdefault(field.name, []).append(_picture(field))
             else:
-                fields.setdefault(name, []).append(await _text(name, value))
+                fields.setdefault(field.name, []).append(_text(field))
         return pictures, fields
 
     async def _read_bare(self, request: Request) -> dict[str, list[bytes]]:
@@ -142,16 +112,6 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-async def _parse(parser: _MemoryParser) -> FormData:
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Problem(Code.INVALID_REQUEST, f"The form cannot be read: {error.message}") from error
-    if not parser.ended:
-        raise Problem(Code.INVALID_REQUEST, "The form ends before its last boundary.")
-    return form
-
-
 def _takes_many(annotation: Any) -> bool:
     return get_origin(annotation) in (list, tuple, set, frozenset)
 
@@ -170,28 +130,24 @@ def _media_type(request: Request) -> str:
 def _query_values(request: Request) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     for name, value in request.query_params.multi_items():
-        if not _is_absent(value):
+        if value.strip():
             values.setdefault(name, []).append(value)
     return values
 
 
-def _is_absent(value: UploadFile | str) -> bool:
-    """Whether a form's field was left empty. A file with a name was chosen: without content it is a fault."""
-    return not value.strip() if isinstance(value, str) else not (value.filename or value.size)
+def _picture(field: FormField) -> bytes:
+    if not field.is_file:
+        raise Problem(Code.INVALID_REQUEST, f"The field {field.name!r} must be a file.", field=field.name)
+    return field.content
 
 
-async def _picture(name: str, value: UploadFile | str) -> bytes:
-    if isinstance(value, str):
-        raise Problem(Code.INVALID_REQUEST, f"The field {name!r} must be a file.", field=name)
-    return await value.read()
-
-
-async def _text(name: str, value: UploadFile | str) -> str:
-    """An option's text; it may come as a file, as `curl -F name=@file` sends it."""
-    if isinstance(value, str):
-        return value
-    data = await value.read(MAX_OPTION_BYTES + 1)
+def _text(field: FormField) -> str:
+    """Returns an option's text; it may come as a file, as `curl -F name=@file` sends it."""
+    if len(field.content) > MAX_OPTION_BYTES:
+        raise field_too_long(field.name, MAX_OPTION_BYTES)
     try:
-        return data[:MAX_OPTION_BYTES].decode()
+        return field.content.decode()
     except UnicodeDecodeError as error:
-        raise Problem(Code.INVALID_REQUEST, f"The field {name!r} is not text.", field=name) from error
+        if not field.is_file:
+            return field.content.decode("latin-1")
+        raise Problem(Code.INVALID_REQUEST, f"The field {field.name!r} is not text.", field=field.name) from error
