@@ -12,7 +12,7 @@ from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.scene import Scene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure
 from services.hdr_correct.slicing import mapped_bands
-from sightline.imaging.bit_depth import quantized
+from sightline.imaging.bit_depth import quantize
 from sightline.imaging.picture import Samples
 from sightline.inference.signature import Tensors
 
@@ -47,10 +47,10 @@ def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
     picture, depth = request.picture, request.options.depth
     dtype = np.dtype(np.uint16 if (depth or picture.bit_depth) == 16 else np.uint8)
     if applied == 0:
-        return quantized(picture.pixels, dtype)
+        return quantize(picture.pixels, dtype)
     result: Samples = np.empty(picture.pixels.shape, dtype)
     for rows, values in mapped_bands(grid.blended(applied), picture.pixels):
-        result[rows] = quantized(values, dtype)
+        result[rows] = quantize(values, dtype)
     return result
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.hdr_correct.floats import Floats, to_unit
-from sightline.imaging.bit_depth import quantized
+from sightline.imaging.bit_depth import quantize
 from sightline.imaging.colour_spaces.conversion import from_srgb, to_srgb
 from sightline.imaging.picture import Picture
 
@@ -37,7 +37,7 @@ class Preview:
 
 def preview(picture: Picture, *, width: int, height: int) -> Preview:
     """The photo stretched to that size."""
-    pixels = quantized(_shrink(picture, width, height), np.dtype(np.uint16))
+    pixels = quantize(_shrink(picture, width, height), np.dtype(np.uint16))
     return Preview(replace(picture, pixels=pixels, alpha=None, bit_depth=16, size_px=(width, height)))
 
 

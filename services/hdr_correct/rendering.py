@@ -10,14 +10,14 @@ from services.hdr_correct.result import HdrResult
 from services.hdr_correct.schemas import HdrRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
-from sightline.imaging.bit_depth import quantized
-from sightline.imaging.encoder import encode, losses
+from sightline.imaging.bit_depth import quantize
+from sightline.imaging.encoder import encode, encoding_notes
 from sightline.inference.predictor import Rendered
 
 
 def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
     body = _DRAW[media_type](result, media_type, evidence)
-    return Rendered(body, media_type, notes=losses(result.pixels, media_type))
+    return Rendered(body, media_type, notes=encoding_notes(result.pixels, media_type))
 
 
 def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
@@ -35,7 +35,7 @@ def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
 
 def _photo(result: HdrResult, media_type: str, _: Evidence) -> bytes:
     picture = result.request.picture
-    alpha = None if picture.alpha is None else quantized(picture.alpha, result.pixels.dtype)
+    alpha = None if picture.alpha is None else quantize(picture.alpha, result.pixels.dtype)
     return encode(result.pixels, media_type, picture, alpha=alpha)
 
 

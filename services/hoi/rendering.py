@@ -30,7 +30,7 @@ def _record(record: HoiRecord) -> bytes:
 def _overlay(result: HoiResult, media_type: str, limits: PixelLimits) -> bytes:
     picture = decode(result.request.data, limits)
     pixels = overlay.draw(to_srgb(picture), tell(result, Frame.DISPLAYED))
-    return encode(pixels, media_type, picture.drawn(pixels))
+    return encode(pixels, media_type, picture.with_srgb_pixels(pixels))
 
 
 _WRITERS: Mapping[str, Callable[[HoiRecord], bytes]] = {JSON: _record, JSON_LD: linked_data, GRAPHML: graphml}

@@ -90,4 +90,4 @@ def _draw(result: ScreeningResult, media_type: str, limits: PixelLimits) -> Rend
     category = result.request.options.category or verdict.most_likely
     pixels = overlay(to_srgb(picture), cell_probabilities(verdict, category))
     extra = {headers.DECISION: name_of(result.decision(0)), headers.CATEGORY: str(category)}
-    return Rendered(encode(pixels, media_type, picture.drawn(pixels)), media_type, extra)
+    return Rendered(encode(pixels, media_type, picture.with_srgb_pixels(pixels)), media_type, extra)

@@ -12,7 +12,7 @@ from sightline.api import headers
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JSON
 from sightline.api.problems import Code, Problem
-from sightline.imaging.encoder import encode, losses
+from sightline.imaging.encoder import encode, encoding_notes
 from sightline.imaging.picture import Picture
 from sightline.inference.predictor import Rendered
 
@@ -25,7 +25,7 @@ def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Render
         return Rendered(describe(result, evidence).model_dump_json().encode(), JSON, _headers(result))
     fixed = result.request.options.format
     media_type = fixed.media_type if fixed else media_type
-    lost = losses(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
+    lost = encoding_notes(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
     return Rendered(_draw(result, media_type), media_type, _headers(result), lost)
 
 
@@ -63,7 +63,7 @@ def _draw(result: InpaintResult, media_type: str) -> bytes:
 def _draw_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
     """255 = synthesised, stored and turned the way the photo is."""
     pixels = np.repeat(holes.mask[..., None] * np.uint8(255), 3, axis=2)
-    return encode(pixels, media_type, picture.drawn(pixels, grey=True), lossless=True)
+    return encode(pixels, media_type, picture.with_srgb_pixels(pixels, grey=True), lossless=True)
 
 
 def _headers(result: InpaintResult) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from sightline.imaging.colour_spaces.conversion import light_table, to_srgb
+from sightline.imaging.colour_spaces.conversion import linearization_table, to_srgb
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
 from sightline.imaging.surfaces.maps import Floats
@@ -61,7 +61,7 @@ def linear_photo(picture: Picture, *, linear: bool) -> LinearPhoto:
     if linear:
         values = np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1)
         return LinearPhoto(picture.pixels, np.asarray(values, np.float32))
-    table = light_table(picture)
+    table = linearization_table(picture)
     if table is not None:
         return LinearPhoto(picture.pixels, table)
     return LinearPhoto(to_srgb(picture), decode_srgb(np.linspace(0, 1, 256)))

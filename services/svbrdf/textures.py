@@ -6,7 +6,7 @@ import numpy as np
 
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.upsampling import DetailedMaps
-from sightline.imaging.bit_depth import quantized
+from sightline.imaging.bit_depth import quantize
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.imaging.encoder import encode
 from sightline.imaging.formats import ImageFormat
@@ -48,7 +48,7 @@ def draw(
     pictures: dict[str, Samples] = {name: np.empty(shape, kept) for name in kinds}
     for rows, band in maps.bands(photo):
         for name, values in kinds.items():
-            pictures[name][rows] = quantized(values(band), kept)
+            pictures[name][rows] = quantize(values(band), kept)
     return pictures
 
 

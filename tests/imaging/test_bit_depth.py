@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sightline.imaging.bit_depth import quantized, to_8_bit
+from sightline.imaging.bit_depth import quantize, to_8_bit
 from sightline.imaging.picture import Samples
 from tests.extreme_pictures import extreme_pixels
 
@@ -17,13 +17,13 @@ def test_rounds_every_sixteen_bit_value_to_the_nearest() -> None:
 
 def test_widening_and_narrowing_are_inverse() -> None:
     values = np.arange(256, dtype=np.uint8)
-    assert np.array_equal(quantized(quantized(values, U16), U8), values)
+    assert np.array_equal(quantize(quantize(values, U16), U8), values)
 
 
 @pytest.mark.parametrize("dtype", [U8, U16])
 def test_floating_point_is_clipped_and_rounded(dtype: "np.dtype[np.unsignedinteger]") -> None:
     top = np.iinfo(dtype).max
-    assert quantized(np.array([-0.5, 0, 0.5, 1, 2.5]), dtype).tolist() == [0, 0, round(top / 2), top, top]
+    assert quantize(np.array([-0.5, 0, 0.5, 1, 2.5]), dtype).tolist() == [0, 0, round(top / 2), top, top]
 
 
 @given(extreme_pixels(), st.sampled_from([U8, U16]), st.floats(-0.1, 0.1))
@@ -31,5 +31,5 @@ def test_depths_at_black_and_white_are_those_of_floating_point(
     pixels: Samples, dtype: "np.dtype[np.unsignedinteger]", more: float
 ) -> None:
     unit, top = pixels / np.iinfo(pixels.dtype).max, np.iinfo(dtype).max
-    assert np.abs(quantized(pixels, dtype) - unit * top).max() <= 0.51
-    assert np.abs(quantized(unit + more, dtype) - np.clip(unit + more, 0, 1) * top).max() <= 0.51
+    assert np.abs(quantize(pixels, dtype) - unit * top).max() <= 0.51
+    assert np.abs(quantize(unit + more, dtype) - np.clip(unit + more, 0, 1) * top).max() <= 0.51

@@ -170,7 +170,7 @@ def test_broken_files_leave_the_interpreter_sound(broken: str) -> None:
         if broken == "png":
             assert _read(image) is None
         else:
-            assert not icc_profiles.usable(struct.pack(">I", number) * 50, ColourSpace.RGB)
+            assert not icc_profiles.is_usable(struct.pack(">I", number) * 50, ColourSpace.RGB)
     assert sys.getrefcount(None) > before - 100
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder.in_process import decode
-from sightline.imaging.header import HeaderPeek, read_header
+from sightline.imaging.header import HeaderSniffer, read_header
 from sightline.imaging.limits import PixelLimits
 
 
@@ -78,7 +78,7 @@ def test_a_stream_is_refused_by_its_first_bytes(name: str) -> None:
 
 
 def _feed_bytewise(data: bytes) -> None:
-    peek = HeaderPeek()
+    peek = HeaderSniffer()
     for byte in data:
         peek.feed(bytes([byte]))
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging.formats import ImageFormat
-from sightline.imaging.header import HEADER_LIMIT_BYTES, HeaderPeek, ImageHeader, read_header, require_header
+from sightline.imaging.header import HEADER_LIMIT_BYTES, HeaderSniffer, ImageHeader, read_header, require_header
 
 Save = Callable[..., bytes]
 
@@ -62,7 +62,7 @@ def test_every_prefix_gives_nothing_or_the_final_answer(files: dict[str, bytes])
 
 def test_peek_answers_as_early_as_the_prefix_does(files: dict[str, bytes]) -> None:
     for name, data in files.items():
-        peek = HeaderPeek()
+        peek = HeaderSniffer()
         fed_bytes = 0
         while peek.feed(data[fed_bytes : fed_bytes + 1]) is None:
             fed_bytes += 1
@@ -151,7 +151,7 @@ def test_names_what_is_supported(data: bytes) -> None:
 
 def test_a_directory_at_the_end_needs_the_whole_file(photo: NDArray[np.uint8], save_tiff: Save) -> None:
     directory_last = b"II*\0" + struct.pack("<I", 2 * HEADER_LIMIT_BYTES)
-    peek = HeaderPeek()
+    peek = HeaderSniffer()
     peek.feed(directory_last + bytes(100))
     assert peek.exhausted
     assert peek.feed(bytes(100)) is None

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightline.imaging.perceptual_hash import HASH_BITS, NEAR_BITS, near_duplicates, perceptual_hash
+from sightline.imaging.perceptual_hash import HASH_BITS, NEAR_DUPLICATE_BITS, near_duplicates, perceptual_hash
 
 
 def scene(seed: int) -> NDArray[np.uint8]:
@@ -27,8 +27,8 @@ def test_copies_are_near_and_other_scenes_far(seed: int) -> None:
     smaller = np.asarray(cv2.resize(pixels, (120, 90), interpolation=cv2.INTER_AREA), np.uint8)
     brighter = np.asarray(np.clip(pixels * 0.8 + 30, 0, 255), np.uint8)
     for copy in (recompressed(pixels, 40), smaller, brighter):
-        assert distance(own, perceptual_hash(copy)) <= NEAR_BITS
-    assert distance(own, perceptual_hash(scene(seed + 100))) > 2 * NEAR_BITS
+        assert distance(own, perceptual_hash(copy)) <= NEAR_DUPLICATE_BITS
+    assert distance(own, perceptual_hash(scene(seed + 100))) > 2 * NEAR_DUPLICATE_BITS
 
 
 def test_a_hash_fits_its_bits_even_of_a_plain_picture() -> None:

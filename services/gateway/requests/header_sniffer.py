@@ -7,7 +7,7 @@ from python_multipart.multipart import parse_options_header
 
 from sightline.api.problems import Problem
 from sightline.http.multipart import FormParser, MultipartError, PartHeaders, boundary_of
-from sightline.imaging.header import HeaderPeek, ImageHeader
+from sightline.imaging.header import HeaderSniffer, ImageHeader
 
 IMAGE_FIELD = b"image"
 PICTURE_FIELDS = frozenset({IMAGE_FIELD, b"mask"})
@@ -46,7 +46,7 @@ class PicturePeek:
     """A body that is the picture."""
 
     def __init__(self) -> None:
-        self._header = HeaderPeek()
+        self._header = HeaderSniffer()
 
     @property
     def header(self) -> ImageHeader | None:

@@ -16,12 +16,12 @@ def to_8_bit(samples: Samples) -> NDArray[np.uint8]:
     return _rounding_table()[samples]
 
 
-def widened(samples: Samples, bits: int) -> Samples:
+def expand_to_16_bit(samples: Samples, bits: int) -> Samples:
     """Samples of 9 to 15 bits, in uint16, to the full range of 16."""
     return _widening_table(bits)[np.minimum(samples, (1 << bits) - 1)]
 
 
-def quantized(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
+def quantize(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
     """uint8, uint16 or floating point in 0..1 to uint8 or uint16."""
     if values.dtype == dtype:
         return values

@@ -15,8 +15,7 @@ from sightline.imaging.colour_spaces import icc_profiles, tag_conversion
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
 from sightline.imaging.containers import jpeg, png
-from sightline.imaging.formats import ImageFormat
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import ImageFormat, Metadata
 from sightline.imaging.orientation import to_stored
 from sightline.imaging.picture import REDUCED_TO_8_BIT, Picture, Samples
 
@@ -26,7 +25,7 @@ _PNG = "image/png"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What an encoder gets: samples (h, w, c) in the stored frame as in a Raster."""
+    """What an encoder gets: samples (h, w, c) in the stored frame as in a DecodedImage."""
 
     samples: Samples
     metadata: Metadata
@@ -57,7 +56,7 @@ def encode(
     _require_sides(pixels, media_type)
     if like.is_hdr and media_type != _PNG:
         shown = to_srgb(replace(like, pixels=pixels))
-        like = like.drawn(shown, grey=like.grey)
+        like = like.with_srgb_pixels(shown, grey=like.grey)
         pixels, alpha = shown, None if alpha is None else to_8_bit(alpha)
     if media_type != _PNG and not lossless:
         pixels, like = _coded_for_8_bits(pixels, like)
@@ -77,7 +76,7 @@ def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]
     return recoded, replace(like, colour_tags=tags)
 
 
-def losses(pixels: Samples, media_type: str) -> tuple[str, ...]:
+def encoding_notes(pixels: Samples, media_type: str) -> tuple[str, ...]:
     """Notes on what these pixels lose in this format."""
     return (REDUCED_TO_8_BIT,) if pixels.itemsize > 1 and media_type in _ENCODERS and media_type != _PNG else ()
 

@@ -73,7 +73,7 @@ _XML_MARKS: Mapping[bytes, str] = {
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def name_of(start: bytes) -> str | None:
+def describe_file_type(start: bytes) -> str | None:
     """With its article, such as `a PDF document`; None for bytes that nothing is known of. 12 bytes tell most names."""
     for signature, name in _SIGNATURES.items():
         if start.startswith(signature):
@@ -85,7 +85,7 @@ def name_of(start: bytes) -> str | None:
     return _name_of_text(start.removeprefix(_BYTE_ORDER_MARK).lstrip().lower())
 
 
-def name_of_iso_media(major_brand: bytes) -> str | None:
+def describe_iso_media(major_brand: bytes) -> str | None:
     """Of a file with an `ftyp` box: films, recordings and raw files share the structure of HEIC and AVIF."""
     if major_brand in _ISO_BRANDS:
         return _ISO_BRANDS[major_brand]

@@ -1,12 +1,21 @@
 """Format and size of a picture out of its first bytes: pure Python, no decoder, safe on hostile files."""
 
+import struct
 from collections.abc import Callable, Mapping
 
 from sightline.imaging import file_types
-from sightline.imaging.containers import gif, heif, jpeg, png, tiff, webp
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, unreadable, unsupported_file
+from sightline.imaging.containers import heif, jpeg, png, tiff, webp
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    read_exactly,
+    unreadable,
+    unsupported_file,
+)
 
-__all__ = ["HEADER_LIMIT_BYTES", "HeaderPeek", "ImageFormat", "ImageHeader", "read_header", "require_header"]
+__all__ = ["HEADER_LIMIT_BYTES", "HeaderSniffer", "ImageFormat", "ImageHeader", "read_header", "require_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
 """Stop peeking into a stream here.
@@ -37,7 +46,7 @@ def require_header(data: Buffer) -> ImageHeader:
     return header
 
 
-class HeaderPeek:
+class HeaderSniffer:
     """Reads the header of a stream, looking again only once the bytes it waits for have come."""
 
     def __init__(self) -> None:
@@ -70,15 +79,21 @@ def _parse(data: Buffer) -> ImageHeader:
         raise IncompleteError(_SIGNATURE_BYTES)
     parser = _parser(bytes(data[:_SIGNATURE_BYTES]))
     if parser is None:
-        raise unsupported_file(file_types.name_of(bytes(data[:_NAMING_BYTES])))
+        raise unsupported_file(file_types.describe_file_type(bytes(data[:_NAMING_BYTES])))
     return parser(data)
+
+
+def _read_gif_header(data: Buffer) -> ImageHeader:
+    width, height = struct.unpack("<HH", read_exactly(data, 6, 4))
+    if not width or not height:
+        raise unreadable("The GIF header gives a size of zero.")
+    return ImageHeader(ImageFormat.GIF, width, height, frames=None, bit_depth=8)
 
 
 _SIGNATURES: Mapping[bytes, Callable[[Buffer], ImageHeader]] = {
     jpeg.SIGNATURE: jpeg.read_header,
     png.SIGNATURE: png.read_header,
-    gif.SIGNATURES[0]: gif.read_header,
-    gif.SIGNATURES[1]: gif.read_header,
+    **dict.fromkeys((b"GIF87a", b"GIF89a"), _read_gif_header),
     **dict.fromkeys(tiff.SIGNATURES, tiff.read_header),
 }
 

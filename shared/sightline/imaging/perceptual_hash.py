@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HASH_BITS = 64
-NEAR_BITS = 6
+NEAR_DUPLICATE_BITS = 6
 """Hashes that differ in at most so many bits are of copies of one picture; unrelated ones differ in about half."""
 
 _SIDE_PX, _LOW = 32, 8
@@ -25,7 +25,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), "big")
 
 
-def near_duplicates(hashes: Sequence[int], *, max_bits: int = NEAR_BITS) -> list[list[int]]:
+def near_duplicates(hashes: Sequence[int], *, max_bits: int = NEAR_DUPLICATE_BITS) -> list[list[int]]:
     """Groups of two or more places whose hashes are near each other, by single links; in order of first place."""
     # Equal hashes count once: a folder of plain pictures would have as many pairs as its square.
     distinct = list(dict.fromkeys(hashes))

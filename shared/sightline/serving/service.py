@@ -186,7 +186,7 @@ class ModelService:
                 self.tasks.running("stalls", self._watch_stalls()),
             ):
                 try:
-                    with decoder_pool.observed(self._count_ended_decoder):
+                    with decoder_pool.observe_terminations(self._count_ended_decoder):
                         yield
                 finally:
                     self.start_draining()

@@ -3,7 +3,7 @@ import pytest
 import simplejpeg
 
 from sightline.imaging.containers import jpeg
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import Metadata
 
 FILE = bytes(simplejpeg.encode_jpeg(np.zeros((16, 24, 3), np.uint8)))
 

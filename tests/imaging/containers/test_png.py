@@ -6,7 +6,7 @@ import pytest
 
 from sightline.api.problems import Problem
 from sightline.imaging.containers import png
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import Metadata
 
 FILE = bytes(imagecodecs.png_encode(np.zeros((3, 4, 3), np.uint8)))
 

@@ -22,7 +22,7 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder import in_process as directly
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.decoder import shared_memory
-from sightline.imaging.decoder.fork_server import pack
+from sightline.imaging.decoder.fork_server import serialize
 from sightline.imaging.decoder.pool import Cancellation, decode, needs_process
 from sightline.imaging.limits import PixelLimits
 from tests.imaging import hostile
@@ -67,7 +67,7 @@ class EarlierEnum(Enum):
 
 def test_pictures_come_back_under_every_version_of_python() -> None:
     """What a picture is made of is read by class and value; nothing that reads it may call `getattr`."""
-    _, lengths, descriptor = pack(EarlierEnum.MEMBER)
+    _, lengths, descriptor = serialize(EarlierEnum.MEMBER)
     with os.fdopen(descriptor), shared_memory.map_all(descriptor) as memory:
         head = memory[: lengths[0]]
     assert pickle.loads(head) is EarlierEnum.MEMBER
@@ -122,7 +122,7 @@ def test_broken_files_have_their_own_problem() -> None:
 
 def test_a_picture_that_takes_too_long_is_ended_and_counted() -> None:
     ended: list[str] = []
-    with decoder_pool.observed(ended.append):
+    with decoder_pool.observe_terminations(ended.append):
         assert limit_met(slow_picture()) == "time"
     assert ended == ["time"]
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.hdr_correct.grid import AffineGrid
 from services.hdr_correct.slicing import mapped_bands, spans, to_planes
-from sightline.imaging.bit_depth import quantized
+from sightline.imaging.bit_depth import quantize
 from sightline.imaging.picture import Samples
 from tests.extreme_pictures import extreme_pixels
 
@@ -80,4 +80,4 @@ def test_maps_at_black_and_white_are_those_of_floating_point(
     grid.maps[..., 3] = offset
     wanted = np.clip(pixels / np.iinfo(pixels.dtype).max * gain + offset, 0, 1) * np.iinfo(dtype).max
     for rows, values in mapped_bands(grid, pixels):
-        assert np.abs(quantized(values, np.dtype(dtype)) - wanted[rows]).max() <= 0.51 + np.iinfo(dtype).max * 2e-6
+        assert np.abs(quantize(values, np.dtype(dtype)) - wanted[rows]).max() <= 0.51 + np.iinfo(dtype).max * 2e-6

@@ -8,10 +8,9 @@ import numpy as np
 import simplejpeg
 
 from sightline.imaging.codecs import pillow
-from sightline.imaging.codecs.raster import Raster
 from sightline.imaging.containers import jpeg, jpeg_scans
 from sightline.imaging.formats import Buffer, ImageHeader, unreadable
-from sightline.imaging.picture import Samples
+from sightline.imaging.picture import DecodedImage, Samples
 
 _MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 # Every scan of a progressive file is a pass over all pixels: a file of empty scans would keep a core busy for hours.
@@ -22,7 +21,7 @@ _END, _FILLER = b"\xff\xd9", b"\x6d\xb6\xdb" * 64
 _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
-def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     """Files without an end marker are read where their pixels are complete; what follows the picture is cut off."""
     _require_few_scans(data)
     ending = jpeg_scans.find_ending(data)
@@ -31,19 +30,19 @@ def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> R
     whole = data if ending.marked else data[: ending.at] + _END
     strict = _decode_tidily(whole, header, min_short_side_px)
     if strict is not None and ending.marked:
-        return Raster(strict, jpeg.read_metadata(whole))
+        return DecodedImage(strict, jpeg.read_metadata(whole))
     if not (ending.complete and jpeg_scans.has_all_restart_markers(data[: ending.at])):
         raise unreadable(_DAMAGED)
-    raster = _decode_leniently(whole, header, min_short_side_px)
+    decoded = _decode_leniently(whole, header, min_short_side_px)
 
     def needs_no_byte_behind(end: int) -> bool:
         """Lenient decoders fill in what is missing. It would come out otherwise with other bytes at the end."""
         padded = _decode_leniently(data[:end] + _FILLER + _END, header, min_short_side_px)
-        return np.array_equal(raster.samples, padded.samples)
+        return np.array_equal(decoded.samples, padded.samples)
 
     if not needs_no_byte_behind(ending.at) or _reads_padding(data, ending.at, needs_no_byte_behind):
         raise unreadable(_DAMAGED)
-    return raster
+    return decoded
 
 
 def _reads_padding(data: bytes, end: int, needs_no_byte_behind: Callable[[int], bool]) -> bool:
@@ -68,12 +67,12 @@ def _decode_tidily(data: bytes, header: ImageHeader, min_short_side_px: int | No
     return None
 
 
-def _decode_leniently(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+def _decode_leniently(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     try:
         samples = _decode_strictly(data, header, min_short_side_px, strict=False)
     except ValueError:
         samples = None
-    return pillow.decode_jpeg(data, header) if samples is None else Raster(samples, jpeg.read_metadata(data))
+    return pillow.decode_jpeg(data, header) if samples is None else DecodedImage(samples, jpeg.read_metadata(data))
 
 
 def _decode_strictly(

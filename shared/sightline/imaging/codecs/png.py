@@ -3,16 +3,15 @@
 import imagecodecs
 import numpy as np
 
-from sightline.imaging.codecs.raster import Raster
 from sightline.imaging.containers import png
 from sightline.imaging.formats import ImageHeader
-from sightline.imaging.picture import FIRST_FRAME_ONLY, Samples
+from sightline.imaging.picture import FIRST_FRAME_ONLY, DecodedImage, Samples
 
 
-def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     samples = _decode(png.up_to_pixels(data), header, png.channels(data))
     notes = (FIRST_FRAME_ONLY,) if header.frames != 1 else ()
-    return Raster(np.atleast_3d(samples), png.read_metadata(data), notes)
+    return DecodedImage(np.atleast_3d(samples), png.read_metadata(data), notes)
 
 
 def _decode(data: bytes, header: ImageHeader, channels: int) -> Samples:

@@ -1,5 +1,6 @@
 """TIFF through tifffile: integer samples of up to 16 bits, raw or in the compressions of scanners and editors."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from math import prod
 from typing import Any
@@ -9,12 +10,9 @@ import tifffile
 from numpy.typing import NDArray
 from tifffile import COMPRESSION, PHOTOMETRIC, SAMPLEFORMAT, TiffFile, TiffPage
 
-from sightline.imaging.codecs.raster import Raster, require_size
-from sightline.imaging.codecs.tiff_colour import CHANNELS, interpret
 from sightline.imaging.containers import jpeg, tiff
-from sightline.imaging.formats import ImageHeader, unreadable, unsupported
-from sightline.imaging.metadata import Metadata
-from sightline.imaging.picture import FIRST_FRAME_ONLY
+from sightline.imaging.formats import ImageHeader, Metadata, unreadable, unsupported
+from sightline.imaging.picture import FIRST_FRAME_ONLY, DecodedImage, Samples
 
 _JPEG = frozenset({COMPRESSION.OJPEG, COMPRESSION.JPEG})
 _CCITT = frozenset({COMPRESSION.CCITTRLE, COMPRESSION.CCITT_T4, COMPRESSION.CCITT_T6})
@@ -29,24 +27,33 @@ _BYTEWISE = frozenset(
         COMPRESSION.ZSTD,
     }
 )
+_CHANNELS: Mapping[int, int] = {
+    PHOTOMETRIC.MINISWHITE: 1,
+    PHOTOMETRIC.MINISBLACK: 1,
+    PHOTOMETRIC.PALETTE: 1,
+    PHOTOMETRIC.RGB: 3,
+    PHOTOMETRIC.YCBCR: 3,  # JPEG only, which arrives as RGB
+    PHOTOMETRIC.SEPARATED: 4,
+}
+_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _MAX_EXTRA_SAMPLES = 4
 # A tile may reach beyond the picture, but it is unpacked whole: a huge one on a small picture is a bomb.
 _MAX_TILE_PX = 4096 * 4096
 
 
-def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     # The flags keep vendors' tags from sending the reader to further directories.
     with TiffFile(BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False) as file:
         chosen = tiff.picture_directory(data)
         page = _page_at(file, chosen.offset)
         _require_supported(page)
-        require_size((page.imagewidth, page.imagelength), header)
+        header.require_size((page.imagewidth, page.imagelength))
         _require_segments(page, data)
         samples = _interleaved(page, page.asarray(maxworkers=1))
         metadata = Metadata(icc_profile=page.iccprofile, orientation=chosen.orientation or tiff.read_orientation(data))
         notes = (FIRST_FRAME_ONLY,) if tiff.has_more_pages(data, chosen) else ()
         cmyk = page.photometric == PHOTOMETRIC.SEPARATED
-        return Raster(interpret(page, samples), metadata, notes, cmyk=cmyk)
+        return DecodedImage(_interpret(page, samples), metadata, notes, cmyk=cmyk)
 
 
 def _page_at(file: TiffFile, offset: int) -> TiffPage:
@@ -59,7 +66,7 @@ def _require_supported(page: TiffPage) -> None:
         raise unsupported("This compression inside a TIFF file is not supported.")
     if page.sampleformat != SAMPLEFORMAT.UINT or page.bitspersample > 16:
         raise unsupported("TIFF files of floating-point, signed or more than 16-bit samples are not supported.")
-    channels = CHANNELS.get(page.photometric)
+    channels = _CHANNELS.get(page.photometric)
     if channels is None or (page.photometric == PHOTOMETRIC.YCBCR and page.compression not in _JPEG):
         raise unsupported("TIFF files of this colour model are not supported.")
     if not channels <= page.samplesperpixel <= channels + _MAX_EXTRA_SAMPLES or page.imagedepth != 1:
@@ -100,3 +107,51 @@ def _interleaved(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
         samples = np.moveaxis(samples, 0, -1)
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
     return samples.reshape(shape)
+
+
+def _interpret(page: TiffPage, samples: NDArray[Any]) -> Samples:
+    """Samples (h, w, c) as stored to grey, RGB or CMYK of 8 or 16 bits and full range, alpha last if there is any."""
+    channels = _CHANNELS[page.photometric]
+    colour = _colour(page, samples[..., :channels])
+    kinds = [int(kind) for kind in page.extrasamples]
+    places = [place for place, kind in enumerate(kinds) if kind in (_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA)]
+    if not places or colour.shape[-1] == 4:
+        return colour
+    alpha = _full_range(samples[..., channels + places[0]], page.bitspersample)
+    if kinds[places[0]] == _ASSOCIATED_ALPHA:
+        colour = _unpremultiplied(colour, alpha)
+    result: Samples = np.dstack([colour, alpha.astype(colour.dtype)])
+    return result
+
+
+def _colour(page: TiffPage, samples: NDArray[Any]) -> Samples:
+    if page.photometric == PHOTOMETRIC.PALETTE:
+        colours: Samples = _palette(page)[samples[..., 0]]
+        return colours
+    colour = _full_range(samples, page.bitspersample)
+    if page.photometric == PHOTOMETRIC.MINISWHITE:
+        return np.invert(colour)
+    return colour
+
+
+def _palette(page: TiffPage) -> Samples:
+    """(2 ** bits, 3) of 8 bits: palettes are stored with 16, by some writers with 8."""
+    table = page.colormap
+    if table is None or page.bitspersample > 8 or table.shape != (3, 1 << page.bitspersample):
+        raise unreadable("The TIFF file's palette is broken.")
+    return (table if table.max() < 256 else table >> 8).astype(np.uint8).T
+
+
+def _full_range(samples: NDArray[Any], bits: int) -> Samples:
+    if bits in (8, 16):
+        return samples
+    dtype = np.uint8 if bits < 8 else np.uint16
+    scaled: Samples = (samples.astype(np.uint32) * np.iinfo(dtype).max // ((1 << bits) - 1)).astype(dtype)
+    return scaled
+
+
+def _unpremultiplied(colour: Samples, alpha: Samples) -> Samples:
+    top = np.iinfo(colour.dtype).max
+    straight = colour.astype(np.float32) * (top / np.maximum(alpha, 1).astype(np.float32))[..., None]
+    result: Samples = np.clip(np.rint(straight), 0, top).astype(colour.dtype)
+    return result

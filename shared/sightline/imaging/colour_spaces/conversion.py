@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.bit_depth import quantized, to_8_bit
+from sightline.imaging.bit_depth import quantize, to_8_bit
 from sightline.imaging.colour_spaces import icc_profiles, tag_conversion
 from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
 from sightline.imaging.colour_spaces.tags import BT709
@@ -26,14 +26,14 @@ def to_srgb(picture: Picture) -> NDArray[np.uint8]:
     return icc_profiles.to_srgb(pixels, profile, ColourSpace.RGB)
 
 
-def light_table(picture: Picture) -> NDArray[np.float32] | None:
+def linearization_table(picture: Picture) -> NDArray[np.float32] | None:
     """The linear light 0..1 of each sample value, where sRGB's primaries and a curve are all that describes it."""
     if is_srgb(picture):
         return decode_srgb(np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1))
     tags = picture.colour_tags
     if tags is None or tags.is_hdr or tags.chromaticities != BT709:
         return None
-    return tag_conversion.light_table(tags, picture.pixels.dtype)
+    return tag_conversion.linearization_table(tags, picture.pixels.dtype)
 
 
 def is_srgb(picture: Picture) -> bool:
@@ -60,7 +60,7 @@ def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
 def cmyk_to_srgb(samples: Samples, profile: bytes | None) -> NDArray[np.uint8]:
     """(h, w, 4) with 0 = no ink to (h, w, 3), by the profile or else as inks that absorb ideally."""
     inks = np.ascontiguousarray(to_8_bit(samples))
-    if profile is not None and icc_profiles.usable(profile, ColourSpace.CMYK):
+    if profile is not None and icc_profiles.is_usable(profile, ColourSpace.CMYK):
         return icc_profiles.to_srgb(inks, profile, ColourSpace.CMYK)
     light = 255 - inks.astype(np.uint16)
     return ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
@@ -71,7 +71,7 @@ def _rgb_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
     if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
         return tag_conversion.from_srgb(row, picture.colour_tags, dtype)
     if profile is None or icc_profiles.is_srgb(profile):
-        return quantized(row, dtype)
+        return quantize(row, dtype)
     return icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
 
 
@@ -81,7 +81,7 @@ def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
         neutral = cv2.cvtColor(cv2.cvtColor(_floats(row), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         return tag_conversion.from_srgb(neutral, picture.colour_tags, dtype)
     if profile is None:
-        grey = quantized(cv2.cvtColor(_exact_enough(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
+        grey = quantize(cv2.cvtColor(_exact_enough(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
     else:
         grey = icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.GREY, dtype=dtype)
     return np.repeat(grey.reshape(1, -1, 1), 3, axis=-1)
@@ -90,7 +90,7 @@ def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
 def _exact_enough(row: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """8 bits for 8-bit photos, which is 10 times faster, else float32."""
     if dtype == np.uint8:
-        return quantized(row, dtype)
+        return quantize(row, dtype)
     return _floats(row)
 
 

@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.bit_depth import quantized
+from sightline.imaging.bit_depth import quantize
 from sightline.imaging.colour_spaces.tags import BT709, BT2020, Chromaticities, ColourTags, Transfer
 from sightline.imaging.colour_spaces.tone_mapping import REFERENCE_NITS, ToneCurve
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
@@ -29,7 +29,7 @@ _MIN_8_BIT_EXPONENT, _MAX_8_BIT_EXPONENT = 1.7, 2.9
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
 
 
-def usable(tags: ColourTags) -> bool:
+def is_usable(tags: ColourTags) -> bool:
     """Whether the primaries span a space that can be converted both ways and written as an ICC profile."""
     try:
         matrix = _matrix(tags.chromaticities, BT709)
@@ -42,7 +42,7 @@ def to_srgb(pixels: Samples, tags: ColourTags) -> NDArray[np.uint8]:
     """(h, w, 3) of 8 or 16 bits to (h, w, 3) sRGB."""
     shown = np.empty(pixels.shape, np.uint8)
     for rows in _bands(pixels):
-        shown[rows] = _encoded_srgb(_shown(light_table(tags, pixels.dtype)[pixels[rows]], tags))
+        shown[rows] = _encoded_srgb(_shown(linearization_table(tags, pixels.dtype)[pixels[rows]], tags))
     return shown
 
 
@@ -51,7 +51,7 @@ def from_srgb(pixels: NDArray[Any], tags: ColourTags, dtype: np.dtype[Any]) -> S
     codes = np.empty(pixels.shape, dtype)
     for rows in _bands(pixels):
         values = pixels[rows] / np.float32(255) if pixels.dtype == np.uint8 else np.clip(pixels[rows], 0, 1)
-        codes[rows] = quantized(_code(_light_of_shown(decode_srgb(values), tags), tags), dtype)
+        codes[rows] = quantize(_code(_light_of_shown(decode_srgb(values), tags), tags), dtype)
     return codes
 
 
@@ -62,7 +62,7 @@ def suits_8_bits(tags: ColourTags) -> bool:
 
 def with_srgb_curve(pixels: Samples, tags: ColourTags) -> tuple[NDArray[np.uint8], ColourTags]:
     """The same colours in the same primaries, coded by sRGB's curve."""
-    table = np.rint(encode_srgb(light_table(tags, pixels.dtype)) * 255).astype(np.uint8)
+    table = np.rint(encode_srgb(linearization_table(tags, pixels.dtype)) * 255).astype(np.uint8)
     return table[pixels], replace(tags, transfer=Transfer.SRGB, exponent=1.0, png_chunks=b"")
 
 
@@ -127,7 +127,7 @@ def _luminance(light: Floats, chromaticities: Chromaticities) -> Floats:
 
 
 @lru_cache(maxsize=8)
-def light_table(tags: ColourTags, dtype: np.dtype[Any]) -> Floats:
+def linearization_table(tags: ColourTags, dtype: np.dtype[Any]) -> Floats:
     """The light of every code value: 1 = white, of HDR reference white, and of HLG the scene's brightest."""
     code = np.linspace(0, 1, int(np.iinfo(dtype).max) + 1)
     if tags.transfer is Transfer.SRGB:

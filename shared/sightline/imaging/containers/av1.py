@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sightline.imaging.formats import IncompleteError, take, unreadable
+from sightline.imaging.formats import IncompleteError, read_exactly, unreadable
 
 _SEQUENCE_HEADER = 1
 _MAX_UNITS = 4096
@@ -45,7 +45,7 @@ def _units(stream: bytes) -> Iterator[tuple[int, bytes]]:
         head = stream[position]
         position += 2 if head & 4 else 1
         size_bytes, position = _unit_size(stream, position) if head & 2 else (len(stream) - position, position)
-        yield head >> 3 & 15, take(stream, position, size_bytes)[:64]
+        yield head >> 3 & 15, read_exactly(stream, position, size_bytes)[:64]
         position += size_bytes
     raise unreadable("The AV1 data has too many parts.")
 
@@ -54,7 +54,7 @@ def _unit_size(stream: bytes, position: int) -> tuple[int, int]:
     """A little-endian base-128 number and the offset behind it."""
     size_bytes = 0
     for place in range(8):
-        digit = take(stream, position + place, 1)[0]
+        digit = read_exactly(stream, position + place, 1)[0]
         size_bytes |= (digit & 0x7F) << 7 * place
         if digit < 0x80:
             return size_bytes, position + place + 1

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.imaging.colour_spaces.tags import ColourTags, tags_from_nclx
-from sightline.imaging.file_types import name_of_iso_media
+from sightline.imaging.file_types import describe_iso_media
 from sightline.imaging.formats import (
     Buffer,
     ImageFormat,
     ImageHeader,
     IncompleteError,
-    take,
+    Metadata,
+    read_exactly,
     unreadable,
     unsupported,
     unsupported_file,
 )
-from sightline.imaging.metadata import Metadata
 
 _CODECS = {b"hvcC": ImageFormat.HEIC, b"av1C": ImageFormat.AVIF}
 _PICTURE_BRANDS = frozenset(
@@ -55,7 +55,7 @@ class Box:
 
 def read_header(data: Buffer) -> ImageHeader:
     brands = _brands(data)
-    if brands.isdisjoint(_PICTURE_BRANDS) and (film := name_of_iso_media(take(data, 8, 4))):
+    if brands.isdisjoint(_PICTURE_BRANDS) and (film := describe_iso_media(read_exactly(data, 8, 4))):
         raise unsupported_file(film)
     meta = read_meta(data)
     try:
@@ -112,10 +112,10 @@ def read_meta(data: Buffer) -> dict[bytes, memoryview]:
 
 
 def _brands(data: Buffer) -> frozenset[bytes]:
-    (size_bytes,) = struct.unpack(">I", take(data, 0, 4))
+    (size_bytes,) = struct.unpack(">I", read_exactly(data, 0, 4))
     if not 16 <= size_bytes <= 4096:
         raise unreadable("The HEIF file type box is broken.")
-    body = take(data, 8, size_bytes - 8)
+    body = read_exactly(data, 8, size_bytes - 8)
     return frozenset(body[at : at + 4] for at in range(0, len(body), 4) if at != 4)
 
 
@@ -127,17 +127,17 @@ def _meta(data: Buffer) -> memoryview:
         if kind == b"meta" and size_bytes > _MAX_META_BYTES:
             raise unreadable("The HEIF file's description is too long.")
         if kind == b"meta":
-            return memoryview(take(data, position + head_bytes, size_bytes - head_bytes))
+            return memoryview(read_exactly(data, position + head_bytes, size_bytes - head_bytes))
         position += size_bytes
     raise unreadable("The HEIF file has too many boxes before its description.")
 
 
 def _box_head(data: Buffer, position: int) -> tuple[bytes, int, int]:
     """Kind, length of the head, length of the box with its head."""
-    size_bytes, kind = struct.unpack(">I4s", take(data, position, 8))
+    size_bytes, kind = struct.unpack(">I4s", read_exactly(data, position, 8))
     head_bytes = 8
     if size_bytes == 1:
-        (size_bytes,) = struct.unpack(">Q", take(data, position + 8, 8))
+        (size_bytes,) = struct.unpack(">Q", read_exactly(data, position + 8, 8))
         head_bytes = 16
     if size_bytes < head_bytes:  # zero means up to the end of the file, which only the pixels may do
         raise unreadable("The HEIF file has a broken box.")

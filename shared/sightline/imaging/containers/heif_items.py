@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sightline.imaging.containers import heif
-from sightline.imaging.formats import Buffer, IncompleteError, take, unreadable
+from sightline.imaging.formats import Buffer, IncompleteError, read_exactly, unreadable
 
 _IN_FILE = 0
 _MAX_ITEMS, _MAX_EXTENTS = 4096, 64
@@ -28,7 +28,7 @@ class _Fields:
         self._payload, self._position = payload, position
 
     def read(self, count_bytes: int) -> int:
-        return int.from_bytes(take(self._payload, self._skip(count_bytes), count_bytes), "big")
+        return int.from_bytes(read_exactly(self._payload, self._skip(count_bytes), count_bytes), "big")
 
     def _skip(self, count_bytes: int) -> int:
         self._position += count_bytes
@@ -42,7 +42,7 @@ def coded_items(data: Buffer, kind: bytes) -> list[bytes]:
         wanted = {item for item, item_kind in _kinds(meta[b"iinf"]) if item_kind == kind}
         places = [place for place in _places(meta[b"iloc"]) if place.item in wanted]
         _require_sane(places, len(data))
-        return [b"".join(take(data, *extent) for extent in place.extents) for place in places]
+        return [b"".join(read_exactly(data, *extent) for extent in place.extents) for place in places]
     except (struct.error, IndexError, KeyError, IncompleteError):
         raise unreadable("The HEIF file does not say where its pictures are.") from None
 

@@ -6,8 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sightline.imaging.containers import tiff
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    Metadata,
+    read_exactly,
+    unreadable,
+    unsupported,
+)
 
 SIGNATURE = b"\xff\xd8\xff"
 
@@ -39,7 +47,7 @@ def segments(data: Buffer) -> Iterator[Segment]:
         position, marker = _next_marker(data, position)
         if marker in (SOI, EOI, TEM) or 0xD0 <= marker <= 0xD7:
             raise unreadable("The JPEG file has no picture before its end marker.")
-        (length,) = struct.unpack(">H", take(data, position, 2))
+        (length,) = struct.unpack(">H", read_exactly(data, position, 2))
         if length < 2:
             raise unreadable("A JPEG segment gives an impossible length.")
         yield Segment(marker, position + 2, length - 2)
@@ -62,7 +70,7 @@ def _next_marker(data: Buffer, position: int) -> tuple[int, int]:
 def read_header(data: Buffer) -> ImageHeader:
     for segment in segments(data):
         if segment.marker in START_OF_FRAME:
-            return _frame_header(segment, take(data, segment.start, 6))
+            return _frame_header(segment, read_exactly(data, segment.start, 6))
     raise unreadable("The JPEG file starts a scan without a frame header.")
 
 
@@ -85,7 +93,7 @@ def read_metadata(data: Buffer) -> Metadata:
     exif = b""
     icc_parts: dict[int, bytes] = {}
     for segment in segments(data):
-        payload = take(data, segment.start, segment.size_bytes)
+        payload = read_exactly(data, segment.start, segment.size_bytes)
         if segment.marker == APP1 and payload.startswith(_EXIF) and not exif:
             exif = payload[len(_EXIF) :]
         elif segment.marker == APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2:

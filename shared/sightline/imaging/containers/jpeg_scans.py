@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sightline.imaging.containers import jpeg
-from sightline.imaging.formats import Buffer, take
+from sightline.imaging.formats import Buffer, read_exactly
 
 _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _ALL = (1 << 64) - 1
@@ -36,7 +36,7 @@ def find_ending(data: Buffer) -> Ending:
     position = 0
     for marker, position, end in _segments_and_scans(data):
         if marker == jpeg.SOS:
-            progress.add(take(data, position, end - position))
+            progress.add(read_exactly(data, position, end - position))
         if progress.complete or marker == jpeg.EOI:
             break
     found = _ENTROPY_CODED_END.search(data, position)
@@ -59,19 +59,19 @@ def has_all_restart_markers(data: Buffer) -> bool:
         elif marker == jpeg.SOS and interval:
             found = _ENTROPY_CODED_END.search(data, end)
             markers = sum(1 for _ in _RESTART_MARKER.finditer(data, end, found.start() if found else len(data)))
-            if markers < (_coded_units(data, take(data, start, end - start)) - 1) // interval:
+            if markers < (_coded_units(data, read_exactly(data, start, end - start)) - 1) // interval:
                 return False
     return True
 
 
 def _interval(data: Buffer, start: int) -> int:
-    return int.from_bytes(take(data, start, 2), "big")
+    return int.from_bytes(read_exactly(data, start, 2), "big")
 
 
 def _coded_units(data: Buffer, scan_header: bytes) -> int:
     """MCUs of a scan: of several components as they are interleaved, of one its blocks."""
     frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
-    fields = take(data, frame.start, frame.size_bytes)
+    fields = read_exactly(data, frame.start, frame.size_bytes)
     height, width = int.from_bytes(fields[1:3], "big"), int.from_bytes(fields[3:5], "big")
     factors = {fields[at]: (fields[at + 1] >> 4 or 1, fields[at + 1] & 15 or 1) for at in range(6, len(fields) - 2, 3)}
     across, down = (max(each[axis] for each in factors.values()) for axis in (0, 1))
@@ -105,7 +105,7 @@ class _Progress:
 
     def __init__(self, data: Buffer) -> None:
         frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
-        fields = take(data, frame.start, frame.size_bytes)
+        fields = read_exactly(data, frame.start, frame.size_bytes)
         self._sequential = not jpeg.is_progressive([frame.marker])
         self._done = dict.fromkeys(fields[6 : 6 + 3 * fields[5] : 3], 0)
 

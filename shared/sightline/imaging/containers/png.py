@@ -15,8 +15,15 @@ from sightline.imaging.colour_spaces.tags import (
     tags_from_gamma,
 )
 from sightline.imaging.containers import tiff
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    Metadata,
+    read_exactly,
+    unreadable,
+)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -44,7 +51,7 @@ def chunks(data: Buffer, *, limit: int) -> Iterator[Chunk]:
     """The chunks in front of IEND."""
     position = len(SIGNATURE)
     for _ in range(limit):
-        size_bytes, kind = struct.unpack(">I4s", take(data, position, 8))
+        size_bytes, kind = struct.unpack(">I4s", read_exactly(data, position, 8))
         if size_bytes > 0x7FFFFFFF or not kind.isalpha():
             raise unreadable("The PNG file has a broken chunk.")
         if kind == b"IEND":
@@ -55,7 +62,7 @@ def chunks(data: Buffer, *, limit: int) -> Iterator[Chunk]:
 
 
 def read_header(data: Buffer) -> ImageHeader:
-    width, height, bit_depth = _image_header(take(data, len(SIGNATURE), 25))
+    width, height, bit_depth = _image_header(read_exactly(data, len(SIGNATURE), 25))
     return ImageHeader(ImageFormat.PNG, width, height, _frames(data), bit_depth)
 
 
@@ -73,7 +80,7 @@ def _image_header(chunk: bytes) -> tuple[int, int, int]:
 def _frames(data: Buffer) -> int:
     for chunk in chunks(data, limit=_MAX_CHUNKS_BEFORE_PIXELS):
         if chunk.kind == b"acTL":
-            (frames,) = struct.unpack(">I", take(data, chunk.start, 4))
+            (frames,) = struct.unpack(">I", read_exactly(data, chunk.start, 4))
             return max(1, int(frames))
         if chunk.kind == b"IDAT":
             return 1
@@ -82,7 +89,7 @@ def _frames(data: Buffer) -> int:
 
 def channels(data: Buffer) -> int:
     """Of the decoded picture: palettes become RGB, and a sound tRNS chunk becomes alpha."""
-    colour, palette_colours = take(data, _COLOUR_AT, 1)[0], 0
+    colour, palette_colours = read_exactly(data, _COLOUR_AT, 1)[0], 0
     for chunk in chunks(data, limit=_MAX_CHUNKS_BEFORE_PIXELS):
         if chunk.kind == b"IDAT":
             break
@@ -94,7 +101,7 @@ def channels(data: Buffer) -> int:
 
 
 def _is_sound_transparency(data: Buffer, chunk: Chunk, colour: int, palette_colours: int) -> bool:
-    payload = take(data, chunk.start - 4, chunk.size_bytes + 8)
+    payload = read_exactly(data, chunk.start - 4, chunk.size_bytes + 8)
     by_palette = colour == _PALETTE and 0 < chunk.size_bytes <= palette_colours
     fits = by_palette or chunk.size_bytes == _TRANSPARENCY_BYTES.get(colour)
     return fits and zlib.crc32(payload[:-4]) == int.from_bytes(payload[-4:], "big")
@@ -144,7 +151,7 @@ def read_metadata(data: Buffer) -> Metadata:
         if chunk.kind == b"eXIf" and behind_pixels:
             late_exif = bytes(data[chunk.start : chunk.start + chunk.size_bytes])
         elif chunk.kind in _DESCRIBING and not behind_pixels:
-            before.setdefault(chunk.kind, take(data, chunk.start, chunk.size_bytes))
+            before.setdefault(chunk.kind, read_exactly(data, chunk.start, chunk.size_bytes))
     orientation = tiff.read_orientation(before.get(b"eXIf", b""))
     late = orientation == 1 != tiff.read_orientation(late_exif)
     return replace(_read_colour(before), orientation=orientation, orientation_ignored=late)

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sightline.api.problems import Problem
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable, unsupported
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    read_exactly,
+    unreadable,
+    unsupported,
+)
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -34,7 +42,7 @@ class _Layout:
 
     def unpack(self, codes: str, data: Buffer, start: int) -> tuple[int, ...]:
         layout = self.order + codes
-        return struct.unpack(layout, take(data, start, struct.calcsize(layout)))
+        return struct.unpack(layout, read_exactly(data, start, struct.calcsize(layout)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,7 @@ def _read_directory_at(data: Buffer, layout: _Layout, start: int, wanted: frozen
 
 def _layout(data: Buffer) -> tuple[_Layout, int]:
     """The layout and the offset of the first directory."""
-    signature = take(data, 0, 4)
+    signature = read_exactly(data, 0, 4)
     if signature not in SIGNATURES:
         raise unreadable("The TIFF header is broken.")
     order = "<" if signature[:1] == b"I" else ">"

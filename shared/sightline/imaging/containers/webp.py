@@ -4,21 +4,28 @@ import struct
 from collections.abc import Iterator
 
 from sightline.imaging.containers import tiff
-from sightline.imaging.formats import Buffer, ImageFormat, ImageHeader, IncompleteError, take, unreadable
-from sightline.imaging.metadata import Metadata
+from sightline.imaging.formats import (
+    Buffer,
+    ImageFormat,
+    ImageHeader,
+    IncompleteError,
+    Metadata,
+    read_exactly,
+    unreadable,
+)
 
 _ANIMATION = 0x02
 _MAX_CHUNKS = 1024
 
 
 def read_header(data: Buffer) -> ImageHeader:
-    kind = take(data, 12, 4)
+    kind = read_exactly(data, 12, 4)
     if kind == b"VP8X":
-        return _extended(take(data, 20, 10))
+        return _extended(read_exactly(data, 20, 10))
     if kind == b"VP8L":
-        return _lossless(take(data, 20, 5))
+        return _lossless(read_exactly(data, 20, 5))
     if kind == b"VP8 ":
-        return _lossy(take(data, 20, 10))
+        return _lossy(read_exactly(data, 20, 10))
     raise unreadable("The WebP file starts with an unknown chunk.")
 
 
@@ -59,8 +66,8 @@ def _chunks(data: Buffer) -> Iterator[tuple[bytes, bytes]]:
     position = 12
     for _ in range(_MAX_CHUNKS):
         try:
-            kind, size_bytes = struct.unpack("<4sI", take(data, position, 8))
-            yield kind, take(data, position + 8, size_bytes) if kind in (b"EXIF", b"ICCP") else b""
+            kind, size_bytes = struct.unpack("<4sI", read_exactly(data, position, 8))
+            yield kind, read_exactly(data, position + 8, size_bytes) if kind in (b"EXIF", b"ICCP") else b""
         except IncompleteError:
             return
         position += 8 + size_bytes + (size_bytes & 1)

@@ -1,8 +1,8 @@
-"""The server that decodes each picture in a process of its own: `python -m sightline.imaging.decoder.fork_server FD`.
+"""Fork server that decodes each picture in a child process: `python -m sightline.imaging.decoder.fork_server FD`.
 
-It is single-threaded and has the codecs loaded, so that forking it takes a few milliseconds. A picture's process may
-run out of time or memory, crash, or be taken over: it holds no socket but its own and no credentials, and ends with
-the picture. The server ends with the process that started it, whose end closes the control socket.
+The server is single-threaded and has the codecs loaded, so that a fork takes a few milliseconds. A child may run out
+of time or memory, crash, or be compromised: it has one socket and no credentials, and ends after one picture. The
+server ends with the process that started it, whose end closes the control socket.
 """
 
 import ctypes
@@ -36,9 +36,9 @@ from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 
 CONTROL = struct.Struct("!d")
-"""What goes with the descriptors of a picture's socket and its request: seconds until it is ended."""
+"""Message beside the descriptors of a picture's socket and request: seconds until the child is killed."""
 REQUEST = struct.Struct("!I")
-"""Length of the JSON at the beginning of a request; the file follows it."""
+"""Length of the JSON at the start of a request; the file follows the JSON."""
 REPLY_BYTES = 64 << 10
 _PR_SET_PDEATHSIG = 1
 _CODECS = ("png_decode", "cms_transform", "lzw_decode", "packbits_decode", "zlibng_decode", "deflate_decode")
@@ -47,8 +47,8 @@ _OOM_SCORE, _MEMORY_PAGES = Path("/proc/self/oom_score_adj"), Path("/proc/self/s
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a picture's process is to do."""
+class DecodeRequest:
+    """Options and limits for decoding one picture in a child process."""
 
     limits: dict[str, Any]
     min_short_side_px: int | None
@@ -57,8 +57,8 @@ class Request:
     output_bytes: int
 
 
-def pack_request(request: Request, data: bytes) -> int:
-    """A descriptor of shared memory with the request and the file."""
+def pack_request(request: DecodeRequest, data: bytes) -> int:
+    """Returns a descriptor of shared memory with the request and the file."""
     head = json.dumps(asdict(request)).encode()
     descriptor = shared_memory.create(REQUEST.size + len(head) + len(data))
     shared_memory.write(descriptor, REQUEST.pack(len(head)) + head, 0)
@@ -66,15 +66,15 @@ def pack_request(request: Request, data: bytes) -> int:
     return descriptor
 
 
-def _unpack_request(descriptor: int) -> tuple[Request, bytes]:
+def _unpack_request(descriptor: int) -> tuple[DecodeRequest, bytes]:
     with shared_memory.map_all(descriptor) as packed:
         (length,) = REQUEST.unpack_from(packed)
         head, data = packed[REQUEST.size : REQUEST.size + length], packed[REQUEST.size + length :]
-    return Request(**json.loads(head)), data
+    return DecodeRequest(**json.loads(head)), data
 
 
 class _Server:
-    """Forks a process for each request, ends those that are late or unwanted, and says how each ended."""
+    """Event loop that forks a child for each request, kills late and cancelled ones, and reports how each ended."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -88,7 +88,7 @@ class _Server:
         self._selector.register(self._wakeup, selectors.EVENT_READ)
 
     def run(self) -> None:
-        """Until the control socket is closed."""
+        """Serves until the control socket is closed."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         while self._turn():
@@ -105,8 +105,8 @@ class _Server:
                 with suppress(BlockingIOError):
                     os.read(self._wakeup, 4096)
             else:
-                # Nobody writes to this end: it is readable because the other one is closed.
-                self._end(key.data, "unwanted")
+                # The client never writes to this end: it is readable because the client has closed its own.
+                self._end(key.data, "cancelled")
         self._end_late_ones()
         self._reap()
         return True
@@ -130,7 +130,7 @@ class _Server:
         try:
             pid = os.fork()
         except OSError:
-            _say(channel, {"killed": "memory"})
+            _send(channel, {"killed": "memory"})
             channel.close()
             return
         if not pid:
@@ -175,7 +175,7 @@ class _Server:
                 return
             child = self._children.pop(pid)
             if status:
-                _say(child.channel, {"killed": child.reason or _reason(status)})
+                _send(child.channel, {"killed": child.reason or _reason(status)})
             with suppress(KeyError):
                 self._selector.unregister(child.channel)
             child.channel.close()
@@ -183,7 +183,7 @@ class _Server:
 
 @dataclass(slots=True)
 class _Child:
-    """A picture's process; `reason` is why the server ended it."""
+    """Child process that decodes one picture; `reason`: why the server killed it, or None."""
 
     pid: int
     channel: socket.socket
@@ -195,8 +195,8 @@ def _reason(status: int) -> str:
     return "time" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU else "crash"
 
 
-def _say(channel: socket.socket, message: Mapping[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-    """The other end may be gone already."""
+def _send(channel: socket.socket, message: Mapping[str, Any], descriptors: tuple[int, ...] = ()) -> None:
+    """Sends a message, unless the client has closed its end."""
     with suppress(OSError):
         socket.send_fds(channel, [json.dumps(message).encode()], list(descriptors))
 
@@ -206,26 +206,26 @@ def _serve_one(channel: socket.socket, descriptor: int) -> None:
     _limit(request)
     try:
         picture = decode(data, PixelLimits(**request.limits), min_short_side_px=request.min_short_side_px)
-        size_bytes, lengths, result = pack(picture)
+        size_bytes, lengths, result = serialize(picture)
     except Problem as problem:
-        _say(channel, {"problem": [problem.code, problem.detail, problem.facts]})
+        _send(channel, {"problem": [problem.code, problem.detail, problem.facts]})
     except (MemoryError, OSError):
-        _say(channel, {"killed": "memory"})
+        _send(channel, {"killed": "memory"})
     else:
-        _say(channel, {"lengths": lengths, "size_bytes": size_bytes}, (result,))
+        _send(channel, {"lengths": lengths, "size_bytes": size_bytes}, (result,))
 
 
-def _limit(request: Request) -> None:
-    # At the soft limit comes a signal of its own, at the hard one SIGKILL.
+def _limit(request: DecodeRequest) -> None:
+    # The kernel sends SIGXCPU at the soft limit, which tells it from a crash, and SIGKILL at the hard one.
     _set_limit(resource.RLIMIT_CPU, math.ceil(request.cpu_s), spare=1)
     _set_limit(resource.RLIMIT_AS, _address_space_bytes() + request.memory_bytes)
     _set_limit(resource.RLIMIT_FSIZE, request.output_bytes)
-    with suppress(OSError):  # where memory runs out all the same, this process goes first, not the service
+    with suppress(OSError):  # if memory runs out nevertheless, the kernel kills this process before the service
         _OOM_SCORE.write_text("1000")
 
 
 def _set_limit(kind: int, value: int, *, spare: int = 0) -> None:
-    with suppress(ValueError, OSError):  # the machine's own limit is lower
+    with suppress(ValueError, OSError):  # the machine has a lower hard limit
         resource.setrlimit(kind, (value, value + spare))
 
 
@@ -237,29 +237,29 @@ def _address_space_bytes() -> int:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes members of enumerations by their values: before Python 3.11.4 they would need `getattr` to be read."""
+    """Pickles enum members by value: before Python 3.11.4 they would need `getattr` to be unpickled."""
 
     def reducer_override(self, value: Any) -> Any:
         return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
 
 
-def pack(result: Any) -> tuple[int, list[int], int]:
-    """Size, lengths of the parts, and descriptor of shared memory: the pickle, then the arrays that it refers to."""
+def serialize(result: Any) -> tuple[int, list[int], int]:
+    """Returns size, lengths of the parts, and descriptor of shared memory: the pickle, then the arrays it refers to."""
     buffers: list[pickle.PickleBuffer] = []
     head = io.BytesIO()
     _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(result)
     parts = [head.getbuffer(), *(buffer.raw() for buffer in buffers)]
     lengths = [part.nbytes for part in parts]
-    descriptor = shared_memory.create(sum(map(aligned, lengths)))
+    descriptor = shared_memory.create(sum(map(align, lengths)))
     offset = 0
     for part in parts:
         shared_memory.write(descriptor, part, offset)
-        offset += aligned(part.nbytes)
+        offset += align(part.nbytes)
     return offset, lengths, descriptor
 
 
-def aligned(size_bytes: int) -> int:
-    """Up to a whole cache line, as arrays lie one behind the other."""
+def align(size_bytes: int) -> int:
+    """Rounds up to a cache line, at which the next array starts."""
     return -(-size_bytes // 64) * 64
 
 
@@ -271,17 +271,17 @@ def _die_with_parent(parent_pid: int) -> None:
 
 
 def _load_codecs() -> None:
-    """They are imported at their first use, which would be in each picture's process again."""
+    """Loads codecs that would else be imported at their first use, in every child."""
     for name in _CODECS:
         getattr(imagecodecs, name)
-    icc_profiles.usable(bytes(imagecodecs.cms_profile("srgb")), ColourSpace.RGB)
+    icc_profiles.is_usable(bytes(imagecodecs.cms_profile("srgb")), ColourSpace.RGB)
     features.check("avif")
 
 
 def main(control_fd: int) -> None:
     _load_codecs()
     os.nice(_NICENESS)
-    # Memory images would leave pixels on the disk.
+    # Core dumps would leave pixels on disk.
     _set_limit(resource.RLIMIT_CORE, 0)
     with socket.socket(fileno=control_fd) as control:
         _Server(control).run()

@@ -3,20 +3,19 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from sightline.api.problems import Problem
-from sightline.imaging.codecs import heic, jpeg, pillow, png, tiff
-from sightline.imaging.codecs.raster import Decoder, Raster
+from sightline.imaging.codecs import heif, jpeg, pillow, png, tiff
 from sightline.imaging.colour_spaces import tag_conversion
 from sightline.imaging.colour_spaces.conversion import cmyk_to_srgb
-from sightline.imaging.colour_spaces.icc_profiles import ColourSpace, usable
-from sightline.imaging.formats import ImageFormat, ImageHeader, unreadable
+from sightline.imaging.colour_spaces.icc_profiles import ColourSpace, is_usable
+from sightline.imaging.formats import ImageFormat, ImageHeader, Metadata, unreadable
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.metadata import Metadata
 from sightline.imaging.orientation import swaps_sides, to_displayed
 from sightline.imaging.picture import (
     CMYK_CONVERTED,
@@ -24,17 +23,25 @@ from sightline.imaging.picture import (
     HDR_TONE_MAPPED,
     ICC_IGNORED,
     ORIENTATION_IGNORED,
+    DecodedImage,
     Picture,
     Samples,
 )
+
+
+class Decoder(Protocol):
+    """Bytes whose header passed the limits to samples; whatever it raises means an unreadable file."""
+
+    def __call__(self, data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage: ...
+
 
 _DECODERS: Mapping[ImageFormat, Decoder] = {
     ImageFormat.JPEG: jpeg.decode,
     ImageFormat.PNG: png.decode,
     ImageFormat.WEBP: pillow.decode_webp,
     ImageFormat.TIFF: tiff.decode,
-    ImageFormat.HEIC: heic.decode,
-    ImageFormat.AVIF: pillow.decode_avif,
+    ImageFormat.HEIC: heif.decode_heic,
+    ImageFormat.AVIF: heif.decode_avif,
     ImageFormat.GIF: pillow.decode_gif,
 }
 
@@ -48,11 +55,11 @@ def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = 
     limits.check_bytes(len(data))
     header = require_header(data)
     limits.check(header, len(data))
-    raster = _plain(_decoded(data, header, min_short_side_px))
-    return _picture(raster, header, hashlib.sha256(data).hexdigest())
+    decoded = _plain(_decoded(data, header, min_short_side_px))
+    return _picture(decoded, header, hashlib.sha256(data).hexdigest())
 
 
-def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Raster:
+def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     try:
         return _DECODERS[header.format](data, header, min_short_side_px)
     except (Problem, MemoryError):
@@ -61,23 +68,23 @@ def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) ->
         raise unreadable(f"The {header.format.upper()} file is truncated or damaged.") from error
 
 
-def _plain(raster: Raster) -> Raster:
+def _plain(decoded: DecodedImage) -> DecodedImage:
     """Grey or RGB, with or without alpha, and a profile or tags that fit or none."""
-    profile, tags = raster.metadata.icc_profile, raster.metadata.colour_tags
-    if raster.cmyk:
-        rgb = cmyk_to_srgb(raster.samples, profile)
-        return Raster(rgb, replace(raster.metadata, icc_profile=None), (*raster.notes, CMYK_CONVERTED))
-    if tags is not None and not tag_conversion.usable(tags):
-        return replace(raster, metadata=replace(raster.metadata, colour_tags=None, colour_tags_ignored=True))
-    space = ColourSpace.GREY if raster.samples.shape[-1] < 3 else ColourSpace.RGB
-    if profile is None or usable(profile, space):
-        return raster
-    return Raster(raster.samples, replace(raster.metadata, icc_profile=None), (*raster.notes, ICC_IGNORED))
+    profile, tags = decoded.metadata.icc_profile, decoded.metadata.colour_tags
+    if decoded.cmyk:
+        rgb = cmyk_to_srgb(decoded.samples, profile)
+        return DecodedImage(rgb, replace(decoded.metadata, icc_profile=None), (*decoded.notes, CMYK_CONVERTED))
+    if tags is not None and not tag_conversion.is_usable(tags):
+        return replace(decoded, metadata=replace(decoded.metadata, colour_tags=None, colour_tags_ignored=True))
+    space = ColourSpace.GREY if decoded.samples.shape[-1] < 3 else ColourSpace.RGB
+    if profile is None or is_usable(profile, space):
+        return decoded
+    return DecodedImage(decoded.samples, replace(decoded.metadata, icc_profile=None), (*decoded.notes, ICC_IGNORED))
 
 
-def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
-    orientation = raster.metadata.orientation
-    samples = to_displayed(raster.samples, orientation)
+def _picture(decoded: DecodedImage, header: ImageHeader, sha256: str) -> Picture:
+    orientation = decoded.metadata.orientation
+    samples = to_displayed(decoded.samples, orientation)
     pixels, alpha = _split(samples)
     return Picture(
         pixels=pixels,
@@ -85,12 +92,12 @@ def _picture(raster: Raster, header: ImageHeader, sha256: str) -> Picture:
         format=header.format,
         bit_depth=8 * samples.itemsize,
         orientation=orientation,
-        icc_profile=raster.metadata.icc_profile,
+        icc_profile=decoded.metadata.icc_profile,
         grey=samples.shape[-1] < 3,
-        notes=(*raster.notes, *_metadata_notes(raster.metadata)),
+        notes=(*decoded.notes, *_metadata_notes(decoded.metadata)),
         sha256=sha256,
         size_px=_displayed_size(samples, header, orientation),
-        colour_tags=raster.metadata.colour_tags,
+        colour_tags=decoded.metadata.colour_tags,
     )
 
 

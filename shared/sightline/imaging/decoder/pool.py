@@ -28,20 +28,19 @@ from typing import Any
 from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder import shared_memory
 from sightline.imaging.decoder.cost_bounds import is_bounded_by_header
-from sightline.imaging.decoder.fork_server import CONTROL, REPLY_BYTES, Request, aligned, pack_request
+from sightline.imaging.decoder.fork_server import CONTROL, REPLY_BYTES, DecodeRequest, align, pack_request
 from sightline.imaging.decoder.in_process import decode as decode_here
-from sightline.imaging.decoding_limits import DecodingLimits
 from sightline.imaging.formats import unreadable
 from sightline.imaging.header import require_header
-from sightline.imaging.limits import PixelLimits
+from sightline.imaging.limits import DecodingLimits, PixelLimits
 from sightline.imaging.picture import Picture
 
-OnEnded = Callable[[str], None]
-"""Called with the reason when a picture's process was ended: time, memory or crash."""
+OnTermination = Callable[[str], None]
+"""Called with the reason for which a child process ended: time, memory or crash."""
 
 _STOP_S = 5.0
 _START_ATTEMPTS = 2
-# Credentials in the service's environment are none of a decoder's business.
+# A decoder may be compromised by a hostile file: it gets no credentials from the environment.
 _KEPT_VARIABLES = frozenset({"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"})
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _DETAILS: Mapping[str, str] = {
@@ -53,7 +52,7 @@ _NUMPY_CLASSES = frozenset({("numpy", "dtype"), ("numpy._core.numeric", "_frombu
 
 
 def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
-    """As `sightline.imaging.decoder.in_process.decode`, within the limits of time and memory for the picture's size."""
+    """Decodes as `sightline.imaging.decoder.in_process.decode` does, within limits on time and memory for the size."""
     limits.check_bytes(len(data))
     header = require_header(data)
     limits.check(header, len(data))
@@ -63,7 +62,7 @@ def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = 
 
 
 def needs_process(data: bytes) -> bool:
-    """Whether `decode` would wait for a process; False for what it refuses by its header."""
+    """Returns whether `decode` needs a child process; False for files that it refuses by their header."""
     try:
         return not is_bounded_by_header(data, require_header(data))
     except Problem:
@@ -71,22 +70,22 @@ def needs_process(data: bytes) -> bool:
 
 
 def stop() -> None:
-    """End all processes, also those that threads wait for; the next picture that needs one starts them again."""
+    """Ends all child processes, also those that threads wait for; the next picture starts the fork server again."""
     _POOL.stop()
 
 
 @contextmanager
-def observed(on_ended: OnEnded) -> Iterator[None]:
-    """Have `on_ended` called, on the thread that waited, whenever a picture's process was ended."""
-    _POOL.observers.append(on_ended)
+def observe_terminations(on_termination: OnTermination) -> Iterator[None]:
+    """Calls `on_termination`, on the waiting thread, whenever a child process was ended or crashed."""
+    _POOL.observers.append(on_termination)
     try:
         yield
     finally:
-        _POOL.observers.remove(on_ended)
+        _POOL.observers.remove(on_termination)
 
 
 class Cancellation:
-    """Lets another thread give up a picture that a thread waits for."""
+    """Handle by which one thread cancels the decoding that another waits for."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
@@ -101,7 +100,7 @@ class Cancellation:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Covers what this thread decodes inside the block."""
+        """Applies to everything that this thread decodes inside the block."""
         token = _CANCELLATION.set(self)
         try:
             yield
@@ -109,7 +108,8 @@ class Cancellation:
             _CANCELLATION.reset(token)
 
     @contextmanager
-    def guarding(self, channel: socket.socket) -> Iterator[None]:
+    def cancels(self, channel: socket.socket) -> Iterator[None]:
+        """Shuts this socket down if cancelled inside the block; raises Problem CANCELLED if cancelled before."""
         with self._changing:
             if self.is_cancelled:
                 raise _stopped()
@@ -125,19 +125,21 @@ _CANCELLATION: ContextVar[Cancellation | None] = ContextVar("cancellation", defa
 
 
 class DecoderPool:
-    """The server of decoder processes, started at the first picture that needs one, and the memory they may take."""
+    """Client of the fork server, which it starts at the first request; bounds the memory of its children."""
 
     def __init__(self) -> None:
-        self.observers: list[OnEnded] = []
-        self._server: _Server | None = None
+        self.observers: list[OnTermination] = []
+        self._server: _ForkServer | None = None
         self._starting = threading.Lock()
-        self._room = _Room()
+        self._memory = _MemoryBudget()
 
     def decode(
         self, data: bytes, limits: PixelLimits, decoding: DecodingLimits, min_short_side_px: int | None
     ) -> Picture:
-        work = Request(asdict(limits), min_short_side_px, decoding.cpu_s, decoding.memory_bytes, decoding.output_bytes)
-        with self._room.hold(decoding.memory_bytes, limits.max_decode_bytes):
+        work = DecodeRequest(
+            asdict(limits), min_short_side_px, decoding.cpu_s, decoding.memory_bytes, decoding.output_bytes
+        )
+        with self._memory.reserve(decoding.memory_bytes, limits.max_decode_bytes):
             descriptor = pack_request(work, data)
             try:
                 return self._decode(descriptor, decoding)
@@ -145,11 +147,11 @@ class DecoderPool:
                 os.close(descriptor)
 
     def _decode(self, descriptor: int, decoding: DecodingLimits) -> Picture:
-        """Tries again where the server ended, with whatever it had been given, before it replied."""
+        """Tries again if the server ended before it replied."""
         cancellation = _CANCELLATION.get() or Cancellation()
         for _ in range(_START_ATTEMPTS):
             server, channel = self._submit(descriptor, decoding.wall_s)
-            with closing(channel), cancellation.guarding(channel):
+            with closing(channel), cancellation.cancels(channel):
                 reply, descriptors = _read(channel)
             if reply or descriptors:
                 return self._result(reply, descriptors, decoding)
@@ -166,7 +168,7 @@ class DecoderPool:
             server.is_stopped = True
             server.stop()
 
-    def _submit(self, descriptor: int, wall_s: float) -> tuple["_Server", socket.socket]:
+    def _submit(self, descriptor: int, wall_s: float) -> tuple["_ForkServer", socket.socket]:
         for _ in range(_START_ATTEMPTS):
             server = self._running()
             mine, theirs = socket.socketpair()
@@ -184,14 +186,14 @@ class DecoderPool:
                 theirs.close()
         raise _no_process()
 
-    def _running(self) -> "_Server":
+    def _running(self) -> "_ForkServer":
         with self._starting:
             if self._server is None:
-                self._server = _Server()
+                self._server = _ForkServer()
                 atexit.register(self.stop)
             return self._server
 
-    def _forget(self, server: "_Server") -> None:
+    def _forget(self, server: "_ForkServer") -> None:
         with self._starting:
             if self._server is server:
                 self._server = None
@@ -225,22 +227,22 @@ class _Descriptor:
         os.close(self.number)
 
 
-class _Server:
-    """The process that forks decoders; ends with this one, as its control socket closes then."""
+class _ForkServer:
+    """Handle of the fork server's process, which ends when its control socket closes."""
 
     def __init__(self) -> None:
-        self.is_stopped = False  # by this process, and not by its own end
+        self.is_stopped = False  # by `stop`; stays False if the process crashes
         self._control, theirs = socket.socketpair()
         self._sending = threading.Lock()
         with theirs:
             command = (sys.executable, "-m", "sightline.imaging.decoder.fork_server", str(theirs.fileno()))
-            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+            self._process = subprocess.Popen(  # noqa: S603 - a fixed command line
                 command,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in a terminal is for the process that waits
+                start_new_session=True,  # Ctrl-C in a terminal must reach the waiting process only
             )
 
     def submit(self, channel: socket.socket, request: int, wall_s: float) -> None:
@@ -258,28 +260,28 @@ class _Server:
             self._process.wait()
 
 
-class _Room:
-    """Memory for pictures that are decoded at once; one always has room."""
+class _MemoryBudget:
+    """Memory of pictures that are decoded at the same time; a single picture is always admitted."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._held_bytes = 0
+        self._reserved_bytes = 0
 
     @contextmanager
-    def hold(self, size_bytes: int, of_bytes: int) -> Iterator[None]:
+    def reserve(self, size_bytes: int, total_bytes: int) -> Iterator[None]:
         with self._changed:
-            self._changed.wait_for(lambda: not self._held_bytes or self._held_bytes + size_bytes <= of_bytes)
-            self._held_bytes += size_bytes
+            self._changed.wait_for(lambda: not self._reserved_bytes or self._reserved_bytes + size_bytes <= total_bytes)
+            self._reserved_bytes += size_bytes
         try:
             yield
         finally:
             with self._changed:
-                self._held_bytes -= size_bytes
+                self._reserved_bytes -= size_bytes
                 self._changed.notify_all()
 
 
 class _Unpickler(pickle.Unpickler):
-    """Builds arrays and the data classes of pictures, nothing else: a decoder may have been taken over."""
+    """Unpickles arrays and imaging's data classes and enums only, as the decoder may be compromised."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _NUMPY_CLASSES:
@@ -288,20 +290,20 @@ class _Unpickler(pickle.Unpickler):
             found = getattr(import_module(module), name, None)
             if isinstance(found, type) and (issubclass(found, Enum) or hasattr(found, "__dataclass_fields__")):
                 return found
-        raise pickle.UnpicklingError(f"{module}.{name} is no part of a picture")
+        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a picture")
 
 
 def _unpack(reply: Mapping[str, Any], descriptor: int, decoding: DecodingLimits) -> Picture:
-    """The arrays stay where the decoder wrote them."""
+    """Returns the picture; its arrays stay in the shared memory that the decoder wrote."""
     lengths: Sequence[int] = reply["lengths"]
-    size_bytes = shared_memory.fix_size(descriptor)
-    if size_bytes > decoding.output_bytes or size_bytes != sum(map(aligned, lengths)):
+    size_bytes = shared_memory.seal_size(descriptor)
+    if size_bytes > decoding.output_bytes or size_bytes != sum(map(align, lengths)):
         raise unreadable("The picture takes more memory than its header says.")
     memory = memoryview(shared_memory.map_all(descriptor))
     parts, offset = [], 0
     for length in lengths:
         parts.append(memory[offset : offset + length])
-        offset += aligned(length)
+        offset += align(length)
     picture = _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:]).load()
     assert isinstance(picture, Picture)
     return picture
@@ -316,7 +318,7 @@ def _stopped() -> Problem:
 
 
 def _read(channel: socket.socket) -> tuple[Mapping[str, Any], Sequence[int]]:
-    """The reply and the descriptors that came with it; nothing where the server ended."""
+    """Returns the reply and its descriptors; both empty if the server ended."""
     try:
         text, descriptors, _, _ = socket.recv_fds(channel, REPLY_BYTES, 1)
     except ConnectionError:

@@ -1,4 +1,4 @@
-"""Memory that two processes share: anonymous files, passed over sockets, whose pages belong to nobody's disk.
+"""Anonymous shared memory (memfd), passed between processes as a file descriptor.
 
 Not /dev/shm, of which a container has 64 MB.
 """
@@ -13,7 +13,7 @@ _MEMFD = sys.platform == "linux"
 
 
 def create(size_bytes: int) -> int:
-    """A descriptor of that many zero bytes."""
+    """Returns a descriptor of `size_bytes` zero bytes."""
     if _MEMFD:
         descriptor = os.memfd_create("sightline", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:
@@ -27,19 +27,20 @@ def create(size_bytes: int) -> int:
     return descriptor
 
 
-def fix_size(descriptor: int) -> int:
-    """The size in bytes, which no process can change from now on: reading behind a shrunken end kills the reader."""
+def seal_size(descriptor: int) -> int:
+    """Seals and returns the size in bytes: reading a mapping that another process shrinks would kill the reader."""
     if _MEMFD:
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     return os.fstat(descriptor).st_size
 
 
 def map_all(descriptor: int) -> mmap.mmap:
-    """The contents, readable and writable; lives for as long as anything refers to it."""
+    """Maps the whole contents, readable and writable, for as long as an object refers to the map."""
     return mmap.mmap(descriptor, 0)
 
 
 def write(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Writes all of the data at this offset."""
     view = memoryview(data).cast("B")
     while view:
         written = os.pwrite(descriptor, view, offset)

@@ -9,7 +9,7 @@ from sightline.training.hoi.coco import Scene
 from sightline.training.photos import Picture, read_rgb
 
 HELD_OUT = 100
-NEAR_BITS = 8
+NEAR_DUPLICATE_BITS = 8
 
 
 def hold_out(scenes: Sequence[Scene], count: int = HELD_OUT) -> tuple[list[Scene], list[Scene]]:
@@ -26,6 +26,6 @@ def unlike(held_out: Sequence[Scene]) -> Callable[[Picture], bool]:
 
     def is_unlike(picture: Picture) -> bool:
         differing = np.bitwise_count(hashes ^ np.uint64(perceptual_hash(picture)))
-        return bool((differing > NEAR_BITS).all())
+        return bool((differing > NEAR_DUPLICATE_BITS).all())
 
     return is_unlike
