@@ -59,6 +59,7 @@ COPY shared/sightline/imaging/ /srv/shared/sightline/imaging/
 COPY shared/sightline/inference/ /srv/shared/sightline/inference/
 COPY shared/sightline/jobs/ /srv/shared/sightline/jobs/
 COPY shared/sightline/runtime/ /srv/shared/sightline/runtime/
+COPY shared/sightline/materials/ /srv/shared/sightline/materials/
 COPY shared/sightline/postprocessing/ /srv/shared/sightline/postprocessing/
 COPY shared/sightline/serving/ /srv/shared/sightline/serving/
 ARG SERVICE

@@ -8,12 +8,10 @@ from services.svbrdf.light import LinearPhoto
 from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import MaterialType
 from services.svbrdf.upsampling import fit_detail
-from sightline.imaging.surfaces.camera import Camera
-from sightline.imaging.surfaces.maps import Floats, Maps, unit
-from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps
-from sightline.imaging.surfaces.refinement import SHIPPED, refine
-from sightline.imaging.surfaces.selfcheck import rerender_rmse
 from sightline.inference.signature import Tensors
+from sightline.materials.maps import Floats, SurfaceMaps, mean_maps, mirrored_maps, unit
+from sightline.materials.refinement import SHIPPED, refine
+from sightline.materials.rendering import Camera, rerender_rmse
 
 METAL = tuple(MaterialType).index(MaterialType.METAL)
 
@@ -39,6 +37,6 @@ def apply_outputs(
     )
 
 
-def read_maps(outputs: Tensors) -> Maps:
+def read_maps(outputs: Tensors) -> SurfaceMaps:
     metallic = float(outputs["probabilities"][METAL])
-    return Maps(outputs["albedo"], unit(outputs["normal"]), outputs["roughness"][..., 0], metallic)
+    return SurfaceMaps(outputs["albedo"], unit(outputs["normal"]), outputs["roughness"][..., 0], metallic)

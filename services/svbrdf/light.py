@@ -9,7 +9,7 @@ import numpy as np
 from sightline.imaging.colour_spaces.conversion import linearization_table, to_srgb
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.surfaces.maps import Floats
+from sightline.materials.maps import Floats
 
 WORKING_PX = 1024
 BAND_PIXELS = 1 << 20

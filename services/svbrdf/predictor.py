@@ -7,12 +7,12 @@ from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import DECLARATION, MaterialType, SvbrdfOptions
 from sightline.api.evidence import Evidence
 from sightline.imaging.decoder.pool import decode
-from sightline.imaging.surfaces.camera import camera_for
-from sightline.imaging.surfaces.mirroring import mirrored_view
 from sightline.inference.predictor import Plan, Predictor, Rendered, Upload
 from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.inference.weights import Weights
+from sightline.materials.maps import mirrored_view
+from sightline.materials.rendering import camera_for
 
 SIGNATURE = ModelSignature(
     inputs=(

@@ -10,9 +10,8 @@ from PIL import Image
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.upsampling import DetailedMaps
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
-from sightline.imaging.surfaces.camera import Camera
-from sightline.imaging.surfaces.maps import Floats
-from sightline.imaging.surfaces.shading import shade
+from sightline.materials.maps import Floats
+from sightline.materials.rendering import Camera, shade
 
 TURNTABLE_PX = 400
 FRAME_MS = 80

@@ -7,7 +7,7 @@ from services.svbrdf.light import LinearPhoto
 from services.svbrdf.schemas import MaterialType, SvbrdfOptions
 from services.svbrdf.upsampling import DetailedMaps
 from sightline.imaging.picture import Picture
-from sightline.imaging.surfaces.camera import Camera
+from sightline.materials.rendering import Camera
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,33 +11,33 @@ from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.imaging.encoder import encode
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
-from sightline.imaging.surfaces.maps import Floats, Maps
+from sightline.materials.maps import Floats, SurfaceMaps
 
 PNG = "image/png"
 
 
-def diffuse(maps: Maps) -> Floats:
+def diffuse(maps: SurfaceMaps) -> Floats:
     """sRGB"""
     return encode_srgb(maps.albedo)
 
 
-def normal(maps: Maps) -> Floats:
+def normal(maps: SurfaceMaps) -> Floats:
     """-1 is black and 1 white, y up"""
     return np.asarray((maps.normal + 1) / 2, np.float32)
 
 
-def roughness(maps: Maps) -> Floats:
+def roughness(maps: SurfaceMaps) -> Floats:
     """Linear, the same in every channel"""
     return np.repeat(maps.roughness[..., None], 3, axis=2)
 
 
-def metallic_roughness(maps: Maps) -> Floats:
+def metallic_roughness(maps: SurfaceMaps) -> Floats:
     """Roughness in green and 1 in blue, for glTF's factor to scale"""
     one = np.ones_like(maps.roughness)
     return np.dstack([one, maps.roughness, one])
 
 
-Draw = Callable[[Maps], Floats]
+Draw = Callable[[SurfaceMaps], Floats]
 
 
 def draw(

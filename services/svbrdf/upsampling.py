@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from services.svbrdf.light import LinearPhoto
-from sightline.imaging.surfaces.maps import Floats, Maps, unit
+from sightline.materials.maps import Floats, SurfaceMaps, unit
 
 WINDOW_PX = 7
 FAINTEST = 4e-3
@@ -30,21 +30,21 @@ class DetailedMaps:
     offsets: Floats
     metallic: float
 
-    def bands(self, photo: LinearPhoto) -> Iterator[tuple[slice, Maps]]:
+    def bands(self, photo: LinearPhoto) -> Iterator[tuple[slice, SurfaceMaps]]:
         """Rows and their maps, from top to bottom of a photo of any size."""
         for rows in photo.bands():
             slopes, offsets = (_sampled(part, photo, rows) for part in (self.slopes, self.offsets))
             yield rows, _maps(slopes * _guide(photo.light(rows)) + offsets, self.metallic)
 
-    def whole(self, photo: LinearPhoto) -> Maps:
+    def whole(self, photo: LinearPhoto) -> SurfaceMaps:
         parts = [maps for _, maps in self.bands(photo)]
         albedo, normal, roughness = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("albedo", "normal", "roughness")
         )
-        return Maps(albedo, normal, roughness, self.metallic)
+        return SurfaceMaps(albedo, normal, roughness, self.metallic)
 
 
-def fit_detail(maps: Maps, light: Floats) -> DetailedMaps:
+def fit_detail(maps: SurfaceMaps, light: Floats) -> DetailedMaps:
     """Maps and the photo's light (h, w, 3), both small."""
     guide, target = _guide(light), _target(maps)
     guide_mean, target_mean = _blurred(guide), _blurred(target)
@@ -62,16 +62,16 @@ def _guide(light: Floats) -> Floats:
     return np.concatenate([logs, grey], 2)
 
 
-def _target(maps: Maps) -> Floats:
+def _target(maps: SurfaceMaps) -> Floats:
     slopes = maps.normal[..., :2] / np.maximum(maps.normal[..., 2:], 1 / STEEPEST)
     return np.concatenate([np.log(maps.albedo + FAINTEST), slopes, maps.roughness[..., None]], 2).astype(np.float32)
 
 
-def _maps(values: Floats, metallic: float) -> Maps:
+def _maps(values: Floats, metallic: float) -> SurfaceMaps:
     albedo = np.clip(np.exp(np.minimum(values[..., :3], 0.5)) - FAINTEST, 0, 1)
     slopes = np.clip(values[..., 3:5], -STEEPEST, STEEPEST)
     normal = unit(np.concatenate([slopes, np.ones_like(slopes[..., :1])], 2))
-    return Maps(np.asarray(albedo, np.float32), normal, np.clip(values[..., 5], 0, 1), metallic)
+    return SurfaceMaps(np.asarray(albedo, np.float32), normal, np.clip(values[..., 5], 0, 1), metallic)
 
 
 def _blurred(values: Floats) -> Floats:

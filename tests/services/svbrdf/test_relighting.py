@@ -7,8 +7,8 @@ from PIL import Image
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.relighting import TURNTABLE_PX, animation, light_at, relit, turntable
 from services.svbrdf.upsampling import DetailedMaps, fit_detail
-from sightline.imaging.surfaces.camera import camera_for
-from sightline.imaging.surfaces.maps import Maps
+from sightline.materials.maps import SurfaceMaps
+from sightline.materials.rendering import camera_for
 
 PHOTO = LinearPhoto(np.full((90, 120, 3), 128, np.uint8), np.linspace(0, 1, 256).astype(np.float32))
 CAMERA = camera_for(120, 90, 60)
@@ -19,7 +19,7 @@ def maps() -> DetailedMaps:
     normal = np.zeros((64, 64, 3), np.float32)
     normal[..., 2] = 1
     grey = np.full((64, 64, 3), 0.4, np.float32)
-    return fit_detail(Maps(grey, normal, np.full((64, 64), 0.3, np.float32), 0.0), grey)
+    return fit_detail(SurfaceMaps(grey, normal, np.full((64, 64), 0.3, np.float32), 0.0), grey)
 
 
 def test_the_light_goes_around_the_surface() -> None:

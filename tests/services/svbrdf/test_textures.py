@@ -7,17 +7,17 @@ from PIL import Image
 from services.svbrdf import textures
 from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
-from sightline.imaging.surfaces.maps import Maps
+from sightline.materials.maps import SurfaceMaps
 
 
 @pytest.fixture
-def maps() -> Maps:
+def maps() -> SurfaceMaps:
     normal = np.zeros((2, 2, 3), np.float32)
     normal[..., 2] = 1
-    return Maps(np.full((2, 2, 3), 0.2140411, np.float32), normal, np.full((2, 2), 0.6, np.float32), 0.5)
+    return SurfaceMaps(np.full((2, 2, 3), 0.2140411, np.float32), normal, np.full((2, 2), 0.6, np.float32), 0.5)
 
 
-def test_maps_are_drawn_as_their_files_hold_them(maps: Maps) -> None:
+def test_maps_are_drawn_as_their_files_hold_them(maps: SurfaceMaps) -> None:
     np.testing.assert_allclose(textures.diffuse(maps), 0.5, atol=1e-4)
     np.testing.assert_allclose(textures.normal(maps)[0, 0], [0.5, 0.5, 1])
     np.testing.assert_allclose(textures.roughness(maps)[0, 0], [0.6, 0.6, 0.6])

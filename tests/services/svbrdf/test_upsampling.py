@@ -4,7 +4,7 @@ import pytest
 
 from services.svbrdf.light import LinearPhoto
 from services.svbrdf.upsampling import fit_detail
-from sightline.imaging.surfaces.maps import Floats, Maps, unit
+from sightline.materials.maps import Floats, SurfaceMaps, unit
 
 LINEAR = np.linspace(0, 1, 65_536).astype(np.float32)
 
@@ -13,10 +13,10 @@ def photo_of(light: Floats) -> LinearPhoto:
     return LinearPhoto(np.rint(light * 65_535).astype(np.uint16), LINEAR)
 
 
-def flat(albedo: Floats, roughness: float = 0.4) -> Maps:
+def flat(albedo: Floats, roughness: float = 0.4) -> SurfaceMaps:
     normal = np.zeros_like(albedo)
     normal[..., 2] = 1
-    return Maps(albedo, normal, np.full(albedo.shape[:2], roughness, np.float32), 0.2)
+    return SurfaceMaps(albedo, normal, np.full(albedo.shape[:2], roughness, np.float32), 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_fine_texture_of_the_photo_is_in_the_colours(texture: Floats) -> None:
 def test_smooth_maps_are_carried_over_as_they_are() -> None:
     y, x = (np.mgrid[:64, :96] / 96).astype(np.float32)
     normal = unit(np.dstack([0.4 * x, -0.3 * y, np.ones_like(x)]))
-    maps = Maps(np.full((64, 96, 3), 0.3, np.float32), normal, (0.2 + 0.5 * x).astype(np.float32), 0.7)
+    maps = SurfaceMaps(np.full((64, 96, 3), 0.3, np.float32), normal, (0.2 + 0.5 * x).astype(np.float32), 0.7)
     light = np.full((64, 96, 3), 0.2, np.float32)
 
     large = fit_detail(maps, light).whole(photo_of(np.full((200, 300, 3), 0.2, np.float32)))

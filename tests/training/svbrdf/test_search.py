@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sightline.imaging.surfaces.refinement import Coefficients
+from sightline.materials.refinement import Coefficients
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps, compare, make_cases
 from sightline.training.svbrdf.flash import Floats
 from sightline.training.svbrdf.materials import Material
@@ -35,8 +35,8 @@ def test_noisy_estimates_are_smoothed_and_gain_by_it(cases: list[Case], monkeypa
 
     found = search(noisy, cases)
 
-    assert found.albedo.near + found.albedo.alike > 0
-    assert found.normal.near + found.normal.alike > 0
+    assert found.albedo.spatial + found.albedo.bilateral > 0
+    assert found.normal.spatial + found.normal.bilateral > 0
     rows = compare({"refined": Refined(noisy, found), "noisy": noisy}, cases)
     refined, before = (row.figures for row in rows[-2:])
     assert refined["albedo_rmse"] < before["albedo_rmse"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sightline.imaging.surfaces.refinement import SHIPPED
+from sightline.materials.refinement import SHIPPED
 from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
 from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy

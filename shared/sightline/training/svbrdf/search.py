@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from sightline.imaging.surfaces.maps import Maps as Surface
-from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps, mirrored_view
-from sightline.imaging.surfaces.refinement import Coefficients, Weights, refine, refine_albedo, refine_normal
+from sightline.materials.maps import SurfaceMaps, mean_maps, mirrored_maps, mirrored_view
+from sightline.materials.refinement import Coefficients, SmoothnessWeights, refine, refine_albedo, refine_normal
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps
 from sightline.training.svbrdf.flash import Floats
 
@@ -51,10 +50,10 @@ class Refined:
 class Estimated:
     """A photo, what the network makes of it, and what is true."""
 
-    maps: Surface
+    maps: SurfaceMaps
     light: Floats
     points: Floats
-    truth: Surface
+    truth: SurfaceMaps
 
 
 def search(estimate: Estimator, cases: Iterable[Case]) -> Coefficients:
@@ -81,14 +80,14 @@ def search(estimate: Estimator, cases: Iterable[Case]) -> Coefficients:
     return Coefficients(albedo, normal, roughness, peak)
 
 
-def weights() -> Iterator[Weights]:
+def weights() -> Iterator[SmoothnessWeights]:
     """None, and every strength of either kind at every reach, and both kinds together."""
-    yield Weights()
+    yield SmoothnessWeights()
     for sigma in SIGMAS:
         for strength in STRENGTHS[1:]:
-            yield Weights(near=strength, sigma=sigma)
-            yield Weights(alike=strength, sigma=sigma)
-            yield Weights(near=strength / 2, alike=strength / 2, sigma=sigma)
+            yield SmoothnessWeights(spatial=strength, sigma=sigma)
+            yield SmoothnessWeights(bilateral=strength, sigma=sigma)
+            yield SmoothnessWeights(spatial=strength / 2, bilateral=strength / 2, sigma=sigma)
 
 
 def _best(candidates: Iterable[CandidateT], error_of: Callable[[CandidateT], float], name: str) -> CandidateT:
@@ -98,11 +97,11 @@ def _best(candidates: Iterable[CandidateT], error_of: Callable[[CandidateT], flo
     return best
 
 
-def _albedo_error(known: Sequence[Estimated], weights: Weights) -> float:
+def _albedo_error(known: Sequence[Estimated], weights: SmoothnessWeights) -> float:
     return _mean(_rmse(refine_albedo(each.maps, each.light, weights), each.truth.albedo) for each in known)
 
 
-def _normal_error(known: Sequence[Estimated], weights: Weights) -> float:
+def _normal_error(known: Sequence[Estimated], weights: SmoothnessWeights) -> float:
     return _mean(_rmse(refine_normal(each.maps, weights), each.truth.normal) for each in known)
 
 
@@ -113,12 +112,12 @@ def _roughness_error(known: Sequence[Estimated], coefficients: Coefficients) -> 
     )
 
 
-def _surface(maps: Maps) -> Surface:
+def _surface(maps: Maps) -> SurfaceMaps:
     values = maps.maps
-    return Surface(values[..., :3], values[..., 3:6], values[..., 6], maps.metallic)
+    return SurfaceMaps(values[..., :3], values[..., 3:6], values[..., 6], maps.metallic)
 
 
-def _with_surface(maps: Maps, surface: Surface) -> Maps:
+def _with_surface(maps: Maps, surface: SurfaceMaps) -> Maps:
     values = np.dstack([surface.albedo, surface.normal, surface.roughness])
     return replace(maps, maps=values, metallic=surface.metallic)
 

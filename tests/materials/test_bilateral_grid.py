@@ -3,11 +3,10 @@ import pytest
 from hypothesis import given, settings
 from numpy.typing import NDArray
 
-from sightline.imaging.surfaces.bilateral import BilateralGrid
-from sightline.imaging.surfaces.camera import camera_for
-from sightline.imaging.surfaces.maps import Floats, Maps
-from sightline.imaging.surfaces.refinement import SHIPPED, refine
-from sightline.imaging.surfaces.selfcheck import rerender_rmse
+from sightline.materials.bilateral_grid import BilateralGrid
+from sightline.materials.maps import Floats, SurfaceMaps
+from sightline.materials.refinement import SHIPPED, refine
+from sightline.materials.rendering import camera_for, rerender_rmse
 from tests.extreme_pictures import extreme_pixels
 
 
@@ -28,7 +27,7 @@ def test_it_comes_near_the_means_over_all_pairs() -> None:
     guide = (np.sin(6 * x) + y).astype(np.float32)
     values = (guide + 0.2 * rng.standard_normal((24, 24))).astype(np.float32)
 
-    means = BilateralGrid.of(guide, sigma_px=3, sigma_guide=0.2).mean(values[..., None])[..., 0]
+    means = BilateralGrid.build(guide, sigma_px=3, sigma_guide=0.2).mean(values[..., None])[..., 0]
 
     expected = brute_force(values, guide, 3, 0.2)
     assert np.abs(means - expected).mean() < 0.1 * np.abs(values - expected).mean()
@@ -37,7 +36,7 @@ def test_it_comes_near_the_means_over_all_pairs() -> None:
 def test_constants_are_kept_and_edges_of_the_guide_are_not_crossed() -> None:
     guide = np.zeros((20, 20), np.float32)
     guide[:, 10:] = 5
-    grid = BilateralGrid.of(guide, sigma_px=4, sigma_guide=0.5)
+    grid = BilateralGrid.build(guide, sigma_px=4, sigma_guide=0.5)
 
     np.testing.assert_allclose(grid.mean(np.full((20, 20, 2), 0.7, np.float32)), 0.7, atol=1e-5)
     np.testing.assert_allclose(grid.mean(guide[..., None]), guide[..., None], atol=1e-4)
@@ -50,7 +49,7 @@ def test_pixels_without_weight_say_nothing() -> None:
     weights[8, 8] = 0
 
     heard, deaf = (
-        BilateralGrid.of(np.zeros((16, 16), np.float32), sigma_px=3, sigma_guide=1, weights=each).mean(values)
+        BilateralGrid.build(np.zeros((16, 16), np.float32), sigma_px=3, sigma_guide=1, weights=each).mean(values)
         for each in (None, weights)
     )
 
@@ -62,7 +61,9 @@ def test_where_nobody_has_weight_values_stay() -> None:
     values = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
     none = np.zeros((8, 8), np.float32)
 
-    np.testing.assert_array_equal(BilateralGrid.of(none, sigma_px=2, sigma_guide=1, weights=none).mean(values), values)
+    np.testing.assert_array_equal(
+        BilateralGrid.build(none, sigma_px=2, sigma_guide=1, weights=none).mean(values), values
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -70,7 +71,7 @@ def test_where_nobody_has_weight_values_stay() -> None:
 def test_means_at_black_and_white_keep_within_their_values(pixels: NDArray[np.unsignedinteger]) -> None:
     values = light_of(pixels)
     guide = np.log(values.mean(axis=2) + np.float32(4e-3))
-    means = BilateralGrid.of(guide, sigma_px=5, sigma_guide=0.25).mean(values)
+    means = BilateralGrid.build(guide, sigma_px=5, sigma_guide=0.25).mean(values)
     assert (means >= values.min((0, 1)) - 1e-5).all()
     assert (means <= values.max((0, 1)) + 1e-5).all()
 
@@ -82,7 +83,7 @@ def test_maps_of_black_and_white_surfaces_stay_in_range(pixels: NDArray[np.unsig
     normal = np.zeros_like(light)
     normal[..., 2] = 1
     camera = camera_for(width, height, 60)
-    maps = refine(Maps(light, normal, light[..., 0], 0.5), light, camera.points(height, width), SHIPPED)
+    maps = refine(SurfaceMaps(light, normal, light[..., 0], 0.5), light, camera.points(height, width), SHIPPED)
     assert all(each.min() >= 0 and each.max() <= 1 for each in (maps.albedo, maps.roughness))
     assert np.abs(np.linalg.norm(maps.normal, axis=2) - 1).max() < 1e-5
     assert 0 <= rerender_rmse(maps, light, camera) <= 1

@@ -3,32 +3,31 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sightline.imaging.surfaces.camera import camera_for
-from sightline.imaging.surfaces.maps import Floats, Maps, unit
-from sightline.imaging.surfaces.refinement import Coefficients, Weights, explain_highlight, highlight, refine
-from sightline.imaging.surfaces.shading import AT_CAMERA, shade
+from sightline.materials.maps import Floats, SurfaceMaps, unit
+from sightline.materials.refinement import Coefficients, SmoothnessWeights, explain_highlight, highlight, refine
+from sightline.materials.rendering import AT_CAMERA, camera_for, shade
 
 SIZE = 96
 POINTS = camera_for(SIZE, SIZE, 60).points(SIZE, SIZE)
 
 
-def checkers(roughness: float = 0.3) -> Maps:
+def checkers(roughness: float = 0.3) -> SurfaceMaps:
     """Two colours in squares, flat, of one roughness."""
     y, x = np.mgrid[:SIZE, :SIZE] // 24
     tone = np.where((x + y) % 2, 0.5, 0.15).astype(np.float32)
     normal = np.zeros((SIZE, SIZE, 3), np.float32)
     normal[..., 2] = 1
-    return Maps(np.repeat(tone[..., None], 3, 2), normal, np.full((SIZE, SIZE), roughness, np.float32), 0.0)
+    return SurfaceMaps(np.repeat(tone[..., None], 3, 2), normal, np.full((SIZE, SIZE), roughness, np.float32), 0.0)
 
 
-def noisy(maps: Maps) -> Maps:
+def noisy(maps: SurfaceMaps) -> SurfaceMaps:
     rng = np.random.default_rng(0)
     albedo = np.clip(maps.albedo + 0.05 * rng.standard_normal(maps.albedo.shape), 0, 1).astype(np.float32)
     normal = unit(maps.normal + 0.1 * rng.standard_normal(maps.normal.shape))
     return replace(maps, albedo=albedo, normal=normal, roughness=np.clip(maps.roughness + 0.1, 0, 1))
 
 
-def photo_of(maps: Maps) -> Floats:
+def photo_of(maps: SurfaceMaps) -> Floats:
     return np.asarray(np.clip(0.6 * shade(maps, POINTS, AT_CAMERA), 0, 1), np.float32)
 
 
@@ -50,8 +49,8 @@ def test_noise_goes_and_edges_of_the_photo_stay() -> None:
     truth, start = checkers(roughness=0.8), noisy(checkers(roughness=0.8))
     light = photo_of(truth)
 
-    alike = refine(start, light, POINTS, Coefficients(albedo=Weights(alike=8, sigma=0.03)))
-    near = refine(start, light, POINTS, Coefficients(albedo=Weights(near=8, sigma=0.03)))
+    alike = refine(start, light, POINTS, Coefficients(albedo=SmoothnessWeights(bilateral=8, sigma=0.03)))
+    near = refine(start, light, POINTS, Coefficients(albedo=SmoothnessWeights(spatial=8, sigma=0.03)))
 
     assert rms(alike.albedo, truth.albedo) < 0.4 * rms(start.albedo, truth.albedo)
     assert rms(alike.albedo, truth.albedo) < 0.6 * rms(near.albedo, truth.albedo)
@@ -60,7 +59,7 @@ def test_noise_goes_and_edges_of_the_photo_stay() -> None:
 def test_normals_are_smoothed_and_stay_of_unit_length() -> None:
     start = noisy(checkers())
 
-    smooth = refine(start, photo_of(checkers()), POINTS, Coefficients(normal=Weights(near=3, alike=3)))
+    smooth = refine(start, photo_of(checkers()), POINTS, Coefficients(normal=SmoothnessWeights(spatial=3, bilateral=3)))
 
     assert rms(smooth.normal, checkers().normal) < 0.4 * rms(start.normal, checkers().normal)
     np.testing.assert_allclose(np.linalg.norm(smooth.normal, axis=2), 1, atol=1e-5)

@@ -1,21 +1,19 @@
 import numpy as np
 import pytest
 
-from sightline.imaging.surfaces.camera import camera_for
-from sightline.imaging.surfaces.maps import Maps, unit
-from sightline.imaging.surfaces.mirroring import mean_maps, mirrored_maps, mirrored_view
-from sightline.imaging.surfaces.shading import AT_CAMERA, shade
+from sightline.materials.maps import SurfaceMaps, mean_maps, mirrored_maps, mirrored_view, unit
+from sightline.materials.rendering import AT_CAMERA, camera_for, shade
 
 
 @pytest.fixture
-def maps() -> Maps:
+def maps() -> SurfaceMaps:
     rng = np.random.default_rng(0)
     albedo, normal, roughness = rng.random((16, 24, 3)), rng.normal(0, 0.3, (16, 24, 3)), rng.random((16, 24))
     upright = unit(normal + np.array([0, 0, 1]))
-    return Maps(albedo.astype(np.float32), upright, roughness.astype(np.float32), 0.4)
+    return SurfaceMaps(albedo.astype(np.float32), upright, roughness.astype(np.float32), 0.4)
 
 
-def test_a_photo_of_the_mirrored_surface_is_the_mirrored_photo(maps: Maps) -> None:
+def test_a_photo_of_the_mirrored_surface_is_the_mirrored_photo(maps: SurfaceMaps) -> None:
     points = camera_for(24, 16, 60).points(16, 24)
 
     photo, mirrored = (shade(each, points, AT_CAMERA) for each in (maps, mirrored_maps(maps)))
@@ -23,7 +21,7 @@ def test_a_photo_of_the_mirrored_surface_is_the_mirrored_photo(maps: Maps) -> No
     np.testing.assert_allclose(mirrored[:, ::-1], photo, atol=1e-5)
 
 
-def test_a_photo_off_the_axis_keeps_its_place(maps: Maps) -> None:
+def test_a_photo_off_the_axis_keeps_its_place(maps: SurfaceMaps) -> None:
     coordinates = camera_for(24, 16, 60).coordinates(16, 24)[:, :10]
 
     _, mirrored = mirrored_view(maps.albedo[:, :10], coordinates)
@@ -31,7 +29,7 @@ def test_a_photo_off_the_axis_keeps_its_place(maps: Maps) -> None:
     np.testing.assert_allclose(mirrored[:, 0], coordinates[:, -1] * [-1, 1])
 
 
-def test_the_mean_of_a_surface_and_its_mirror_image_mirrored_is_the_surface(maps: Maps) -> None:
+def test_the_mean_of_a_surface_and_its_mirror_image_mirrored_is_the_surface(maps: SurfaceMaps) -> None:
     mean = mean_maps(maps, mirrored_maps(mirrored_maps(maps)))
 
     np.testing.assert_allclose(mean.albedo, maps.albedo, atol=1e-6)
