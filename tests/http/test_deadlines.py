@@ -2,11 +2,11 @@ import asyncio
 import time
 
 import pytest
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import cancel_on_disconnect, deadline_header_s, due
+from sightline.http.deadlines import cancel_on_disconnect, due
 
 pytestmark = pytest.mark.anyio
 
@@ -20,11 +20,6 @@ class Client:
     async def receive(self) -> Message:
         await self.gone.wait()
         return {"type": "http.disconnect"}
-
-
-def request_with(headers: dict[str, str]) -> Request:
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "headers": raw})
 
 
 async def test_work_for_a_patient_client_is_finished() -> None:
@@ -64,8 +59,3 @@ async def test_what_is_not_done_by_its_deadline_is_cancelled() -> None:
         async with due(time.monotonic() + 0.01):
             await asyncio.sleep(60)
     assert caught.value.code is Code.DEADLINE_EXCEEDED
-
-
-def test_a_deadline_comes_in_milliseconds() -> None:
-    assert deadline_header_s(request_with({"X-Sightline-Deadline-Ms": "1500"})) == 1.5
-    assert deadline_header_s(request_with({})) is None

@@ -1,33 +1,17 @@
 """Work that ends when the client hangs up or its deadline passes."""
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 
 T = TypeVar("T")
-
-
-def deadline_header_s(request: Request) -> float | None:
-    """The seconds that the client gives from the moment it sent the request on."""
-    text = request.headers.get(names.DEADLINE_MS)
-    if text is None:
-        return None
-    try:
-        left_ms = float(text)
-    except ValueError:
-        left_ms = math.nan
-    if not 0 <= left_ms < math.inf:
-        raise Problem(Code.INVALID_REQUEST, f"The header {names.DEADLINE_MS} is not a number of milliseconds.")
-    return left_ms / 1e3
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
+from sightline.http import request_headers
 from sightline.http.head_requests import HeadMiddleware
 from sightline.http.metrics import HttpMetrics
 from sightline.http.problem_responses import problem_response
@@ -166,5 +167,4 @@ def too_many_bytes(limit_bytes: int) -> Problem:
 
 
 def declared_bytes(scope: Scope) -> int:
-    declared = Headers(scope=scope).get("content-length", "")
-    return int(declared) if declared.isdecimal() else 0
+    return request_headers.declared_bytes(Headers(scope=scope))

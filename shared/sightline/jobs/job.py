@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from sightline.api.headers import PRIORITY
+from sightline.api.problems import Code, Problem
+
 
 class State(StrEnum):
     """Where a job is in its life."""
@@ -30,6 +33,17 @@ class Priority(StrEnum):
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
+
+
+def read_priority(header: str | None) -> Priority | None:
+    """Returns the priority that `X-Sightline-Priority` names, or None without the header; raises INVALID_REQUEST."""
+    if header is None:
+        return None
+    if header not in tuple(Priority):
+        accepted = list(Priority)
+        detail = f"The header {PRIORITY} must be {' or '.join(accepted)}."
+        raise Problem(Code.INVALID_REQUEST, detail, accepted=accepted)
+    return Priority(header)
 
 
 class Reason(StrEnum):

@@ -9,12 +9,13 @@ from starlette.requests import Request
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import cancel_on_disconnect, deadline_header_s
-from sightline.http.middleware import add_log_fields, declared_bytes
+from sightline.http.deadlines import cancel_on_disconnect
+from sightline.http.middleware import add_log_fields
+from sightline.http.request_headers import deadline_s, declared_bytes
 from sightline.inference.fair_queueing import Requester
 from sightline.inference.predictor import Plan, Upload
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.job import Priority
+from sightline.jobs.job import Priority, read_priority
 from sightline.serving.service import ModelService
 
 BodyT = TypeVar("BodyT")
@@ -31,10 +32,10 @@ async def serve_plan(
 ) -> ResultT:
     """Read the body and drive the plan that is made of it; a refusal comes before the body is read."""
     arrived_at = time.monotonic()
-    left_s = deadline_header_s(request)
+    left_s = deadline_s(request.headers)
     requester = requester_of(request)
     service.require_room(requester)
-    with service.hold(declared_bytes(request.scope) or service.settings.max_bytes, requester):
+    with service.hold(declared_bytes(request.headers) or service.settings.max_bytes, requester):
         try:
             body = await _read(request, read, stages, service.settings.read_timeout_s)
             # How long a slow line took to send the body is not held against the answer, unless the client says so.
@@ -50,7 +51,7 @@ async def serve_plan(
 
 def requester_of(request: Request) -> Requester:
     """As the gateway says; without one everybody is the same caller."""
-    bulk = request.headers.get(names.PRIORITY) == Priority.BULK
+    bulk = read_priority(request.headers.get(names.PRIORITY)) is Priority.BULK
     return Requester(request.headers.get(names.CALLER, ""), bulk=bulk)
 
 

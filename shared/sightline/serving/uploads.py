@@ -10,6 +10,7 @@ from sightline.api.declaration import ModelDeclaration
 from sightline.api.problems import Code, Problem
 from sightline.http.multipart import MULTIPART, FormField, FormLimits, field_too_long, read_form
 from sightline.http.problem_responses import invalid_fields
+from sightline.http.request_headers import media_type_of, require_uncompressed
 from sightline.inference.predictor import OptionsT, Upload
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
@@ -36,9 +37,9 @@ class UploadReader(Generic[OptionsT]):
 
         Browsers send every field of a form: one without a chosen file or without text counts as absent.
         """
-        _require_plain(request)
+        require_uncompressed(request.headers)
         query = _query_values(request)
-        if _media_type(request) == MULTIPART:
+        if media_type_of(request.headers) == MULTIPART:
             pictures, fields = await self._read_form(request)
         else:
             pictures, fields = await self._read_bare(request), {}
@@ -60,7 +61,7 @@ class UploadReader(Generic[OptionsT]):
         return pictures, fields
 
     async def _read_bare(self, request: Request) -> dict[str, list[bytes]]:
-        media_type = _media_type(request)
+        media_type = media_type_of(request.headers)
         if media_type and not media_type.startswith(BARE):
             sent = media_type[:_MAX_QUOTED_CHARACTERS]
             detail = f"A body of type {sent!r} is not accepted; send a form, or the bare picture."
@@ -114,17 +115,6 @@ def _listed(names: Iterable[str]) -> str:
 
 def _takes_many(annotation: Any) -> bool:
     return get_origin(annotation) in (list, tuple, set, frozenset)
-
-
-def _require_plain(request: Request) -> None:
-    coding = request.headers.get("content-encoding", "").strip().lower()
-    if coding not in ("", "identity"):
-        detail = f"The body is compressed ({coding[:_MAX_QUOTED_CHARACTERS]!r}); send it without Content-Encoding."
-        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=["identity"])
-
-
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _query_values(request: Request) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from sightline import __version__
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.openapi import BINARY, header_references, reference
+from sightline.http.request_headers import require_uncompressed
 from sightline.inference.predictor import Plan
 from sightline.inference.stages import Stages
 from sightline.serving.card import require_model
@@ -187,8 +188,7 @@ def _reply(body: codec.Body, stages: Stages, headers: Mapping[str, str]) -> Resp
 
 
 def _json_bytes(request: Request) -> int | None:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Problem(Code.UNSUPPORTED_FORMAT, "Compressed bodies are not taken.")
+    require_uncompressed(request.headers)
     declared = request.headers.get(HEADER_LENGTH)
     if declared is None:
         return None
