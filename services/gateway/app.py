@@ -20,7 +20,7 @@ from services.gateway.cors import NamedOriginsMiddleware, cors_options
 from services.gateway.documentation.openapi import add_openapi
 from services.gateway.documentation.page import add_docs
 from services.gateway.jobs import routes, webhooks
-from services.gateway.jobs.backend import Desk, open_desk
+from services.gateway.jobs.backend import JobBackend, open_job_backend
 from services.gateway.jobs.schemas import rendered
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.requests.body_limit import RouteBodyLimitMiddleware
@@ -30,8 +30,8 @@ from services.gateway.response_headers import ResponseHeadersMiddleware
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, State
 from services.gateway.upstream.catalog import Catalog
-from services.gateway.upstream.health_poller import Poller
-from services.gateway.upstream.replicas import Fleet
+from services.gateway.upstream.health_poller import HealthPoller
+from services.gateway.upstream.replicas import ReplicaFleet
 from sightline import __version__
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
@@ -60,14 +60,14 @@ def create_app(
 ) -> FastAPI:
     """Without `jobs`, or a Redis in them, everything is answered at once or not at all."""
     registry, keys = create_registry(), KeyRing(settings.all_keys)
-    fleet = Fleet(
+    fleet = ReplicaFleet(
         settings.upstreams,
         max_requests_per_replica=settings.max_requests_per_replica,
         resting=settings.resting_models,
         label_key=settings.own_credential,
     )
     catalog = Catalog(fleet)
-    parts = Parts(
+    components = GatewayComponents(
         settings,
         jobs or JobSettings(redis_url=None),
         webhooks or WebhookSettings(),
@@ -80,7 +80,7 @@ def create_app(
         title="Sightline",
         version=__version__,
         description="Vision models for people who investigate with pictures.",
-        lifespan=_lifespan(parts, registry),
+        lifespan=_lifespan(components, registry),
         telemetry=TELEMETRY,
         openapi_url=None,
         docs_url=None,
@@ -89,23 +89,23 @@ def create_app(
         redirect_slashes=False,
     )
     install_problem_handlers(app)
-    _add_middleware(app, registry, keys, settings, takes_jobs=parts.jobs.redis_url is not None)
+    _add_middleware(app, registry, keys, settings, takes_jobs=components.jobs.redis_url is not None)
     # The busiest routes come first, as they are tried in order.
     _add_model_routes(app, settings)
     _add_own_routes(app, registry, settings)
     add_openapi(app, catalog, asks_for_keys=bool(keys.callers))
-    app.router.default = NothingHere(settings)
+    app.router.default = NotFound(settings)
     return app
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class GatewayComponents:
     """What the gateway is made of before it runs."""
 
     settings: GatewaySettings
     jobs: JobSettings
     webhooks: WebhookSettings
-    fleet: Fleet
+    fleet: ReplicaFleet
     catalog: Catalog
     keys: KeyRing
     metrics: GatewayMetrics
@@ -158,30 +158,38 @@ def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:
         app.router.routes.append(ProxyRoute(path, by_name))
 
 
-def _lifespan(parts: Parts, registry: CollectorRegistry) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+def _lifespan(
+    components: GatewayComponents, registry: CollectorRegistry
+) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        settings, fleet, catalog = parts.settings, parts.fleet, parts.catalog
+        settings, fleet, catalog = components.settings, components.fleet, components.catalog
         limiter = ConcurrencyLimiter(
             max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes, bytes_fact="max_inflight_bytes"
         )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(_session(settings))
-            await stack.enter_async_context(in_background(Poller(fleet, catalog, session, settings).run()))
-            hooks, desk = await stack.enter_async_context(_jobs(parts, registry))
-            running_limit = RunningLimit(desk.queue if desk else None, default=parts.jobs.max_running_per_owner)
-            gateway = Gateway(settings, fleet, catalog, limiter, running_limit, parts.metrics, session, hooks, desk)
+            await stack.enter_async_context(in_background(HealthPoller(fleet, catalog, session, settings).run()))
+            hooks, backend = await stack.enter_async_context(_jobs(components, registry))
+            running_limit = RunningLimit(
+                backend.queue if backend else None, default=components.jobs.max_running_per_owner
+            )
+            gateway = Gateway(
+                settings, fleet, catalog, limiter, running_limit, components.metrics, session, hooks, backend
+            )
             yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": registry}
 
     return lifespan
 
 
 @asynccontextmanager
-async def _jobs(parts: Parts, registry: CollectorRegistry) -> AsyncIterator[tuple[webhooks.Webhooks, Desk | None]]:
+async def _jobs(
+    components: GatewayComponents, registry: CollectorRegistry
+) -> AsyncIterator[tuple[webhooks.Webhooks, JobBackend | None]]:
     """Without Redis there are no jobs, but webhooks can be tried all the same."""
-    jobs, settings = parts.jobs, parts.webhooks
+    jobs, settings = components.jobs, components.webhooks
     # A delivery belongs to no request, so that only a configured prefix is known.
-    render = partial(rendered, prefix=parts.settings.root_path)
+    render = partial(rendered, prefix=components.settings.root_path)
     sending = partial(webhooks.webhooks, settings, job_settings=jobs, render=render, registry=registry)
     if jobs.redis_url is None:
         async with sending(redis=None) as opened:
@@ -189,10 +197,10 @@ async def _jobs(parts: Parts, registry: CollectorRegistry) -> AsyncIterator[tupl
         return
     async with (
         connect(jobs.redis_url) as redis,
-        open_desk(redis, parts.settings, jobs, parts.keys, registry) as desk,
+        open_job_backend(redis, components.settings, jobs, components.keys, registry) as backend,
         sending(redis=redis) as opened,
     ):
-        yield opened, desk
+        yield opened, backend
 
 
 def _session(settings: GatewaySettings) -> ClientSession:
@@ -205,7 +213,7 @@ def _session(settings: GatewaySettings) -> ClientSession:
     )
 
 
-class NothingHere:
+class NotFound:
     """Answers what no route does."""
 
     def __init__(self, settings: GatewaySettings) -> None:

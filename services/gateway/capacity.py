@@ -87,6 +87,6 @@ def _model(gateway: Gateway, name: str) -> ModelCapacity:
 
 
 def _queue(gateway: Gateway, name: str) -> QueueCapacity | None:
-    sighting = gateway.desk.watch.sighting if gateway.desk else None
-    load = sighting.loads.get(name) if sighting else None
+    snapshot = gateway.job_backend.queue_monitor.snapshot if gateway.job_backend else None
+    load = snapshot.loads.get(name) if snapshot else None
     return QueueCapacity(waiting=load.waiting, slots=load.slots, eta_s=load.eta_s) if load else None

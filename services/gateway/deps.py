@@ -4,7 +4,7 @@ from fastapi import Depends, Request
 
 from services.gateway.auth.api_keys import Caller
 from services.gateway.auth.middleware import caller_of
-from services.gateway.jobs.backend import Desk, require_desk
+from services.gateway.jobs.backend import JobBackend, require_job_backend
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway, gateway_of
 
@@ -13,8 +13,8 @@ def _gateway(request: Request) -> Gateway:
     return gateway_of(request.scope)
 
 
-def _desk(request: Request) -> Desk:
-    return require_desk(gateway_of(request.scope).desk)
+def _job_backend(request: Request) -> JobBackend:
+    return require_job_backend(gateway_of(request.scope).job_backend)
 
 
 def _caller(request: Request) -> Caller:
@@ -26,6 +26,6 @@ def _prefix(request: Request) -> str:
 
 
 GatewayDep = Annotated[Gateway, Depends(_gateway)]
-DeskDep = Annotated[Desk, Depends(_desk)]
+JobBackendDep = Annotated[JobBackend, Depends(_job_backend)]
 CallerDep = Annotated[Caller, Depends(_caller)]
 PrefixDep = Annotated[str, Depends(_prefix)]

@@ -30,10 +30,10 @@ async def readyz(gateway: GatewayDep, response: Response) -> Readiness:
     fleet = gateway.fleet
     if not fleet.ready:
         response.status_code = 503
-    refusal = refusal_of(gateway.desk) if gateway.desk else None
+    refusal = refusal_of(gateway.job_backend) if gateway.job_backend else None
     return Readiness(
         ready=fleet.ready,
         models={model: bool(fleet.ready_replicas(model)) for model in fleet.models},
-        accepts_jobs=gateway.desk is not None and refusal is None,
+        accepts_jobs=gateway.job_backend is not None and refusal is None,
         jobs_detail=refusal,
     )

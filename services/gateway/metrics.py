@@ -2,7 +2,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.gateway.upstream.replicas import Fleet
+from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.api.problems import Code
 from sightline.http.metrics import DURATION_BUCKETS_S
 
@@ -10,7 +10,7 @@ from sightline.http.metrics import DURATION_BUCKETS_S
 class GatewayMetrics:
     """What the gateway measures beside HTTP."""
 
-    def __init__(self, registry: CollectorRegistry, fleet: Fleet) -> None:
+    def __init__(self, registry: CollectorRegistry, fleet: ReplicaFleet) -> None:
         self.requests = Counter(
             "sightline_gateway_requests", "Requests for a model", ["model", "route", "status"], registry=registry
         )
@@ -58,7 +58,7 @@ class FleetCollector(Collector):
     Everybody may read metrics, so that replicas have labels in place of their addresses.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: ReplicaFleet) -> None:
         self._fleet = fleet
 
     def collect(self) -> list[GaugeMetricFamily]:

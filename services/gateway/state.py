@@ -6,12 +6,12 @@ from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
 from services.gateway.auth.running_limit import RunningLimit
-from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.backend import JobBackend
 from services.gateway.jobs.webhooks import Webhooks
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstream.catalog import Catalog
-from services.gateway.upstream.replicas import Fleet
+from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.http.concurrency import ConcurrencyLimiter
 
 
@@ -20,19 +20,19 @@ class Gateway:
     """What the requests share."""
 
     settings: GatewaySettings
-    fleet: Fleet
+    fleet: ReplicaFleet
     catalog: Catalog
     limiter: ConcurrencyLimiter
     running_limit: RunningLimit
     metrics: GatewayMetrics
     session: ClientSession
     webhooks: Webhooks
-    desk: Desk | None  # None where no Redis is configured
+    job_backend: JobBackend | None  # None where no Redis is configured
 
     def start_draining(self) -> None:
         """Clients that wait for jobs would hold up the end of this process: their jobs go on without it."""
-        if self.desk is not None:
-            self.desk.queue.let_go()
+        if self.job_backend is not None:
+            self.job_backend.queue.let_go()
 
 
 class State(TypedDict):

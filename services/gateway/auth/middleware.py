@@ -36,7 +36,7 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
-def share_of(scope: Scope) -> str:
+def fairness_key_of(scope: Scope) -> str:
     """Whose share a request takes; of what is open to everybody, that of its address."""
     caller: Caller = scope.get(_CALLER) or Caller(address=address_of(scope["client"]))
     return caller.share

@@ -54,5 +54,5 @@ def _digest(script: str) -> str:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else "'self'"
+    components = urlsplit(url)
+    return f"{components.scheme}://{components.netloc}" if components.netloc else "'self'"

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from services.gateway.auth.api_keys import KeyRing
 from services.gateway.jobs.metrics import QueueCollector
-from services.gateway.jobs.monitor import QueueWatch, StoreWatch
+from services.gateway.jobs.monitor import QueueMonitor, StoreMonitor
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
@@ -53,51 +53,57 @@ class EventStreams:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class JobBackend:
     """Where jobs are handed in and asked after."""
 
     queue: JobQueue
     references: References
     outbox: Outbox
     store: BlobStore
-    watch: QueueWatch
-    store_watch: StoreWatch
+    queue_monitor: QueueMonitor
+    store_monitor: StoreMonitor
     streams: EventStreams
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_job_backend(
     redis: Redis, settings: GatewaySettings, jobs: JobSettings, keys: KeyRing, registry: CollectorRegistry
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[JobBackend]:
     """Also while Redis is away: then those who come are told to come again."""
     queue, references = JobQueue(redis, jobs), References(redis, jobs)
     store = BlobStore.from_url(_blobs_url(jobs), recognize=references.recognize)
-    watch = QueueWatch(queue, Overview(redis, jobs), keys, settings)
-    store_watch = StoreWatch(store, settings)
-    registry.register(QueueCollector(watch, store_watch))
+    queue_monitor = QueueMonitor(queue, Overview(redis, jobs), keys, settings)
+    store_monitor = StoreMonitor(store, settings)
+    registry.register(QueueCollector(queue_monitor, store_monitor))
     async with (
-        in_background(watch.run()),
-        in_background(store_watch.run()),
+        in_background(queue_monitor.run()),
+        in_background(store_monitor.run()),
         in_background(Janitor(redis, jobs, store).run()),
     ):
-        yield Desk(
-            queue, references, Outbox(redis, jobs), store, watch, store_watch, EventStreams(settings.max_event_streams)
+        yield JobBackend(
+            queue,
+            references,
+            Outbox(redis, jobs),
+            store,
+            queue_monitor,
+            store_monitor,
+            EventStreams(settings.max_event_streams),
         )
 
 
-def refusal_of(desk: Desk) -> str | None:
+def refusal_of(backend: JobBackend) -> str | None:
     """Why no jobs are accepted now; None where they are."""
-    sighting = desk.watch.sighting
-    if sighting is None:
+    snapshot = backend.queue_monitor.snapshot
+    if snapshot is None:
         return AWAY
-    return sighting.refusal or desk.store_watch.trouble
+    return snapshot.refusal or backend.store_monitor.trouble
 
 
-def require_desk(desk: Desk | None) -> Desk:
+def require_job_backend(backend: JobBackend | None) -> JobBackend:
     """Raises Problem QUEUE_UNAVAILABLE."""
-    if desk is None:
+    if backend is None:
         raise Problem(Code.QUEUE_UNAVAILABLE, "This gateway takes no jobs: it is configured without Redis.")
-    return desk
+    return backend
 
 
 def _blobs_url(jobs: JobSettings) -> str:

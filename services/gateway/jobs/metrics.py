@@ -2,7 +2,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from services.gateway.jobs.monitor import QueueWatch, StoreWatch
+from services.gateway.jobs.monitor import QueueMonitor, StoreMonitor
 from sightline.jobs.overview import Line
 
 _LABELS = ("model", "priority")
@@ -11,8 +11,8 @@ _LABELS = ("model", "priority")
 class QueueCollector(Collector):
     """The queues as they were last seen; while Redis is away there is nothing to tell."""
 
-    def __init__(self, watch: QueueWatch, store_watch: StoreWatch) -> None:
-        self._watch, self._store_watch = watch, store_watch
+    def __init__(self, queue_monitor: QueueMonitor, store_monitor: StoreMonitor) -> None:
+        self._queue_monitor, self._store_monitor = queue_monitor, store_monitor
 
     def collect(self) -> list[Metric]:
         waiting = _gauge("waiting", "Jobs in the queue")
@@ -33,23 +33,23 @@ class QueueCollector(Collector):
         return [waiting, oldest, running, retrying, dead, totals, *self._redis()]
 
     def _lines(self) -> list[Line]:
-        return list(self._watch.sighting.lines) if self._watch.sighting else []
+        return list(self._queue_monitor.snapshot.lines) if self._queue_monitor.snapshot else []
 
     def _redis(self) -> list[Metric]:
-        sighting = self._watch.sighting
-        up = GaugeMetricFamily("sightline_redis_up", "1 when the queues can be seen", value=float(sighting is not None))
+        snapshot = self._queue_monitor.snapshot
+        up = GaugeMetricFamily("sightline_redis_up", "1 when the queues can be seen", value=float(snapshot is not None))
         used = GaugeMetricFamily("sightline_redis_used_bytes", "Memory that Redis has taken for its data")
         skew = GaugeMetricFamily("sightline_redis_clock_skew_seconds", "Of Redis' clock, ahead of this machine's")
-        if sighting is not None:
-            used.add_metric((), sighting.used_bytes)
-        if sighting is not None and sighting.clock_skew_s is not None:
-            skew.add_metric((), sighting.clock_skew_s)
+        if snapshot is not None:
+            used.add_metric((), snapshot.used_bytes)
+        if snapshot is not None and snapshot.clock_skew_s is not None:
+            skew.add_metric((), snapshot.clock_skew_s)
         return [up, used, skew, *self._acceptance()]
 
     def _acceptance(self) -> list[Metric]:
         """Redis may be up and refuse writes."""
-        sighting, store_up = self._watch.sighting, self._store_watch.trouble is None
-        writable = sighting is not None and sighting.refusal is None
+        snapshot, store_up = self._queue_monitor.snapshot, self._store_monitor.trouble is None
+        writable = snapshot is not None and snapshot.refusal is None
         accepts = GaugeMetricFamily("sightline_queue_accepts_jobs", "1 when Redis and blob store take new jobs")
         accepts.add_metric((), float(writable and store_up))
         store = GaugeMetricFamily("sightline_blob_store_up", "1 when it takes and deletes bytes", value=float(store_up))

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class QueueSnapshot:
     """How the queues were at one moment."""
 
     lines: Sequence[Line] = ()
@@ -26,36 +26,36 @@ class Sighting:
     clock_skew_s: float | None = None  # of Redis, ahead of this machine
 
 
-class QueueWatch:
+class QueueMonitor:
     """Looks at the queues again and again, so that metrics and capacity never wait for Redis."""
 
     def __init__(self, queue: JobQueue, overview: Overview, keys: KeyRing, settings: GatewaySettings) -> None:
-        self.sighting: Sighting | None = None  # None while Redis is away
+        self.snapshot: QueueSnapshot | None = None  # None while Redis is away
         self._queue, self._overview, self._keys = queue, overview, keys
         self._models, self._interval_s = list(settings.upstreams), settings.overview_interval_s
 
     async def run(self) -> None:
         while True:
             try:
-                self.sighting = await self._look()
+                self.snapshot = await self._look()
             except Problem as problem:
-                self._lose(code=problem.code)
+                self._mark_unavailable(code=problem.code)
             except Exception as error:
-                self._lose(**describe_error(error))
+                self._mark_unavailable(**describe_error(error))
             await asyncio.sleep(self._interval_s)
 
-    async def _look(self) -> Sighting:
+    async def _look(self) -> QueueSnapshot:
         loads = {model: await self._overview.load(model) for model in self._models}
         lines, used_bytes = await self._overview.lines(self._models), await self._overview.used_bytes()
         refusal, clock_skew_s = await self._try_to_write()
-        return Sighting(lines, loads, used_bytes, refusal, clock_skew_s)
+        return QueueSnapshot(lines, loads, used_bytes, refusal, clock_skew_s)
 
     async def _try_to_write(self) -> tuple[str | None, float | None]:
         try:
             clock_skew_s = await self._overview.probe()
             await self._set_limits()
         except Problem as problem:
-            if self.sighting is None or self.sighting.refusal is None:
+            if self.snapshot is None or self.snapshot.refusal is None:
                 log.warning("queue_takes_no_jobs", detail=problem.detail)
             return problem.detail, None
         return None, clock_skew_s
@@ -65,13 +65,13 @@ class QueueWatch:
         for caller in self._keys.callers:
             await self._queue.limit_owner(caller.owner, max_running=caller.max_running)
 
-    def _lose(self, **facts: object) -> None:
-        if self.sighting is not None:
+    def _mark_unavailable(self, **facts: object) -> None:
+        if self.snapshot is not None:
             log.warning("queue_out_of_sight", **facts)
-        self.sighting = None
+        self.snapshot = None
 
 
-class StoreWatch:
+class StoreMonitor:
     """Writes to the blob store now and then, apart from the queues, because a store may hang."""
 
     def __init__(self, store: BlobStore, settings: GatewaySettings) -> None:

@@ -13,7 +13,7 @@ from sightline.jobs.webhooks.guard import Guard
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class JobOptions:
     """What a request's headers say about a job that it may become."""
 
     owner: str
@@ -36,9 +36,9 @@ class Wish:
         return bool(self.preferences.respond_async or self.webhook or self.idempotency_key)
 
 
-def read_wish(headers: Headers, caller: Caller, guard: Guard) -> Wish:
+def read_job_options(headers: Headers, caller: Caller, guard: Guard) -> JobOptions:
     """Raises Problem INVALID_REQUEST or FORBIDDEN."""
-    return Wish(
+    return JobOptions(
         owner=caller.owner,
         caller=caller.share,
         preferences=read_preferences(headers.getlist(names.PREFER)),

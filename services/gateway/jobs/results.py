@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
-from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.backend import JobBackend
 from services.gateway.jobs.schemas import job_path
 from services.gateway.requests.forwarded_headers import public_prefix
 from sightline.api import headers as names
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 _STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
 
 
-async def result_of(job: Job, scope: Scope, desk: Desk) -> Response:
+async def result_of(job: Job, scope: Scope, backend: JobBackend) -> Response:
     """Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE; only for a job that has ended."""
     if job.state is not State.SUCCEEDED:
         raise _failure(job, public_prefix(scope))
@@ -37,19 +37,19 @@ async def result_of(job: Job, scope: Scope, desk: Desk) -> Response:
     length = {"Content-Length": str(form.blob.size_bytes), "Content-Type": form.media_type}
     if is_head(scope):
         return Response(headers={**reply_headers, **length})
-    blocks = await _open(form.blob, job, desk)
+    blocks = await _open(form.blob, job, backend)
     return StreamingResponse(_held_back(blocks), headers={**reply_headers, **length})
 
 
-async def _open(blob: BlobRef, job: Job, desk: Desk) -> AsyncIterator[bytes]:
+async def _open(blob: BlobRef, job: Job, backend: JobBackend) -> AsyncIterator[bytes]:
     """Raises GONE for bytes that are not what was stored, and has no further request answered with them."""
     try:
-        return await desk.store.open(blob)
+        return await backend.store.open(blob)
     except Problem as problem:
         damaged = isinstance(problem, Damaged)
         if not damaged and problem.code is not Code.GONE:
             raise
-        await desk.queue.doubt(job.id)
+        await backend.queue.doubt(job.id)
         log.error("result_damaged" if damaged else "result_missing", job=job.id, sha256=blob.sha256)
         what = "damaged" if damaged else "missing"
         raise Problem(

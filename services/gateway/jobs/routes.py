@@ -6,9 +6,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import Content, StreamingResponse
 
 from services.gateway.auth.api_keys import Caller
-from services.gateway.deps import CallerDep, DeskDep, GatewayDep, PrefixDep
+from services.gateway.deps import CallerDep, GatewayDep, JobBackendDep, PrefixDep
 from services.gateway.documentation.jobs import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
-from services.gateway.jobs.backend import Desk
+from services.gateway.jobs.backend import JobBackend
 from services.gateway.jobs.events import HEADERS, MEDIA_TYPE, EventStreamResponse, cursor_of
 from services.gateway.jobs.results import result_of
 from services.gateway.jobs.schemas import JobPage, PublicJob, job_path, job_webhook, public_job
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 @router.get("", summary="The caller's jobs, the newest first", responses=PAGE_REPLIES)
 async def list_jobs(
-    desk: DeskDep,
+    backend: JobBackendDep,
     caller: CallerDep,
     prefix: PrefixDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -35,7 +35,7 @@ async def list_jobs(
 ) -> JobPage:
     if model is not None:
         caller.require_model(model)
-    page = await desk.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
+    page = await backend.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
     wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
     query = urlencode({name: value for name, value in wanted.items() if value is not None})
     jobs = [public_job(job, prefix=prefix) for job in page.jobs if caller.may_use(job.model)]
@@ -43,12 +43,14 @@ async def list_jobs(
 
 
 @router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
-async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep, response: Response) -> PublicJob:
-    job = await _job(job_id, desk, caller)
+async def get_job(
+    job_id: str, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep, response: Response
+) -> PublicJob:
+    job = await _job(job_id, backend, caller)
     if job.state.terminal:
-        delivery = await desk.outbox.delivery(job.id) if job.webhook else None
+        delivery = await backend.outbox.delivery(job.id) if job.webhook else None
         return public_job(job, prefix=prefix).model_copy(update={"webhook": job_webhook(job, delivery)})
-    standing = await desk.queue.standing(job)
+    standing = await backend.queue.standing(job)
     response.headers["Retry-After"] = retry_after(standing)
     return public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=prefix)
 
@@ -59,12 +61,14 @@ async def get_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixD
     response_class=Response,
     responses=RESULT_REPLIES,
 )
-async def get_result(job_id: str, gateway: GatewayDep, desk: DeskDep, caller: CallerDep, request: Request) -> Response:
+async def get_result(
+    job_id: str, gateway: GatewayDep, backend: JobBackendDep, caller: CallerDep, request: Request
+) -> Response:
     gateway.limiter.check(caller.share)
-    job = await _job(job_id, desk, caller)
+    job = await _job(job_id, backend, caller)
     if not job.state.terminal:
-        raise _not_finished(job, await desk.queue.standing(job), public_prefix(request.scope))
-    response = await result_of(job, request.scope, desk)
+        raise _not_finished(job, await backend.queue.standing(job), public_prefix(request.scope))
+    response = await result_of(job, request.scope, backend)
     if isinstance(response, StreamingResponse):
         response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
     return response
@@ -78,32 +82,32 @@ async def get_result(job_id: str, gateway: GatewayDep, desk: DeskDep, caller: Ca
 )
 async def get_events(
     job_id: str,
-    desk: DeskDep,
+    backend: JobBackendDep,
     caller: CallerDep,
     request: Request,
     last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
 ) -> Response:
-    await _job(job_id, desk, caller)
+    await _job(job_id, backend, caller)
     after = cursor_of(last_event_id)
-    if after and await desk.queue.all_told(job_id, after=after):
+    if after and await backend.queue.all_told(job_id, after=after):
         # The one answer after which a browser does not come again.
         return Response(status_code=204)
     if is_head(request.scope):
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
-    desk.streams.require_place(caller.share)
-    events = desk.queue.events(job_id, after=after)
-    return EventStreamResponse(events, desk.streams, caller.share)
+    backend.streams.require_place(caller.share)
+    events = backend.queue.events(job_id, after=after)
+    return EventStreamResponse(events, backend.streams, caller.share)
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
-async def delete_job(job_id: str, desk: DeskDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
+async def delete_job(job_id: str, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
     """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
-    return public_job(await desk.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
+    return public_job(await backend.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
 
 
-async def _job(job_id: str, desk: Desk, caller: Caller) -> Job:
+async def _job(job_id: str, backend: JobBackend, caller: Caller) -> Job:
     """One of the caller's own; a key that was limited since may still delete what it has of other models."""
-    job = await desk.queue.get(job_id, owner=caller.owner)
+    job = await backend.queue.get(job_id, owner=caller.owner)
     caller.require_model(job.model)
     return job
 

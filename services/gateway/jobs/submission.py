@@ -8,12 +8,12 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Scope
 
-from services.gateway.jobs.backend import require_desk
-from services.gateway.jobs.options import Wish
+from services.gateway.jobs.backend import require_job_backend
+from services.gateway.jobs.options import JobOptions
 from services.gateway.jobs.results import result_of
 from services.gateway.jobs.schemas import job_path, public_job
 from services.gateway.requests.admission import declared_bytes, require_uncompressed
-from services.gateway.requests.context import Visit
+from services.gateway.requests.context import RequestContext
 from services.gateway.requests.fingerprint import digest_for, fingerprint
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
@@ -38,39 +38,39 @@ MAX_STORED_BYTES = {"content-type": 1024, "accept": 2048}
 MAX_QUERY_BYTES = 16 * 1024
 
 
-class Intake:
+class JobSubmitter:
     """Makes a job of a request: its body goes to the blob store as it comes, and its client hears how it stands."""
 
-    def __init__(self, gateway: Gateway, model: str, visit: Visit, wish: Wish) -> None:
-        self._gateway, self._model, self._visit, self._wish = gateway, model, visit, wish
-        self._desk = require_desk(gateway.desk)
-        self._queue = self._desk.queue
+    def __init__(self, gateway: Gateway, model: str, context: RequestContext, options: JobOptions) -> None:
+        self._gateway, self._model, self._context, self._options = gateway, model, context, options
+        self._backend = require_job_backend(gateway.job_backend)
+        self._queue = self._backend.queue
         self._id = uuid4().hex
         self._digest = digest_for(self._content_type)
         self._set_aside_bytes = 0
 
     async def run(self, reason: Reason) -> None:
         job = await self._submit(reason)
-        add_log_fields(self._visit.scope, job=job.id)
+        add_log_fields(self._context.scope, job=job.id)
         if reason is Reason.KEY and job.id != self._id and not job.state.terminal:
-            await self._send(_in_use(job, self._visit.scope))
+            await self._send(_in_use(job, self._context.scope))
             return
         wait_s = self._wait_s(reason)
         if wait_s and not job.state.terminal:
             job = await self._queue.wait(job.id, timeout_s=wait_s)
-        if job.state.terminal and (wait_s is not None or not self._wish.preferences.respond_async):
+        if job.state.terminal and (wait_s is not None or not self._options.preferences.respond_async):
             await self._send(await self._result(job))
         else:
             await self._send(await self._accepted(job))
 
     async def _submit(self, reason: Reason) -> Job:
-        require_uncompressed(self._visit.headers)
-        _require_short_headers(self._visit.headers, self._visit.scope["query_string"])
+        require_uncompressed(self._context.headers)
+        _require_short_headers(self._context.headers, self._context.scope["query_string"])
         try:
             async with self._key_held():
-                await self._set_aside(declared_bytes(self._visit.headers))
-                body = await self._desk.store.put(self._chunks(), reserve=self._reserve)
-            self._visit.upload.forget()
+                await self._set_aside(declared_bytes(self._context.headers))
+                body = await self._backend.store.put(self._chunks(), reserve=self._reserve)
+            self._context.body.forget()
             job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
         except BaseException:
             await self._abandon()
@@ -86,7 +86,7 @@ class Intake:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         passed_bytes = 0
-        async for chunk in self._visit.upload.stream():
+        async for chunk in self._context.body.stream():
             passed_bytes += len(chunk)
             if passed_bytes > self._set_aside_bytes:
                 await self._set_aside(passed_bytes + SET_ASIDE_BYTES)
@@ -97,32 +97,32 @@ class Intake:
         """Before bytes are written, so that many uploads at once fill the store no further than one after another."""
         if size_bytes > 0:
             ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
-            references = self._desk.references
-            await references.set_aside(size_bytes, job_id=self._id, caller=self._wish.caller, ttl_s=ttl_s)
+            references = self._backend.references
+            await references.set_aside(size_bytes, job_id=self._id, caller=self._options.caller, ttl_s=ttl_s)
         self._set_aside_bytes = size_bytes
 
     async def _reserve(self, body: BlobRef) -> None:
         """Waits for a moment where an earlier copy is just being deleted, which may have been another caller's."""
         for wait_s in DELETION_WAITS_S:
             with suppress(BeingDeletedError):
-                await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
+                await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
                 return
             await asyncio.sleep(wait_s)
-        await self._desk.references.reserve(body, job_id=self._id, caller=self._wish.caller)
+        await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
 
     async def _abandon(self) -> None:
         """What is not freed now, because Redis is away or this process ends, expires."""
         with suppress(Problem):
-            await self._queue.abandon(self._id, owner=self._wish.owner, key=self._wish.idempotency_key)
+            await self._queue.abandon(self._id, owner=self._options.owner, key=self._options.idempotency_key)
 
     @asynccontextmanager
     async def _key_held(self) -> AsyncIterator[None]:
         """Held for short and often, so that it is soon free again when this process dies."""
-        if self._wish.idempotency_key is None:
+        if self._options.idempotency_key is None:
             yield
             return
-        await self._hold_key(self._wish.idempotency_key)
-        holding = asyncio.create_task(self._keep_holding(self._wish.idempotency_key))
+        await self._hold_key(self._options.idempotency_key)
+        holding = asyncio.create_task(self._keep_holding(self._options.idempotency_key))
         try:
             yield
         finally:
@@ -136,15 +136,15 @@ class Intake:
                 await self._hold_key(key)
 
     async def _hold_key(self, key: str) -> None:
-        await self._queue.hold_key(self._wish.owner, key, job_id=self._id, ttl_s=KEY_HOLD_S)
+        await self._queue.hold_key(self._options.owner, key, job_id=self._id, ttl_s=KEY_HOLD_S)
 
     def _submission(self, reason: Reason, body: BlobRef) -> Submission:
-        request, wish = self._request(body), self._wish
+        request, options = self._request(body), self._options
         return Submission(
             id=self._id,
             model=self._model,
-            owner=wish.owner,
-            priority=wish.priority,
+            owner=options.owner,
+            priority=options.priority,
             reason=reason,
             request=request,
             request_id=current_request_id(),
@@ -155,38 +155,38 @@ class Intake:
                 query=request.query,
                 accept=request.accept,
             ),
-            idempotency_key=wish.idempotency_key,
-            webhook=wish.webhook,
-            caller=wish.caller,
+            idempotency_key=options.idempotency_key,
+            webhook=options.webhook,
+            caller=options.caller,
         )
 
     def _request(self, body: BlobRef) -> StoredRequest:
         return StoredRequest(
-            path=self._visit.scope["path"],
-            query=self._visit.scope["query_string"].decode("latin-1"),
+            path=self._context.scope["path"],
+            query=self._context.scope["query_string"].decode("latin-1"),
             content_type=self._content_type,
-            accept=self._visit.headers.get("accept"),
+            accept=self._context.headers.get("accept"),
             body=body,
             traceparent=current_traceparent(),
         )
 
     @property
     def _prefix(self) -> str:
-        return public_prefix(self._visit.scope)
+        return public_prefix(self._context.scope)
 
     @property
     def _content_type(self) -> str:
-        return self._visit.headers.get("content-type", "")
+        return self._context.headers.get("content-type", "")
 
     def _wait_s(self, reason: Reason) -> float | None:
         """How long this request waits for the job to end; None when it does not."""
-        if self._wish.preferences.wait_s is not None:
-            return min(self._wish.preferences.wait_s, self._gateway.settings.max_wait_s)
-        return self._visit.left_s() if reason is Reason.KEY else None
+        if self._options.preferences.wait_s is not None:
+            return min(self._options.preferences.wait_s, self._gateway.settings.max_wait_s)
+        return self._context.left_s() if reason is Reason.KEY else None
 
     async def _result(self, job: Job) -> Response:
-        response = await result_of(job, self._visit.scope, self._desk)
-        applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
+        response = await result_of(job, self._context.scope, self._backend)
+        applied = self._options.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
         response.headers.update({names.PREFERENCE_APPLIED: applied} if applied else {})
         return response
 
@@ -195,7 +195,7 @@ class Intake:
         body = public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=self._prefix).model_dump(
             mode="json"
         )
-        applied = self._wish.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=True)
+        applied = self._options.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=True)
         headers = {
             "Location": job_path(job.id, self._prefix),
             "Retry-After": retry_after(standing),
@@ -207,10 +207,10 @@ class Intake:
 
     async def _send(self, response: Response) -> None:
         if isinstance(response, StreamingResponse):
-            # The visit knows when the client hangs up.
-            await response.stream_response(self._visit.send)
+            # The context knows when the client hangs up.
+            await response.stream_response(self._context.send)
         else:
-            await response(self._visit.scope, _nothing, self._visit.send)
+            await response(self._context.scope, _nothing, self._context.send)
 
 
 def _require_short_headers(headers: Headers, query: bytes) -> None:

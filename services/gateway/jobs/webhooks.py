@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 
-from services.gateway.auth.middleware import share_of
+from services.gateway.auth.middleware import fairness_key_of
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings, checked_webhook
@@ -82,7 +82,7 @@ class TrialReport(BaseModel):
 async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
     webhook = checked_webhook(trial.url, trial.secret, webhooks.sender.guard)
     message = trial_message(f"test-{uuid.uuid4().hex}", time.time())
-    with Permit(webhooks.trials, share_of(request.scope)).admit():
+    with Permit(webhooks.trials, fairness_key_of(request.scope)).admit():
         attempt = await webhooks.sender.send(webhook, message)
     return TrialReport(
         delivered=attempt.delivered,

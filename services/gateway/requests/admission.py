@@ -2,8 +2,8 @@
 
 from starlette.datastructures import Headers
 
-from services.gateway.requests.header_sniffer import Peek, peek_for
-from services.gateway.requests.upload import Upload
+from services.gateway.requests.header_sniffer import HeaderSniffer, sniffer_for
+from services.gateway.requests.upload import RequestBody
 from services.gateway.settings import GatewaySettings
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
@@ -13,7 +13,7 @@ IDENTITY = "identity"
 _MAX_QUOTED_CHARACTERS = 64
 
 
-def asked_deadline_s(headers: Headers, settings: GatewaySettings) -> float | None:
+def requested_deadline_s(headers: Headers, settings: GatewaySettings) -> float | None:
     """How long the client waits from now on, if it says so."""
     asked_ms = headers.get(names.DEADLINE_MS)
     if asked_ms is None:
@@ -36,25 +36,25 @@ def require_uncompressed(headers: Headers) -> None:
         raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[IDENTITY])
 
 
-async def admit_pictures(upload: Upload, headers: Headers, settings: GatewaySettings) -> int:
+async def admit_pictures(body: RequestBody, headers: Headers, settings: GatewaySettings) -> int:
     """The pixels of the largest picture, as far as the body has been read, 0 where none shows its header in time.
 
     Reads on until the headers of all pictures are known, or for `peek_bytes`; the service judges what follows. Raises
     Problem TOO_MANY_PIXELS where a picture, or all of them together, have too many.
     """
-    peek = peek_for(headers.get("content-type", ""))
-    if peek is None:
+    sniffer = sniffer_for(headers.get("content-type", ""))
+    if sniffer is None:
         return 0
     require_uncompressed(headers)
-    while not (peek.complete or upload.complete or upload.size_bytes >= settings.peek_bytes):
-        peek.feed(await upload.read())
-        _check(peek, upload, settings)
-    return max((header.pixels for header in peek.headers), default=0)
+    while not (sniffer.complete or body.complete or body.size_bytes >= settings.peek_bytes):
+        sniffer.feed(await body.read())
+        _check(sniffer, body, settings)
+    return max((header.pixels for header in sniffer.headers), default=0)
 
 
-def _check(peek: Peek, upload: Upload, settings: GatewaySettings) -> None:
-    if peek.header is not None:
+def _check(sniffer: HeaderSniffer, body: RequestBody, settings: GatewaySettings) -> None:
+    if sniffer.header is not None:
         # How many bytes a body may have is watched while it comes in.
-        limits = PixelLimits(upload.size_bytes, settings.max_pixels, settings.max_side_px)
-        limits.check(peek.header, upload.size_bytes)
-    require_pixels_within([header.pixels for header in peek.headers], settings.max_request_pixels)
+        limits = PixelLimits(body.size_bytes, settings.max_pixels, settings.max_side_px)
+        limits.check(sniffer.header, body.size_bytes)
+    require_pixels_within([header.pixels for header in sniffer.headers], settings.max_request_pixels)

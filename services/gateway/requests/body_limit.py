@@ -4,7 +4,7 @@ from http import HTTPMethod
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.gateway.auth.middleware import share_of
+from services.gateway.auth.middleware import fairness_key_of
 from services.gateway.state import gateway_of
 from sightline.api.problems import Problem
 from sightline.http.concurrency import Permit
@@ -23,7 +23,7 @@ class RouteBodyLimitMiddleware:
         self._service_paths = ("/v1/models/", "/v2/models/", *(f"{route}/" for route in job_routes))
         self._usual = BodyLimitMiddleware(app, max_bytes)
         self._larger = BodyLimitMiddleware(app, max_job_bytes)
-        self._own = SmallBodyMiddleware(app, MAX_JSON_BYTES)
+        self._own = BufferedBodyMiddleware(app, MAX_JSON_BYTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._limited(scope)(scope, receive, send)
@@ -36,7 +36,7 @@ class RouteBodyLimitMiddleware:
         return self._usual if scope["path"].startswith(self._service_paths) else self._own
 
 
-class SmallBodyMiddleware:
+class BufferedBodyMiddleware:
     """Admits requests to the concurrency limit, and reads their body before it goes on.
 
     A problem that is raised while FastAPI reads a body would be answered as another one.
@@ -49,7 +49,9 @@ class SmallBodyMiddleware:
         with ExitStack() as places:
             try:
                 self._check(declared_bytes(scope))
-                places.enter_context(Permit(gateway_of(scope).limiter, share_of(scope)).admit(declared_bytes(scope)))
+                places.enter_context(
+                    Permit(gateway_of(scope).limiter, fairness_key_of(scope)).admit(declared_bytes(scope))
+                )
                 body = await self._read(receive)
             except Problem as problem:
                 await problem_response(problem, scope["path"])(scope, receive, send)

@@ -8,17 +8,17 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from services.gateway.auth.middleware import caller_of
-from services.gateway.requests.admission import asked_deadline_s, declared_bytes
-from services.gateway.requests.upload import Upload
+from services.gateway.requests.admission import declared_bytes, requested_deadline_s
+from services.gateway.requests.upload import RequestBody
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.runtime.tasks import cancel_and_wait
 
-SAY_SO = " It would become a job if it told its length, or came with `Prefer: respond-async`."
+JOB_HINT = " It would become a job if it told its length, or came with `Prefer: respond-async`."
 
 
-class Visit:
+class RequestContext:
     """One request while it is here: its permit, its body coming in, and who waits for the reply."""
 
     def __init__(
@@ -31,7 +31,7 @@ class Visit:
         self._settings, self._send = settings, send
         self.caller = caller_of(scope)
         self._permit = Permit(limiter, self.caller.share)
-        self.upload = Upload(receive, keep_bytes=settings.replay_bytes, reserve=self._make_room)
+        self.body = RequestBody(receive, keep_bytes=settings.replay_bytes, reserve=self._make_room)
         self._arrived = time.monotonic()
         self._asked_s: float | None = None
         self._for_job = False
@@ -39,18 +39,18 @@ class Visit:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        self._asked_s = asked_deadline_s(self.headers, self._settings)
+        self._asked_s = requested_deadline_s(self.headers, self._settings)
         with self._permit.admit(0 if self._for_job else declared_bytes(self.headers)):
             yield
 
-    def become_job(self) -> None:
+    def convert_to_job(self) -> None:
         """From now on the body goes to the disk: it takes no room here, may be larger, and has longer to come in."""
         if self._for_job:
             return
         self._for_job = True
         self._permit.waive()
         if self._timer is not None:
-            due = None if self.upload.complete else asyncio.get_running_loop().time() + self._upload_s()
+            due = None if self.body.complete else asyncio.get_running_loop().time() + self._upload_s()
             # It is refused where the time has just run out, or the client has just gone.
             with suppress(RuntimeError):
                 self._timer.reschedule(due)
@@ -60,7 +60,7 @@ class Visit:
 
         Raises Problem while no reply has begun; one that has begun and cannot be finished is left unfinished.
         """
-        task, unwanted = asyncio.create_task(work), asyncio.create_task(self._unwanted())
+        task, unwanted = asyncio.create_task(work), asyncio.create_task(self._wait_abandoned())
         try:
             await asyncio.wait((task, unwanted), return_when=asyncio.FIRST_COMPLETED)
             if task.done():
@@ -90,16 +90,16 @@ class Visit:
         """How long it can last, from its first byte to its reply."""
         return self._settings.upload_timeout_s + self._settings.max_deadline_s
 
-    async def _unwanted(self) -> ClientDisconnect | Problem:
+    async def _wait_abandoned(self) -> ClientDisconnect | Problem:
         """Returns once nobody waits for the reply any more, and why."""
         try:
             async with asyncio.timeout(self._upload_s()) as self._timer:
-                await self.upload.wait_complete()
+                await self.body.wait_complete()
             # What a job's client waits for is bounded where it is waited for, and is then answered with the job.
             async with asyncio.timeout(None if self._for_job else self.left_s()) as self._timer:
-                await self.upload.hang_up()
+                await self.body.wait_disconnected()
         except TimeoutError:
-            return _too_late(complete=self.upload.complete, asked=self._asked_s is not None)
+            return _too_late(complete=self.body.complete, asked=self._asked_s is not None)
         return ClientDisconnect()
 
     def _upload_s(self) -> float:
@@ -109,8 +109,8 @@ class Visit:
 
     def _make_room(self, count: int) -> None:
         limit_bytes = self._settings.max_job_bytes if self._for_job else self._settings.max_bytes
-        if self.upload.size_bytes + count > limit_bytes:
-            raise _too_large(limit_bytes, hint="" if self._for_job else SAY_SO)
+        if self.body.size_bytes + count > limit_bytes:
+            raise _too_large(limit_bytes, hint="" if self._for_job else JOB_HINT)
         self._permit.receive(count)
 
 

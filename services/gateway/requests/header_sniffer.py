@@ -14,7 +14,7 @@ PICTURE_FIELDS = frozenset({IMAGE_FIELD, b"mask"})
 _BARE_TYPES = (b"", b"application/octet-stream")
 
 
-class Peek(Protocol):
+class HeaderSniffer(Protocol):
     """Fed until `done` to know the first picture; done without its `header` means that only the service can judge it.
 
     Fed on until `complete`, it knows all `headers`, of masks as well.
@@ -31,18 +31,18 @@ class Peek(Protocol):
     def feed(self, chunk: bytes) -> None: ...
 
 
-def peek_for(content_type: str) -> Peek | None:
+def sniffer_for(content_type: str) -> HeaderSniffer | None:
     """None where the body is neither a form nor a bare picture."""
     boundary = boundary_of(content_type)
     if boundary is not None:
-        return FormPeek(boundary)
+        return FormSniffer(boundary)
     media_type, _ = parse_options_header(content_type)
     if media_type.startswith(b"image/") or media_type in _BARE_TYPES:
-        return PicturePeek()
+        return PictureSniffer()
     return None
 
 
-class PicturePeek:
+class PictureSniffer:
     """A body that is the picture."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class PicturePeek:
         self._header.feed(chunk)
 
 
-class FormPeek:
+class FormSniffer:
     """A multipart form; looks for the parts that are pictures, wherever they come.
 
     A broken first `image` raises its Problem; what is wrong with further ones the service says in their place.
@@ -76,7 +76,7 @@ class FormPeek:
 
     def __init__(self, boundary: bytes) -> None:
         self._parser, self._broken = FormParser(boundary, self), False
-        self._first, self._current = PicturePeek(), PicturePeek()
+        self._first, self._current = PictureSniffer(), PictureSniffer()
         self._others: list[ImageHeader] = []
         self._is_picture = self._has_content = self._first_is_over = False
 
@@ -105,7 +105,7 @@ class FormPeek:
 
     def begin_part(self, part: PartHeaders) -> None:
         is_first = part.name == IMAGE_FIELD and not self._first_is_over
-        self._current = self._first if is_first else PicturePeek()
+        self._current = self._first if is_first else PictureSniffer()
         self._is_picture, self._has_content = part.name in PICTURE_FIELDS, False
 
     def part_data(self, data: bytes) -> None:

@@ -4,10 +4,10 @@ from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.auth.middleware import caller_of
-from services.gateway.requests.context import Visit
-from services.gateway.requests.dispatch import Prediction
+from services.gateway.requests.context import RequestContext
+from services.gateway.requests.dispatch import PredictionDispatcher
 from services.gateway.state import Gateway, gateway_of
-from services.gateway.upstream.forwarding import Exchange
+from services.gateway.upstream.forwarding import RequestForwarder
 from sightline.api.problems import Problem
 from sightline.http.middleware import add_log_fields, route_template
 
@@ -36,28 +36,28 @@ class Proxy:
         model = self._model or scope["path_params"]["model"]
         gateway.fleet.replicas(model)
         caller_of(scope).require_model(model)
-        visit = Visit(gateway.settings, gateway.limiter, scope, receive, send)
+        context = RequestContext(gateway.settings, gateway.limiter, scope, receive, send)
         try:
-            await self._answer(gateway, model, visit)
+            await self._answer(gateway, model, context)
         except Problem as problem:
-            visit.outcome = str(problem.status.value)
+            context.outcome = str(problem.status.value)
             gateway.metrics.rejected.labels(model, problem.code).inc()
             raise
         finally:
-            _record(gateway, model, visit)
+            _record(gateway, model, context)
 
-    async def _answer(self, gateway: Gateway, model: str, visit: Visit) -> None:
-        if self._predicts and visit.scope["method"] == HTTPMethod.POST:
-            await Prediction(gateway, model, visit).run()
+    async def _answer(self, gateway: Gateway, model: str, context: RequestContext) -> None:
+        if self._predicts and context.scope["method"] == HTTPMethod.POST:
+            await PredictionDispatcher(gateway, model, context).run()
             return
-        with visit.admitted():
-            gateway.fleet.choose(model, visit.caller.share)
-            await visit.serve(Exchange(gateway, model, visit).run())
+        with context.admitted():
+            gateway.fleet.choose(model, context.caller.share)
+            await context.serve(RequestForwarder(gateway, model, context).run())
 
 
-def _record(gateway: Gateway, model: str, visit: Visit) -> None:
-    metrics, upload = gateway.metrics, visit.upload
-    metrics.requests.labels(model, route_template(visit.scope), visit.outcome).inc()
-    metrics.received_bytes.labels(model).inc(upload.size_bytes)
-    metrics.sent_bytes.labels(model).inc(visit.sent_bytes)
-    add_log_fields(visit.scope, model=model, body_bytes=upload.size_bytes, body_sha256=upload.sha256)
+def _record(gateway: Gateway, model: str, context: RequestContext) -> None:
+    metrics, body = gateway.metrics, context.body
+    metrics.requests.labels(model, route_template(context.scope), context.outcome).inc()
+    metrics.received_bytes.labels(model).inc(body.size_bytes)
+    metrics.sent_bytes.labels(model).inc(context.sent_bytes)
+    add_log_fields(context.scope, model=model, body_bytes=body.size_bytes, body_sha256=body.sha256)

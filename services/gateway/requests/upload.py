@@ -10,7 +10,7 @@ from sightline.api.problems import Problem
 WHOLE_BYTES = 256 * 1024  # larger bodies are written in pieces, so that the event loop turns in between
 
 
-class Upload:
+class RequestBody:
     """A request body on its way through: counted, hashed, and kept for as long as it is small.
 
     While it is kept, it can be sent to another replica from its first byte. `failure` holds what ended the body early,
@@ -48,7 +48,7 @@ class Upload:
             self.failure = error
             raise
 
-    def body(self) -> bytes | AsyncIterator[bytes] | None:
+    def content(self) -> bytes | AsyncIterator[bytes] | None:
         """What is to be sent, from its first byte; only while it is replayable."""
         if self.complete and self.size_bytes <= WHOLE_BYTES:
             return b"".join(self._kept or ()) or None
@@ -71,7 +71,7 @@ class Upload:
     async def wait_complete(self) -> None:
         await self._complete.wait()
 
-    async def hang_up(self) -> None:
+    async def wait_disconnected(self) -> None:
         """Returns when the client has gone; only to be awaited once the body is complete."""
         while (await self._receive())["type"] != "http.disconnect":
             pass

@@ -7,12 +7,12 @@ from aiohttp import ClientConnectorError, ClientError, ClientResponse, Connectio
 from starlette.types import Scope
 from yarl import URL
 
-from services.gateway.requests.context import Visit
+from services.gateway.requests.context import RequestContext
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
 from services.gateway.upstream.proxy_headers import SKIPPED_AUTO_HEADERS, reply_headers, request_headers
 from services.gateway.upstream.replicas import Replica
-from services.gateway.upstream.service_links import ServiceLinks
+from services.gateway.upstream.service_links import LinkRewriter
 from sightline.api.problems import Code, Problem
 from sightline.http.head_requests import is_head
 from sightline.http.middleware import add_log_fields
@@ -22,7 +22,7 @@ from sightline.runtime.tracing import exemplar
 log = structlog.get_logger()
 
 
-class Exchange:
+class RequestForwarder:
     """A request's way to a replica and the reply's way back, with whichever replicas it takes.
 
     A replica that cannot be connected to has seen nothing of the request, and one that answers 503 has not begun with
@@ -30,28 +30,28 @@ class Exchange:
     the client's to know, because the replica may have worked on the request.
     """
 
-    def __init__(self, gateway: Gateway, model: str, visit: Visit) -> None:
-        self._gateway, self._model, self._visit, self._upload = gateway, model, visit, visit.upload
+    def __init__(self, gateway: Gateway, model: str, context: RequestContext) -> None:
+        self._gateway, self._model, self._context, self._body = gateway, model, context, context.body
         self._tried: set[Replica] = set()
 
     async def run(self) -> None:
-        if not self._upload.size_bytes:
-            await self._upload.read()
+        if not self._body.size_bytes:
+            await self._body.read()
         async with self._running():
             while not await self._attempt():
                 pass
 
     def _running(self) -> AbstractAsyncContextManager[None]:
-        if self._visit.scope["method"] != HTTPMethod.POST:
+        if self._context.scope["method"] != HTTPMethod.POST:
             return nullcontext()
-        return self._gateway.running_limit.hold(self._visit.caller, longest_s=self._visit.longest_s)
+        return self._gateway.running_limit.hold(self._context.caller, longest_s=self._context.longest_s)
 
     async def _attempt(self) -> bool:
         """Whether a replica's reply was passed back; otherwise the next one is to be tried."""
-        replica = self._gateway.fleet.choose(self._model, self._visit.caller.share, excluding=self._tried)
+        replica = self._gateway.fleet.choose(self._model, self._context.caller.share, excluding=self._tried)
         self._tried.add(replica)
-        add_log_fields(self._visit.scope, replica=replica.url)
-        with replica.busy(self._visit.caller.share):
+        add_log_fields(self._context.scope, replica=replica.url)
+        with replica.busy(self._context.caller.share):
             reply = await self._open(replica)
             if reply is None:
                 return self._retry("connect")
@@ -69,7 +69,7 @@ class Exchange:
         return True
 
     def _can_try_another(self) -> bool:
-        return self._upload.replayable and bool(self._gateway.fleet.ready_replicas(self._model, excluding=self._tried))
+        return self._body.replayable and bool(self._gateway.fleet.ready_replicas(self._model, excluding=self._tried))
 
     def _retry(self, reason: str) -> bool:
         self._gateway.metrics.retries.labels(self._model, reason).inc()
@@ -84,22 +84,22 @@ class Exchange:
             replica.set_ready(ready=False)
             return None
         except (ClientError, OSError) as error:
-            raise self._upload.failure or _failed(self._model) from error
+            raise self._body.failure or _failed(self._model) from error
         self._observe(replica, reply, time.perf_counter() - started)
         return reply
 
     async def _request(self, replica: Replica) -> ClientResponse:
         return await self._gateway.session.request(
-            "HEAD" if is_head(self._visit.scope) else self._visit.scope["method"],
-            _address(replica, self._visit.scope),
+            "HEAD" if is_head(self._context.scope) else self._context.scope["method"],
+            _address(replica, self._context.scope),
             headers=request_headers(
-                self._visit.headers,
-                caller=self._visit.caller,
+                self._context.headers,
+                caller=self._context.caller,
                 request_id=current_request_id(),
-                left_s=self._visit.left_s(),
+                left_s=self._context.left_s(),
                 fleet_credential=self._gateway.settings.own_credential,
             ),
-            data=self._upload.body(),
+            data=self._body.content(),
             allow_redirects=False,
             skip_auto_headers=SKIPPED_AUTO_HEADERS,
         )
@@ -111,9 +111,9 @@ class Exchange:
             replica.observe(duration_s)
 
     async def _pass_back(self, reply: ClientResponse) -> None:
-        links = ServiceLinks(reply.url, public_prefix(self._visit.scope))
-        headers = reply_headers(reply.raw_headers, links=links, body_sha256=self._upload.sha256)
-        await self._visit.send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        links = LinkRewriter(reply.url, public_prefix(self._context.scope))
+        headers = reply_headers(reply.raw_headers, links=links, body_sha256=self._body.sha256)
+        await self._context.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         try:
             await self._pass_body(reply.content)
         except (ClientError, OSError):
@@ -124,7 +124,7 @@ class Exchange:
         while more:
             chunk = await content.readany()
             more = not content.at_eof()
-            await self._visit.send({"type": "http.response.body", "body": chunk, "more_body": more})
+            await self._context.send({"type": "http.response.body", "body": chunk, "more_body": more})
 
 
 def _address(replica: Replica, scope: Scope) -> URL:

@@ -9,8 +9,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from services.gateway.settings import GatewaySettings
 from services.gateway.upstream.catalog import Catalog, Description
 from services.gateway.upstream.discovery import addresses
-from services.gateway.upstream.replicas import Fleet, Replica
-from services.gateway.upstream.reports import read_card, read_report
+from services.gateway.upstream.replicas import Replica, ReplicaFleet
+from services.gateway.upstream.reports import read_model_card, read_readiness_report
 from sightline.api import headers as names
 from sightline.runtime.errors import describe_error
 
@@ -19,10 +19,12 @@ log = structlog.get_logger()
 _WANTED = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-class Poller:
+class HealthPoller:
     """Asks every replica again and again whether it is ready, and a newly ready one what it offers."""
 
-    def __init__(self, fleet: Fleet, catalog: Catalog, session: ClientSession, settings: GatewaySettings) -> None:
+    def __init__(
+        self, fleet: ReplicaFleet, catalog: Catalog, session: ClientSession, settings: GatewaySettings
+    ) -> None:
         self._fleet, self._catalog, self._session, self._settings = fleet, catalog, session, settings
         # Also without a credential: a service that wants one then says so here, and not to the first client.
         self._headers = {**_WANTED, names.FLEET_CREDENTIAL: settings.own_credential or ""}
@@ -55,7 +57,7 @@ class Poller:
             try:
                 await self._probe(replica)
             except Exception as error:
-                # One odd reply must not end the watch over the whole fleet.
+                # One odd reply must not end the polling of the whole fleet.
                 log.error("probe_failed", model=replica.model, replica=replica.url, **describe_error(error))
                 replica.set_ready(ready=False)
             await asyncio.sleep(self._settings.poll_interval_s)
@@ -75,7 +77,7 @@ class Poller:
             await self._hear(replica, body, ready=status == 200)
 
     async def _hear(self, replica: Replica, body: Mapping[str, Any], *, ready: bool) -> None:
-        report = read_report(body)
+        report = read_readiness_report(body)
         renewed = replica.report is None or report.identity != replica.report.identity
         replica.misses, replica.report = 0, report
         if ready and (renewed or not replica.ready):
@@ -89,7 +91,7 @@ class Poller:
         except (TimeoutError, ClientError, OSError):
             log.warning("replica_not_described", model=replica.model, replica=replica.url)
         else:
-            self._catalog.add(replica.model, Description(document, read_card(card)))
+            self._catalog.add(replica.model, Description(document, read_model_card(card)))
 
     async def _get(self, replica: Replica, path: str) -> tuple[int, Mapping[str, Any]]:
         # A redirect would take the credential elsewhere.

@@ -6,7 +6,7 @@ from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
 from services.gateway.auth.api_keys import Caller
-from services.gateway.upstream.service_links import ServiceLinks
+from services.gateway.upstream.service_links import LinkRewriter
 from sightline.api import headers as names
 from sightline.runtime.tracing import inject
 
@@ -63,7 +63,7 @@ def request_headers(
     return forwarded
 
 
-def reply_headers(raw: RawHeaders, *, links: ServiceLinks, body_sha256: str | None) -> list[tuple[bytes, bytes]]:
+def reply_headers(raw: RawHeaders, *, links: LinkRewriter, body_sha256: str | None) -> list[tuple[bytes, bytes]]:
     headers = [
         (name.lower(), rewritten)
         for name, value in _end_to_end(raw, _NOT_RETURNED)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from services.gateway.upstream.discovery import PREFIX
-from services.gateway.upstream.reports import Report
+from services.gateway.upstream.reports import ReadinessReport
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import SHARE
 
@@ -33,7 +33,7 @@ class Replica:
     in_flight: int = 0
     latency_s: float = 0.0
     misses: int = 0
-    report: Report | None = None
+    report: ReadinessReport | None = None
     in_flight_of: Counter[str] = field(default_factory=Counter)  # by caller
 
     def set_ready(self, *, ready: bool) -> None:
@@ -59,7 +59,7 @@ class Replica:
         self.latency_s += LATENCY_WEIGHT * (latency_s - self.latency_s) if self.latency_s else latency_s
 
 
-class Fleet:
+class ReplicaFleet:
     """The replicas of every configured model; those behind a name come and go, and are not known at first."""
 
     def __init__(

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ValidationError
 from sightline.api.evidence import ModelIdentity
 
 
-class Report(BaseModel):
+class ReadinessReport(BaseModel):
     """What a service says in `/readyz`, as far as the gateway uses it."""
 
     version: str | None = None
@@ -30,7 +30,7 @@ class Report(BaseModel):
         )
 
 
-class Card(BaseModel):
+class ModelCardSummary(BaseModel):
     """What a service says in its model card, as far as the gateway uses it."""
 
     title: str | None = None
@@ -38,16 +38,16 @@ class Card(BaseModel):
     media_types: list[str] = []
 
 
-def read_report(body: Mapping[str, Any]) -> Report:
+def read_readiness_report(body: Mapping[str, Any]) -> ReadinessReport:
     """A service that reports in other words is ready all the same: the report is only shown."""
     try:
-        return Report.model_validate(body)
+        return ReadinessReport.model_validate(body)
     except ValidationError:
-        return Report()
+        return ReadinessReport()
 
 
-def read_card(body: Mapping[str, Any]) -> Card:
+def read_model_card(body: Mapping[str, Any]) -> ModelCardSummary:
     try:
-        return Card.model_validate(body)
+        return ModelCardSummary.model_validate(body)
     except ValidationError:
-        return Card()
+        return ModelCardSummary()

@@ -17,7 +17,7 @@ NEVER_RETURNED = frozenset((b"refresh", b"alt-svc", b"alt-used", b"x-accel-redir
 NEVER_RETURNED_PREFIX = b"access-control-"
 
 
-class ServiceLinks:
+class LinkRewriter:
     """Rewrites what a reply to the request for `url` refers to; `prefix` is the gateway's own public path."""
 
     def __init__(self, url: URL, prefix: str) -> None:

@@ -11,7 +11,9 @@ DESK = "https://desk.example.org"
 
 @pytest.fixture
 def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway) -> Server:
-    return open_gateway({"echo": [start(make_service()).url]}, cors_origins="https://Desk.example.org:443/,http://a:81")
+    return open_gateway(
+        {"echo": [start(make_service()).url]}, cors_origins="https://JobBackend.example.org:443/,http://a:81"
+    )
 
 
 def post(server: Server, *headers: tuple[str, str]) -> httpx2.Response:

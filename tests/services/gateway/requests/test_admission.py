@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from services.gateway.requests.admission import asked_deadline_s
+from services.gateway.requests.admission import requested_deadline_s
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, encode_png
@@ -120,15 +120,15 @@ def test_refuses_bytes_in_flight_over_the_limit(
 @pytest.mark.parametrize("deadline", ["soon", "-5", "0", "1e3", "", "²", "9" * 40])
 def test_refuses_a_deadline_that_is_none(deadline: str) -> None:
     with pytest.raises(Problem) as caught:
-        asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": deadline}), GatewaySettings())
+        requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": deadline}), GatewaySettings())
     assert caught.value.code == Code.INVALID_REQUEST
 
 
 def test_a_deadline_is_in_milliseconds_and_has_an_upper_limit() -> None:
     settings = GatewaySettings(max_deadline_s=60)
-    assert asked_deadline_s(Headers({}), settings) is None
-    assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "1500"}), settings) == 1.5
-    assert asked_deadline_s(Headers({"X-Sightline-Deadline-Ms": "99999999"}), settings) == 60
+    assert requested_deadline_s(Headers({}), settings) is None
+    assert requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": "1500"}), settings) == 1.5
+    assert requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": "99999999"}), settings) == 60
 
 
 def test_the_pictures_of_a_request_are_counted_together(

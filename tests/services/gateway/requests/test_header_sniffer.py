@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.requests.header_sniffer import FormPeek, Peek, peek_for
+from services.gateway.requests.header_sniffer import FormSniffer, HeaderSniffer, sniffer_for
 from sightline.api.problems import Code, Problem
 
 BOUNDARY = b"fence"
@@ -34,7 +34,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--" + BOUNDARY + b"--\r\n"
 
 
-def feed(peek: Peek, body: bytes, chunk_bytes: int) -> None:
+def feed(peek: HeaderSniffer, body: bytes, chunk_bytes: int) -> None:
     for start in range(0, len(body), chunk_bytes):
         peek.feed(body[start : start + chunk_bytes])
 
@@ -57,7 +57,7 @@ FORMS = {
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS.keys())
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 100_000])
 def test_finds_the_image_part_wherever_chunks_break(body: bytes, chunk_bytes: int) -> None:
-    peek = FormPeek(BOUNDARY)
+    peek = FormSniffer(BOUNDARY)
     feed(peek, body, chunk_bytes)
     assert peek.header is not None
     assert (peek.header.width, peek.header.height) == (640, 480)
@@ -65,7 +65,7 @@ def test_finds_the_image_part_wherever_chunks_break(body: bytes, chunk_bytes: in
 
 @given(st.lists(st.integers(min_value=1, max_value=200), min_size=1))
 def test_finds_the_image_part_in_chunks_of_any_sizes(sizes: list[int]) -> None:
-    body, peek = form(MASK, IMAGE), FormPeek(BOUNDARY)
+    body, peek = form(MASK, IMAGE), FormSniffer(BOUNDARY)
     while body and not peek.done:
         for size in sizes:
             peek.feed(body[:size])
@@ -87,14 +87,14 @@ def test_finds_the_image_part_in_chunks_of_any_sizes(sizes: list[int]) -> None:
 )
 @pytest.mark.parametrize("chunk_bytes", [1, 100_000])
 def test_leaves_to_the_service_what_shows_no_header(body: bytes, chunk_bytes: int) -> None:
-    peek = FormPeek(BOUNDARY)
+    peek = FormSniffer(BOUNDARY)
     feed(peek, body, chunk_bytes)
     assert peek.done
     assert peek.header is None
 
 
 def test_stops_looking_at_the_end_of_the_form() -> None:
-    peek = FormPeek(BOUNDARY)
+    peek = FormSniffer(BOUNDARY)
     peek.feed(form(MASK) + b"\r\n" + IMAGE)
     assert peek.header is None
 
@@ -102,11 +102,11 @@ def test_stops_looking_at_the_end_of_the_form() -> None:
 @given(st.binary(max_size=600))
 def test_any_bytes_raise_nothing_but_problems(body: bytes) -> None:
     with suppress(Problem):
-        feed(FormPeek(BOUNDARY), b'--fence\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + body, 50)
+        feed(FormSniffer(BOUNDARY), b'--fence\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + body, 50)
 
 
 def test_what_is_no_picture_is_refused() -> None:
-    peek = FormPeek(BOUNDARY)
+    peek = FormSniffer(BOUNDARY)
     with pytest.raises(Problem) as caught:
         peek.feed(form(field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)))
     assert caught.value.code == Code.UNSUPPORTED_FORMAT
@@ -114,7 +114,7 @@ def test_what_is_no_picture_is_refused() -> None:
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
 def test_reads_a_bare_picture(content_type: str) -> None:
-    peek = peek_for(content_type)
+    peek = sniffer_for(content_type)
     assert peek is not None
     feed(peek, png(640, 480), 3)
     assert peek.done
@@ -124,14 +124,14 @@ def test_reads_a_bare_picture(content_type: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
 def test_other_bodies_are_not_looked_into(content_type: str) -> None:
-    assert peek_for(content_type) is None
+    assert sniffer_for(content_type) is None
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 64, 100_000])
 def test_knows_all_pictures_at_the_end_of_the_form(chunk_bytes: int) -> None:
     broken = field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)
     body = form(MASK, IMAGE, field(b"other", png(9, 9)), broken, field(b"image", png(1000, 1000, padding=90)))
-    peek = FormPeek(BOUNDARY)
+    peek = FormSniffer(BOUNDARY)
     feed(peek, body, chunk_bytes)
     assert peek.complete
     assert sorted(header.pixels for header in peek.headers) == [64 * 48, 640 * 480, 1_000_000]

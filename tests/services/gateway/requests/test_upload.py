@@ -5,13 +5,13 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from services.gateway.requests.upload import WHOLE_BYTES, Upload
+from services.gateway.requests.upload import WHOLE_BYTES, RequestBody
 from sightline.api.problems import Code, Problem
 
 pytestmark = pytest.mark.anyio
 
 
-def upload_of(*chunks: bytes, keep_bytes: int = 1000, hangs_up: bool = False, room_bytes: int = 10**9) -> Upload:
+def upload_of(*chunks: bytes, keep_bytes: int = 1000, hangs_up: bool = False, room_bytes: int = 10**9) -> RequestBody:
     messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages += [{"type": "http.disconnect"}] if hangs_up else []
     if not hangs_up:
@@ -26,11 +26,11 @@ def upload_of(*chunks: bytes, keep_bytes: int = 1000, hangs_up: bool = False, ro
         if room_bytes < 0:
             raise Problem(Code.OVERLOADED, "There is no room.")
 
-    return Upload(receive, keep_bytes=keep_bytes, reserve=reserve)
+    return RequestBody(receive, keep_bytes=keep_bytes, reserve=reserve)
 
 
-async def drain(upload: Upload) -> bytes:
-    body = upload.body()
+async def drain(upload: RequestBody) -> bytes:
+    body = upload.content()
     if not isinstance(body, AsyncIterator):
         return body or b""
     return b"".join([chunk async for chunk in body])
@@ -55,12 +55,12 @@ async def test_a_small_body_can_be_sent_again() -> None:
     upload = upload_of(b"ab", b"cde")
     assert await drain(upload) == b"abcde"
     assert upload.replayable
-    assert upload.body() == b"abcde"
+    assert upload.content() == b"abcde"
 
 
 async def test_a_body_can_be_sent_again_after_a_part_of_it_was_sent() -> None:
     upload = upload_of(b"ab", b"cde", b"f")
-    body = upload.body()
+    body = upload.content()
     assert isinstance(body, AsyncIterator)
     assert await anext(body) == b"ab"
     assert await drain(upload) == b"abcdef"
@@ -85,14 +85,14 @@ async def test_a_large_complete_body_goes_out_in_pieces() -> None:
     upload = upload_of(bytes(WHOLE_BYTES), b"x", keep_bytes=2 * WHOLE_BYTES)
     await upload.read()
     await upload.read()
-    assert not isinstance(upload.body(), bytes)
+    assert not isinstance(upload.content(), bytes)
     assert await drain(upload) == bytes(WHOLE_BYTES) + b"x"
 
 
 async def test_no_body_is_none() -> None:
     upload = upload_of(b"")
     await upload.read()
-    assert upload.body() is None
+    assert upload.content() is None
     assert upload.sha256 is None
 
 

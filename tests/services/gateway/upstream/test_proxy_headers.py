@@ -4,13 +4,13 @@ from yarl import URL
 
 from services.gateway.auth.api_keys import Caller
 from services.gateway.upstream.proxy_headers import reply_headers, request_headers
-from services.gateway.upstream.service_links import ServiceLinks
+from services.gateway.upstream.service_links import LinkRewriter
 from sightline.api.problems import Problem
 from sightline.jobs.job import Priority
 
 CALLER = Caller("desk")
 SAID = {"X-Sightline-Caller": "desk", "X-Sightline-Priority": "interactive"}
-LINKS = ServiceLinks(URL("http://10.0.0.7:8000/v1/echo"), prefix="")
+LINKS = LinkRewriter(URL("http://10.0.0.7:8000/v1/echo"), prefix="")
 
 
 def test_request_headers_drop_what_is_between_two_hops() -> None:

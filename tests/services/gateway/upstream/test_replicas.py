@@ -2,13 +2,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.gateway.upstream.replicas import Fleet, Replica
+from services.gateway.upstream.replicas import Replica, ReplicaFleet
 from sightline.api.problems import Code, Problem
 
 
-def fleet_of(count: int, *, max_requests: int = 9) -> tuple[Fleet, list[Replica]]:
+def fleet_of(count: int, *, max_requests: int = 9) -> tuple[ReplicaFleet, list[Replica]]:
     urls = [f"http://replica-{index}" for index in range(count)]
-    fleet = Fleet({"inpaint": urls}, max_requests_per_replica=max_requests)
+    fleet = ReplicaFleet({"inpaint": urls}, max_requests_per_replica=max_requests)
     replicas = list(fleet)
     for replica in replicas:
         replica.ready = True
@@ -82,7 +82,7 @@ def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
 
 
 def test_is_ready_when_every_model_has_a_ready_replica() -> None:
-    fleet = Fleet({"hoi": ["http://a", "http://b"], "inpaint": ["http://c"]}, max_requests_per_replica=1)
+    fleet = ReplicaFleet({"hoi": ["http://a", "http://b"], "inpaint": ["http://c"]}, max_requests_per_replica=1)
     hoi, _, inpaint = fleet
     hoi.ready = True
     assert not fleet.ready
@@ -91,7 +91,7 @@ def test_is_ready_when_every_model_has_a_ready_replica() -> None:
 
 
 def test_a_model_that_may_rest_is_not_waited_for() -> None:
-    fleet = Fleet({"hoi": ["http://a"], "inpaint": ["http://b"]}, max_requests_per_replica=1, resting=["hoi"])
+    fleet = ReplicaFleet({"hoi": ["http://a"], "inpaint": ["http://b"]}, max_requests_per_replica=1, resting=["hoi"])
     _, inpaint = fleet
     assert not fleet.ready
     inpaint.ready = True
@@ -99,4 +99,4 @@ def test_a_model_that_may_rest_is_not_waited_for() -> None:
 
 
 def test_a_fleet_without_models_is_never_ready() -> None:
-    assert not Fleet({}, max_requests_per_replica=1).ready
+    assert not ReplicaFleet({}, max_requests_per_replica=1).ready
