@@ -9,28 +9,28 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from services.gateway import capacity, health, models, targets, v2
-from services.gateway.auth.api_keys import KeyRing
-from services.gateway.auth.host_check import HostCheckMiddleware
+from services.gateway import fleet_status, v2
+from services.gateway.auth.api_keys import KeyRing, RunningLimit
+from services.gateway.auth.browser_security import (
+    HostCheckMiddleware,
+    NamedOriginsMiddleware,
+    OriginCheckMiddleware,
+    ResponseHeadersMiddleware,
+    cors_options,
+)
 from services.gateway.auth.middleware import AuthenticationMiddleware
-from services.gateway.auth.origin_check import OriginCheckMiddleware
-from services.gateway.auth.running_limit import RunningLimit
-from services.gateway.console import add_console
-from services.gateway.cors import NamedOriginsMiddleware, cors_options
 from services.gateway.documentation.openapi import add_openapi
-from services.gateway.documentation.page import add_docs
 from services.gateway.jobs import routes, webhooks
 from services.gateway.jobs.backend import JobBackend, open_job_backend
 from services.gateway.jobs.schemas import rendered
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.requests.body_limit import RouteBodyLimitMiddleware
+from services.gateway.pages import add_console, add_docs
+from services.gateway.requests.body import RouteBodyLimitMiddleware
+from services.gateway.requests.dispatch import Proxy, ProxyRoute
 from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
-from services.gateway.requests.proxy import Proxy, ProxyRoute
-from services.gateway.response_headers import ResponseHeadersMiddleware
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, State
-from services.gateway.upstream.catalog import Catalog
-from services.gateway.upstream.health_poller import HealthPoller
+from services.gateway.upstream.health_poller import Catalog, HealthPoller
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline import __version__
 from sightline.api.problems import Code, Problem
@@ -142,7 +142,7 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
 
 
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
-    for part in (health, models, capacity, targets, routes, webhooks, v2):
+    for part in (fleet_status, routes, webhooks, v2):
         app.include_router(part.router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)

@@ -20,7 +20,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from services.gateway.auth.api_keys import KeyName, KeySettings, read_keys
 from services.gateway.requests.forwarded_headers import PREFIX as PUBLIC_PREFIX
 from services.gateway.requests.forwarded_headers import Network
-from services.gateway.upstream.discovery import PREFIX
+from services.gateway.upstream.replicas import PREFIX
 from sightline.http.fleet_credential import FleetCredentialSettings, read_credentials
 
 MIB = 1024 * 1024
@@ -62,7 +62,7 @@ def _origin(text: str) -> str:
     """As browsers send it: in lower case, without a path and without the scheme's own port."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
-        raise ValueError("an origin is written as https://backend.example.org, without a path")
+        raise ValueError("an origin is written as https://desk.example.org, without a path")
     scheme, host, port = match.groups(default="")
     return f"{scheme}://{host}{'' if port == _SCHEME_PORTS[scheme] else port}"
 
@@ -140,7 +140,7 @@ class GatewaySettings(FleetCredentialSettings):
         default="", description="Under which a reverse proxy, which strips it, serves the gateway: /sightline"
     )
     cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
-        default=(), description="Whose pages may call the API, as https://backend.example.org"
+        default=(), description="Whose pages may call the API, as https://desk.example.org"
     )
     metrics_credential: SecretStr | None = Field(
         default=None, description="Which opens /metrics/targets, as a bearer token"

@@ -1,16 +1,19 @@
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from aiohttp import ClientSession
+from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
-from services.gateway.auth.running_limit import RunningLimit
-from services.gateway.jobs.backend import JobBackend
+from services.gateway.auth.api_keys import Caller, RunningLimit
+from services.gateway.auth.middleware import caller_of
+from services.gateway.jobs.backend import JobBackend, require_job_backend
 from services.gateway.jobs.webhooks import Webhooks
 from services.gateway.metrics import GatewayMetrics
+from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.settings import GatewaySettings
-from services.gateway.upstream.catalog import Catalog
+from services.gateway.upstream.health_poller import Catalog
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.http.concurrency import ConcurrencyLimiter
 
@@ -47,3 +50,31 @@ class State(TypedDict):
 def gateway_of(scope: Scope) -> Gateway:
     gateway: Gateway = scope["state"]["gateway"]
     return gateway
+
+
+def _gateway(request: Request) -> Gateway:
+    return gateway_of(request.scope)
+
+
+def _job_backend(request: Request) -> JobBackend:
+    return require_job_backend(gateway_of(request.scope).job_backend)
+
+
+def _caller(request: Request) -> Caller:
+    return caller_of(request.scope)
+
+
+def _prefix(request: Request) -> str:
+    return public_prefix(request.scope)
+
+
+GatewayDep = Annotated[Gateway, Depends(_gateway)]
+
+
+JobBackendDep = Annotated[JobBackend, Depends(_job_backend)]
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+PrefixDep = Annotated[str, Depends(_prefix)]

@@ -7,8 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, Field
 
-from services.gateway.deps import CallerDep, GatewayDep
-from services.gateway.state import Gateway
+from services.gateway.state import CallerDep, Gateway, GatewayDep
 from sightline import __version__
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

@@ -247,7 +247,7 @@ def test_each_model_scales_on_its_own_queue_and_only_a_rare_one_rests() -> None:
 
 
 def test_scalers_ask_for_metrics_that_there_are() -> None:
-    known = "".join(file.read_text() for file in (ROOT / "services" / "gateway").rglob("*metrics.py"))
+    known = "".join(file.read_text() for file in (ROOT / "services" / "gateway").rglob("*.py"))
     for each in objects(FULL, "ScaledObject").values():
         for trigger in each["spec"]["triggers"]:
             name = trigger["metadata"]["query"].partition("{")[0].rpartition("(")[2]

@@ -2,8 +2,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.gateway.auth.api_keys import Caller, KeyRing
-from services.gateway.console import CONSOLE_PATH
-from services.gateway.documentation.page import ASSETS_PATH
+from services.gateway.pages import ASSETS_PATH, CONSOLE_PATH
 from sightline.api.problems import Problem
 from sightline.http.connections import address_of
 from sightline.http.middleware import PROBE_PATHS, add_log_fields

@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from services.gateway.jobs.events import MEDIA_TYPE as EVENT_STREAM
-from services.gateway.jobs.schemas import public_job
+from services.gateway.jobs.schemas import EVENT_STREAM, public_job
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from services.gateway.auth.middleware import OPEN_PATHS
 from services.gateway.documentation.jobs import INVALID_REPLIES, document_jobs
 from services.gateway.requests.forwarded_headers import public_prefix
-from services.gateway.upstream.catalog import Catalog, Document
+from services.gateway.upstream.health_poller import Catalog, Document
 from sightline.api import headers as names
 from sightline.api.problems import Code
 from sightline.api.routes import route_of

@@ -1,13 +1,16 @@
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import structlog
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from redis.asyncio import Redis
 
 from services.gateway.auth.api_keys import KeyRing
-from services.gateway.jobs.metrics import QueueCollector
-from services.gateway.jobs.monitor import QueueMonitor, StoreMonitor
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
@@ -15,13 +18,151 @@ from sightline.jobs.blobs import BlobStore
 from sightline.jobs.connection import AWAY
 from sightline.jobs.janitor import Janitor
 from sightline.jobs.outbox import Outbox
-from sightline.jobs.overview import Overview
+from sightline.jobs.overview import Line, Load, Overview
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.runtime.errors import describe_error
 from sightline.runtime.tasks import in_background
 
+log = structlog.get_logger()
+_LABELS = ("model", "priority")
 RETRY_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSnapshot:
+    """How the queues were at one moment."""
+
+    lines: Sequence[Line] = ()
+    loads: Mapping[str, Load] = field(default_factory=dict)
+    used_bytes: int = 0
+    refusal: str | None = None  # why Redis takes no jobs, though it can be read
+    clock_skew_s: float | None = None  # of Redis, ahead of this machine
+
+
+class QueueMonitor:
+    """Looks at the queues again and again, so that metrics and capacity never wait for Redis."""
+
+    def __init__(self, queue: JobQueue, overview: Overview, keys: KeyRing, settings: GatewaySettings) -> None:
+        self.snapshot: QueueSnapshot | None = None  # None while Redis is away
+        self._queue, self._overview, self._keys = queue, overview, keys
+        self._models, self._interval_s = list(settings.upstreams), settings.overview_interval_s
+
+    async def run(self) -> None:
+        while True:
+            try:
+                self.snapshot = await self._look()
+            except Problem as problem:
+                self._mark_unavailable(code=problem.code)
+            except Exception as error:
+                self._mark_unavailable(**describe_error(error))
+            await asyncio.sleep(self._interval_s)
+
+    async def _look(self) -> QueueSnapshot:
+        loads = {model: await self._overview.load(model) for model in self._models}
+        lines, used_bytes = await self._overview.lines(self._models), await self._overview.used_bytes()
+        refusal, clock_skew_s = await self._try_to_write()
+        return QueueSnapshot(lines, loads, used_bytes, refusal, clock_skew_s)
+
+    async def _try_to_write(self) -> tuple[str | None, float | None]:
+        try:
+            clock_skew_s = await self._overview.probe()
+            await self._set_limits()
+        except Problem as problem:
+            if self.snapshot is None or self.snapshot.refusal is None:
+                log.warning("queue_takes_no_jobs", detail=problem.detail)
+            return problem.detail, None
+        return None, clock_skew_s
+
+    async def _set_limits(self) -> None:
+        """Each time, because Redis may have come back without its data between two looks."""
+        for caller in self._keys.callers:
+            await self._queue.limit_owner(caller.owner, max_running=caller.max_running)
+
+    def _mark_unavailable(self, **facts: object) -> None:
+        if self.snapshot is not None:
+            log.warning("queue_out_of_sight", **facts)
+        self.snapshot = None
+
+
+class StoreMonitor:
+    """Writes to the blob store now and then, apart from the queues, because a store may hang."""
+
+    def __init__(self, store: BlobStore, settings: GatewaySettings) -> None:
+        self.trouble: str | None = None
+        self._store, self._interval_s = store, settings.store_probe_interval_s
+
+    async def run(self) -> None:
+        while True:
+            trouble = await self._look()
+            if trouble is not None and self.trouble is None:
+                log.warning("store_takes_no_bytes", detail=trouble)
+            self.trouble = trouble
+            await asyncio.sleep(self._interval_s)
+
+    async def _look(self) -> str | None:
+        """What is wrong; what it was, while Redis cannot say which store it should be."""
+        try:
+            await self._store.probe()
+        except Problem as problem:
+            return problem.detail if problem.code is Code.STORAGE_UNAVAILABLE else self.trouble
+        except Exception as error:
+            log.error("store_probe_failed", **describe_error(error))
+            return "The store of uploads and results failed."
+        return None
+
+
+class QueueCollector(Collector):
+    """The queues as they were last seen; while Redis is away there is nothing to tell."""
+
+    def __init__(self, queue_monitor: QueueMonitor, store_monitor: StoreMonitor) -> None:
+        self._queue_monitor, self._store_monitor = queue_monitor, store_monitor
+
+    def collect(self) -> list[Metric]:
+        waiting = _gauge("waiting", "Jobs in the queue")
+        oldest = _gauge("oldest_age_seconds", "Age of the job that has waited longest")
+        running = _gauge("running", "Jobs in the hands of workers")
+        retrying = _gauge("retrying", "Jobs whose next attempt is not due yet")
+        dead = _gauge("dead", "Jobs that were given up")
+        totals = CounterMetricFamily("sightline_jobs_events", "What happened to jobs", labels=(*_LABELS, "event"))
+        for line in self._lines():
+            labels = (line.model, line.priority)
+            waiting.add_metric(labels, line.waiting)
+            oldest.add_metric(labels, line.oldest_age_s)
+            running.add_metric(labels, line.running)
+            retrying.add_metric(labels, line.retrying)
+            dead.add_metric(labels, line.dead)
+            for event, count in line.totals.items():
+                totals.add_metric((*labels, event), count)
+        return [waiting, oldest, running, retrying, dead, totals, *self._redis()]
+
+    def _lines(self) -> list[Line]:
+        return list(self._queue_monitor.snapshot.lines) if self._queue_monitor.snapshot else []
+
+    def _redis(self) -> list[Metric]:
+        snapshot = self._queue_monitor.snapshot
+        up = GaugeMetricFamily("sightline_redis_up", "1 when the queues can be seen", value=float(snapshot is not None))
+        used = GaugeMetricFamily("sightline_redis_used_bytes", "Memory that Redis has taken for its data")
+        skew = GaugeMetricFamily("sightline_redis_clock_skew_seconds", "Of Redis' clock, ahead of this machine's")
+        if snapshot is not None:
+            used.add_metric((), snapshot.used_bytes)
+        if snapshot is not None and snapshot.clock_skew_s is not None:
+            skew.add_metric((), snapshot.clock_skew_s)
+        return [up, used, skew, *self._acceptance()]
+
+    def _acceptance(self) -> list[Metric]:
+        """Redis may be up and refuse writes."""
+        snapshot, store_up = self._queue_monitor.snapshot, self._store_monitor.trouble is None
+        writable = snapshot is not None and snapshot.refusal is None
+        accepts = GaugeMetricFamily("sightline_queue_accepts_jobs", "1 when Redis and blob store take new jobs")
+        accepts.add_metric((), float(writable and store_up))
+        store = GaugeMetricFamily("sightline_blob_store_up", "1 when it takes and deletes bytes", value=float(store_up))
+        return [accepts, store]
+
+
+def _gauge(name: str, documentation: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"sightline_jobs_{name}", documentation, labels=_LABELS)
 
 
 class EventStreams:

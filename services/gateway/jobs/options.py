@@ -1,15 +1,80 @@
+"""Job options in request headers: `Prefer` (RFC 7240), `Idempotency-Key`, webhook, and priority."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
 from services.gateway.auth.api_keys import Caller
-from services.gateway.jobs.idempotency import read_idempotency_key
-from services.gateway.jobs.prefer import Preferences, read_preferences
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Priority, Reason, Webhook
 from sightline.jobs.webhooks import checked_webhook
 from sightline.jobs.webhooks.guard import Guard
+
+_LIMIT_CHARACTERS = 4096
+_LIMIT_WAIT_S = 10**6
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEMBER = re.compile(rf'(?:[^,"]|{_QUOTED})+')
+_PREFERENCE = re.compile(rf"\s*({_WORD})\s*(?:=\s*({_WORD}|{_QUOTED})\s*)?(?:;.*)?")
+_QUOTED_KEY = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255})"(?: *;[\x20-\x7e]*)?')
+_BARE_KEY = re.compile(r"[\x21\x23-\x7e]{1,255}")
+_ESCAPED = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Those that are known here; whatever else a client prefers is ignored, as the standard asks."""
+
+    respond_async: bool = False
+    wait_s: int | None = None
+
+    @property
+    def asks_for_job(self) -> bool:
+        return self.respond_async or self.wait_s is not None
+
+    def applied(self, *, max_wait_s: float, later: bool) -> str:
+        """The value of `Preference-Applied`; a wait that was cut says how long it was."""
+        honoured = ["respond-async"] if self.respond_async and later else []
+        if self.wait_s is not None:
+            honoured.append(f"wait={min(self.wait_s, int(max_wait_s))}")
+        return ", ".join(honoured)
+
+
+def read_preferences(values: Sequence[str]) -> Preferences:
+    """From every `Prefer` header of a request; of a preference that comes twice the first counts."""
+    found: dict[str, str] = {}
+    for name, value in _preferences(values):
+        found.setdefault(name, value)
+    return Preferences("respond-async" in found, _seconds(found.get("wait", "")))
+
+
+def _preferences(values: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for member in _MEMBER.findall(",".join(values)[:_LIMIT_CHARACTERS]):
+        if match := _PREFERENCE.fullmatch(member):
+            yield match[1].lower(), (match[2] or "").strip('"')
+
+
+def _seconds(text: str) -> int | None:
+    return min(int(text.lstrip("0")[:9] or "0"), _LIMIT_WAIT_S) if text.isascii() and text.isdecimal() else None
+
+
+def read_idempotency_key(headers: Headers) -> str | None:
+    """A quoted string as the draft standard has it, or the bare text that many clients send."""
+    sent = headers.getlist(names.IDEMPOTENCY_KEY)
+    if not sent:
+        return None
+    if len(sent) > 1:
+        raise Problem(Code.INVALID_REQUEST, f"{names.IDEMPOTENCY_KEY} comes once.")
+    text = sent[0].strip()
+    if quoted := _QUOTED_KEY.fullmatch(text):
+        return _ESCAPED.sub(r"\1", quoted[1])
+    if _BARE_KEY.fullmatch(text):
+        return text
+    detail = f"{names.IDEMPOTENCY_KEY} must be 1 to 255 printable ASCII characters, and in quotes if it has spaces."
+    raise Problem(Code.INVALID_REQUEST, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,39 @@
-from collections.abc import AsyncIterable, AsyncIterator
+"""Routes of jobs: list, state, result, deletion, and events (server-sent)."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 from urllib.parse import urlencode
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.responses import Content, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.auth.api_keys import Caller
-from services.gateway.deps import CallerDep, GatewayDep, JobBackendDep, PrefixDep
 from services.gateway.documentation.jobs import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
-from services.gateway.jobs.backend import JobBackend
-from services.gateway.jobs.events import HEADERS, MEDIA_TYPE, EventStreamResponse, cursor_of
+from services.gateway.jobs.backend import EventStreams, JobBackend
 from services.gateway.jobs.results import result_of
-from services.gateway.jobs.schemas import JobPage, PublicJob, job_path, job_webhook, public_job
+from services.gateway.jobs.schemas import EVENT_STREAM, JobPage, PublicJob, job_path, job_webhook, public_job
 from services.gateway.jobs.submission import retry_after
 from services.gateway.requests.forwarded_headers import public_prefix
+from services.gateway.state import CallerDep, GatewayDep, JobBackendDep, PrefixDep
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
 from sightline.http.head_requests import is_head
+from sightline.jobs.events import Event
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+log = structlog.get_logger()
+EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+RETRY_MS = 3000
+_KEEP_ALIVE = ": keep-alive\n\n"
+_EVENT_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
+_LARGEST = 2**64 - 1  # of either half of an id
 
 
 @router.get("", summary="The caller's jobs, the newest first", responses=PAGE_REPLIES)
@@ -93,7 +106,7 @@ async def get_events(
         # The one answer after which a browser does not come again.
         return Response(status_code=204)
     if is_head(request.scope):
-        return Response(headers=HEADERS, media_type=MEDIA_TYPE)
+        return Response(headers=EVENT_HEADERS, media_type=EVENT_STREAM)
     backend.streams.require_place(caller.share)
     events = backend.queue.events(job_id, after=after)
     return EventStreamResponse(events, backend.streams, caller.share)
@@ -131,3 +144,39 @@ def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:
         state=job.state,
         status_url=job_path(job.id, prefix),
     )
+
+
+def cursor_of(last_event_id: str | None) -> str | None:
+    """An id that is not ours is as good as none: then everything is told again."""
+    match = _EVENT_ID.fullmatch(last_event_id or "")
+    return last_event_id if match and max(map(int, match.groups())) <= _LARGEST else None
+
+
+class EventStreamResponse(StreamingResponse):
+    """Closes its events when the client leaves, in this task: left to the garbage collector, both generators would be
+    closed at once and each while the other runs."""
+
+    def __init__(self, events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> None:
+        self._chunks = event_stream(events, streams, caller)
+        super().__init__(self._chunks, headers=EVENT_HEADERS, media_type=EVENT_STREAM)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._chunks):
+            await super().__call__(scope, receive, send)
+
+
+async def event_stream(events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> AsyncGenerator[str]:
+    """Ends early when Redis is lost: the client comes again, and goes on where it was."""
+    async with aclosing(events):
+        with streams.place(caller):
+            yield f"retry: {RETRY_MS}\n\n"
+            try:
+                async for event in events:
+                    yield _KEEP_ALIVE if event is None else encode(event)
+            except Problem as problem:
+                log.info("events_cut_short", code=problem.code)
+
+
+def encode(event: Event) -> str:
+    # JSON has no line breaks of its own, which would end the event.
+    return f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n"

@@ -10,6 +10,8 @@ from sightline.jobs.job import Job, Priority, Reason, Representation, State
 from sightline.jobs.outbox import Delivery
 from sightline.jobs.outbox import Fate as DeliveryStatus
 
+EVENT_STREAM = "text/event-stream"
+
 WHY: Mapping[Reason, str] = {
     Reason.ASKED: "The request asked for its answer later.",
     Reason.PIXELS: "The picture has more pixels than are answered at once.",

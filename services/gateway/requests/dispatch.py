@@ -1,15 +1,52 @@
+"""What is judged before a service is bothered: the time allowed, and the picture by its header."""
+
 from http import HTTPMethod
+
+from starlette.datastructures import Headers
+from starlette.routing import Match, Route
+from starlette.types import Receive, Scope, Send
 
 from services.gateway.auth.middleware import caller_of
 from services.gateway.jobs.backend import require_job_backend
 from services.gateway.jobs.options import JobOptions, read_job_options
 from services.gateway.jobs.submission import JobSubmitter
-from services.gateway.requests.admission import admit_pictures, declared_bytes
-from services.gateway.requests.context import RequestContext
-from services.gateway.state import Gateway
+from services.gateway.requests.body import RequestBody
+from services.gateway.requests.context import RequestContext, require_uncompressed
+from services.gateway.requests.header_sniffer import HeaderSniffer, sniffer_for
+from services.gateway.settings import GatewaySettings
+from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import RequestForwarder
+from sightline.api.problems import Problem
 from sightline.api.routes import route_of
+from sightline.http.middleware import add_log_fields, declared_bytes, route_template
+from sightline.imaging.limits import PixelLimits, require_pixels_within
 from sightline.jobs.job import Reason
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
+
+
+async def admit_pictures(body: RequestBody, headers: Headers, settings: GatewaySettings) -> int:
+    """The pixels of the largest picture, as far as the body has been read, 0 where none shows its header in time.
+
+    Reads on until the headers of all pictures are known, or for `peek_bytes`; the service judges what follows. Raises
+    Problem TOO_MANY_PIXELS where a picture, or all of them together, have too many.
+    """
+    sniffer = sniffer_for(headers.get("content-type", ""))
+    if sniffer is None:
+        return 0
+    require_uncompressed(headers)
+    while not (sniffer.complete or body.complete or body.size_bytes >= settings.peek_bytes):
+        sniffer.feed(await body.read())
+        _check(sniffer, body, settings)
+    return max((header.pixels for header in sniffer.headers), default=0)
+
+
+def _check(sniffer: HeaderSniffer, body: RequestBody, settings: GatewaySettings) -> None:
+    if sniffer.header is not None:
+        # How many bytes a body may have is watched while it comes in.
+        limits = PixelLimits(body.size_bytes, settings.max_pixels, settings.max_side_px)
+        limits.check(sniffer.header, body.size_bytes)
+    require_pixels_within([header.pixels for header in sniffer.headers], settings.max_request_pixels)
 
 
 class PredictionDispatcher:
@@ -51,9 +88,58 @@ class PredictionDispatcher:
             return None
         if options.reason is Reason.ASKED:
             return Reason.ASKED
-        if declared_bytes(self._context.headers) > self._gateway.settings.max_bytes:
+        if declared_bytes(self._context.scope) > self._gateway.settings.max_bytes:
             return Reason.BYTES
         return options.reason
 
     def _is_large(self, pixels: int) -> bool:
         return self._backend is not None and pixels > self._gateway.settings.sync_pixels
+
+
+class ProxyRoute(Route):
+    """A route of the proxy; says so in the scope, as FastAPI's own routes do, for logs and metrics to name it."""
+
+    def __init__(self, path: str, proxy: "Proxy") -> None:
+        super().__init__(path, proxy, methods=METHODS, name="proxy", include_in_schema=False)
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, {**child_scope, "route": self}
+
+
+class Proxy:
+    """An ASGI endpoint that sends requests on to the model of its route, or to the one that the path names."""
+
+    def __init__(self, model: str | None = None, *, predicts: bool = False) -> None:
+        self._model, self._predicts = model, predicts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gateway = gateway_of(scope)
+        model = self._model or scope["path_params"]["model"]
+        gateway.fleet.replicas(model)
+        caller_of(scope).require_model(model)
+        context = RequestContext(gateway.settings, gateway.limiter, scope, receive, send)
+        try:
+            await self._answer(gateway, model, context)
+        except Problem as problem:
+            context.outcome = str(problem.status.value)
+            gateway.metrics.rejected.labels(model, problem.code).inc()
+            raise
+        finally:
+            _record(gateway, model, context)
+
+    async def _answer(self, gateway: Gateway, model: str, context: RequestContext) -> None:
+        if self._predicts and context.scope["method"] == HTTPMethod.POST:
+            await PredictionDispatcher(gateway, model, context).run()
+            return
+        with context.admitted():
+            gateway.fleet.choose(model, context.caller.share)
+            await context.serve(RequestForwarder(gateway, model, context).run())
+
+
+def _record(gateway: Gateway, model: str, context: RequestContext) -> None:
+    metrics, body = gateway.metrics, context.body
+    metrics.requests.labels(model, route_template(context.scope), context.outcome).inc()
+    metrics.received_bytes.labels(model).inc(body.size_bytes)
+    metrics.sent_bytes.labels(model).inc(context.sent_bytes)
+    add_log_fields(context.scope, model=model, body_bytes=body.size_bytes, body_sha256=body.sha256)

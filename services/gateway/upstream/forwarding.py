@@ -10,9 +10,8 @@ from yarl import URL
 from services.gateway.requests.context import RequestContext
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
-from services.gateway.upstream.proxy_headers import SKIPPED_AUTO_HEADERS, reply_headers, request_headers
+from services.gateway.upstream.proxy_headers import SKIPPED_AUTO_HEADERS, LinkRewriter, reply_headers, request_headers
 from services.gateway.upstream.replicas import Replica
-from services.gateway.upstream.service_links import LinkRewriter
 from sightline.api.problems import Code, Problem
 from sightline.http.head_requests import is_head
 from sightline.http.middleware import add_log_fields

@@ -1,22 +1,90 @@
+"""Finds the replicas behind a name: each of its addresses is one.
+
+So they are found where containers are scaled under one name: `docker compose up --scale`, or a headless Service.
+"""
+
+import asyncio
 import hashlib
 import hmac
 import secrets
+import socket
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
+from pydantic import BaseModel, ValidationError
+from yarl import URL
 
-from services.gateway.upstream.discovery import PREFIX
-from services.gateway.upstream.reports import ReadinessReport
+from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import SHARE
 
+PREFIX = "dns+"  # as in `dns+http://inpaint:8000`
 log = structlog.get_logger()
-
 LATENCY_WEIGHT = 0.2  # of the newest reply in the moving average
 RETRY_AFTER_S = 2.0
+
+
+async def addresses(url: str) -> Sequence[str] | None:
+    """Base URLs of the replicas behind a `dns+` URL, none where the name stands for nothing; None while DNS is away."""
+    base = URL(url.removeprefix(PREFIX))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return None if error.errno in (socket.EAI_AGAIN, socket.EAI_FAIL) else ()
+    except (OSError, UnicodeError):
+        return None
+    return sorted({str(base.with_host(str(address[0]))).rstrip("/") for *_, address in found})
+
+
+class ReadinessReport(BaseModel):
+    """What a service says in `/readyz`, as far as the gateway uses it."""
+
+    version: str | None = None
+    weights_sha256: str | None = None
+    contract: str | None = None
+    provider: str | None = None
+    precision: str | None = None
+    estimated_queue_ms: float | None = None
+
+    @property
+    def identity(self) -> tuple[str | None, ...]:
+        """Differs when the replica has come back as something else."""
+        return self.version, self.weights_sha256, self.contract
+
+    def identity_of(self, model: str) -> ModelIdentity | None:
+        """As the service puts it into its results; None where it has not told all of it."""
+        if self.version is None or self.weights_sha256 is None or self.contract is None:
+            return None
+        return ModelIdentity(
+            name=model, version=self.version, weights_sha256=self.weights_sha256, contract=self.contract
+        )
+
+
+class ModelCardSummary(BaseModel):
+    """What a service says in its model card, as far as the gateway uses it."""
+
+    title: str | None = None
+    description: str | None = None
+    media_types: list[str] = []
+
+
+def read_readiness_report(body: Mapping[str, Any]) -> ReadinessReport:
+    """A service that reports in other words is ready all the same: the report is only shown."""
+    try:
+        return ReadinessReport.model_validate(body)
+    except ValidationError:
+        return ReadinessReport()
+
+
+def read_model_card(body: Mapping[str, Any]) -> ModelCardSummary:
+    try:
+        return ModelCardSummary.model_validate(body)
+    except ValidationError:
+        return ModelCardSummary()
 
 
 @dataclass(slots=True, eq=False)

@@ -14,7 +14,7 @@ from sightline.api.problems import Code
 from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, plain_png
 
 SECRET, OTHER = "the-fleet-knows-this", "another-fleet-knows-this"
-HEADER = "X-Sightline-ReplicaFleet-Credential"
+HEADER = "X-Sightline-Fleet-Credential"
 KEYS = {"desk": {"sha256": hashlib.sha256(b"desk").hexdigest()}}
 DESK = {"X-Api-Key": "desk"}
 

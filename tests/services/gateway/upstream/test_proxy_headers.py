@@ -3,8 +3,7 @@ from starlette.datastructures import Headers
 from yarl import URL
 
 from services.gateway.auth.api_keys import Caller
-from services.gateway.upstream.proxy_headers import reply_headers, request_headers
-from services.gateway.upstream.service_links import LinkRewriter
+from services.gateway.upstream.proxy_headers import LinkRewriter, reply_headers, request_headers
 from sightline.api.problems import Problem
 from sightline.jobs.job import Priority
 

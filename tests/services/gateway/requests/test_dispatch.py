@@ -6,13 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from services.gateway.requests.admission import requested_deadline_s
-from services.gateway.settings import GatewaySettings
-from sightline.api.problems import Code, Problem
+from sightline.api.problems import Code
 from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, encode_png
 
 SETTINGS: dict[str, Any] = {"max_bytes": 200_000, "max_pixels": 64 * 32, "peek_bytes": 50_000}
@@ -115,20 +112,6 @@ def test_refuses_bytes_in_flight_over_the_limit(
     reply = httpx2.post(f"{gateway.url}/v1/echo", content=bytes(1001), headers={"Content-Type": "text/plain"})
     assert (reply.status_code, reply.json()["code"]) == (503, Code.OVERLOADED)
     assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
-
-
-@pytest.mark.parametrize("deadline", ["soon", "-5", "0", "1e3", "", "²", "9" * 40])
-def test_refuses_a_deadline_that_is_none(deadline: str) -> None:
-    with pytest.raises(Problem) as caught:
-        requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": deadline}), GatewaySettings())
-    assert caught.value.code == Code.INVALID_REQUEST
-
-
-def test_a_deadline_is_in_milliseconds_and_has_an_upper_limit() -> None:
-    settings = GatewaySettings(max_deadline_s=60)
-    assert requested_deadline_s(Headers({}), settings) is None
-    assert requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": "1500"}), settings) == 1.5
-    assert requested_deadline_s(Headers({"X-Sightline-Deadline-Ms": "99999999"}), settings) == 60
 
 
 def test_the_pictures_of_a_request_are_counted_together(

@@ -1,0 +1,213 @@
+"""Only requests for a name of this gateway are answered.
+
+A page on the web can have a name of its own resolve to this machine (DNS rebinding). The browser then takes the
+gateway for that page's own server, and lets it read and delete; the name in `Host` gives it away. Starlette's
+middleware of the kind knows no addresses of the machine, and answers in plain text.
+"""
+
+import re
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.requests.forwarded_headers import forwarded_hosts, read_address
+from sightline.api import headers as names
+from sightline.api.problems import Code, Problem
+from sightline.http.problem_responses import problem_response
+
+ANY = "*"
+_HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+OWN_SITES = frozenset(("same-origin", "none"))  # none: typed by the user, or from a bookmark
+OPAQUE = "null"
+_DEFAULT_PORTS = (":80", ":443")
+METHODS = ("GET", "HEAD", "POST", "DELETE")
+READABLE = (
+    "Content-Disposition",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Server-Timing",
+    "Inference-Header-Content-Length",
+    names.PREFERENCE_APPLIED,
+    names.REQUEST_ID,
+    names.MODEL,
+    names.INPUT_SHA256,
+    names.BODY_SHA256,
+    names.SYNTHESISED_SHARE,
+    names.DECISION,
+    names.CATEGORY,
+    names.NOTES,
+    names.JOB,
+    names.CACHE,
+)
+MAX_AGE_S = 600
+# Pictures, results and jobs are the caller's: neither a browser's disk nor a shared cache may keep them.
+_UNCACHED = ("/v1/", "/v2/")
+
+
+class HostCheckMiddleware:
+    """Refuses requests whose `Host` names neither this machine nor one of `allowed`.
+
+    Loopback, the address at which the connection arrived and the machine's own name are always allowed. `allowed` are
+    names and addresses without port; `*.example.org` stands for every name under it, `*` for all.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self.app = app
+        self._allowed = frozenset((*map(_normalised, allowed), "localhost", socket.gethostname().lower()))
+        self._endings = tuple(each[1:].lower() for each in allowed if each.startswith("*."))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = self._problem(scope) if scope["type"] == "http" else None
+        if problem is not None:
+            await problem_response(problem, scope["path"])(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        hosts = list(requested_hosts(scope))
+        if len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
+            return Problem(Code.INVALID_REQUEST, "A request has exactly one Host header.")
+        # A forwarded host is checked beside the one that it stands for: a client may have sent either.
+        if all(self._is_allowed(host, scope) for host in (*hosts, *forwarded_hosts(scope))):
+            return None
+        detail = (
+            "This gateway does not answer for the host that was asked for; "
+            "an operator can add its name to SIGHTLINE_ALLOWED_HOSTS."
+        )
+        return Problem(Code.HOST_NOT_ALLOWED, detail)
+
+    def _is_allowed(self, host: str, scope: Scope) -> bool:
+        if ANY in self._allowed:
+            return True
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = _normalised(match["ipv6"] or match["name"])
+        return name in self._allowed or name.endswith(self._endings) or _is_own_address(name, scope)
+
+
+def requested_hosts(scope: Scope) -> Iterator[str]:
+    return (value.decode("latin-1").strip() for name, value in scope["headers"] if name == b"host")
+
+
+def _normalised(name: str) -> str:
+    """In lower case without a dot at the end; addresses in the one form that they have several spellings of."""
+    name = name.strip("[]").removesuffix(".").lower()
+    address = read_address(name)
+    return name if address is None else str(address)
+
+
+def _is_own_address(name: str, scope: Scope) -> bool:
+    """Also where the gateway listens on all addresses: the one of this connection is known."""
+    address = read_address(name)
+    if address is None:
+        return False
+    server = scope.get("server")
+    return address.is_loopback or (server is not None and address == read_address(server[0]))
+
+
+class OriginCheckMiddleware:
+    """Refuses state-changing requests of pages that are neither the gateway's own nor of `allowed` origins."""
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self.app, self._allowed = app, frozenset(allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and not self._is_permitted(scope):
+            await problem_response(_refusal(), scope["path"])(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _is_permitted(self, scope: Scope) -> bool:
+        origins, sites = _values(scope, b"origin"), _values(scope, b"sec-fetch-site")
+        if len(origins) > 1 or len(sites) > 1:
+            return False
+        if origins and origins[0] in self._allowed:
+            return True
+        if sites and sites[0].lower() not in OWN_SITES:
+            return False
+        if not origins:
+            return True
+        # A page without referrer has its forms sent with this origin: then the site alone tells whose it is.
+        return bool(sites) if origins[0] == OPAQUE else _is_own(origins[0], scope)
+
+
+def _values(scope: Scope, header: bytes) -> Sequence[str]:
+    return [value.decode("latin-1").strip() for name, value in scope["headers"] if name == header]
+
+
+def _is_own(origin: str, scope: Scope) -> bool:
+    """The scheme is not compared: a proxy that ends TLS may be one that is not trusted to say so."""
+    hosts = {_without_default_port(host) for host in (*requested_hosts(scope), *forwarded_hosts(scope))}
+    try:
+        return _without_default_port(urlsplit(origin).netloc) in hosts
+    except ValueError:
+        return False
+
+
+def _without_default_port(host: str) -> str:
+    host = host.lower()
+    return next((host.removesuffix(port) for port in _DEFAULT_PORTS if host.endswith(port)), host)
+
+
+def _refusal() -> Problem:
+    detail = (
+        "Pages of other sites may not change anything here; "
+        "an operator can allow the origin in SIGHTLINE_CORS_ORIGINS, and a reverse proxy must pass on the Host header."
+    )
+    return Problem(Code.CROSS_SITE, detail)
+
+
+class NamedOriginsMiddleware(CORSMiddleware):
+    """Starlette's, with refusals as problem details."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        refusal = Problem(Code.CROSS_SITE, "The origin, the method or a header of this request is not allowed.")
+        return problem_response(refusal, "/")
+
+
+def cors_options(origins: Sequence[str]) -> dict[str, Any]:
+    """Keys come in headers, so that cookies are never needed."""
+    return {
+        "allow_origins": origins,
+        "allow_methods": METHODS,
+        "allow_headers": ("*",),
+        "expose_headers": READABLE,
+        "max_age": MAX_AGE_S,
+    }
+
+
+class ResponseHeadersMiddleware:
+    """Has browsers take every reply for what its type says, and keep none of the API's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        uncached = scope["path"].startswith(_UNCACHED)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                if uncached:
+                    headers["Cache-Control"] = "no-store"
+                del headers[names.FLEET_CREDENTIAL]
+            await send(message)
+
+        await self.app(scope, receive, send_guarded)
