@@ -12,7 +12,7 @@ from services.gateway.jobs.options import JobOptions, read_job_options
 from services.gateway.jobs.submission import JobSubmitter
 from services.gateway.requests.body import RequestBody
 from services.gateway.requests.context import RequestContext, require_uncompressed
-from services.gateway.requests.header_sniffer import HeaderSniffer, sniffer_for
+from services.gateway.requests.header_sniffer import BodySniffer, sniffer_for
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import RequestForwarder
@@ -41,7 +41,7 @@ async def admit_pictures(body: RequestBody, headers: Headers, settings: GatewayS
     return max((header.pixels for header in sniffer.headers), default=0)
 
 
-def _check(sniffer: HeaderSniffer, body: RequestBody, settings: GatewaySettings) -> None:
+def _check(sniffer: BodySniffer, body: RequestBody, settings: GatewaySettings) -> None:
     if sniffer.header is not None:
         # How many bytes a body may have is watched while it comes in.
         limits = PixelLimits(body.size_bytes, settings.max_pixels, settings.max_side_px)

@@ -14,7 +14,7 @@ PICTURE_FIELDS = frozenset({IMAGE_FIELD, b"mask"})
 _BARE_TYPES = (b"", b"application/octet-stream")
 
 
-class HeaderSniffer(Protocol):
+class BodySniffer(Protocol):
     """Fed until `done` to know the first picture; done without its `header` means that only the service can judge it.
 
     Fed on until `complete`, it knows all `headers`, of masks as well.
@@ -31,7 +31,7 @@ class HeaderSniffer(Protocol):
     def feed(self, chunk: bytes) -> None: ...
 
 
-def sniffer_for(content_type: str) -> HeaderSniffer | None:
+def sniffer_for(content_type: str) -> BodySniffer | None:
     """None where the body is neither a form nor a bare picture."""
     boundary = boundary_of(content_type)
     if boundary is not None:

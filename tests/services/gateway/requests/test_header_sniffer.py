@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.requests.header_sniffer import FormSniffer, HeaderSniffer, sniffer_for
+from services.gateway.requests.header_sniffer import BodySniffer, FormSniffer, sniffer_for
 from sightline.api.problems import Code, Problem
 
 BOUNDARY = b"fence"
@@ -34,7 +34,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--" + BOUNDARY + b"--\r\n"
 
 
-def feed(peek: HeaderSniffer, body: bytes, chunk_bytes: int) -> None:
+def feed(peek: BodySniffer, body: bytes, chunk_bytes: int) -> None:
     for start in range(0, len(body), chunk_bytes):
         peek.feed(body[start : start + chunk_bytes])
 
