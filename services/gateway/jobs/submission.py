@@ -12,14 +12,15 @@ from services.gateway.jobs.backend import require_job_backend
 from services.gateway.jobs.options import JobOptions
 from services.gateway.jobs.results import result_of
 from services.gateway.jobs.schemas import job_path, public_job
-from services.gateway.requests.context import RequestContext, require_uncompressed
+from services.gateway.requests.context import RequestContext
 from services.gateway.requests.fingerprint import digest_for, fingerprint
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.middleware import add_log_fields, declared_bytes
+from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id, problem_response
+from sightline.http.request_headers import declared_bytes, require_uncompressed
 from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
 from sightline.jobs.queue import Standing
 from sightline.jobs.references import BeingDeletedError
@@ -67,7 +68,7 @@ class JobSubmitter:
         _require_short_headers(self._context.headers, self._context.scope["query_string"])
         try:
             async with self._key_held():
-                await self._set_aside(declared_bytes(self._context.scope))
+                await self._set_aside(declared_bytes(self._context.headers))
                 body = await self._backend.store.put(self._chunks(), reserve=self._reserve)
             self._context.body.forget()
             job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())

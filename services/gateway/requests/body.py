@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import ExitStack
 from http import HTTPMethod
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,8 +12,9 @@ from services.gateway.auth.middleware import fairness_key_of
 from services.gateway.state import gateway_of
 from sightline.api.problems import Problem
 from sightline.http.concurrency import Permit
-from sightline.http.middleware import BodyLimitMiddleware, declared_bytes, too_many_bytes
+from sightline.http.middleware import BodyLimitMiddleware, too_many_bytes
 from sightline.http.problem_responses import problem_response
+from sightline.http.request_headers import declared_bytes
 
 WHOLE_BYTES = 256 * 1024  # larger bodies are written in pieces, so that the event loop turns in between
 MAX_JSON_BYTES = 64 * 1024  # of what the gateway itself parses, which holds up every other request meanwhile
@@ -130,11 +132,14 @@ class BufferedBodyMiddleware:
         self.app, self._max_bytes = app, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = declared_bytes(Headers(scope=scope))
         with ExitStack() as places:
             try:
-                self._check(declared_bytes(scope))
+                self._check(declared)
                 places.enter_context(
-                    Permit(gateway_of(scope).limiter, fairness_key_of(scope)).admit(declared_bytes(scope))
+                    Permit(gateway_of(scope).limiter, fairness_key_of(scope)).admit(
+                        declared_bytes(Headers(scope=scope))
+                    )
                 )
                 body = await self._read(receive)
             except Problem as problem:

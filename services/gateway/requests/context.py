@@ -12,13 +12,10 @@ from services.gateway.requests.body import RequestBody
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.http.deadlines import read_deadline_s
-from sightline.http.middleware import declared_bytes
+from sightline.http.request_headers import deadline_s, declared_bytes
 from sightline.runtime.tasks import cancel_and_wait
 
 JOB_HINT = " It would become a job if it told its length, or came with `Prefer: respond-async`."
-IDENTITY = "identity"
-_MAX_QUOTED_CHARACTERS = 64
 
 
 class RequestContext:
@@ -42,9 +39,9 @@ class RequestContext:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        asked_s = read_deadline_s(self.headers)
+        asked_s = deadline_s(self.headers)
         self._asked_s = None if asked_s is None else min(asked_s, self._settings.max_deadline_s)
-        with self._permit.admit(0 if self._for_job else declared_bytes(self.scope)):
+        with self._permit.admit(0 if self._for_job else declared_bytes(self.headers)):
             yield
 
     def convert_to_job(self) -> None:
@@ -134,11 +131,3 @@ def _too_late(*, complete: bool, asked: bool) -> Problem:
         return Problem(Code.DEADLINE_EXCEEDED, "The request was not answered in the time that there was.")
     detail = "The request was not received in the time that there was for its upload."
     return Problem(Code.DEADLINE_EXCEEDED if asked else Code.REQUEST_TIMEOUT, detail)
-
-
-def require_uncompressed(headers: Headers) -> None:
-    """Raises Problem UNSUPPORTED_FORMAT, which names the Content-Encoding."""
-    coding = headers.get("content-encoding", "").strip().lower()
-    if coding not in ("", IDENTITY):
-        detail = f"The body is compressed ({coding[:_MAX_QUOTED_CHARACTERS]!r}); send it without Content-Encoding."
-        raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[IDENTITY])

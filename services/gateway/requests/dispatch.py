@@ -11,14 +11,15 @@ from services.gateway.jobs.backend import require_job_backend
 from services.gateway.jobs.options import JobOptions, read_job_options
 from services.gateway.jobs.submission import JobSubmitter
 from services.gateway.requests.body import RequestBody
-from services.gateway.requests.context import RequestContext, require_uncompressed
+from services.gateway.requests.context import RequestContext
 from services.gateway.requests.header_sniffer import BodySniffer, sniffer_for
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import RequestForwarder
 from sightline.api.problems import Problem
 from sightline.api.routes import route_of
-from sightline.http.middleware import add_log_fields, declared_bytes, route_template
+from sightline.http.middleware import add_log_fields, route_template
+from sightline.http.request_headers import declared_bytes, require_uncompressed
 from sightline.imaging.limits import PixelLimits, require_pixels_within
 from sightline.jobs.job import Reason
 
@@ -88,7 +89,7 @@ class PredictionDispatcher:
             return None
         if options.reason is Reason.ASKED:
             return Reason.ASKED
-        if declared_bytes(self._context.scope) > self._gateway.settings.max_bytes:
+        if declared_bytes(self._context.headers) > self._gateway.settings.max_bytes:
             return Reason.BYTES
         return options.reason
 
