@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sightline.api.problems import Code, Problem
-from sightline.inference.batcher import MicroBatcher
+from sightline.inference.batcher import MicroBatcher, SampleResult
 from sightline.inference.latency_model import LatencyModel
-from sightline.inference.pending_sample import SampleResult
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors, TensorSpec
 
 SIGNATURE = ModelSignature(

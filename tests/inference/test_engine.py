@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from sightline.inference.contract import ContractError
-from sightline.inference.engine import OnnxEngine
+from sightline.inference.engine import BoundRunner, OnnxEngine
 from sightline.inference.providers import ProviderError
 from sightline.inference.signature import ModelSignature, TensorSpec
 from sightline.inference.weights import Weights, load_weights
@@ -173,3 +174,26 @@ def test_the_runtime_reports_to_nobody(tiny_weights: Weights, tmp_path: Path) ->
         environment.pop(name, None)
     subprocess.run([sys.executable, "-c", script, str(tiny_weights.path)], env=environment, check=True)
     assert list(home.rglob("*")) == []
+
+
+@pytest.fixture
+def runner(tiny_weights: Weights) -> BoundRunner:
+    session = ort.InferenceSession(str(tiny_weights.path), providers=["CPUExecutionProvider"])
+    return BoundRunner(session, device="cpu", device_id=0)
+
+
+def test_bound_run_returns_the_outputs_of_its_own_inputs(runner: BoundRunner) -> None:
+    for value in (0, 51, 255, 51):
+        for side in (8, 16):
+            image = np.full((2, side, side, 3), value, np.uint8)
+            inverted = runner.run({"image": image})["inverted"]
+            assert inverted.shape == image.shape
+            np.testing.assert_allclose(inverted, 1 - value / 255, atol=1e-6)
+
+
+def test_outputs_of_a_bound_run_outlive_the_next_run(runner: BoundRunner) -> None:
+    first = runner.run({"image": np.zeros((1, 8, 8, 3), np.uint8)})["inverted"]
+    second = runner.run({"image": np.full((1, 8, 8, 3), 255, np.uint8)})["inverted"]
+    third = runner.run({"image": np.full((1, 8, 8, 3), 51, np.uint8)})["inverted"]
+    assert (first.max(), second.max()) == pytest.approx((1, 0))
+    assert third.max() == pytest.approx(0.8)

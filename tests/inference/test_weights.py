@@ -14,8 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from sightline.cli.fleet import free_port
 from sightline.inference.contract import ContractError, read_contract
-from sightline.inference.external_data import external_files
-from sightline.inference.weights import Weights, resolve_weights
+from sightline.inference.weights import Weights, external_files, resolve_weights
 from sightline.serving.settings import ServiceSettings
 
 MakeSettings = Callable[..., ServiceSettings]

@@ -13,7 +13,7 @@ from services.gateway.jobs.schemas import job_path
 from services.gateway.requests.forwarded_headers import public_prefix
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.head_requests import is_head
+from sightline.http.middleware import is_head
 from sightline.http.negotiation import negotiate
 from sightline.jobs.blobs import Damaged
 from sightline.jobs.job import BlobRef, Job, Representation, State

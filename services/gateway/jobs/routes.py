@@ -22,7 +22,7 @@ from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import CallerDep, GatewayDep, JobBackendDep, PrefixDep
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
-from sightline.http.head_requests import is_head
+from sightline.http.middleware import is_head
 from sightline.jobs.events import Event
 from sightline.jobs.job import Job, State
 from sightline.jobs.queue import Standing

@@ -13,8 +13,7 @@ from services.gateway.state import Gateway
 from services.gateway.upstream.proxy_headers import SKIPPED_AUTO_HEADERS, LinkRewriter, reply_headers, request_headers
 from services.gateway.upstream.replicas import Replica
 from sightline.api.problems import Code, Problem
-from sightline.http.head_requests import is_head
-from sightline.http.middleware import add_log_fields
+from sightline.http.middleware import add_log_fields, is_head
 from sightline.http.problem_responses import current_request_id
 from sightline.runtime.tracing import exemplar
 

@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -17,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http import request_headers
-from sightline.http.head_requests import HeadMiddleware
 from sightline.http.metrics import HttpMetrics
 from sightline.http.problem_responses import problem_response
 
@@ -36,6 +36,8 @@ TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "exclude": lambda scope: scope.get("path") in PROBE_PATHS,
 }
+
+_IS_HEAD = "sightline.is_head"
 
 
 def install_middleware(
@@ -168,3 +170,31 @@ def too_many_bytes(limit_bytes: int) -> Problem:
 
 def declared_bytes(scope: Scope) -> int:
     return request_headers.declared_bytes(Headers(scope=scope))
+
+
+class HeadMiddleware:
+    """Answers HEAD as GET without the body, because FastAPI's routes answer it with 405."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        # A copy: the server looks into its own scope for whether a body may follow.
+        as_get = {**scope, "method": "GET", _IS_HEAD: True}
+        try:
+            await self.app(as_get, receive, partial(_send_without_body, send))
+        finally:
+            # The access log names the route.
+            scope.update({"route": as_get["route"]} if "route" in as_get else {})
+
+
+def is_head(scope: Scope) -> bool:
+    """Whether the client asked for the headers alone, which routes with long or endless bodies need to know."""
+    return scope["method"] == "HEAD" or bool(scope.get(_IS_HEAD))
+
+
+async def _send_without_body(send: Send, message: Message) -> None:
+    await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

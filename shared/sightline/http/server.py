@@ -12,10 +12,10 @@ from typing import Any, Protocol, runtime_checkable
 import uvicorn
 from prometheus_client import CollectorRegistry
 
+from sightline.http.connection_protocol import LimitedHttpProtocol
 from sightline.http.connections import (
     ConnectionLimits,
     ConnectionTable,
-    LimitedHttpProtocol,
     connections_within,
     raise_descriptor_limit,
 )

@@ -11,10 +11,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from sightline.imaging.decoder.pool import Cancellation
-from sightline.inference.batcher import MicroBatcher
+from sightline.inference.batcher import MicroBatcher, SampleResult
 from sightline.inference.engine import Session
 from sightline.inference.fair_queueing import ANONYMOUS, Requester
-from sightline.inference.pending_sample import SampleResult
 from sightline.inference.predictor import Plan, Round
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stage, Stages

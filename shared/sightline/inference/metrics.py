@@ -1,5 +1,7 @@
 """Prometheus metrics of a model service, in base units."""
 
+from typing import Protocol
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -45,3 +47,31 @@ class ServiceMetrics:
             self.dropped.labels(model, reason)
         for reason in DECODER_ENDS:
             self.ended_decoders.labels(model, reason)
+
+
+class BatchObserver(Protocol):
+    """Hears of every run; called from the batcher's thread and from event loops."""
+
+    def ran(self, size: int) -> None: ...
+    def pending(self, samples: int) -> None: ...
+    def dropped(self, reason: str) -> None: ...
+    def failed(self) -> None: ...
+
+
+class MetricsObserver:
+    """Counts for Prometheus."""
+
+    def __init__(self, metrics: ServiceMetrics, model: str) -> None:
+        self._metrics, self._model = metrics, model
+
+    def ran(self, size: int) -> None:
+        self._metrics.batch_size.labels(self._model).observe(size)
+
+    def pending(self, samples: int) -> None:
+        self._metrics.pending.labels(self._model).set(samples)
+
+    def dropped(self, reason: str) -> None:
+        self._metrics.dropped.labels(self._model, reason).inc()
+
+    def failed(self) -> None:
+        self._metrics.failures.labels(self._model).inc()

@@ -22,16 +22,14 @@ from sightline.imaging.decoder import pool as decoder_pool
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute
-from sightline.inference.fair_queueing import ANONYMOUS, FairSemaphore, Requester
+from sightline.inference.fair_queueing import ANONYMOUS, Requester
 from sightline.inference.latency_model import warm
-from sightline.inference.metrics import ServiceMetrics
-from sightline.inference.observer import MetricsObserver
+from sightline.inference.metrics import MetricsObserver, ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan
 from sightline.inference.stages import Stage, Stages
-from sightline.runtime.resources import start_threads
 from sightline.runtime.tasks import TaskSupervisor
 from sightline.runtime.tracing import exemplar
-from sightline.serving.picture_budget import needs_decoder_process, require_within_budget
+from sightline.serving.lanes import Lanes
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.health import WorkerHealth
 
@@ -60,15 +58,6 @@ DETAILS = {
 }
 
 
-class _Lane:
-    """Threads for the steps of plans, and places for plans: as many where a step may block its thread for long."""
-
-    def __init__(self, threads: int, name: str, *, places: int | None = None) -> None:
-        self.threads = threads
-        self.pool = ThreadPoolExecutor(threads, name)
-        self.places = FairSemaphore(places or threads)
-
-
 def end_process() -> None:
     """End this process at once: a thread that hangs would keep an orderly end waiting for good."""
     for stream in (sys.stdout, sys.stderr):
@@ -95,14 +84,8 @@ class ModelService:
         self.limiter = ConcurrencyLimiter(
             max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, one_always=True
         )
-        # Decoded pictures are many times their files: hold only as many as keep codecs and session busy.
-        open_plans = 2 * settings.codec_workers + 2 * settings.max_batch
-        self._codecs = _Lane(settings.codec_workers, "codec", places=open_plans)
-        self._waiting = _Lane(2 * settings.codec_workers + 2, "decoder-wait")
-        self._jobs = _Lane(max(1, settings.job_slots), "job")
-        self._lanes = (self._codecs, self._waiting, self._jobs)
+        self._lanes = Lanes(settings)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
-        self._open_plans = FairSemaphore(open_plans)
         self._session: Session | None = None
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
@@ -178,8 +161,7 @@ class ModelService:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
-        for lane in self._lanes:
-            start_threads(lane.pool, lane.threads)
+        self._lanes.start()
         try:
             async with (
                 self.tasks.running("engine", self._run_engine()),
@@ -192,8 +174,7 @@ class ModelService:
                     self.start_draining()
                     await self._drain()
         finally:
-            for lane in self._lanes:
-                lane.pool.shutdown(cancel_futures=True)
+            self._lanes.shut_down()
             self._engine_thread.shutdown(wait=False)
 
     async def run(
@@ -206,37 +187,27 @@ class ModelService:
         at_once: int | None = None,
         requester: Requester = ANONYMOUS,
     ) -> ResultT:
-        """Drive a plan to its result by its deadline, as soon as there is room for its pictures in memory.
+        """Runs a plan by its deadline, as soon as there is room for its pictures in memory, and returns its result.
 
-        Without `at_once`, how many of its samples may be queued together, it is refused where too much is queued.
-        Raises Problem TOO_MANY_PIXELS where the pictures have too many together.
+        at_once: how many of its samples may be queued together; without it, the plan is refused where too much work is
+        queued. Raises Problem TOO_MANY_PIXELS where the pictures have too many together.
         """
         queued_at = time.perf_counter()
         with self._counting_shed():
-            async with due(deadline):
-                lane = await self._lane(pictures, is_job=at_once is not None)
-                async with lane.places.place(requester), self._open_plans.place(requester):
-                    stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
-                    return await execute(
-                        plan,
-                        batcher=self.batcher,
-                        pool=lane.pool,
-                        stages=stages,
-                        deadline=deadline,
-                        at_once=at_once,
-                        requester=requester,
-                    )
-
-    async def _lane(self, pictures: Sequence[bytes], *, is_job: bool) -> "_Lane":
-        """Jobs, and requests whose pictures wait for a decoder process, keep no codec thread from the others."""
-        lane = self._jobs if is_job else self._codecs
-        if not pictures:
-            return lane
-        loop, max_pixels = asyncio.get_running_loop(), self.settings.max_request_pixels
-        await loop.run_in_executor(lane.pool, require_within_budget, pictures, max_pixels)
-        if is_job or not await loop.run_in_executor(lane.pool, needs_decoder_process, pictures):
-            return lane
-        return self._waiting
+            async with (
+                due(deadline),
+                self._lanes.place(requester, pictures, is_job=at_once is not None) as pool,
+            ):
+                stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
+                return await execute(
+                    plan,
+                    batcher=self.batcher,
+                    pool=pool,
+                    stages=stages,
+                    deadline=deadline,
+                    at_once=at_once,
+                    requester=requester,
+                )
 
     def observe(self, stages: Stages) -> None:
         for stage, seconds in stages.seconds.items():

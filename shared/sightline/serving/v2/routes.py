@@ -15,7 +15,7 @@ from sightline.http.request_headers import require_uncompressed
 from sightline.inference.predictor import Plan
 from sightline.inference.stages import Stages
 from sightline.serving.card import require_model
-from sightline.serving.request_handler import receive_bytes, serve_plan
+from sightline.serving.predict_route import receive_bytes, serve_plan
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.v2 import codec
 from sightline.serving.v2.describe import model_config, model_metadata
