@@ -22,7 +22,7 @@ from services.gateway.auth.middleware import AuthenticationMiddleware
 from services.gateway.documentation.openapi import add_openapi
 from services.gateway.jobs import routes, webhooks
 from services.gateway.jobs.backend import JobBackend, open_job_backend
-from services.gateway.jobs.schemas import rendered
+from services.gateway.jobs.schemas import job_json
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.pages import add_console, add_docs
 from services.gateway.requests.body import RouteBodyLimitMiddleware
@@ -93,7 +93,7 @@ def create_app(
     # The busiest routes come first, as they are tried in order.
     _add_model_routes(app, settings)
     _add_own_routes(app, registry, settings)
-    add_openapi(app, catalog, asks_for_keys=bool(keys.callers))
+    add_openapi(app, catalog, needs_key=bool(keys.callers))
     app.router.default = NotFound(settings)
     return app
 
@@ -189,8 +189,8 @@ async def _jobs(
     """Without Redis there are no jobs, but webhooks can be tried all the same."""
     jobs, settings = components.jobs, components.webhooks
     # A delivery belongs to no request, so that only a configured prefix is known.
-    render = partial(rendered, prefix=components.settings.root_path)
-    sending = partial(webhooks.webhooks, settings, job_settings=jobs, render=render, registry=registry)
+    render = partial(job_json, prefix=components.settings.root_path)
+    sending = partial(webhooks.open_webhooks, settings, job_settings=jobs, render=render, registry=registry)
     if jobs.redis_url is None:
         async with sending(redis=None) as opened:
             yield opened, None

@@ -34,7 +34,7 @@ def _base_url(url: str) -> str:
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-RESERVED = ("models", "capacity", "jobs", "webhooks")  # what /v1/ has besides the models' routes
+RESERVED = ("models", "capacity", "jobs", "webhooks")  # routes of the gateway itself under /v1/
 
 
 def _not_reserved(name: str) -> str:
@@ -47,7 +47,7 @@ ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$"), AfterValidator(_
 
 
 def _names(value: Any) -> Any:
-    """Out of a list as shells have it, with names as they are in routes or as they are in folders."""
+    """Splits a comma-separated list of model names; `hdr-correct` and `hdr_correct` are the same model."""
     return [name.strip().replace("-", "_") for name in value.split(",") if name] if isinstance(value, str) else value
 
 
@@ -59,7 +59,7 @@ _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?/?
 
 
 def _origin(text: str) -> str:
-    """As browsers send it: in lower case, without a path and without the scheme's own port."""
+    """Returns the origin as browsers send it: in lower case, without a path and without the scheme's default port."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
         raise ValueError("an origin is written as https://desk.example.org, without a path")
@@ -82,10 +82,10 @@ CommaSeparated = (NoDecode, BeforeValidator(_comma_separated))
 
 
 class GatewaySettings(FleetCredentialSettings):
-    """Environment variables `SIGHTLINE_…`; upstreams are JSON: model name -> base URLs of its replicas.
+    """The gateway's settings, from environment variables `SIGHTLINE_…`.
 
-    `dns+http://name:port` stands for as many replicas as the name has addresses. Where all models are reached alike,
-    `models` (as `inpaint,hdr-correct`) and `model_url` say the same as `upstreams` in fewer words.
+    `upstreams` is JSON: model name -> base URLs of its replicas. `dns+http://name:port` stands for one replica for each
+    address of the name. `models` (such as `inpaint,hdr-correct`) with `model_url` is a short form of `upstreams`.
     """
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_")
@@ -96,63 +96,61 @@ class GatewaySettings(FleetCredentialSettings):
     upstreams: dict[ModelName, Annotated[list[BaseUrl], Field(min_length=1)]] = Field(default_factory=dict)
 
     models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_names)] = ()
-    model_url: str = Field(default="dns+http://{name}:8000", description="With the name as in the model's route")
+    model_url: str = Field(default="dns+http://{name}:8000", description="`{name}` is the name in the model's route")
 
     resting_models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_names)] = Field(
-        default=(), description="Which may be without a replica until somebody asks for them"
+        default=(), description="Models that may be without a replica until a request for them arrives"
     )
 
     max_bytes: PositiveInt = 64 * MIB
     max_pixels: PositiveInt = 120_000_000
     max_request_pixels: PositiveInt = Field(
-        default=240_000_000, description="Of all pictures and masks of a request together"
+        default=240_000_000, description="All pictures and masks of a request together"
     )
     max_side_px: PositiveInt = 32_767
     max_requests: PositiveInt = Field(default=512, description="Requests in flight")
     max_requests_per_replica: PositiveInt = 256
     max_inflight_bytes: PositiveInt = Field(default=1024 * MIB, description="Bodies in flight, together")
-    peek_bytes: PositiveInt = Field(default=4 * MIB, description="How far into a body its picture's header may be")
+    peek_bytes: PositiveInt = Field(default=4 * MIB, description="Largest offset of a picture's header in a body")
     replay_bytes: int = Field(default=1 * MIB, ge=0, description="Bodies up to this size can be sent again after a 503")
 
-    deadline_s: PositiveFloat = Field(default=28.0, description="Where none is named; common proxies cut at 30 s")
+    deadline_s: PositiveFloat = Field(default=28.0, description="Default deadline; common proxies cut at 30 s")
     max_deadline_s: PositiveFloat = 300.0
-    upload_timeout_s: PositiveFloat = Field(default=120.0, description="For a body to come in")
+    upload_timeout_s: PositiveFloat = Field(default=120.0, description="Until a body is complete")
     connect_timeout_s: PositiveFloat = 1.0
     upstream_keep_alive_s: PositiveFloat = Field(default=4.0, description="Below the services' own (uvicorn: 5 s)")
 
     sync_pixels: PositiveInt = Field(default=16_000_000, description="Larger pictures become jobs")
-    max_job_bytes: PositiveInt = Field(default=256 * MIB, description="What is larger than max_bytes becomes a job")
+    max_job_bytes: PositiveInt = Field(default=256 * MIB, description="Bodies above max_bytes become jobs")
     job_upload_timeout_s: PositiveFloat = 900.0
-    max_wait_s: PositiveFloat = Field(default=60.0, description="For the end of a job within one request")
+    max_wait_s: PositiveFloat = Field(default=60.0, description="Longest wait for a job within one request")
     max_event_streams: PositiveInt = 256
-    overview_interval_s: PositiveFloat = Field(default=5.0, description="Between looks at the queues' depth and age")
-    store_probe_interval_s: PositiveFloat = Field(default=15.0, description="Between trials to write to the blob store")
-    keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without any, everybody may call")
+    overview_interval_s: PositiveFloat = Field(default=5.0, description="Between readings of the queues' depth and age")
+    store_probe_interval_s: PositiveFloat = Field(default=15.0, description="Between test writes to the blob store")
+    keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without keys, everybody may call")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
 
     allowed_hosts: Annotated[tuple[str, ...], *CommaSeparated] = Field(
-        default=(), description="Names that the gateway is reached by besides this machine's own; `*.example.org`, `*`"
+        default=(), description="Host names of the gateway besides this machine's own; `*.example.org`, `*`"
     )
     trusted_proxies: Annotated[tuple[Network, ...], *CommaSeparated] = Field(
         default=(), description="Addresses or networks whose X-Forwarded-* is believed"
     )
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
-        default="", description="Under which a reverse proxy, which strips it, serves the gateway: /sightline"
+        default="", description="Path prefix that a reverse proxy strips, such as /sightline"
     )
     cors_origins: Annotated[tuple[Origin, ...], *CommaSeparated] = Field(
-        default=(), description="Whose pages may call the API, as https://desk.example.org"
+        default=(), description="Origins whose pages may call the API, such as https://desk.example.org"
     )
-    metrics_credential: SecretStr | None = Field(
-        default=None, description="Which opens /metrics/targets, as a bearer token"
-    )
-    metrics_credential_file: FilePath | None = Field(default=None, description="A file with the same")
+    metrics_credential: SecretStr | None = Field(default=None, description="Bearer token for /metrics/targets")
+    metrics_credential_file: FilePath | None = Field(default=None, description="A file with that token")
 
     poll_interval_s: PositiveFloat = Field(
-        default=1.5, description="Between looks at a replica; those that leave say so for twice as long"
+        default=1.5, description="Between probes of a replica; a draining replica stays up for twice as long"
     )
     poll_timeout_s: PositiveFloat = 2.0
     poll_misses: PositiveInt = Field(default=3, description="Late probes in a row that take a replica out")
-    docs_assets_url: str | None = Field(default=None, description="Of Swagger UI, instead of the copy shipped")
+    docs_assets_url: str | None = Field(default=None, description="Swagger UI's files; default: the shipped copy")
 
     @cached_property
     def all_keys(self) -> Mapping[str, KeySettings]:
@@ -161,7 +159,7 @@ class GatewaySettings(FleetCredentialSettings):
 
     @property
     def own_credential(self) -> str | None:
-        """What services recognise this gateway by."""
+        """The credential that this gateway sends to services."""
         return next(iter(self.fleet_credentials), None)
 
     @cached_property

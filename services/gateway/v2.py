@@ -1,4 +1,4 @@
-"""The Open Inference Protocol over the whole fleet: the server's own questions here, the models' at their services."""
+"""The Open Inference Protocol's routes for the whole fleet; a model's own routes are forwarded to its service."""
 
 from enum import StrEnum
 from http import HTTPStatus
@@ -56,10 +56,10 @@ async def server_ready(gateway: GatewayDep, response: Response) -> dict[str, boo
 
 @router.post("/repository/index", summary="The models that the caller may use, and their state")
 async def repository_index(
-    gateway: GatewayDep, caller: CallerDep, asked: Annotated[IndexRequest | None, Body()] = None
+    gateway: GatewayDep, caller: CallerDep, request: Annotated[IndexRequest | None, Body()] = None
 ) -> list[IndexEntry]:
     entries = [_entry(gateway, model) for model in gateway.fleet.models if caller.may_use(model)]
-    only_ready = asked is not None and asked.ready
+    only_ready = request is not None and request.ready
     return [entry for entry in entries if entry.state == ModelState.READY or not only_ready]
 
 

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about jobs: on their own routes, and on those of the models."""
+"""The OpenAPI documentation of jobs: replies of their own routes, and the job options of the models' routes."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -71,7 +71,7 @@ RESULT_REPLIES: Replies = {
         "headers": header_references(
             *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
         ),
-        # What the models answer is added where they are known.
+        # `document_jobs` adds the models' media types once their documents are known.
         "content": {OCTET_STREAM: {"schema": dict(BINARY)}},
     },
     304: {"description": "It is what `If-None-Match` names"},
@@ -95,7 +95,7 @@ EVENTS_REPLIES: Replies = {
 
 
 def document_jobs(document: Json, models: Iterable[str]) -> Json:
-    """Adds to each model's POST what makes it a job and what is answered then."""
+    """Adds the headers that request a job, and the replies to them, to each model's POST."""
     paths, content = dict(document["paths"]), Json()
     for route in map(route_of, models):
         if "post" in paths.get(route, {}):
@@ -107,7 +107,7 @@ def document_jobs(document: Json, models: Iterable[str]) -> Json:
 
 
 def _with_result(operation: Mapping[str, Any], content: Json) -> Json:
-    """The result of a job has any of the types that the models answer; which record it is depends on the job."""
+    """Adds the media types of all models to a job's result; the JSON schema depends on the job's model."""
     replies = operation["responses"]
     described = {OCTET_STREAM: {"schema": dict(BINARY)}}
     described |= {media_type: {"schema": {} if media_type == JSON_TYPE else dict(BINARY)} for media_type in content}
@@ -141,7 +141,7 @@ def _accepted() -> Json:
 
 
 def _parameter(name: str, description: str, **schema: Any) -> Json:
-    """Without an example, which the documentation's page would fill in and send."""
+    """Describes an optional header; it has no example, because Swagger UI would send the example."""
     return {"name": name, "in": "header", "required": False, "description": description, "schema": {**_TEXT, **schema}}
 
 

@@ -1,4 +1,4 @@
-"""One OpenAPI document out of the services' documents."""
+"""Merges the services' OpenAPI documents into the gateway's own."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -20,16 +20,14 @@ from sightline.http.openapi import describe_with_default, document_components, h
 MAX_PREFIXES = 8
 
 _SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
-_SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # which every service answers for its model
+_SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # paths that every service has for its model
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
-
-
 _UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 _FASTAPI_PROBLEM = {"$ref": "#/components/schemas/HTTPValidationError"}
-_WHERE_CONFIGURED = "Needed where the operator has configured keys."
+_KEY_DESCRIPTION = "Needed where the operator has configured keys."
 _KEY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": _WHERE_CONFIGURED},
-    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _WHERE_CONFIGURED},
+    "bearer": {"type": "http", "scheme": "bearer", "description": _KEY_DESCRIPTION},
+    "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _KEY_DESCRIPTION},
 }
 _UNAUTHORIZED = problem_reply("The key is missing or not known.", Code.UNAUTHORIZED)
 _FORBIDDEN = problem_reply("The key may not ask for this, or a page of another site does.", Code.FORBIDDEN)
@@ -40,8 +38,8 @@ _TOO_MANY = problem_reply(
 )
 
 
-def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
-    """Serves the merged document, made anew when a service has told something new."""
+def add_openapi(app: FastAPI, catalog: Catalog, *, needs_key: bool) -> None:
+    """Serves the merged document; it is rebuilt when a service has published a new one."""
     document_components(app)
     revision, document = -1, dict[str, Any]()
     replies: dict[str, JSONResponse] = {}
@@ -49,7 +47,7 @@ def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
     def complete() -> dict[str, Any]:
         services = catalog.documents
         merged = document_jobs(merge(app.openapi(), services), services)
-        return with_common_replies(merged, list(services), asks_for_keys=asks_for_keys)
+        return with_common_replies(merged, list(services), needs_key=needs_key)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> JSONResponse:
@@ -59,33 +57,33 @@ def add_openapi(app: FastAPI, catalog: Catalog, *, asks_for_keys: bool) -> None:
             replies.clear()
         prefix = public_prefix(request.scope)
         if prefix not in replies:
-            # A proxy has few prefixes; one that passes on what clients make up must not fill the memory.
+            # A proxy uses few prefixes, but one that forwards clients' own X-Forwarded-Prefix must not fill the memory.
             if len(replies) >= MAX_PREFIXES:
                 replies.clear()
-            replies[prefix] = JSONResponse(_at(document, prefix))
+            replies[prefix] = JSONResponse(_with_server(document, prefix))
         return replies[prefix]
 
 
-def _at(document: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _with_server(document: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {**document, "servers": [{"url": prefix}]} if prefix else document
 
 
-def with_common_replies(document: Document, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
-    """The document with what holds on all routes: the problems that any of them may answer, keys, and request ids."""
-    complete = partial(_with_common, models=models, asks_for_keys=asks_for_keys)
+def with_common_replies(document: Document, models: Sequence[str], *, needs_key: bool) -> dict[str, Any]:
+    """Adds the problems that any route may reply with, the key schemes and the request id header."""
+    describe = partial(_with_common, models=models, needs_key=needs_key)
     paths = {
-        path: {key: complete(each, path) if key in _METHODS else each for key, each in item.items()}
+        path: {key: describe(each, path) if key in _METHODS else each for key, each in item.items()}
         for path, item in document["paths"].items()
     }
     given = document["components"]
     schemas = {name: schema for name, schema in given.get("schemas", {}).items() if name not in _UNUSED_SCHEMAS}
     components = {**given, "schemas": schemas, "securitySchemes": _KEY_SCHEMES}
-    security: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]} if asks_for_keys else {}
+    security: dict[str, Any] = {"security": [{name: []} for name in _KEY_SCHEMES]} if needs_key else {}
     return {**document, "paths": paths, "components": components, **security}
 
 
-def _with_common(operation: Document, path: str, models: Sequence[str], *, asks_for_keys: bool) -> dict[str, Any]:
-    # FastAPI documents an answer of its own to invalid requests; here they get 400.
+def _with_common(operation: Document, path: str, models: Sequence[str], *, needs_key: bool) -> dict[str, Any]:
+    # FastAPI documents 422 for invalid requests; the gateway replies with 400 problem details.
     own = {
         status: reply
         for status, reply in operation["responses"].items()
@@ -95,7 +93,7 @@ def _with_common(operation: Document, path: str, models: Sequence[str], *, asks_
     described = {**operation, "responses": {status: _with_request_id(reply) for status, reply in replies.items()}}
     if parameters := [_parameter(each, models) for each in operation.get("parameters", [])]:
         described["parameters"] = parameters
-    if asks_for_keys and path in OPEN_PATHS:
+    if needs_key and path in OPEN_PATHS:
         described["security"] = []
     return described
 
@@ -118,14 +116,14 @@ def _with_request_id(reply: Document) -> dict[str, Any]:
 
 
 def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
-    """A query parameter without a value counts as absent; the model of a path is one of the fleet's.
+    """Marks query parameters as allowed without a value, and lists the fleet's models for a path's model.
 
-    A default is told in words, because Swagger UI would send it.
+    A default moves from the schema into the description, because Swagger UI would send it.
     """
     if parameter["in"] == "query":
         schema = {name: each for name, each in parameter["schema"].items() if name != "default"}
-        told = describe_with_default(parameter.get("description"), parameter["schema"].get("default"))
-        described = {**parameter, "schema": schema, **({"description": told} if told else {})}
+        description = describe_with_default(parameter.get("description"), parameter["schema"].get("default"))
+        described = {**parameter, "schema": schema, **({"description": description} if description else {})}
         return {**described, "allowEmptyValue": True}
     if (parameter["in"], parameter["name"]) == ("path", "model") and models:
         return {**parameter, "schema": {"type": "string", "enum": list(models)}}
@@ -133,9 +131,9 @@ def _parameter(parameter: Document, models: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:
-    """The gateway's document with each model's own paths added, and once the paths that all models have.
+    """Returns the gateway's document with each model's own paths, and the paths that all models share once.
 
-    Components that two services define alike are shared; those that differ are renamed for the later model.
+    Components that two services define alike are shared; where they differ, the later model's is renamed.
     """
     merged: dict[str, Any] = {**own, "paths": dict(own.get("paths", {})), "tags": list(own.get("tags", []))}
     components = {section: dict(own.get("components", {}).get(section, {})) for section in _SECTIONS}
@@ -152,7 +150,7 @@ def merge(own: Document, services: Mapping[str, Document]) -> dict[str, Any]:
 
 
 def _excerpt(document: Document, model: str) -> dict[str, Any]:
-    """The paths that are reached through the gateway, and the components that they refer to."""
+    """Returns the paths that the gateway forwards, and the components that they refer to."""
     paths = {
         path: item
         for path, item in document.get("paths", {}).items()
@@ -208,9 +206,9 @@ def _tag(document: Document, model: str) -> dict[str, str]:
 
 
 def _conflicts(components: Mapping[str, Document], document: Document, model: str) -> dict[str, str]:
-    """Old to new `$ref` for the components whose name is taken by something else.
+    """Maps old to new `$ref` for the components whose name already stands for something else.
 
-    What refers to a renamed component changes with it and so conflicts too, hence until nothing changes any more.
+    A component that refers to a renamed one changes too and may conflict in turn, so this repeats until none is found.
     """
     renames: dict[str, str] = {}
     while True:

@@ -1,4 +1,4 @@
-"""The end of a job as the reply that a synchronous request would have got."""
+"""Replies with a finished job's result or problem, as the synchronous request would have received it."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -24,25 +24,34 @@ _STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
 
 
 async def result_of(job: Job, scope: Scope, backend: JobBackend) -> Response:
-    """Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE; only for a job that has ended."""
+    """Returns the reply for a job that has ended.
+
+    Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE.
+    """
     if job.state is not State.SUCCEEDED:
         raise _failure(job, public_prefix(scope))
     if not job.results:
         raise Problem(Code.GONE, "The result of this job has been deleted.", job=job.id)
     headers = Headers(scope=scope)
-    form = _choose(job, headers.get("accept"))
-    reply_headers = result_headers(job, form)
-    if _is_known(headers.get("if-none-match"), reply_headers["ETag"]):
+    representation = _choose(job, headers.get("accept"))
+    reply_headers = result_headers(job, representation)
+    if _is_unmodified(headers.get("if-none-match"), reply_headers["ETag"]):
         return Response(status_code=304, headers=reply_headers)
-    length = {"Content-Length": str(form.blob.size_bytes), "Content-Type": form.media_type}
+    reply_headers |= {
+        "Content-Length": str(representation.blob.size_bytes),
+        "Content-Type": representation.media_type,
+    }
     if is_head(scope):
-        return Response(headers={**reply_headers, **length})
-    blocks = await _open(form.blob, job, backend)
-    return StreamingResponse(_held_back(blocks), headers={**reply_headers, **length})
+        return Response(headers=reply_headers)
+    blocks = await _open(representation.blob, job, backend)
+    return StreamingResponse(_delayed(blocks), headers=reply_headers)
 
 
 async def _open(blob: BlobRef, job: Job, backend: JobBackend) -> AsyncIterator[bytes]:
-    """Raises GONE for bytes that are not what was stored, and has no further request answered with them."""
+    """Opens a stored result; raises Problem GONE where it is missing or damaged, and stops its use as a cached result.
+
+    Raises STORAGE_UNAVAILABLE where the store cannot be reached.
+    """
     try:
         return await backend.store.open(blob)
     except Problem as problem:
@@ -57,53 +66,56 @@ async def _open(blob: BlobRef, job: Job, backend: JobBackend) -> AsyncIterator[b
         ) from problem
 
 
-def result_headers(job: Job, form: Representation) -> dict[str, str]:
+def result_headers(job: Job, representation: Representation) -> dict[str, str]:
     cached = {names.CACHE: "hit"} if job.cached_from else {}
     return {
-        **form.headers,
+        **representation.headers,
         **cached,
         "Cache-Control": "no-store",
         "Vary": "Accept",
-        "ETag": f'"{form.blob.sha256}"',
+        "ETag": f'"{representation.blob.sha256}"',
         names.JOB: job.id,
         names.BODY_SHA256: job.request.body.sha256,
     }
 
 
 def _choose(job: Job, accept: str | None) -> Representation:
-    media_type = negotiate(accept, [form.media_type for form in job.results])
-    return next(form for form in job.results if form.media_type == media_type)
+    media_type = negotiate(accept, [representation.media_type for representation in job.results])
+    return next(representation for representation in job.results if representation.media_type == media_type)
 
 
-async def _held_back(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """One block late, so that bytes that turn out to be damaged at their end never make a complete reply."""
-    held = b""
+async def _delayed(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yields each block when the next one has arrived.
+
+    The store verifies the digest after the last block, so that a damaged result never makes a complete reply.
+    """
+    previous = b""
     async for block in blocks:
-        if held:
-            yield held
-        held = block
-    if held:
-        yield held
+        if previous:
+            yield previous
+        previous = block
+    if previous:
+        yield previous
 
 
-def _is_known(if_none_match: str | None, etag: str) -> bool:
+def _is_unmodified(if_none_match: str | None, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     return etag in tags or tags == ["*"]
 
 
 def _failure(job: Job, prefix: str) -> Problem:
-    told: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id, prefix)}
+    facts: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id, prefix)}
     if job.state is State.CANCELLED:
-        return Problem(Code.GONE, "This job was cancelled.", **told)
+        return Problem(Code.GONE, "This job was cancelled.", **facts)
     stored = dict(job.problem or {})
     if job.state is State.DEAD:
         detail = f"The job was given up after {job.attempts} attempts."
-        return Problem(Code.UPSTREAM_FAILED, detail, **told, last_problem=stored or None)
-    return Problem(_code(stored), str(stored.get("detail", "The job failed.")), **told, **_facts(stored))
+        return Problem(Code.UPSTREAM_FAILED, detail, **facts, last_problem=stored or None)
+    return Problem(_code(stored), str(stored.get("detail", "The job failed.")), **facts, **_facts(stored))
 
 
 def _code(stored: Mapping[str, Any]) -> Code:
-    """A service of another version may use a code that is not known here."""
+    """Returns the stored code, or UPSTREAM_FAILED for a code that only another version of the service defines."""
     return Code(stored["code"]) if stored.get("code") in tuple(Code) else Code.UPSTREAM_FAILED
 
 

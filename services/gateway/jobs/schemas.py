@@ -1,4 +1,4 @@
-"""A job as clients see it."""
+"""The public representation of jobs: JSON schemas and the conversion from stored jobs."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from sightline.jobs.outbox import Fate as DeliveryStatus
 
 EVENT_STREAM = "text/event-stream"
 
-WHY: Mapping[Reason, str] = {
+REASON_DETAILS: Mapping[Reason, str] = {
     Reason.ASKED: "The request asked for its answer later.",
     Reason.PIXELS: "The picture has more pixels than are answered at once.",
     Reason.BYTES: "The request has more bytes than are answered at once.",
@@ -29,12 +29,12 @@ class JobLinks(BaseModel):
 class JobProgress(BaseModel):
     stage: str = Field(examples=["infer"])
     share: float | None = Field(
-        default=None, description="Of the work that is done, 0 to 1; null where the model cannot tell"
+        default=None, description="Share of the work that is done, 0 to 1; null where the model reports none"
     )
 
 
 class JobTimings(BaseModel):
-    """Where the time went; null for what has not happened yet."""
+    """Durations of a job's phases; null for phases that have not happened yet."""
 
     queued_s: float | None = Field(default=None, description="From acceptance to the start of the latest attempt")
     ran_s: float | None = Field(default=None, description="The latest attempt")
@@ -43,7 +43,7 @@ class JobTimings(BaseModel):
 
 
 class JobRequest(BaseModel):
-    """What was sent, by its digest."""
+    """The submitted request: digest, size and headers of its body."""
 
     body_sha256: str
     size_bytes: int
@@ -52,7 +52,7 @@ class JobRequest(BaseModel):
 
 
 class JobResult(BaseModel):
-    """A form in which the result can be fetched, and the headers that it will carry."""
+    """A representation of the result, and the headers of the reply that carries it."""
 
     media_type: str = Field(examples=["image/png"])
     size_bytes: int
@@ -61,26 +61,28 @@ class JobResult(BaseModel):
 
 
 class JobWebhook(BaseModel):
-    """How the report of a job's end fared."""
+    """Delivery status of a job's webhook."""
 
     state: DeliveryStatus
     attempts: int
-    sent_at: datetime | None = Field(default=None, description="When it was last sent")
-    status: int | None = Field(default=None, description="Of the receiver's last answer")
+    sent_at: datetime | None = Field(default=None, description="Time of the last attempt")
+    status: int | None = Field(default=None, description="HTTP status of the receiver's last answer")
     detail: str | None = Field(default=None, description="Why there was no answer")
 
 
 class PublicJob(BaseModel):
-    """A job, how it stands, and where to go from here."""
+    """A job: its state, position, timings, results and links."""
 
     id: str = Field(examples=["6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"])
     model: str = Field(examples=["inpaint"])
     state: State
     priority: Priority
     reason: Reason = Field(description="Why the request became a job")
-    detail: str = Field(description="The reason in a sentence", examples=[WHY[Reason.PIXELS]])
-    position: int | None = Field(default=None, description="In its queue, 1 is next; null when it does not wait")
-    eta_s: float | None = Field(default=None, description="Until it is probably finished, by measured times")
+    detail: str = Field(description="The reason in a sentence", examples=[REASON_DETAILS[Reason.PIXELS]])
+    position: int | None = Field(
+        default=None, description="Position in its queue, 1 is next; null when it does not wait"
+    )
+    eta_s: float | None = Field(default=None, description="Estimated seconds until it is finished, by measured times")
     attempts: int
     progress: JobProgress | None = None
     created_at: datetime
@@ -93,10 +95,10 @@ class PublicJob(BaseModel):
     timings: JobTimings
     request: JobRequest
     results: list[JobResult]
-    problem: dict[str, Any] | None = Field(default=None, description="Of the last attempt that failed")
+    problem: dict[str, Any] | None = Field(default=None, description="Problem details of the last failed attempt")
     cached_from: str | None = Field(default=None, description="The identical earlier job whose result this is")
     webhook: JobWebhook | None = Field(
-        default=None, description="Of a job that is asked for by itself, and that has ended and has a webhook"
+        default=None, description="Only in the reply for a single finished job that has a webhook"
     )
     links: JobLinks
 
@@ -109,14 +111,14 @@ class JobPage(BaseModel):
 
 
 def public_job(job: Job, *, position: int | None = None, eta_s: float | None = None, prefix: str = "") -> PublicJob:
-    """`prefix` is the public path of the gateway's root, which links begin with."""
+    """Returns the job as clients see it; its links begin with `prefix`, the public path of the gateway's root."""
     return PublicJob(
         id=job.id,
         model=job.model,
         state=job.state,
         priority=job.priority,
         reason=job.reason,
-        detail=WHY[job.reason],
+        detail=REASON_DETAILS[job.reason],
         position=position,
         eta_s=None if eta_s is None else round(eta_s, 1),
         attempts=job.attempts,
@@ -128,20 +130,20 @@ def public_job(job: Job, *, position: int | None = None, eta_s: float | None = N
         expires_at=_moment_or_none(job.expires_at),
         timings=_timings(job),
         request=_request(job),
-        results=[_result(form) for form in job.results],
+        results=[_result(representation) for representation in job.results],
         problem=None if job.problem is None else dict(job.problem),
         cached_from=job.cached_from,
         links=links(job.id, prefix),
     )
 
 
-def rendered(job: Job, *, prefix: str = "") -> dict[str, Any]:
-    """As JSON has it."""
+def job_json(job: Job, *, prefix: str = "") -> dict[str, Any]:
+    """Returns the public job as a JSON object."""
     return public_job(job, prefix=prefix).model_dump(mode="json")
 
 
 def job_webhook(job: Job, delivery: Delivery | None) -> JobWebhook | None:
-    """`delivery` is None until it has been sent."""
+    """Returns the state of a finished job's webhook; `delivery` is None before the first attempt."""
     if job.webhook is None or not job.state.terminal:
         return None
     if delivery is None:
@@ -183,12 +185,12 @@ def _request(job: Job) -> JobRequest:
     )
 
 
-def _result(form: Representation) -> JobResult:
+def _result(representation: Representation) -> JobResult:
     return JobResult(
-        media_type=form.media_type,
-        size_bytes=form.blob.size_bytes,
-        sha256=form.blob.sha256,
-        headers=dict(form.headers),
+        media_type=representation.media_type,
+        size_bytes=representation.blob.size_bytes,
+        sha256=representation.blob.sha256,
+        headers=dict(representation.headers),
     )
 
 

@@ -26,14 +26,14 @@ RETRY_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """What sends webhooks, and the places for test events."""
+    """The sender of webhooks, and the limit on concurrent test events."""
 
     sender: Sender
-    trials: ConcurrencyLimiter
+    test_limiter: ConcurrencyLimiter
 
 
 @asynccontextmanager
-async def webhooks(
+async def open_webhooks(
     settings: WebhookSettings,
     *,
     redis: redis.asyncio.Redis | None,
@@ -41,9 +41,9 @@ async def webhooks(
     render: Render,
     registry: CollectorRegistry,
 ) -> AsyncIterator[Webhooks]:
-    """Delivers in the background as long as it is open; the lifespan's state has it as `webhooks`.
+    """Delivers webhooks in the background while it is open; without Redis, only test events can be sent.
 
-    `render` is a job as clients see it. Without Redis there are test events only.
+    `render` returns a job as clients see it.
     """
     metrics = WebhookMetrics(registry)
     async with Sender.open(settings) as sender:
@@ -57,32 +57,32 @@ async def webhooks(
 
 
 def _webhooks(request: Request) -> Webhooks:
-    found: Webhooks = request.scope["state"]["webhooks"]
-    return found
+    webhooks: Webhooks = request.scope["state"]["webhooks"]
+    return webhooks
 
 
 class Trial(BaseModel):
-    """Where to send a test event."""
+    """The receiver of a test event."""
 
     url: str = Field(max_length=MAX_URL_CHARACTERS, description="Such as https://example.org/hooks/sightline")
     secret: str = Field(max_length=128, description="`whsec_` and 24 to 64 bytes in Base64")
 
 
 class TrialReport(BaseModel):
-    """How a test event fared."""
+    """The outcome of a test event."""
 
     delivered: bool
-    status: int | None = Field(description="Of the receiver's answer; null where there was none")
+    status: int | None = Field(description="HTTP status of the receiver's answer; null where there was none")
     duration_ms: float
-    message_id: str = Field(description="The `webhook-id` that the receiver saw")
+    message_id: str = Field(description="The `webhook-id` that was sent to the receiver")
     detail: str
 
 
-@router.post("/v1/webhooks/test", summary="Send a signed test event at once, and tell how it fared")
+@router.post("/v1/webhooks/test", summary="Send a signed test event and report its outcome")
 async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
     webhook = checked_webhook(trial.url, trial.secret, webhooks.sender.guard)
     message = trial_message(f"test-{uuid.uuid4().hex}", time.time())
-    with Permit(webhooks.trials, fairness_key_of(request.scope)).admit():
+    with Permit(webhooks.test_limiter, fairness_key_of(request.scope)).admit():
         attempt = await webhooks.sender.send(webhook, message)
     return TrialReport(
         delivered=attempt.delivered,
@@ -96,4 +96,4 @@ async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhook
 def _detail(attempt: Attempt) -> str:
     if attempt.failure:
         return attempt.failure
-    return "The receiver took it." if attempt.delivered else f"The receiver answered {attempt.status}."
+    return "The receiver accepted it." if attempt.delivered else f"The receiver answered {attempt.status}."
