@@ -14,7 +14,8 @@ from starlette.datastructures import Headers
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import Priority
+from sightline.http.request_headers import bearer_token
+from sightline.jobs.job import Priority, read_priority
 from sightline.jobs.queue import JobQueue
 
 SHARE_CHARACTERS = 16
@@ -74,17 +75,11 @@ class Caller:
             raise Problem(Code.FORBIDDEN, detail, model=model, models=sorted(self.models or ()))
 
     def priority(self, headers: Headers) -> Priority:
-        """The one asked for, or else the highest allowed."""
-        asked = headers.get(names.PRIORITY)
-        if asked is None:
-            return self.highest
-        if asked not in tuple(Priority):
-            raise Problem(
-                Code.INVALID_REQUEST, f"There is no priority of the name in {names.PRIORITY}.", accepted=list(Priority)
-            )
-        if asked == Priority.INTERACTIVE and self.highest == Priority.BULK:
+        """Returns the requested priority, or else the highest that the key allows; raises FORBIDDEN above that."""
+        requested = read_priority(headers.get(names.PRIORITY)) or self.highest
+        if requested is Priority.INTERACTIVE and self.highest is Priority.BULK:
             raise Problem(Code.FORBIDDEN, "This key may only ask for bulk work.", priority=self.highest)
-        return Priority(asked)
+        return requested
 
 
 class KeyRing:
@@ -121,10 +116,7 @@ def read_keys(path: Path) -> dict[str, KeySettings]:
 
 
 def _presented(headers: Headers) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return headers.get("x-api-key")
+    return bearer_token(headers) or headers.get("x-api-key")
 
 
 class RunningLimit:
