@@ -62,7 +62,7 @@ def try_out(gateway: Server, url: str, secret: str = SECRET) -> httpx2.Response:
 def test_a_test_event_arrives(start: Start) -> None:
     receiver, gateway = Receiver(), open_gateway(start)
     report = try_out(gateway, f"{start(receiver.app).url}/hook").json()
-    assert (report["delivered"], report["status"], report["detail"]) == (True, 204, "The receiver took it.")
+    assert (report["delivered"], report["status"], report["detail"]) == (True, 204, "The receiver accepted it.")
     assert report["duration_ms"] > 0
     assert receiver.ids == [report["message_id"]]
     assert receiver.events[0]["type"] == "webhook.test"
