@@ -42,7 +42,7 @@ from sightline.http.middleware import TELEMETRY, install_middleware
 from sightline.http.problem_responses import install_problem_handlers
 from sightline.jobs.connection import connect
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.webhooks import WebhookSettings
+from sightline.jobs.webhooks.settings import WebhookSettings
 from sightline.runtime.tasks import in_background
 
 ANY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared, not bound

@@ -35,7 +35,7 @@ class Gateway:
     def start_draining(self) -> None:
         """Clients that wait for jobs would hold up the end of this process: their jobs go on without it."""
         if self.job_backend is not None:
-            self.job_backend.queue.let_go()
+            self.job_backend.queue.end_streams()
 
 
 class State(TypedDict):

@@ -13,13 +13,13 @@ from typer.testing import CliRunner, Result
 from sightline.api.problems import Code, Problem
 from sightline.cli.app import build_app
 from sightline.cli.landmark import landmark
+from sightline.jobs.blob_references import BlobReferences
 from sightline.jobs.connection import connect
-from sightline.jobs.job import BlobRef, Job, Priority, Reason, State, StoredRequest, Submission, Webhook
+from sightline.jobs.job import BlobRef, Job, JobReason, JobState, Priority, StoredRequest, Submission, Webhook
 from sightline.jobs.leases import Leases
-from sightline.jobs.outbox import Delivery, Fate, Outbox
 from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks.delivery_queue import Delivery, DeliveryQueue, DeliveryStatus
 
 T = TypeVar("T")
 
@@ -48,23 +48,23 @@ class Office:
         """As if the webhook's receiver had answered 500 for hours."""
         self._do(lambda redis: self._give_up(redis, job_id))
 
-    def recognized(self, identity: str | None) -> str | None:
-        return self._do(lambda redis: References(redis, self.settings).recognize(identity))
+    def resolved_identity(self, identity: str | None) -> str | None:
+        return self._do(lambda redis: BlobReferences(redis, self.settings).resolve_identity(identity))
 
     async def _give_up(self, redis: Redis, job_id: str) -> None:
-        outbox = Outbox(redis, self.settings)
+        outbox = DeliveryQueue(redis, self.settings)
         await outbox.route(job_id, "https://example.org")
         (ticket,) = await outbox.take("https://example.org", limit=1, lease_s=60)
-        delivery = Delivery("message", Fate.GIVEN_UP, 7, 1000.0, 500)
+        delivery = Delivery("message", DeliveryStatus.GIVEN_UP, 7, 1000.0, 500)
         assert await outbox.settle(ticket, delivery, retry_in_s=None, ttl_s=60)
 
     async def _submit(self, redis: Redis, job_id: str, model: str, owner: str) -> None:
         body = BlobRef("ab" * 32, 10)
-        await References(redis, self.settings).reserve(body, job_id=job_id)
+        await BlobReferences(redis, self.settings).reserve(body, job_id=job_id)
         request = StoredRequest(f"/v1/{model}", "", "image/png", None, body)
         webhook = Webhook("https://example.org/hook", SECRET)
         submission = Submission(
-            job_id, model, owner, Priority.BULK, Reason.ASKED, request, "request", "cd" * 32, webhook=webhook
+            job_id, model, owner, Priority.BULK, JobReason.ASKED, request, "request", "cd" * 32, webhook=webhook
         )
         await JobQueue(redis, self.settings).submit(submission)
 
@@ -155,7 +155,7 @@ def test_dead_jobs_are_queued_again_one_by_one_or_all(office: Office) -> None:
     for job_id in ("one", "two", "three"):
         office.kill(job_id)
     assert said("retry", "two", "--redis", office.url) == "two is queued again.\n"
-    assert [office.job(job_id).state for job_id in ("one", "two")] == [State.DEAD, State.QUEUED]
+    assert [office.job(job_id).state for job_id in ("one", "two")] == [JobState.DEAD, JobState.QUEUED]
     assert said("retry", "--all", "inpaint", "--redis", office.url).splitlines() == [
         "one is queued again.",
         "three is queued again.",
@@ -180,10 +180,10 @@ def test_webhooks_that_were_given_up_are_told_and_sent_again(office: Office) -> 
 
 def test_a_store_that_is_gone_for_good_can_be_given_up(office: Office) -> None:
     office.queue("job")
-    assert office.recognized("old") == "old"
-    assert office.recognized(None) is None
+    assert office.resolved_identity("old") == "old"
+    assert office.resolved_identity(None) is None
     said("forget-store", "--redis", office.url)
-    assert office.recognized("new") == "new"
+    assert office.resolved_identity("new") == "new"
 
 
 def test_purged_jobs_are_gone(office: Office) -> None:

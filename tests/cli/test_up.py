@@ -126,7 +126,7 @@ def fleet(site: Site, started: Start) -> "Popen[str]":
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def position_of(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A fleet that stands while the tests that leave it standing run."""
     return build_site(tmp_path_factory.mktemp("standing"))
 

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
+from sightline.jobs.blob_references import BlobReferences
 from sightline.jobs.connection import connect
-from sightline.jobs.dead_letters import DeadLetters
-from sightline.jobs.job import BlobRef, Lease, Outcome, Priority, Reason, Representation, StoredRequest, Submission
+from sightline.jobs.inspector import QueueInspector
+from sightline.jobs.job import BlobRef, JobReason, Lease, Outcome, Priority, Representation, StoredRequest, Submission
 from sightline.jobs.leases import Leases
-from sightline.jobs.overview import Overview
-from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
+from sightline.jobs.maintenance import QueueMaintenance
+from sightline.jobs.queue import DeadLetters, JobQueue
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.upkeep import Upkeep
 from tests.redis_server import EXECUTABLES, RedisServer, running_redis
 
 MODEL, OWNER, WORKER = "inpaint", "ada", "worker-1"
@@ -43,7 +42,7 @@ def submission(
     job_id = job_id or f"job-{next(_numbers)}"
     body = blob(content or job_id)
     request = StoredRequest("/v1/inpaint", "format=png", "image/png", None, body)
-    fields = {"reason": Reason.ASKED, "request_id": f"request-of-{job_id}", "fingerprint": body.sha256, **more}
+    fields = {"reason": JobReason.ASKED, "request_id": f"request-of-{job_id}", "fingerprint": body.sha256, **more}
     return Submission(id=job_id, model=MODEL, owner=owner, priority=priority, request=request, **fields)  # type: ignore[arg-type]
 
 
@@ -68,20 +67,20 @@ class Bench:
         return Leases(self.redis, self.settings)
 
     @property
-    def upkeep(self) -> Upkeep:
-        return Upkeep(self.redis, self.settings)
+    def upkeep(self) -> QueueMaintenance:
+        return QueueMaintenance(self.redis, self.settings)
 
     @property
-    def references(self) -> References:
-        return References(self.redis, self.settings)
+    def references(self) -> BlobReferences:
+        return BlobReferences(self.redis, self.settings)
 
     @property
     def dead_letters(self) -> DeadLetters:
         return DeadLetters(self.redis, self.settings)
 
     @property
-    def overview(self) -> Overview:
-        return Overview(self.redis, self.settings)
+    def overview(self) -> QueueInspector:
+        return QueueInspector(self.redis, self.settings)
 
     async def take(self, worker: str = WORKER) -> Lease:
         lease = await self.leases.take(MODEL, worker=worker)

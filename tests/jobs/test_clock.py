@@ -12,10 +12,10 @@ import pytest
 
 from sightline.api.problems import Problem
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Job, State
-from sightline.jobs.keeper import LeaseKeeper
-from sightline.jobs.outbox import Outbox
+from sightline.jobs.job import Job, JobState
+from sightline.jobs.leases import LeaseRenewer
 from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks.delivery_queue import DeliveryQueue
 from sightline.runtime.tasks import TaskSupervisor
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submission
 from tests.redis_server import FAKETIME, RedisServer, running_redis
@@ -41,7 +41,7 @@ class Site:
             await self.bench.upkeep.recover(MODEL)
             await asyncio.sleep(0.1)
 
-    async def until(self, job: Job, state: State) -> Job:
+    async def until(self, job: Job, state: JobState) -> Job:
         async with asyncio.timeout(20):
             while (found := await self.bench.queue.get(job.id)).state is not state:
                 await asyncio.sleep(0.05)
@@ -63,7 +63,7 @@ async def opened(**settings: float) -> AsyncIterator[Site]:
 async def test_a_worker_that_lives_keeps_its_job(jump_s: float) -> None:
     lost: list[object] = []
     async with opened() as site:
-        keeper = LeaseKeeper(site.server.url, site.bench.settings, lost=lost.append)
+        keeper = LeaseRenewer(site.server.url, site.bench.settings, lost=lost.append)
         keeper.start()
         job = await site.bench.queue.submit(submission())
         lease = await site.bench.take()
@@ -76,7 +76,7 @@ async def test_a_worker_that_lives_keeps_its_job(jump_s: float) -> None:
         await asyncio.to_thread(keeper.stop)  # first, as a lease on a job that has finished is lost
         assert await site.bench.leases.finish(lease, outcome())
     assert lost == []
-    assert (running.state, running.attempts) == (State.RUNNING, 1)
+    assert (running.state, running.attempts) == (JobState.RUNNING, 1)
 
 
 async def test_the_job_of_a_dead_worker_comes_back(jump_s: float) -> None:
@@ -84,7 +84,7 @@ async def test_the_job_of_a_dead_worker_comes_back(jump_s: float) -> None:
         job = await site.bench.queue.submit(submission())
         await site.bench.take()
         site.server.set_clock(jump_s)
-        await site.until(job, State.QUEUED)
+        await site.until(job, JobState.QUEUED)
 
 
 async def test_a_job_that_failed_is_tried_again(jump_s: float) -> None:
@@ -93,12 +93,12 @@ async def test_a_job_that_failed_is_tried_again(jump_s: float) -> None:
         lease = await site.bench.take()
         await site.bench.leases.fail(lease, PROBLEM, transient=True)
         site.server.set_clock(jump_s)
-        await site.until(job, State.QUEUED)
+        await site.until(job, JobState.QUEUED)
 
 
 async def test_estimates_are_times_that_may_come(jump_s: float) -> None:
     async with opened(lease_s=30.0, retry_base_s=120.0) as site:
-        await site.bench.leases.beat(MODEL, worker=WORKER, slots=1)
+        await site.bench.leases.heartbeat(MODEL, worker=WORKER, slots=1)
         for _ in range(2):
             await site.bench.queue.submit(submission())
         first = await site.bench.take()
@@ -111,8 +111,8 @@ async def test_estimates_are_times_that_may_come(jump_s: float) -> None:
         running = await site.bench.take()
         site.server.set_clock(0)
         await asyncio.sleep(1.5)
-        seen = [await site.bench.queue.standing(job) for job in (retrying.job, running.job, *jobs[1:])]
-        oldest_s = [line.oldest_age_s for line in await site.bench.overview.lines([MODEL])]
+        seen = [await site.bench.queue.position_of(job) for job in (retrying.job, running.job, *jobs[1:])]
+        oldest_s = [line.oldest_age_s for line in await site.bench.overview.queue_stats([MODEL])]
     # A jump counts as a few seconds of a run at most.
     assert all(standing.eta_s is not None and 0 <= standing.eta_s < 200 for standing in seen)
     assert all(0 <= age_s < 60 for age_s in oldest_s)
@@ -120,7 +120,7 @@ async def test_estimates_are_times_that_may_come(jump_s: float) -> None:
 
 async def test_webhooks_keep_to_their_schedule(jump_s: float) -> None:
     async with opened() as site:
-        outbox = Outbox(site.bench.redis, site.bench.settings)
+        outbox = DeliveryQueue(site.bench.redis, site.bench.settings)
         for job_id, retry_in_s in {"soon": 2.0, "late": 1800.0}.items():
             await site.bench.redis.zadd("sightline:webhooks:due", {job_id: 1.0})
             await outbox.route(job_id, f"{RECEIVER}/{job_id}")
@@ -128,7 +128,7 @@ async def test_webhooks_keep_to_their_schedule(jump_s: float) -> None:
             await outbox.settle(ticket, None, retry_in_s=retry_in_s, ttl_s=60)
         site.server.set_clock(jump_s)
         async with asyncio.timeout(20):
-            while not (due := await outbox.receivers_due(limit=10)):
+            while not (due := await outbox.due_receivers(limit=10)):
                 await asyncio.sleep(0.1)
         overdue_s = (await outbox.backlog()).overdue_s
     assert due == [f"{RECEIVER}/soon"]
@@ -137,14 +137,14 @@ async def test_webhooks_keep_to_their_schedule(jump_s: float) -> None:
 
 async def test_a_key_is_held_no_longer_than_it_should_be(jump_s: float) -> None:
     async with opened() as site:
-        await site.bench.queue.hold_key("ada", "k", job_id="left", ttl_s=2)
+        await site.bench.queue.reserve_key("ada", "k", job_id="left", ttl_s=2)
         with pytest.raises(Problem):
-            await site.bench.queue.hold_key("ada", "k", job_id="next", ttl_s=2)
+            await site.bench.queue.reserve_key("ada", "k", job_id="next", ttl_s=2)
         site.server.set_clock(jump_s)
         async with asyncio.timeout(20):
             while True:
                 try:
-                    await site.bench.queue.hold_key("ada", "k", job_id="next", ttl_s=2)
+                    await site.bench.queue.reserve_key("ada", "k", job_id="next", ttl_s=2)
                 except Problem:
                     await asyncio.sleep(0.1)
                 else:

@@ -1,7 +1,7 @@
 import pytest
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import Priority, State, Webhook
+from sightline.jobs.job import JobState, Priority, Webhook
 from tests.jobs.conftest import MODEL, OWNER, PROBLEM, Bench, OpenBench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -21,13 +21,13 @@ async def test_jobs_out_of_attempts_are_listed_with_what_went_wrong(fragile: Ben
     await kill(fragile, "one")
     await kill(fragile, "two", priority=Priority.BULK)
 
-    letters = await fragile.dead_letters.of(MODEL)
+    letters = await fragile.dead_letters.list_for(MODEL)
 
     assert [(job.id, job.state, job.problem) for job in letters] == [
-        ("one", State.DEAD, PROBLEM),
-        ("two", State.DEAD, PROBLEM),
+        ("one", JobState.DEAD, PROBLEM),
+        ("two", JobState.DEAD, PROBLEM),
     ]
-    assert [line.dead for line in await fragile.overview.lines([MODEL])] == [1, 1]
+    assert [line.dead for line in await fragile.overview.queue_stats([MODEL])] == [1, 1]
 
 
 async def test_a_dead_job_can_be_retried_with_all_its_attempts(fragile: Bench) -> None:
@@ -35,11 +35,11 @@ async def test_a_dead_job_can_be_retried_with_all_its_attempts(fragile: Bench) -
 
     job = await fragile.dead_letters.retry("one")
 
-    assert (job.state, job.attempts, job.problem, job.finished_at) == (State.QUEUED, 0, None, None)
+    assert (job.state, job.attempts, job.problem, job.finished_at) == (JobState.QUEUED, 0, None, None)
     assert await fragile.dead_letters.retry("one") == job
-    assert await fragile.dead_letters.of(MODEL) == []
+    assert await fragile.dead_letters.list_for(MODEL) == []
     assert await fragile.leases.finish(await fragile.take(), outcome())
-    assert (await fragile.queue.get("one")).state is State.SUCCEEDED
+    assert (await fragile.queue.get("one")).state is JobState.SUCCEEDED
 
 
 async def test_a_failed_job_can_be_retried_as_long_as_its_request_is_kept(fragile: Bench) -> None:
@@ -50,9 +50,9 @@ async def test_a_failed_job_can_be_retried_as_long_as_its_request_is_kept(fragil
 
     job = await fragile.dead_letters.retry("one")
 
-    assert (job.state, job.attempts, job.problem) == (State.QUEUED, 0, None)
+    assert (job.state, job.attempts, job.problem) == (JobState.QUEUED, 0, None)
     assert await fragile.leases.finish(await fragile.take(), outcome())
-    assert (await fragile.queue.get("one")).state is State.SUCCEEDED
+    assert (await fragile.queue.get("one")).state is JobState.SUCCEEDED
     with pytest.raises(Problem) as raised:
         await fragile.dead_letters.retry("old")
     assert raised.value.code is Code.GONE
@@ -80,7 +80,7 @@ async def test_a_purged_job_is_forgotten(fragile: Bench) -> None:
 
     assert not await fragile.leases.finish(lease, outcome())
     assert (await fragile.queue.page(OWNER, limit=9)).jobs == ()
-    assert len(await fragile.references.collect(limit=10, grace_s=0)) == 2
+    assert len(await fragile.references.mark_garbage(limit=10, grace_s=0)) == 2
     with pytest.raises(Problem, match="no such job"):
         await fragile.dead_letters.purge("dead")
 

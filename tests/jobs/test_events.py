@@ -2,21 +2,21 @@ import asyncio
 
 import pytest
 
-from sightline.jobs.events import Event
-from sightline.jobs.job import Progress, State
+from sightline.jobs.events import JobEvent
+from sightline.jobs.job import JobState, StageProgress
 from tests.jobs.conftest import PROBLEM, Bench, outcome, submission
 
 pytestmark = pytest.mark.anyio
 
 
-async def heard(bench: Bench, job_id: str, after: str | None = None) -> list[Event]:
+async def heard(bench: Bench, job_id: str, after: str | None = None) -> list[JobEvent]:
     return [event async for event in bench.queue.events(job_id, after=after) if event]
 
 
 async def test_a_life_is_told_in_order_with_its_facts(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
-    await bench.leases.report(lease, Progress("infer", 0.5))
+    await bench.leases.report_progress(lease, StageProgress("infer", 0.5))
     await bench.leases.fail(lease, PROBLEM, transient=False)
 
     events = await heard(bench, "one")
@@ -41,10 +41,10 @@ async def test_a_reader_goes_on_where_it_was_cut_off(bench: Bench) -> None:
 async def test_only_a_reader_of_the_last_event_has_heard_all(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     first = (await anext(bench.queue.events("one")) or pytest.fail("no event")).id
-    assert not await bench.queue.all_told("one", after=first)
+    assert not await bench.queue.has_ended("one", after=first)
     await bench.leases.finish(await bench.take(), outcome())
-    assert not await bench.queue.all_told("one", after=first)
-    assert await bench.queue.all_told("one", after=(await heard(bench, "one"))[-1].id)
+    assert not await bench.queue.has_ended("one", after=first)
+    assert await bench.queue.has_ended("one", after=(await heard(bench, "one"))[-1].id)
 
 
 async def test_readers_are_let_go_while_their_job_lives(bench: Bench) -> None:
@@ -53,9 +53,9 @@ async def test_readers_are_let_go_while_their_job_lives(bench: Bench) -> None:
     waiting = asyncio.create_task(queue.wait("one", timeout_s=60))
     events = queue.events("one")
     assert await anext(events)
-    queue.let_go()
+    queue.end_streams()
     assert [event async for event in events if event] == []
-    assert (await waiting).state is State.QUEUED
+    assert (await waiting).state is JobState.QUEUED
 
 
 async def test_events_come_as_they_happen_until_the_end(bench: Bench) -> None:
@@ -99,7 +99,7 @@ async def test_many_reports_do_not_pile_up(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     for n in range(500):
-        await bench.leases.report(lease, Progress("infer", n / 500))
+        await bench.leases.report_progress(lease, StageProgress("infer", n / 500))
     await bench.leases.finish(lease, outcome())
 
     events = await heard(bench, "one")

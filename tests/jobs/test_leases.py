@@ -3,8 +3,8 @@ import itertools
 
 import pytest
 
-from sightline.jobs.job import Priority, Progress, State
-from sightline.jobs.leases import MustRunAlone
+from sightline.jobs.job import JobState, Priority, StageProgress
+from sightline.jobs.leases import MustRunAloneError
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, OpenBench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.anyio
 async def test_a_finished_job_has_its_result(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
-    assert (lease.job.state, lease.job.attempts) == (State.RUNNING, 1)
+    assert (lease.job.state, lease.job.attempts) == (JobState.RUNNING, 1)
 
     assert await bench.leases.finish(lease, outcome())
 
     job = await bench.queue.get("one")
-    assert (job.state, job.results, job.stages_ms) == (State.SUCCEEDED, outcome().results, {"infer": 12.5})
+    assert (job.state, job.results, job.stages_ms) == (JobState.SUCCEEDED, outcome().results, {"infer": 12.5})
     assert job.started_at is not None
     assert job.finished_at is not None
     assert job.expires_at is not None
@@ -42,11 +42,11 @@ async def test_a_late_finisher_writes_nothing(bench: Bench) -> None:
     await bench.let_leases_run_out()
     second = await bench.take("second")
 
-    assert not await bench.leases.report(late, Progress("encode"))
+    assert not await bench.leases.report_progress(late, StageProgress("encode"))
     assert not await bench.leases.finish(late, outcome("late"))
     assert not await bench.leases.fail(late, PROBLEM, transient=False)
-    assert not await bench.leases.give_back(late)
-    assert (await bench.queue.get("one")).state is State.RUNNING
+    assert not await bench.leases.release(late)
+    assert (await bench.queue.get("one")).state is JobState.RUNNING
 
     assert await bench.leases.finish(second, outcome("right"))
     assert not await bench.leases.finish(late, outcome("late"))
@@ -69,7 +69,7 @@ async def test_a_transient_failure_is_tried_again_and_a_request_at_fault_is_not(
     await bench.queue.submit(submission("one"))
     await bench.leases.fail(await bench.take(), PROBLEM, transient=True)
     job = await bench.queue.get("one")
-    assert (job.state, job.problem) == (State.RETRYING, PROBLEM)
+    assert (job.state, job.problem) == (JobState.RETRYING, PROBLEM)
     assert await bench.leases.take(MODEL, worker=WORKER) is None
 
     await bench.let_come(f"retrying:{MODEL}:interactive")
@@ -78,8 +78,8 @@ async def test_a_transient_failure_is_tried_again_and_a_request_at_fault_is_not(
     assert (lease.job.attempts, lease.job.retry_at) == (2, None)
     await bench.leases.fail(lease, PROBLEM, transient=False)
 
-    assert (await bench.queue.get("one")).state is State.FAILED
-    assert (await bench.overview.lines([MODEL]))[0].totals["retries"] == 1
+    assert (await bench.queue.get("one")).state is JobState.FAILED
+    assert (await bench.overview.queue_stats([MODEL]))[0].totals["retries"] == 1
 
 
 async def test_waits_between_attempts_are_random_below_a_bound_that_doubles_to_a_cap(open_bench: OpenBench) -> None:
@@ -106,13 +106,13 @@ async def test_a_job_handed_back_goes_first_and_the_attempt_does_not_count(bench
     await bench.queue.submit(submission("one"))
     await bench.queue.submit(submission("two"))
     lease = await bench.take()
-    await bench.leases.report(lease, Progress("infer"))
+    await bench.leases.report_progress(lease, StageProgress("infer"))
 
-    assert await bench.leases.give_back(lease)
+    assert await bench.leases.release(lease)
 
     job = await bench.queue.get("one")
-    assert (job.state, job.attempts, job.progress) == (State.QUEUED, 0, None)
-    assert (await bench.queue.standing(job)).position == 1
+    assert (job.state, job.attempts, job.progress) == (JobState.QUEUED, 0, None)
+    assert (await bench.queue.position_of(job)).position == 1
     assert (await bench.take()).job.id == "one"
 
 
@@ -120,8 +120,8 @@ async def test_progress_shows_until_the_end(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
 
-    assert await bench.leases.report(lease, Progress("infer", 0.5))
-    assert (await bench.queue.get("one")).progress == Progress("infer", 0.5)
+    assert await bench.leases.report_progress(lease, StageProgress("infer", 0.5))
+    assert (await bench.queue.get("one")).progress == StageProgress("infer", 0.5)
 
     await bench.leases.finish(lease, outcome())
     assert (await bench.queue.get("one")).progress is None
@@ -161,7 +161,7 @@ async def test_a_running_job_that_is_cancelled_is_announced(bench: Bench) -> Non
     assert announced.result().startswith("runs-")
 
 
-@pytest.mark.parametrize("end", ["finish", "fail", "give_back", "lose", "cancel"])
+@pytest.mark.parametrize("end", ["finish", "fail", "release", "lose", "cancel"])
 async def test_every_end_of_a_run_makes_room_for_its_owner(open_bench: OpenBench, end: str) -> None:
     bench = open_bench(max_running_per_owner=1)
     for name in ("first", "second"):
@@ -174,14 +174,14 @@ async def test_every_end_of_a_run_makes_room_for_its_owner(open_bench: OpenBench
             await bench.leases.finish(lease, outcome())
         case "fail":
             await bench.leases.fail(lease, PROBLEM, transient=True)
-        case "give_back":
-            await bench.leases.give_back(lease)
+        case "release":
+            await bench.leases.release(lease)
         case "lose":
             await bench.let_leases_run_out()
         case "cancel":
             await bench.queue.cancel("first")
 
-    assert (await bench.take()).job.id == ("first" if end in ("give_back", "lose") else "second")
+    assert (await bench.take()).job.id == ("first" if end in ("release", "lose") else "second")
     assert await bench.leases.take(MODEL, worker=WORKER) is None
 
 
@@ -190,7 +190,7 @@ async def test_a_job_whose_lease_was_lost_runs_alone(bench: Bench) -> None:
     await bench.take()
     assert await bench.let_leases_run_out() == 1
 
-    with pytest.raises(MustRunAlone):
+    with pytest.raises(MustRunAloneError):
         await bench.leases.take(MODEL, worker=WORKER, busy=True)
     # It kept its place, and nothing else begins before it.
     alone = await bench.take()

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import Priority, Progress, State, Webhook
-from sightline.jobs.queue import Standing
+from sightline.jobs.job import JobState, Priority, StageProgress, Webhook
+from sightline.jobs.queue import QueuePosition
 from tests.jobs.conftest import MODEL, OWNER, PROBLEM, WEIGHTS, WORKER, Bench, OpenBench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ async def test_a_job_comes_back_as_it_was_submitted(bench: Bench) -> None:
 
     assert (job.id, job.model, job.owner, job.priority) == ("one", MODEL, OWNER, Priority.INTERACTIVE)
     assert (job.request, job.webhook, job.request_id) == (wanted.request, webhook, "request-of-one")
-    assert (job.state, job.attempts, job.results) == (State.QUEUED, 0, ())
+    assert (job.state, job.attempts, job.results) == (JobState.QUEUED, 0, ())
     assert job == await bench.queue.get("one", owner=OWNER)
 
 
@@ -26,7 +26,7 @@ async def test_a_submission_repeated_is_one_job(bench: Bench) -> None:
     first = await bench.queue.submit(submission("one"))
 
     assert await bench.queue.submit(submission("one")) == first
-    assert (await bench.overview.load(MODEL)).waiting == 1
+    assert (await bench.overview.model_load(MODEL)).waiting == 1
 
 
 async def test_another_owner_sees_no_job(bench: Bench) -> None:
@@ -40,7 +40,7 @@ async def test_another_owner_sees_no_job(bench: Bench) -> None:
         with pytest.raises(Problem) as raised:
             await attempt
         assert raised.value.code is Code.NOT_FOUND
-    assert (await bench.queue.get("one")).state is State.QUEUED
+    assert (await bench.queue.get("one")).state is JobState.QUEUED
 
 
 async def test_a_key_joins_the_same_request_and_refuses_another(bench: Bench) -> None:
@@ -58,7 +58,7 @@ async def test_a_key_joins_the_same_request_and_refuses_another(bench: Bench) ->
 
 async def test_a_key_is_held_while_an_upload_comes_in(bench: Bench) -> None:
     async def hold(job_id: str) -> str | None:
-        return await bench.queue.hold_key(OWNER, "k", job_id=job_id, ttl_s=60)
+        return await bench.queue.reserve_key(OWNER, "k", job_id=job_id, ttl_s=60)
 
     assert await hold("one") is None
     assert await hold("one") is None
@@ -75,13 +75,13 @@ async def test_a_key_is_held_while_an_upload_comes_in(bench: Bench) -> None:
 
 async def test_an_abandoned_upload_frees_its_key_and_blob(bench: Bench) -> None:
     wanted = submission("one", idempotency_key="k")
-    await bench.queue.hold_key(OWNER, "k", job_id="one", ttl_s=60)
+    await bench.queue.reserve_key(OWNER, "k", job_id="one", ttl_s=60)
     await bench.references.reserve(wanted.request.body, job_id="one")
 
     await bench.queue.abandon("one", owner=OWNER, key="k")
 
-    assert await bench.queue.hold_key(OWNER, "k", job_id="two", ttl_s=60) is None
-    assert await bench.references.collect(limit=10, grace_s=0) == [wanted.request.body.sha256]
+    assert await bench.queue.reserve_key(OWNER, "k", job_id="two", ttl_s=60) is None
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == [wanted.request.body.sha256]
 
 
 async def test_what_became_a_job_cannot_be_abandoned(bench: Bench) -> None:
@@ -89,8 +89,8 @@ async def test_what_became_a_job_cannot_be_abandoned(bench: Bench) -> None:
 
     await bench.queue.abandon("one", owner=OWNER, key="k")
 
-    assert await bench.queue.hold_key(OWNER, "k", job_id="two", ttl_s=60) == "one"
-    assert await bench.references.collect(limit=10, grace_s=0) == []
+    assert await bench.queue.reserve_key(OWNER, "k", job_id="two", ttl_s=60) == "one"
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == []
 
 
 async def test_identical_work_is_answered_by_the_earlier_result(bench: Bench) -> None:
@@ -99,7 +99,7 @@ async def test_identical_work_is_answered_by_the_earlier_result(bench: Bench) ->
 
     hit = await bench.queue.submit(submission("two", content="picture"), model_sha256=WEIGHTS)
 
-    assert (hit.state, hit.cached_from, hit.results) == (State.SUCCEEDED, "one", outcome().results)
+    assert (hit.state, hit.cached_from, hit.results) == (JobState.SUCCEEDED, "one", outcome().results)
     assert await bench.leases.take(MODEL, worker=WORKER) is None
     assert [event.name async for event in bench.queue.events("two") if event] == ["succeeded"]
 
@@ -113,14 +113,14 @@ async def test_other_work_is_done_anew(bench: Bench, change: dict[str, str]) -> 
 
     again = await bench.queue.submit(submission(**{"content": "picture", **change}), model_sha256=WEIGHTS)  # type: ignore[arg-type]
 
-    assert again.state is State.QUEUED
+    assert again.state is JobState.QUEUED
 
 
 async def test_other_weights_do_the_work_anew(bench: Bench) -> None:
     await bench.queue.submit(submission(content="picture"))
     await bench.leases.finish(await bench.take(), outcome())
 
-    assert (await bench.queue.submit(submission(content="picture"), model_sha256="v" * 64)).state is State.QUEUED
+    assert (await bench.queue.submit(submission(content="picture"), model_sha256="v" * 64)).state is JobState.QUEUED
 
 
 async def test_a_deleted_result_answers_no_more(bench: Bench) -> None:
@@ -130,7 +130,7 @@ async def test_a_deleted_result_answers_no_more(bench: Bench) -> None:
 
     again = await bench.queue.submit(submission(content="picture"), model_sha256=WEIGHTS)
 
-    assert again.state is State.QUEUED
+    assert again.state is JobState.QUEUED
 
 
 async def test_a_result_that_two_jobs_share_outlives_the_first(bench: Bench) -> None:
@@ -140,9 +140,9 @@ async def test_a_result_that_two_jobs_share_outlives_the_first(bench: Bench) -> 
     result = outcome().results[0].blob.sha256
 
     await bench.queue.cancel("one")
-    assert result not in await bench.references.collect(limit=10, grace_s=0)
+    assert result not in await bench.references.mark_garbage(limit=10, grace_s=0)
     await bench.queue.cancel("two")
-    assert result in await bench.references.collect(limit=10, grace_s=0)
+    assert result in await bench.references.mark_garbage(limit=10, grace_s=0)
 
 
 async def test_a_crowded_model_takes_no_more(open_bench: OpenBench) -> None:
@@ -187,7 +187,7 @@ async def test_pages_can_be_of_one_state_or_model(bench: Bench) -> None:
         await bench.queue.submit(submission(name))
     await bench.take()
 
-    running = await bench.queue.page(OWNER, limit=2, state=State.RUNNING)
+    running = await bench.queue.page(OWNER, limit=2, state=JobState.RUNNING)
     others = await bench.queue.page(OWNER, limit=2, model="hoi")
 
     assert [job.id for job in running.jobs] == ["a"]
@@ -201,7 +201,7 @@ async def test_positions_follow_the_turns(open_bench: OpenBench) -> None:
     jobs = [await bench.queue.submit(submission(f"i{n}")) for n in range(1, 4)]
     jobs += [await bench.queue.get(name) for name in ("b1", "b2")]
 
-    positions = {job.id: (await bench.queue.standing(job)).position for job in jobs}
+    positions = {job.id: (await bench.queue.position_of(job)).position for job in jobs}
     taken = [(await bench.take()).job.id for _ in jobs]
 
     assert taken == ["i1", "i2", "b1", "i3", "b2"]
@@ -210,61 +210,61 @@ async def test_positions_follow_the_turns(open_bench: OpenBench) -> None:
 
 async def test_an_eta_needs_a_measured_run_and_a_worker(bench: Bench) -> None:
     job = await bench.queue.submit(submission("one"))
-    assert await bench.queue.standing(job) == Standing(1, None)
+    assert await bench.queue.position_of(job) == QueuePosition(1, None)
 
     await bench.redis.hset("sightline:stats:inpaint", "run_s", "10")
-    assert await bench.queue.standing(job) == Standing(1, None)
+    assert await bench.queue.position_of(job) == QueuePosition(1, None)
 
-    await bench.leases.beat(MODEL, worker=WORKER, slots=2)
-    assert await bench.queue.standing(job) == Standing(1, 10.0)
+    await bench.leases.heartbeat(MODEL, worker=WORKER, slots=2)
+    assert await bench.queue.position_of(job) == QueuePosition(1, 10.0)
 
     third = [await bench.queue.submit(submission()) for _ in range(2)][-1]
-    assert await bench.queue.standing(third) == Standing(3, 20.0)
+    assert await bench.queue.position_of(third) == QueuePosition(3, 20.0)
 
     await bench.leases.retire(MODEL, worker=WORKER)
-    assert await bench.queue.standing(job) == Standing(1, None)
+    assert await bench.queue.position_of(job) == QueuePosition(1, None)
 
 
 async def test_the_eta_of_a_running_job_shrinks_to_none(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     job = (await bench.take()).job
-    assert await bench.queue.standing(job) == Standing()
+    assert await bench.queue.position_of(job) == QueuePosition()
 
     await bench.redis.hset("sightline:stats:inpaint", "run_s", "1e-9")
-    assert await bench.queue.standing(job) == Standing(None, 0.0)
+    assert await bench.queue.position_of(job) == QueuePosition(None, 0.0)
 
     await bench.queue.cancel("one")
-    assert await bench.queue.standing(job) == Standing()
+    assert await bench.queue.position_of(job) == QueuePosition()
 
 
-@pytest.mark.parametrize("state", list(State))
-async def test_a_job_can_be_cancelled_in_every_state(open_bench: OpenBench, state: State) -> None:
-    bench = open_bench(max_attempts=1 if state is State.DEAD else 5)
+@pytest.mark.parametrize("state", list(JobState))
+async def test_a_job_can_be_cancelled_in_every_state(open_bench: OpenBench, state: JobState) -> None:
+    bench = open_bench(max_attempts=1 if state is JobState.DEAD else 5)
     await bench.queue.submit(submission("one", idempotency_key="k"))
     lease = None
-    if state is not State.QUEUED:
+    if state is not JobState.QUEUED:
         lease = await bench.take()
     match state, lease:
-        case State.SUCCEEDED, lease if lease:
+        case JobState.SUCCEEDED, lease if lease:
             await bench.leases.finish(lease, outcome())
-        case State.FAILED, lease if lease:
+        case JobState.FAILED, lease if lease:
             await bench.leases.fail(lease, PROBLEM, transient=False)
-        case ((State.RETRYING | State.DEAD), lease) if lease:
+        case ((JobState.RETRYING | JobState.DEAD), lease) if lease:
             await bench.leases.fail(lease, PROBLEM, transient=True)
-        case State.CANCELLED, _:
+        case JobState.CANCELLED, _:
             await bench.queue.cancel("one")
     assert (await bench.queue.get("one")).state is state
 
     job = await bench.queue.cancel("one", owner=OWNER)
 
-    assert job.state is (state if state.terminal else State.CANCELLED)
+    assert job.state is (state if state.terminal else JobState.CANCELLED)
     assert job.results == ()
     assert await bench.redis.keys("sightline:refs:*") == []
-    assert len(await bench.references.collect(limit=10, grace_s=0)) == (2 if state is State.SUCCEEDED else 1)
+    assert len(await bench.references.mark_garbage(limit=10, grace_s=0)) == (2 if state is JobState.SUCCEEDED else 1)
     assert await bench.leases.take(MODEL, worker=WORKER) is None
     assert await bench.upkeep.recover(MODEL) == 0
-    assert await bench.dead_letters.of(MODEL) == []
-    assert await bench.queue.hold_key(OWNER, "k", job_id="two", ttl_s=60) is None
+    assert await bench.dead_letters.list_for(MODEL) == []
+    assert await bench.queue.reserve_key(OWNER, "k", job_id="two", ttl_s=60) is None
     if lease and not state.terminal:
         assert not await bench.leases.finish(lease, outcome())
 
@@ -273,21 +273,21 @@ async def test_waiting_ends_with_the_job(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     waiting = asyncio.create_task(bench.queue.wait("one", timeout_s=60))
-    await bench.leases.report(lease, Progress("infer", 0.5))
+    await bench.leases.report_progress(lease, StageProgress("infer", 0.5))
     await bench.leases.finish(lease, outcome())
 
-    assert (await waiting).state is State.SUCCEEDED
+    assert (await waiting).state is JobState.SUCCEEDED
 
 
 async def test_waiting_ends_with_its_time(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
 
-    assert (await bench.queue.wait("one", timeout_s=0.05)).state is State.QUEUED
+    assert (await bench.queue.wait("one", timeout_s=0.05)).state is JobState.QUEUED
 
 
 async def test_an_owner_at_the_limit_holds_up_nobody(open_bench: OpenBench) -> None:
     bench = open_bench(max_running_per_owner=3)
-    await bench.queue.limit_owner(OWNER, max_running=1)
+    await bench.queue.set_owner_limit(OWNER, max_running=1)
     for name in ("a1", "a2", "a3"):
         await bench.queue.submit(submission(name))
     await bench.queue.submit(submission("eves", owner="eve"))
@@ -298,12 +298,12 @@ async def test_an_owner_at_the_limit_holds_up_nobody(open_bench: OpenBench) -> N
 
     await bench.leases.finish(first, outcome())
     assert (await bench.take()).job.id == "a2"
-    await bench.queue.limit_owner(OWNER, max_running=None)
+    await bench.queue.set_owner_limit(OWNER, max_running=None)
     assert (await bench.take()).job.id == "a3"
 
 
 async def test_a_place_that_a_limit_held_is_passed_on_when_its_job_is_cancelled(bench: Bench) -> None:
-    await bench.queue.limit_owner(OWNER, max_running=1)
+    await bench.queue.set_owner_limit(OWNER, max_running=1)
     for name in ("a1", "a2", "a3"):
         await bench.queue.submit(submission(name))
     first = await bench.take()
@@ -321,7 +321,7 @@ async def test_a_caller_with_many_jobs_keeps_nobody_waiting(bench: Bench) -> Non
     for caller in ("few", "other"):
         for number in range(2):
             await bench.queue.submit(submission(f"{caller}{number}", owner="public", caller=caller))
-    positions = [(await bench.queue.standing(await bench.queue.get(f"few{number}"))).position for number in range(2)]
+    positions = [(await bench.queue.position_of(await bench.queue.get(f"few{number}"))).position for number in range(2)]
     assert positions == [2, 5]
 
     taken = [(await bench.take()).job.id for _ in range(8)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sightline.jobs.blobs import BlobStore
-from sightline.jobs.folder import Folder
+from sightline.jobs.blob_store import BlobStore
+from sightline.jobs.local_blob_store import LocalBlobStore
 from sightline.runtime.private_files import private_folder, private_umask, restrict
 
 
@@ -29,7 +29,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 @pytest.mark.anyio
 async def test_only_the_owner_of_a_store_reads_its_blobs(tmp_path: Path) -> None:
-    store = BlobStore(Folder(tmp_path / "blobs"))
+    store = BlobStore(LocalBlobStore(tmp_path / "blobs"))
     await store.put(b"pixels")
     found = modes(tmp_path / "blobs")
     assert all(mode & 0o077 == 0 for name, mode in found.items() if (tmp_path / "blobs" / name).is_file())
@@ -38,10 +38,10 @@ async def test_only_the_owner_of_a_store_reads_its_blobs(tmp_path: Path) -> None
 
 @pytest.mark.anyio
 async def test_an_existing_store_is_taken_from_other_users(tmp_path: Path) -> None:
-    await BlobStore(Folder(tmp_path)).put(b"pixels")
+    await BlobStore(LocalBlobStore(tmp_path)).put(b"pixels")
     tmp_path.chmod(0o755)
-    again = Folder(tmp_path)
-    again.claim(again.identity() or "")
+    again = LocalBlobStore(tmp_path)
+    again.attach(again.identity() or "")
     assert modes(tmp_path)["."] == 0o700
 
 

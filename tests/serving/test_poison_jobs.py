@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sightline.inference.weights import Weights
-from sightline.jobs.job import State
+from sightline.jobs.job import JobState
 from sightline.runtime.tasks import TaskSupervisor
 from tests.serving.worker.test_consumer import MakePng, opened
 from tests.serving.worker_process import KILLER
@@ -60,6 +60,6 @@ async def test_a_job_that_kills_its_worker_ends_alone(
         well += [await site.submit(make_png(30 + n)) for n in range(3)]
         async with working(tmp_path, redis_url, blobs.as_uri()):
             ended = [await site.queue.wait(job_id, timeout_s=60) for job_id in (*poison, *well)]
-    assert [job.state for job in ended] == [State.DEAD] * KILLERS + [State.SUCCEEDED] * len(well)
+    assert [job.state for job in ended] == [JobState.DEAD] * KILLERS + [JobState.SUCCEEDED] * len(well)
     # Beside a killer once, and never again: after the first loss each runs alone.
     assert max(job.attempts for job in ended[KILLERS:]) <= 2

@@ -11,7 +11,7 @@ import pytest
 from sightline.cli.fleet import LOOPBACK, free_port
 from sightline.cli.supervisor import Ending, Patience, Program, supervised
 from sightline.inference.weights import Weights
-from sightline.jobs.job import State
+from sightline.jobs.job import JobState
 from tests.serving.hanging_service import HANGS_ALWAYS, HANGS_ONCE
 from tests.serving.worker.test_consumer import MakePng, Site, opened, until
 
@@ -62,7 +62,7 @@ async def test_a_service_whose_batch_hangs_is_started_again_and_its_jobs_end_onc
             ended = [await site.ended(job_id) for job_id in jobs]
             await until(lambda: is_ready(url))
         told = [[event.name async for event in site.queue.events(job.id) if event] for job in ended]
-    assert [job.state for job in ended] == [State.SUCCEEDED] * 3
+    assert [job.state for job in ended] == [JobState.SUCCEEDED] * 3
     assert [ending.code for ending in endings] == [EXIT_CODE]
     assert 2 <= max(job.attempts for job in ended) <= 3
     assert [names.count("succeeded") for names in told] == [1, 1, 1]
@@ -80,6 +80,6 @@ async def test_a_job_that_hangs_the_service_each_time_ends_dead(
         kept_running(tiny_weights.path.parent, site, endings.append, max_lost_leases=2),
     ):
         hanging, well = await site.submit(make_png(HANGS_ALWAYS)), await site.submit(make_png(20))
-        assert (await site.ended(hanging)).state is State.DEAD
-        assert (await site.ended(well)).state is State.SUCCEEDED
+        assert (await site.ended(hanging)).state is JobState.DEAD
+        assert (await site.ended(well)).state is JobState.SUCCEEDED
     assert {ending.code for ending in endings} == {EXIT_CODE}

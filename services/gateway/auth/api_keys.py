@@ -155,12 +155,12 @@ class RunningLimit:
             yield
         finally:
             with suppress(Problem):
-                await self._queue.leave(owner, run_id=run_id)
+                await self._queue.release_slot(owner, run_id=run_id)
 
     async def _enter(self, queue: JobQueue, owner: str, run_id: str, limit: int, longest_s: float) -> bool:
         """Whether Redis counts it; where it cannot be asked, requests go on without."""
         try:
-            entered = await queue.enter(owner, run_id=run_id, ttl_s=longest_s + MARGIN_S)
+            entered = await queue.acquire_slot(owner, run_id=run_id, ttl_s=longest_s + MARGIN_S)
         except Problem:
             return False
         if not entered:

@@ -9,7 +9,7 @@ from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
 from sightline.http.negotiation import OCTET_STREAM
 from sightline.http.openapi import BINARY, JSON_TYPE, header_references, problem_reply
-from sightline.jobs.job import BlobRef, Job, Priority, Reason, Representation, State, StoredRequest
+from sightline.jobs.job import BlobRef, Job, JobReason, JobState, Priority, Representation, StoredRequest
 
 Json = dict[str, Any]
 Replies = dict[int | str, Json]
@@ -20,8 +20,8 @@ EXAMPLE_ID = "6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"
 _TEXT: Mapping[str, Any] = {"type": "string"}
 
 
-def _example_job(state: State) -> Json:
-    ended = state is State.SUCCEEDED
+def _example_job(state: JobState) -> Json:
+    ended = state is JobState.SUCCEEDED
     body, result = BlobRef("b5" * 32, 31_457_280), BlobRef("9c" * 32, 12_582_912)
     headers = {names.MODEL: "inpaint@1.0.0+1f2e3d4c5b6a", names.INPUT_SHA256: "b5" * 32}
     job = Job(
@@ -29,7 +29,7 @@ def _example_job(state: State) -> Json:
         model="inpaint",
         owner="public",
         priority=Priority.INTERACTIVE,
-        reason=Reason.PIXELS,
+        reason=JobReason.PIXELS,
         state=state,
         request=StoredRequest("/v1/inpaint", "", "multipart/form-data; boundary=x", "image/png", body),
         request_id="0f8fad5bd9cb469fa16570867728950e",
@@ -60,9 +60,9 @@ def _json(example: Json, description: str) -> Replies:
     return {200: {"description": description, "content": {"application/json": {"example": example}}}}
 
 
-JOB_REPLIES: Replies = {**_json(_example_job(State.SUCCEEDED), "The job"), **_COMMON}
+JOB_REPLIES: Replies = {**_json(_example_job(JobState.SUCCEEDED), "The job"), **_COMMON}
 PAGE_REPLIES: Replies = {
-    **_json({"jobs": [_example_job(State.QUEUED)], "next": "/v1/jobs?limit=1&after=1041"}, "A page of the jobs"),
+    **_json({"jobs": [_example_job(JobState.QUEUED)], "next": "/v1/jobs?limit=1&after=1041"}, "A page of the jobs"),
     **_replies(_UNAUTHORIZED, _UNAVAILABLE),
 }
 RESULT_REPLIES: Replies = {
@@ -136,7 +136,7 @@ def _accepted() -> Json:
         "headers": header_references(
             *(names.REQUEST_ID, "Location", "Retry-After", names.JOB, names.PREFERENCE_APPLIED, names.CACHE)
         ),
-        "content": {"application/json": {"schema": schema, "example": _example_job(State.QUEUED)}},
+        "content": {"application/json": {"schema": schema, "example": _example_job(JobState.QUEUED)}},
     }
 
 

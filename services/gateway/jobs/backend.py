@@ -14,14 +14,14 @@ from services.gateway.auth.api_keys import KeyRing
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.connection import AWAY
-from sightline.jobs.janitor import Janitor
-from sightline.jobs.outbox import Outbox
-from sightline.jobs.overview import Line, Load, Overview
+from sightline.jobs.inspector import ModelLoad, QueueInspector, QueueStats
+from sightline.jobs.maintenance import MaintenanceTask
 from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks.delivery_queue import DeliveryQueue
 from sightline.runtime.errors import describe_error
 from sightline.runtime.tasks import in_background
 
@@ -34,8 +34,8 @@ RETRY_AFTER_S = 5.0
 class QueueSnapshot:
     """How the queues were at one moment."""
 
-    lines: Sequence[Line] = ()
-    loads: Mapping[str, Load] = field(default_factory=dict)
+    lines: Sequence[QueueStats] = ()
+    loads: Mapping[str, ModelLoad] = field(default_factory=dict)
     used_bytes: int = 0
     refusal: str | None = None  # why Redis takes no jobs, though it can be read
     clock_skew_s: float | None = None  # of Redis, ahead of this machine
@@ -44,7 +44,7 @@ class QueueSnapshot:
 class QueueMonitor:
     """Looks at the queues again and again, so that metrics and capacity never wait for Redis."""
 
-    def __init__(self, queue: JobQueue, overview: Overview, keys: KeyRing, settings: GatewaySettings) -> None:
+    def __init__(self, queue: JobQueue, overview: QueueInspector, keys: KeyRing, settings: GatewaySettings) -> None:
         self.snapshot: QueueSnapshot | None = None  # None while Redis is away
         self._queue, self._overview, self._keys = queue, overview, keys
         self._models, self._interval_s = list(settings.upstreams), settings.overview_interval_s
@@ -60,8 +60,8 @@ class QueueMonitor:
             await asyncio.sleep(self._interval_s)
 
     async def _look(self) -> QueueSnapshot:
-        loads = {model: await self._overview.load(model) for model in self._models}
-        lines, used_bytes = await self._overview.lines(self._models), await self._overview.used_bytes()
+        loads = {model: await self._overview.model_load(model) for model in self._models}
+        lines, used_bytes = await self._overview.queue_stats(self._models), await self._overview.used_bytes()
         refusal, clock_skew_s = await self._try_to_write()
         return QueueSnapshot(lines, loads, used_bytes, refusal, clock_skew_s)
 
@@ -78,7 +78,7 @@ class QueueMonitor:
     async def _set_limits(self) -> None:
         """Each time, because Redis may have come back without its data between two looks."""
         for caller in self._keys.callers:
-            await self._queue.limit_owner(caller.owner, max_running=caller.max_running)
+            await self._queue.set_owner_limit(caller.owner, max_running=caller.max_running)
 
     def _mark_unavailable(self, **facts: object) -> None:
         if self.snapshot is not None:
@@ -137,7 +137,7 @@ class QueueCollector(Collector):
                 totals.add_metric((*labels, event), count)
         return [waiting, oldest, running, retrying, dead, totals, *self._redis()]
 
-    def _lines(self) -> list[Line]:
+    def _lines(self) -> list[QueueStats]:
         return list(self._queue_monitor.snapshot.lines) if self._queue_monitor.snapshot else []
 
     def _redis(self) -> list[Metric]:
@@ -198,8 +198,8 @@ class JobBackend:
     """Where jobs are handed in and asked after."""
 
     queue: JobQueue
-    references: References
-    outbox: Outbox
+    references: BlobReferences
+    outbox: DeliveryQueue
     store: BlobStore
     queue_monitor: QueueMonitor
     store_monitor: StoreMonitor
@@ -211,20 +211,20 @@ async def open_job_backend(
     redis: Redis, settings: GatewaySettings, jobs: JobSettings, keys: KeyRing, registry: CollectorRegistry
 ) -> AsyncIterator[JobBackend]:
     """Also while Redis is away: then those who come are told to come again."""
-    queue, references = JobQueue(redis, jobs), References(redis, jobs)
-    store = BlobStore.from_url(_blobs_url(jobs), recognize=references.recognize)
-    queue_monitor = QueueMonitor(queue, Overview(redis, jobs), keys, settings)
+    queue, references = JobQueue(redis, jobs), BlobReferences(redis, jobs)
+    store = BlobStore.from_url(_blobs_url(jobs), resolve_identity=references.resolve_identity)
+    queue_monitor = QueueMonitor(queue, QueueInspector(redis, jobs), keys, settings)
     store_monitor = StoreMonitor(store, settings)
     registry.register(QueueCollector(queue_monitor, store_monitor))
     async with (
         in_background(queue_monitor.run()),
         in_background(store_monitor.run()),
-        in_background(Janitor(redis, jobs, store).run()),
+        in_background(MaintenanceTask(redis, jobs, store).run()),
     ):
         yield JobBackend(
             queue,
             references,
-            Outbox(redis, jobs),
+            DeliveryQueue(redis, jobs),
             store,
             queue_monitor,
             store_monitor,

@@ -9,9 +9,8 @@ from starlette.datastructures import Headers
 from services.gateway.auth.api_keys import Caller
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import Priority, Reason, Webhook
-from sightline.jobs.webhooks import checked_webhook
-from sightline.jobs.webhooks.guard import Guard
+from sightline.jobs.job import JobReason, Priority, Webhook
+from sightline.jobs.webhooks.address_guard import AddressGuard, validate_webhook
 
 _LIMIT_CHARACTERS = 4096
 _LIMIT_WAIT_S = 10**6
@@ -89,11 +88,11 @@ class JobOptions:
     webhook: Webhook | None
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> JobReason | None:
         """Why it is a job, whatever its picture is like."""
         if self.preferences.asks_for_job or self.webhook:
-            return Reason.ASKED
-        return Reason.KEY if self.idempotency_key else None
+            return JobReason.ASKED
+        return JobReason.KEY if self.idempotency_key else None
 
     @property
     def needs_job(self) -> bool:
@@ -101,7 +100,7 @@ class JobOptions:
         return bool(self.preferences.respond_async or self.webhook or self.idempotency_key)
 
 
-def read_job_options(headers: Headers, caller: Caller, guard: Guard) -> JobOptions:
+def read_job_options(headers: Headers, caller: Caller, guard: AddressGuard) -> JobOptions:
     """Raises Problem INVALID_REQUEST or FORBIDDEN."""
     return JobOptions(
         owner=caller.owner,
@@ -113,11 +112,11 @@ def read_job_options(headers: Headers, caller: Caller, guard: Guard) -> JobOptio
     )
 
 
-def _webhook(headers: Headers, guard: Guard) -> Webhook | None:
+def _webhook(headers: Headers, guard: AddressGuard) -> Webhook | None:
     url, secret = headers.get(names.WEBHOOK), headers.get(names.WEBHOOK_SECRET)
     if url is None and secret is None:
         return None
     if not url or not secret:
         detail = f"A webhook needs both {names.WEBHOOK} and {names.WEBHOOK_SECRET}."
         raise Problem(Code.INVALID_REQUEST, detail)
-    return checked_webhook(url, secret, guard)
+    return validate_webhook(url, secret, guard)

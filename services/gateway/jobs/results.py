@@ -15,8 +15,8 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.middleware import is_head
 from sightline.http.negotiation import negotiate
-from sightline.jobs.blobs import Damaged
-from sightline.jobs.job import BlobRef, Job, Representation, State
+from sightline.jobs.blob_store import BlobDamaged
+from sightline.jobs.job import BlobRef, Job, JobState, Representation
 
 log = structlog.get_logger()
 
@@ -28,7 +28,7 @@ async def result_of(job: Job, scope: Scope, backend: JobBackend) -> Response:
 
     Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE.
     """
-    if job.state is not State.SUCCEEDED:
+    if job.state is not JobState.SUCCEEDED:
         raise _failure(job, public_prefix(scope))
     if not job.results:
         raise Problem(Code.GONE, "The result of this job has been deleted.", job=job.id)
@@ -55,10 +55,10 @@ async def _open(blob: BlobRef, job: Job, backend: JobBackend) -> AsyncIterator[b
     try:
         return await backend.store.open(blob)
     except Problem as problem:
-        damaged = isinstance(problem, Damaged)
+        damaged = isinstance(problem, BlobDamaged)
         if not damaged and problem.code is not Code.GONE:
             raise
-        await backend.queue.doubt(job.id)
+        await backend.queue.invalidate_result(job.id)
         log.error("result_damaged" if damaged else "result_missing", job=job.id, sha256=blob.sha256)
         what = "damaged" if damaged else "missing"
         raise Problem(
@@ -105,10 +105,10 @@ def _is_unmodified(if_none_match: str | None, etag: str) -> bool:
 
 def _failure(job: Job, prefix: str) -> Problem:
     facts: dict[str, Any] = {"job": job.id, "status_url": job_path(job.id, prefix)}
-    if job.state is State.CANCELLED:
+    if job.state is JobState.CANCELLED:
         return Problem(Code.GONE, "This job was cancelled.", **facts)
     stored = dict(job.problem or {})
-    if job.state is State.DEAD:
+    if job.state is JobState.DEAD:
         detail = f"The job was given up after {job.attempts} attempts."
         return Problem(Code.UPSTREAM_FAILED, detail, **facts, last_problem=stored or None)
     return Problem(_code(stored), str(stored.get("detail", "The job failed.")), **facts, **_facts(stored))

@@ -23,9 +23,9 @@ from services.gateway.state import CallerDep, GatewayDep, JobBackendDep, PrefixD
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter
 from sightline.http.middleware import is_head
-from sightline.jobs.events import Event
-from sightline.jobs.job import Job, State
-from sightline.jobs.queue import Standing
+from sightline.jobs.events import JobEvent
+from sightline.jobs.job import Job, JobState
+from sightline.jobs.queue import QueuePosition
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ async def list_jobs(
     prefix: PrefixDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     after: Annotated[str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` of the page before")] = None,
-    state: State | None = None,
+    state: JobState | None = None,
     model: Annotated[str | None, Query(max_length=100)] = None,
 ) -> JobPage:
     if model is not None:
@@ -63,9 +63,9 @@ async def get_job(
     if job.state.terminal:
         delivery = await backend.outbox.delivery(job.id) if job.webhook else None
         return public_job(job, prefix=prefix).model_copy(update={"webhook": job_webhook(job, delivery)})
-    standing = await backend.queue.standing(job)
-    response.headers["Retry-After"] = retry_after(standing)
-    return public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=prefix)
+    queue_position = await backend.queue.position_of(job)
+    response.headers["Retry-After"] = retry_after(queue_position)
+    return public_job(job, position=queue_position.position, eta_s=queue_position.eta_s, prefix=prefix)
 
 
 @router.get(
@@ -80,7 +80,7 @@ async def get_result(
     gateway.limiter.check(caller.share)
     job = await _job(job_id, backend, caller)
     if not job.state.terminal:
-        raise _not_finished(job, await backend.queue.standing(job), public_prefix(request.scope))
+        raise _not_finished(job, await backend.queue.position_of(job), public_prefix(request.scope))
     response = await result_of(job, request.scope, backend)
     if isinstance(response, StreamingResponse):
         response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
@@ -102,7 +102,7 @@ async def get_events(
 ) -> Response:
     await _job(job_id, backend, caller)
     after = cursor_of(last_event_id)
-    if after and await backend.queue.all_told(job_id, after=after):
+    if after and await backend.queue.has_ended(job_id, after=after):
         # The one answer after which a browser does not come again.
         return Response(status_code=204)
     if is_head(request.scope):
@@ -135,12 +135,12 @@ async def _counted(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, 
         limiter.add(caller, requests=-1)
 
 
-def _not_finished(job: Job, standing: Standing, prefix: str) -> Problem:
+def _not_finished(job: Job, queue_position: QueuePosition, prefix: str) -> Problem:
     detail = f"The job has not ended yet: it is {job.state}."
     return Problem(
         Code.NOT_FINISHED,
         detail,
-        retry_after_s=float(retry_after(standing)),
+        retry_after_s=float(retry_after(queue_position)),
         state=job.state,
         status_url=job_path(job.id, prefix),
     )
@@ -156,7 +156,7 @@ class EventStreamResponse(StreamingResponse):
     """Closes its events when the client leaves, in this task: left to the garbage collector, both generators would be
     closed at once and each while the other runs."""
 
-    def __init__(self, events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> None:
+    def __init__(self, events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str) -> None:
         self._chunks = event_stream(events, streams, caller)
         super().__init__(self._chunks, headers=EVENT_HEADERS, media_type=EVENT_STREAM)
 
@@ -165,7 +165,9 @@ class EventStreamResponse(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def event_stream(events: AsyncGenerator[Event | None], streams: EventStreams, caller: str) -> AsyncGenerator[str]:
+async def event_stream(
+    events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str
+) -> AsyncGenerator[str]:
     """Ends early when Redis is lost: the client comes again, and goes on where it was."""
     async with aclosing(events):
         with streams.place(caller):
@@ -177,6 +179,6 @@ async def event_stream(events: AsyncGenerator[Event | None], streams: EventStrea
                 log.info("events_cut_short", code=problem.code)
 
 
-def encode(event: Event) -> str:
+def encode(event: JobEvent) -> str:
     # JSON has no line breaks of its own, which would end the event.
     return f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n"

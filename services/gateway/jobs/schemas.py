@@ -6,17 +6,17 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from sightline.jobs.job import Job, Priority, Reason, Representation, State
-from sightline.jobs.outbox import Delivery
-from sightline.jobs.outbox import Fate as DeliveryStatus
+from sightline.jobs.job import Job, JobReason, JobState, Priority, Representation
+from sightline.jobs.webhooks.delivery_queue import Delivery
+from sightline.jobs.webhooks.delivery_queue import DeliveryStatus as DeliveryStatus
 
 EVENT_STREAM = "text/event-stream"
 
-REASON_DETAILS: Mapping[Reason, str] = {
-    Reason.ASKED: "The request asked for its answer later.",
-    Reason.PIXELS: "The picture has more pixels than are answered at once.",
-    Reason.BYTES: "The request has more bytes than are answered at once.",
-    Reason.KEY: "The request has an idempotency key, so that it can be sent again without being done twice.",
+REASON_DETAILS: Mapping[JobReason, str] = {
+    JobReason.ASKED: "The request asked for its answer later.",
+    JobReason.PIXELS: "The picture has more pixels than are answered at once.",
+    JobReason.BYTES: "The request has more bytes than are answered at once.",
+    JobReason.KEY: "The request has an idempotency key, so that it can be sent again without being done twice.",
 }
 
 
@@ -75,10 +75,10 @@ class PublicJob(BaseModel):
 
     id: str = Field(examples=["6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"])
     model: str = Field(examples=["inpaint"])
-    state: State
+    state: JobState
     priority: Priority
-    reason: Reason = Field(description="Why the request became a job")
-    detail: str = Field(description="The reason in a sentence", examples=[REASON_DETAILS[Reason.PIXELS]])
+    reason: JobReason = Field(description="Why the request became a job")
+    detail: str = Field(description="The reason in a sentence", examples=[REASON_DETAILS[JobReason.PIXELS]])
     position: int | None = Field(
         default=None, description="Position in its queue, 1 is next; null when it does not wait"
     )

@@ -21,16 +21,16 @@ from sightline.api.problems import Code, Problem
 from sightline.http.middleware import add_log_fields
 from sightline.http.problem_responses import current_request_id, problem_response
 from sightline.http.request_headers import declared_bytes, require_uncompressed
-from sightline.jobs.job import BlobRef, Job, Reason, StoredRequest, Submission
-from sightline.jobs.queue import Standing
-from sightline.jobs.references import BeingDeletedError
+from sightline.jobs.blob_references import BeingDeletedError
+from sightline.jobs.job import BlobRef, Job, JobReason, StoredRequest, Submission
+from sightline.jobs.queue import QueuePosition
 from sightline.runtime.tasks import cancel_and_wait
 from sightline.runtime.tracing import current_traceparent
 
 KEY_HOLD_S = 30.0
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
-SET_ASIDE_BYTES = 8 * 1024 * 1024  # at a time, for a body that does not tell its length
+RESERVED_BYTES = 8 * 1024 * 1024  # at a time, for a body that does not tell its length
 SET_ASIDE_MARGIN_S = 60.0
 DELETION_WAITS_S = (0.1, 0.5, 1.0, 2.0)
 # What is stored with a job lies in Redis. Addresses have polygons in them; the others are short by nature.
@@ -47,12 +47,12 @@ class JobSubmitter:
         self._queue = self._backend.queue
         self._id = uuid4().hex
         self._digest = digest_for(self._content_type)
-        self._set_aside_bytes = 0
+        self._reserved_bytes = 0
 
-    async def run(self, reason: Reason) -> None:
+    async def run(self, reason: JobReason) -> None:
         job = await self._submit(reason)
         add_log_fields(self._context.scope, job=job.id)
-        if reason is Reason.KEY and job.id != self._id and not job.state.terminal:
+        if reason is JobReason.KEY and job.id != self._id and not job.state.terminal:
             await self._send(_in_use(job, self._context.scope))
             return
         wait_s = self._wait_s(reason)
@@ -63,12 +63,12 @@ class JobSubmitter:
         else:
             await self._send(await self._accepted(job))
 
-    async def _submit(self, reason: Reason) -> Job:
+    async def _submit(self, reason: JobReason) -> Job:
         require_uncompressed(self._context.headers)
         _require_short_headers(self._context.headers, self._context.scope["query_string"])
         try:
             async with self._key_held():
-                await self._set_aside(declared_bytes(self._context.headers))
+                await self._reserve_space(declared_bytes(self._context.headers))
                 body = await self._backend.store.put(self._chunks(), reserve=self._reserve)
             self._context.body.forget()
             job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
@@ -88,18 +88,18 @@ class JobSubmitter:
         passed_bytes = 0
         async for chunk in self._context.body.stream():
             passed_bytes += len(chunk)
-            if passed_bytes > self._set_aside_bytes:
-                await self._set_aside(passed_bytes + SET_ASIDE_BYTES)
+            if passed_bytes > self._reserved_bytes:
+                await self._reserve_space(passed_bytes + RESERVED_BYTES)
             self._digest.feed(chunk)
             yield chunk
 
-    async def _set_aside(self, size_bytes: int) -> None:
+    async def _reserve_space(self, size_bytes: int) -> None:
         """Before bytes are written, so that many uploads at once fill the store no further than one after another."""
         if size_bytes > 0:
             ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
             references = self._backend.references
-            await references.set_aside(size_bytes, job_id=self._id, caller=self._options.caller, ttl_s=ttl_s)
-        self._set_aside_bytes = size_bytes
+            await references.reserve_space(size_bytes, job_id=self._id, caller=self._options.caller, ttl_s=ttl_s)
+        self._reserved_bytes = size_bytes
 
     async def _reserve(self, body: BlobRef) -> None:
         """Waits for a moment where an earlier copy is just being deleted, which may have been another caller's."""
@@ -121,7 +121,7 @@ class JobSubmitter:
         if self._options.idempotency_key is None:
             yield
             return
-        await self._hold_key(self._options.idempotency_key)
+        await self._reserve_key(self._options.idempotency_key)
         holding = asyncio.create_task(self._keep_holding(self._options.idempotency_key))
         try:
             yield
@@ -133,12 +133,12 @@ class JobSubmitter:
             await asyncio.sleep(KEY_HOLD_S / 3)
             # Whoever got hold of the key meanwhile is met again at submission.
             with suppress(Problem):
-                await self._hold_key(key)
+                await self._reserve_key(key)
 
-    async def _hold_key(self, key: str) -> None:
-        await self._queue.hold_key(self._options.owner, key, job_id=self._id, ttl_s=KEY_HOLD_S)
+    async def _reserve_key(self, key: str) -> None:
+        await self._queue.reserve_key(self._options.owner, key, job_id=self._id, ttl_s=KEY_HOLD_S)
 
-    def _submission(self, reason: Reason, body: BlobRef) -> Submission:
+    def _submission(self, reason: JobReason, body: BlobRef) -> Submission:
         request, options = self._request(body), self._options
         return Submission(
             id=self._id,
@@ -178,11 +178,11 @@ class JobSubmitter:
     def _content_type(self) -> str:
         return self._context.headers.get("content-type", "")
 
-    def _wait_s(self, reason: Reason) -> float | None:
+    def _wait_s(self, reason: JobReason) -> float | None:
         """How long this request waits for the job to end; None when it does not."""
         if self._options.preferences.wait_s is not None:
             return min(self._options.preferences.wait_s, self._gateway.settings.max_wait_s)
-        return self._context.left_s() if reason is Reason.KEY else None
+        return self._context.left_s() if reason is JobReason.KEY else None
 
     async def _result(self, job: Job) -> Response:
         response = await result_of(job, self._context.scope, self._backend)
@@ -191,14 +191,14 @@ class JobSubmitter:
         return response
 
     async def _accepted(self, job: Job) -> Response:
-        standing = await self._queue.standing(job)
-        body = public_job(job, position=standing.position, eta_s=standing.eta_s, prefix=self._prefix).model_dump(
-            mode="json"
-        )
+        queue_position = await self._queue.position_of(job)
+        body = public_job(
+            job, position=queue_position.position, eta_s=queue_position.eta_s, prefix=self._prefix
+        ).model_dump(mode="json")
         applied = self._options.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=True)
         headers = {
             "Location": job_path(job.id, self._prefix),
-            "Retry-After": retry_after(standing),
+            "Retry-After": retry_after(queue_position),
             names.JOB: job.id,
             **({names.PREFERENCE_APPLIED: applied} if applied else {}),
             **({names.CACHE: "hit"} if job.cached_from else {}),
@@ -223,9 +223,9 @@ def _require_short_headers(headers: Headers, query: bytes) -> None:
         raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=MAX_QUERY_BYTES)
 
 
-def retry_after(standing: Standing) -> str:
+def retry_after(queue_position: QueuePosition) -> str:
     """Whole seconds until it is worth while to ask again."""
-    eta_s = RETRY_AFTER_S if standing.eta_s is None else standing.eta_s
+    eta_s = RETRY_AFTER_S if queue_position.eta_s is None else queue_position.eta_s
     return str(max(1, math.ceil(min(eta_s, MAX_RETRY_AFTER_S))))
 
 

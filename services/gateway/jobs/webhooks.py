@@ -13,10 +13,11 @@ from pydantic import BaseModel, Field
 from services.gateway.auth.middleware import fairness_key_of
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings, checked_webhook
-from sightline.jobs.webhooks.message import Render, trial_message
-from sightline.jobs.webhooks.receiver import MAX_URL_CHARACTERS
-from sightline.jobs.webhooks.sender import Attempt
+from sightline.jobs.webhooks.address_guard import MAX_URL_CHARACTERS, validate_webhook
+from sightline.jobs.webhooks.dispatcher import WebhookDispatcher, WebhookMetrics
+from sightline.jobs.webhooks.message import Render, webhook_test_message
+from sightline.jobs.webhooks.sender import DeliveryAttempt, WebhookSender
+from sightline.jobs.webhooks.settings import WebhookSettings
 from sightline.runtime.tasks import in_background
 
 router = APIRouter(tags=["webhooks"])
@@ -28,7 +29,7 @@ RETRY_AFTER_S = 5.0
 class Webhooks:
     """The sender of webhooks, and the limit on concurrent test events."""
 
-    sender: Sender
+    sender: WebhookSender
     test_limiter: ConcurrencyLimiter
 
 
@@ -46,12 +47,12 @@ async def open_webhooks(
     `render` returns a job as clients see it.
     """
     metrics = WebhookMetrics(registry)
-    async with Sender.open(settings) as sender:
+    async with WebhookSender.open(settings) as sender:
         opened = Webhooks(sender, ConcurrencyLimiter(max_requests=settings.max_tests, max_bytes=0))
         if redis is None:
             yield opened
             return
-        deliveries = Deliveries(redis, job_settings, settings, sender=sender, render=render, metrics=metrics)
+        deliveries = WebhookDispatcher(redis, job_settings, settings, sender=sender, render=render, metrics=metrics)
         async with in_background(deliveries.run()):
             yield opened
 
@@ -80,8 +81,8 @@ class TrialReport(BaseModel):
 
 @router.post("/v1/webhooks/test", summary="Send a signed test event and report its outcome")
 async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
-    webhook = checked_webhook(trial.url, trial.secret, webhooks.sender.guard)
-    message = trial_message(f"test-{uuid.uuid4().hex}", time.time())
+    webhook = validate_webhook(trial.url, trial.secret, webhooks.sender.guard)
+    message = webhook_test_message(f"test-{uuid.uuid4().hex}", time.time())
     with Permit(webhooks.test_limiter, fairness_key_of(request.scope)).admit():
         attempt = await webhooks.sender.send(webhook, message)
     return TrialReport(
@@ -93,7 +94,7 @@ async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhook
     )
 
 
-def _detail(attempt: Attempt) -> str:
+def _detail(attempt: DeliveryAttempt) -> str:
     if attempt.failure:
         return attempt.failure
     return "The receiver accepted it." if attempt.delivered else f"The receiver answered {attempt.status}."

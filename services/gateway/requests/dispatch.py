@@ -21,7 +21,7 @@ from sightline.api.routes import route_of
 from sightline.http.middleware import add_log_fields, route_template
 from sightline.http.request_headers import declared_bytes, require_uncompressed
 from sightline.imaging.limits import PixelLimits, require_pixels_within
-from sightline.jobs.job import Reason
+from sightline.jobs.job import JobReason
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 
@@ -71,26 +71,26 @@ class PredictionDispatcher:
                 self._gateway.fleet.choose(self._model, self._context.caller.share)
             await self._context.serve(self._work(options, reason))
 
-    async def _work(self, options: JobOptions, reason: Reason | None) -> None:
+    async def _work(self, options: JobOptions, reason: JobReason | None) -> None:
         pixels = await admit_pictures(self._context.body, self._context.headers, self._gateway.settings)
-        if reason in (None, Reason.KEY) and self._is_large(pixels):
-            reason = Reason.PIXELS
+        if reason in (None, JobReason.KEY) and self._is_large(pixels):
+            reason = JobReason.PIXELS
         if reason is None:
             await RequestForwarder(self._gateway, self._model, self._context).run()
         else:
             self._context.convert_to_job()
             await JobSubmitter(self._gateway, self._model, self._context, options).run(reason)
 
-    def _reason(self, options: JobOptions) -> Reason | None:
+    def _reason(self, options: JobOptions) -> JobReason | None:
         """Why it is a job, as far as can be told before any of the body has come."""
         if self._backend is None:
             if self._can_be_job and options.needs_job:
                 require_job_backend(self._gateway.job_backend)
             return None
-        if options.reason is Reason.ASKED:
-            return Reason.ASKED
+        if options.reason is JobReason.ASKED:
+            return JobReason.ASKED
         if declared_bytes(self._context.headers) > self._gateway.settings.max_bytes:
-            return Reason.BYTES
+            return JobReason.BYTES
         return options.reason
 
     def _is_large(self, pixels: int) -> bool:

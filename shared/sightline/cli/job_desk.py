@@ -7,24 +7,23 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from sightline.cli.faults import Fault
+from sightline.jobs.blob_references import BlobReferences
 from sightline.jobs.connection import connect
-from sightline.jobs.dead_letters import DeadLetters
-from sightline.jobs.outbox import Outbox
-from sightline.jobs.overview import Overview
-from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
+from sightline.jobs.inspector import QueueInspector
+from sightline.jobs.maintenance import QueueMaintenance
+from sightline.jobs.queue import DeadLetters, JobQueue
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.upkeep import Upkeep
+from sightline.jobs.webhooks.delivery_queue import DeliveryQueue
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
     queue: JobQueue
     dead_letters: DeadLetters
-    overview: Overview
-    upkeep: Upkeep
-    outbox: Outbox
-    references: References
+    overview: QueueInspector
+    upkeep: QueueMaintenance
+    outbox: DeliveryQueue
+    references: BlobReferences
 
 
 @asynccontextmanager
@@ -37,8 +36,8 @@ async def job_desk(url: str) -> AsyncIterator[Desk]:
         yield Desk(
             JobQueue(redis, settings),
             DeadLetters(redis, settings),
-            Overview(redis, settings),
-            Upkeep(redis, settings),
-            Outbox(redis, settings),
-            References(redis, settings),
+            QueueInspector(redis, settings),
+            QueueMaintenance(redis, settings),
+            DeliveryQueue(redis, settings),
+            BlobReferences(redis, settings),
         )

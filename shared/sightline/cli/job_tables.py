@@ -12,10 +12,10 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
+from sightline.jobs.inspector import QueueStats
 from sightline.jobs.job import Job
-from sightline.jobs.outbox import Delivery
-from sightline.jobs.overview import Line
-from sightline.jobs.queue import Standing
+from sightline.jobs.queue import QueuePosition
+from sightline.jobs.webhooks.delivery_queue import Delivery
 
 UNITS = {"d": 86_400, "h": 3_600, "min": 60}
 
@@ -30,7 +30,7 @@ def show_jobs(jobs: Sequence[Job], *, as_json: bool) -> None:
     _print_table(("job", "model", "priority", "state", "tries", "age"), rows)
 
 
-def show_queues(lines: Sequence[Line], *, as_json: bool) -> None:
+def show_queues(lines: Sequence[QueueStats], *, as_json: bool) -> None:
     if as_json:
         _print_json([asdict(line) for line in lines])
         return
@@ -62,8 +62,8 @@ def show_given_up(given_up: Sequence[tuple[Job, Delivery | None]], *, as_json: b
     _print_table(("job", "state", "tries", "last sent", "why"), rows)
 
 
-def show_job(job: Job, standing: Standing, delivery: Delivery | None, *, as_json: bool) -> None:
-    facts = _facts(job) | asdict(standing) | ({"delivery": asdict(delivery)} if delivery else {})
+def show_job(job: Job, queue_position: QueuePosition, delivery: Delivery | None, *, as_json: bool) -> None:
+    facts = _facts(job) | asdict(queue_position) | ({"delivery": asdict(delivery)} if delivery else {})
     if as_json:
         _print_json(facts)
         return
@@ -74,7 +74,7 @@ def _answer(delivery: Delivery) -> str:
     return delivery.failure or f"The receiver answered {delivery.status}."
 
 
-def _oldest(line: Line) -> str:
+def _oldest(line: QueueStats) -> str:
     return _span(line.oldest_age_s) if line.waiting else ""
 
 

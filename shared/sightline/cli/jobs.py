@@ -12,7 +12,7 @@ from sightline.cli.job_desk import Desk, job_desk
 from sightline.cli.job_tables import show_dead, show_given_up, show_job, show_jobs, show_queues
 from sightline.cli.landmark import find_redis
 from sightline.cli.models import folder_name
-from sightline.jobs.job import State
+from sightline.jobs.job import JobState
 
 FOLDER = Path(".sightline")
 MANY = 100_000
@@ -39,7 +39,7 @@ def add_jobs(app: typer.Typer) -> None:
 def list_jobs(
     owner: Annotated[str, typer.Option(help="Name of an API key, or `public` without keys.")] = "public",
     model: Model = None,
-    status: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    status: Annotated[JobState | None, typer.Option(help="Only jobs in this state.")] = None,
     limit: Annotated[int, typer.Option(help="Maximum number of jobs, newest first.", min=1, max=1000)] = 50,
     redis: Redis = None,
     folder: Folder = FOLDER,
@@ -58,7 +58,7 @@ def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) 
     """Count waiting, running and dead jobs for each model and priority."""
 
     async def run(desk: Desk) -> None:
-        show_queues(await desk.overview.lines(await desk.upkeep.models()), as_json=as_json)
+        show_queues(await desk.overview.queue_stats(await desk.upkeep.models()), as_json=as_json)
 
     _at_desk(run, redis, folder)
 
@@ -74,7 +74,7 @@ def show(
     async def run(desk: Desk) -> None:
         found = await desk.queue.get(job)
         delivery = await desk.outbox.delivery(job)
-        show_job(found, await desk.queue.standing(found), delivery, as_json=as_json)
+        show_job(found, await desk.queue.position_of(found), delivery, as_json=as_json)
 
     _at_desk(run, redis, folder)
 
@@ -84,7 +84,7 @@ def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_j
 
     async def run(desk: Desk) -> None:
         models = [model] if model else await desk.upkeep.models()
-        show_dead([job for each in models for job in await desk.dead_letters.of(each)], as_json=as_json)
+        show_dead([job for each in models for job in await desk.dead_letters.list_for(each)], as_json=as_json)
 
     _at_desk(run, redis, folder)
 
@@ -173,7 +173,7 @@ def _for_each(
         raise typer.BadParameter("give either job ids or a model")
 
     async def run(desk: Desk) -> None:
-        found = [job.id for job in await desk.dead_letters.of(dead_of, limit=MANY)] if dead_of else job_ids or ()
+        found = [job.id for job in await desk.dead_letters.list_for(dead_of, limit=MANY)] if dead_of else job_ids or ()
         for job_id in found:
             await act(desk, job_id)
 

@@ -1,6 +1,13 @@
+"""Connections to Redis or to its sentinels, reads of its streams, and its errors as problems.
+
+Sentinels are addressed as `redis+sentinel://:password@host:26379,host:26379/name/0`.
+"""
+
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from redis.backoff import NoBackoff
@@ -16,7 +23,6 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.sentinel import read_sentinel_url
 from sightline.runtime.tasks import cancellable
 
 CONNECT_TIMEOUT_S = 2.0
@@ -24,15 +30,12 @@ SOCKET_TIMEOUT_S = 5.0
 BLOCK_S = 4.0  # longest wait inside Redis; a wait beyond the socket's own timeout would look like a dead server
 MAX_CONNECTIONS = 1024  # each reader of events keeps one to itself
 RETRY_AFTER_S = 5.0
-
-LOST = (ConnectionError, TimeoutError)  # whether the command took effect is unknown
-
+LOST_CONNECTION = (ConnectionError, TimeoutError)  # whether the command took effect is unknown
 # Redis 6 wraps what made a script fail into an error of its own, so that only the words tell.
 AWAY = "The job queue cannot be reached; try again shortly."
 FULL = "OOM command"
 NO_WRITES = ("MISCONF", "READONLY", "NOREPLICAS")
 NOT_YET = ("LOADING", "MASTERDOWN", "BUSY")
-
 # Scripts decide themselves whether they may run twice, so the client never repeats a command by its own.
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
@@ -42,12 +45,16 @@ OPTIONS: dict[str, Any] = {
     "max_connections": MAX_CONNECTIONS,
 }
 SENTINEL_OPTIONS = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": SOCKET_TIMEOUT_S}
+SENTINEL_SCHEMES = ("redis+sentinel://", "rediss+sentinel://")
+PORT = 26379
+START = "0-0"
+Raw = tuple[str, dict[str, str]]
 
 
 def connect(url: str) -> redis.asyncio.Redis:
     """Opens no connection yet."""
     options = {**OPTIONS, "retry": redis.asyncio.retry.Retry(NoBackoff(), 0)}
-    if known := read_sentinel_url(url):
+    if known := parse_sentinel_url(url):
         sentinel = redis.asyncio.Sentinel(known.sentinels, sentinel_kwargs=SENTINEL_OPTIONS)
         guarded: redis.asyncio.Redis = sentinel.master_for(
             known.service, redis_class=_Guarded, **options, **known.options
@@ -59,7 +66,7 @@ def connect(url: str) -> redis.asyncio.Redis:
 def connect_sync(url: str) -> redis.Redis:
     """Opens no connection yet."""
     options = {**OPTIONS, "retry": Retry(NoBackoff(), 0)}
-    if known := read_sentinel_url(url):
+    if known := parse_sentinel_url(url):
         sentinel = Sentinel(known.sentinels, sentinel_kwargs=SENTINEL_OPTIONS)
         guarded: redis.Redis = sentinel.master_for(known.service, redis_class=_GuardedSync, **options, **known.options)
         return guarded
@@ -87,12 +94,12 @@ class _GuardedSync(redis.Redis):
 
 
 @asynccontextmanager
-async def reachable() -> AsyncIterator[None]:
+async def redis_errors_as_problems() -> AsyncIterator[None]:
     """Raises Problem QUEUE_UNAVAILABLE where Redis is away, loading, full, or takes no writes."""
     try:
         with cancellable():
             yield
-    except LOST as error:
+    except LOST_CONNECTION as error:
         raise _unavailable(AWAY) from error
     except ResponseError as error:
         detail = _refusal(error)
@@ -113,3 +120,58 @@ def _refusal(error: ResponseError) -> str | None:
 
 def _unavailable(detail: str) -> Problem:
     return Problem(Code.QUEUE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class SentinelUrl:
+    """Whom to ask, for what, and how to log in at what they name; sentinels themselves want no password."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    service: str
+    options: dict[str, Any]
+
+
+def parse_sentinel_url(url: str) -> SentinelUrl | None:
+    """None where the URL is of a Redis itself."""
+    if not url.startswith(SENTINEL_SCHEMES):
+        return None
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    service, _, db = parts.path.strip("/").partition("/")
+    if not hosts or not service:
+        raise ValueError("sentinels are named as redis+sentinel://host:port,host:port/name")
+    options = {
+        "username": unquote(user) or None,
+        "password": unquote(password) or None,
+        "db": int(db or 0),
+        "ssl": parts.scheme.startswith("rediss"),
+    }
+    return SentinelUrl(tuple(_address(host) for host in hosts.split(",")), service, options)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.partition(":")
+    return host, int(port or PORT)
+
+
+class StreamEntry(NamedTuple):
+    id: str
+    fields: dict[str, str]
+
+
+async def read_stream(
+    redis: redis.asyncio.Redis, stream: str, *, after: str, wait_s: float = BLOCK_S
+) -> list[StreamEntry]:
+    """What came after an entry; waits for something up to `wait_s`, but no longer than `BLOCK_S`."""
+    block_ms = max(1, int(min(wait_s, BLOCK_S) * 1000))  # 0 would be for ever
+    async with redis_errors_as_problems():
+        reply = await redis.xread({stream: after}, block=block_ms)
+    return [StreamEntry(*entry) for _, entries in cast(list[tuple[str, list[Raw]]], reply) for entry in entries]
+
+
+async def newest_id(redis: redis.asyncio.Redis, stream: str) -> str:
+    """The id of its last entry, or what is before all."""
+    async with redis_errors_as_problems():
+        entries = await redis.xrevrange(stream, count=1)
+    return cast(list[Raw], entries)[0][0] if entries else START

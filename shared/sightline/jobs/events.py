@@ -6,17 +6,16 @@ from typing import Any
 
 import redis.asyncio
 
-from sightline.jobs.connection import reachable
+from sightline.jobs.connection import START, StreamEntry, newest_id, read_stream, redis_errors_as_problems
 from sightline.jobs.job import TERMINAL
-from sightline.jobs.keys import Keys
+from sightline.jobs.scripts import RedisKeys
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.streams import START, Entry, newest, read
 
 QUIET_S = 15.0  # after which a sign of life is due
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JobEvent:
     """One change of a job: `name` is its new state or "progress", `data` the facts, ready for JSON."""
 
     id: str
@@ -24,22 +23,22 @@ class Event:
     data: Mapping[str, Any]
 
 
-class Events:
+class JobEvents:
     """What happened to a job, kept in a stream beside it, so that a reader can go on where it was cut off."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
-        self._redis, self._keys = redis, Keys(settings.redis_prefix)
+        self._redis, self._keys = redis, RedisKeys(settings.redis_prefix)
         self._leaving = False
 
-    def let_go(self) -> None:
+    def end_streams(self) -> None:
         """Ends what all readers hear within some seconds; they may go on elsewhere."""
         self._leaving = True
 
-    async def of(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[Event | None]:
+    async def follow(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[JobEvent | None]:
         """Ends with the event that ended the job. Raises Problem QUEUE_UNAVAILABLE."""
         cursor, quiet_since = after or START, time.monotonic()
         while not self._leaving and not await self.ended(job_id, cursor):
-            entries = await read(self._redis, self._keys.events(job_id), after=cursor)
+            entries = await read_stream(self._redis, self._keys.events(job_id), after=cursor)
             for entry in entries:
                 yield _event(entry)
             if entries:
@@ -50,11 +49,11 @@ class Events:
 
     async def ended(self, job_id: str, cursor: str) -> bool:
         """Whether nothing will come after `cursor`: it is the job's last event, or the job is forgotten."""
-        async with reachable():
+        async with redis_errors_as_problems():
             state = await self._redis.hget(self._keys.job(job_id), "state")
         if state is not None and state not in TERMINAL:
             return False
-        last = await newest(self._redis, self._keys.events(job_id))
+        last = await newest_id(self._redis, self._keys.events(job_id))
         return last == START or _order(last) <= _order(cursor)
 
 
@@ -63,5 +62,5 @@ def _order(event_id: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence or 0)
 
 
-def _event(entry: Entry) -> Event:
-    return Event(entry.id, entry.fields["event"], json.loads(entry.fields["data"]))
+def _event(entry: StreamEntry) -> JobEvent:
+    return JobEvent(entry.id, entry.fields["event"], json.loads(entry.fields["data"]))

@@ -1,22 +1,25 @@
-"""A job: what was asked for, and how it goes."""
+"""A job: its request, its state, its results, and their form in Redis."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from sightline.api.headers import PRIORITY
 from sightline.api.problems import Code, Problem
 
 
-class State(StrEnum):
-    """Where a job is in its life."""
+class JobState(StrEnum):
+    """JobState of a job's life cycle."""
 
     QUEUED = "queued"
     RUNNING = "running"
-    RETRYING = "retrying"  # an attempt failed, the next one is due later
+    RETRYING = "retrying"  # an attempt failed, and the next one is due later
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # the request itself is at fault: another attempt would end alike
+    FAILED = "failed"  # the request itself is at fault, so another attempt would fail too
     DEAD = "dead"  # out of attempts, or it took its workers down; an operator may retry it
     CANCELLED = "cancelled"
 
@@ -25,11 +28,11 @@ class State(StrEnum):
         return self in TERMINAL
 
 
-TERMINAL = frozenset((State.SUCCEEDED, State.FAILED, State.DEAD, State.CANCELLED))
+TERMINAL = frozenset((JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED))
 
 
 class Priority(StrEnum):
-    """Interactive goes first; bulk gets its share all the same."""
+    """Interactive jobs go first; bulk jobs still get their share."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -46,7 +49,7 @@ def read_priority(header: str | None) -> Priority | None:
     return Priority(header)
 
 
-class Reason(StrEnum):
+class JobReason(StrEnum):
     """Why a request became a job."""
 
     ASKED = "asked"
@@ -65,9 +68,9 @@ class BlobRef:
 
 @dataclass(frozen=True, slots=True)
 class StoredRequest:
-    """The POST as it came, for a service to read as if it came now; `accept` is what the client will take.
+    """The client's POST request, stored so that a service can read it as if it had just arrived.
 
-    `traceparent` is that of W3C Trace Context, where somebody traces.
+    `accept` is the client's `Accept` header, `traceparent` that of W3C Trace Context if the request is traced.
     """
 
     path: str
@@ -89,7 +92,7 @@ class Representation:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where to report the end of a job, and the `whsec_...` that signs the report."""
+    """Address to which the end of a job is reported, and the `whsec_...` secret that signs the report."""
 
     url: str
     secret: str
@@ -97,17 +100,17 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What becomes a job; `id` is the submitter's, so that a submission of unknown outcome can be repeated.
+    """A request to create a job; the submitter chooses `id`, so that it can repeat a submission of unknown outcome.
 
-    `fingerprint` is a SHA-256 over the payload and whatever else shapes the result, alike for identical requests.
-    `caller` is whose share of the places it takes; None: its owner's.
+    `fingerprint` is a SHA-256 over the payload and everything else that affects the result; identical requests have
+    the same one. The job counts against the share of `caller`; None: of its owner.
     """
 
     id: str
     model: str
     owner: str
     priority: Priority
-    reason: Reason
+    reason: JobReason
     request: StoredRequest
     request_id: str
     fingerprint: str
@@ -117,8 +120,8 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a running job is: the stage it is in, and the share done where the model can tell."""
+class StageProgress:
+    """The stage of a running job, and the share of the work that is done (0 to 1) if the model can report it."""
 
     stage: str
     share: float | None = None
@@ -126,24 +129,24 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as Redis has it; times are seconds since the epoch by the clock of Redis."""
+    """A job as stored in Redis; times are seconds since the epoch by the clock of Redis."""
 
     id: str
     model: str
     owner: str
     priority: Priority
-    reason: Reason
-    state: State
+    reason: JobReason
+    state: JobState
     request: StoredRequest
     request_id: str
     created_at: float
     attempts: int = 0
-    isolated: bool = False  # a lease on it was lost: it runs alone on its worker
+    isolated: bool = False  # one of its leases was lost, so it runs alone on its worker
     started_at: float | None = None
     finished_at: float | None = None
     retry_at: float | None = None
     expires_at: float | None = None
-    progress: Progress | None = None
+    progress: StageProgress | None = None
     cached_from: str | None = None
     problem: Mapping[str, Any] | None = None
     results: tuple[Representation, ...] = ()
@@ -154,7 +157,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job in the hands of a worker; only who holds the current token may end it."""
+    """A worker's temporary claim on a job; only the holder of the current token may end the job."""
 
     job: Job
     token: str
@@ -162,8 +165,54 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished run leaves: the forms of its result, where time went, and which model gave it."""
+    """Results of a finished run, the time of each stage, and the digest of the model that produced them."""
 
     results: tuple[Representation, ...]
     model_sha256: str
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+JSON_FIELDS = frozenset(("request", "progress", "problem", "results", "stages_ms", "webhook"))
+JOB_FIELDS = frozenset(each.name for each in fields(Job))
+
+_job = TypeAdapter(Job)
+_request = TypeAdapter(StoredRequest)
+_webhook = TypeAdapter(Webhook)
+_results = TypeAdapter(tuple[Representation, ...])
+
+
+def submission_hash(submission: Submission) -> dict[str, str]:
+    """Returns the fields of the Redis hash with which a job begins."""
+    optional = {
+        "idempotency_key": submission.idempotency_key,
+        "caller": submission.caller,
+        "webhook": submission.webhook and _webhook.dump_json(submission.webhook).decode(),
+    }
+    return {
+        "id": submission.id,
+        "model": submission.model,
+        "owner": submission.owner,
+        "priority": submission.priority,
+        "reason": submission.reason,
+        "request": _request.dump_json(submission.request).decode(),
+        "request_id": submission.request_id,
+        "fingerprint": submission.fingerprint,
+        **{name: value for name, value in optional.items() if value},
+    }
+
+
+def job_from_hash(hash_fields: Mapping[str, str]) -> Job:
+    return _job.validate_python({name: _value(name, text) for name, text in hash_fields.items() if name in JOB_FIELDS})
+
+
+def job_from_reply(reply: Sequence[str]) -> Job:
+    """Returns the job in a script's HGETALL reply: names and values in turn."""
+    return job_from_hash(dict(zip(reply[::2], reply[1::2], strict=True)))
+
+
+def results_json(results: Iterable[Representation]) -> str:
+    return _results.dump_json(tuple(results)).decode()
+
+
+def _value(name: str, text: str) -> Any:
+    return json.loads(text) if name in JSON_FIELDS else text

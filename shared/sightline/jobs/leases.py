@@ -1,21 +1,25 @@
 import json
+import threading
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
 from random import SystemRandom
 from typing import Any
 
 import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
 
-from sightline.jobs.job import Lease, Outcome, Progress
-from sightline.jobs.keys import Keys
-from sightline.jobs.records import job_of_reply, results_json
-from sightline.jobs.scripts import Scripts
+from sightline.jobs.connection import connect_sync, newest_id, read_stream
+from sightline.jobs.job import Lease, Outcome, StageProgress, job_from_reply, results_json
+from sightline.jobs.scripts import RedisKeys, Scripts, script_arguments, script_source
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.streams import newest, read
+
+log = structlog.get_logger()
+RETRY_WAIT_S = 0.5
 
 
-class MustRunAlone(Exception):
+class MustRunAloneError(Exception):
     """The next job must have a worker to itself, and this worker holds other jobs."""
 
 
@@ -26,25 +30,25 @@ class Leases:
     """
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
-        self._redis, self._keys = redis, Keys(settings.redis_prefix)
+        self._redis, self._keys = redis, RedisKeys(settings.redis_prefix)
         self._scripts = Scripts(redis, settings)
         self._seen: dict[str, str] = {}  # the last wake-up call of each model
 
     async def take(self, model: str, *, worker: str, busy: bool = False) -> Lease | None:
         """The next job, by priority and turn; None where none may start now.
 
-        Raises MustRunAlone where that job is `isolated` and the worker is `busy` with others.
+        Raises MustRunAloneError where that job is `isolated` and the worker is `busy` with others.
         """
         token = uuid.uuid4().hex
         # Run again, it would take another job; one that was taken without anybody knowing comes back by its lease.
         taker = {"worker": worker, "token": token, "busy": busy}
         record = await self._scripts.run("take", repeatable=False, timely=True, model=model, **taker)
         if record == "alone":
-            raise MustRunAlone
-        return Lease(job_of_reply(record), token) if record else None
+            raise MustRunAloneError
+        return Lease(job_from_reply(record), token) if record else None
 
-    async def report(self, lease: Lease, progress: Progress) -> bool:
-        return await self._end("report", lease, progress=json.dumps(asdict(progress)))
+    async def report_progress(self, lease: Lease, progress: StageProgress) -> bool:
+        return await self._end("report_progress", lease, progress=json.dumps(asdict(progress)))
 
     async def finish(self, lease: Lease, outcome: Outcome) -> bool:
         return await self._end(
@@ -60,35 +64,97 @@ class Leases:
         text = json.dumps(dict(problem))
         return await self._end("fail", lease, problem=text, transient=transient, jitter=SystemRandom().random())
 
-    async def give_back(self, lease: Lease, *, isolate: bool = False) -> bool:
+    async def release(self, lease: Lease, *, isolate: bool = False) -> bool:
         """For any worker to take at once; the attempt does not count. With `isolate` it runs alone from now on."""
-        return await self._end("give_back", lease, isolate=isolate)
+        return await self._end("release", lease, isolate=isolate)
 
-    async def beat(self, model: str, *, worker: str, slots: int) -> None:
+    async def heartbeat(self, model: str, *, worker: str, slots: int) -> None:
         """Says that a worker is there, and how many jobs it runs at once; due again well within a lease."""
-        await self._scripts.run("beat", model=model, worker=worker, slots=slots)
+        await self._scripts.run("heartbeat", model=model, worker=worker, slots=slots)
 
     async def retire(self, model: str, *, worker: str) -> None:
         """Says that a worker takes no more."""
-        await self._scripts.run("beat", model=model, worker=worker)
+        await self._scripts.run("heartbeat", model=model, worker=worker)
 
     async def wait_for_work(self, model: str, *, timeout_s: float) -> None:
         """Returns when a job may have come since the last call, at once on the first, or when the time is up."""
         wake = self._keys.wake(model)
         if model not in self._seen:
-            self._seen[model] = await newest(self._redis, wake)
+            self._seen[model] = await newest_id(self._redis, wake)
             return
-        for entry in await read(self._redis, wake, after=self._seen[model], wait_s=timeout_s):
+        for entry in await read_stream(self._redis, wake, after=self._seen[model], wait_s=timeout_s):
             self._seen[model] = entry.id
 
     async def cancellations(self, model: str) -> AsyncIterator[str]:
         """Ids of jobs that were cancelled while they ran, from now on; a hint only, the keeper learns it too."""
         stream = self._keys.cancelled(model)
-        cursor = await newest(self._redis, stream)
+        cursor = await newest_id(self._redis, stream)
         while True:
-            for entry in await read(self._redis, stream, after=cursor):
+            for entry in await read_stream(self._redis, stream, after=cursor):
                 yield entry.fields["id"]
                 cursor = entry.id
 
     async def _end(self, script: str, lease: Lease, **arguments: Any) -> bool:
         return bool(await self._scripts.run(script, id=lease.job.id, token=lease.token, **arguments))
+
+
+class LeaseRenewer:
+    """Renews leases from a thread of its own, so that a blocked event loop loses none.
+
+    `lost` is called in that thread, once for each lease that turned out to be another's, or its job to be cancelled.
+    While Redis is away leases are kept: whether they still count, Redis says when it is back.
+    """
+
+    def __init__(self, url: str, settings: JobSettings, *, lost: Callable[[Lease], None]) -> None:
+        self._settings, self._lost = settings, lost
+        self._redis = connect_sync(url)
+        self._renew = self._redis.register_script(script_source("renew"))
+        self._leases: dict[str, Lease] = {}  # by token
+        self._changing = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Renews no more; leases that were not ended run out."""
+        self._stopping.set()
+        self._thread.join()
+        self._redis.close()
+
+    def add(self, lease: Lease) -> None:
+        with self._changing:
+            self._leases[lease.token] = lease
+
+    def remove(self, lease: Lease) -> None:
+        with self._changing:
+            self._leases.pop(lease.token, None)
+
+    def _run(self) -> None:
+        wait_s = self._settings.lease_s / 3
+        while not self._stopping.wait(wait_s):
+            wait_s = self._settings.lease_s / 3 if self._renew_all() else min(wait_s, RETRY_WAIT_S)
+
+    def _renew_all(self) -> bool:
+        with self._changing:
+            leases = dict(self._leases)
+        if not leases:
+            return True
+        held = [(lease.job.id, token) for token, lease in leases.items()]
+        keys, args = script_arguments(self._settings, {"leases": held})
+        try:
+            lost = self._renew(keys=keys, args=args)
+        except RedisError as error:
+            log.warning("leases_not_renewed", leases=len(leases), error=type(error).__name__)
+            return False
+        for token in lost:
+            self._give_up(leases[token])
+        return True
+
+    def _give_up(self, lease: Lease) -> None:
+        with self._changing:
+            ours = self._leases.pop(lease.token, None)
+        if ours:  # not removed meanwhile, because its run came to an end
+            log.warning("lease_lost", job=lease.job.id)
+            self._lost(lease)

@@ -8,13 +8,11 @@ from typing import cast
 import redis.asyncio
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.connection import reachable
-from sightline.jobs.events import Event, Events
-from sightline.jobs.job import Job, State, Submission
-from sightline.jobs.keys import Keys
-from sightline.jobs.records import job_of, job_of_reply, record_of
-from sightline.jobs.references import share_taken
-from sightline.jobs.scripts import Scripts
+from sightline.jobs.blob_references import share_exceeded
+from sightline.jobs.connection import redis_errors_as_problems
+from sightline.jobs.events import JobEvent, JobEvents
+from sightline.jobs.job import Job, JobState, Submission, job_from_hash, job_from_reply, submission_hash
+from sightline.jobs.scripts import RedisKeys, Scripts
 from sightline.jobs.settings import JobSettings
 
 RETRY_AFTER_S = 15.0
@@ -29,7 +27,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueuePosition:
     """Position 1 is taken next, None is not waiting; `eta_s` is until the job's end, None where nothing tells yet.
 
     The position is exact among the jobs that are there now, as long as no owner's limit makes one wait.
@@ -44,17 +42,17 @@ class JobQueue:
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis = redis
-        self._keys = Keys(settings.redis_prefix)
+        self._keys = RedisKeys(settings.redis_prefix)
         self._scripts = Scripts(redis, settings)
-        self._events = Events(redis, settings)
+        self._events = JobEvents(redis, settings)
 
-    async def hold_key(self, owner: str, key: str, *, job_id: str, ttl_s: float) -> str | None:
+    async def reserve_key(self, owner: str, key: str, *, job_id: str, ttl_s: float) -> str | None:
         """Keeps an idempotency key for a job whose upload is still coming in; call it again to keep it longer.
 
         Returns the id of the job that has the key already. Raises Problem KEY_IN_USE where another upload holds it.
         """
         reply = await self._scripts.run(
-            "hold_key", timely=True, id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s
+            "reserve_key", timely=True, id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s
         )
         match reply:
             case ["taken", holder]:
@@ -65,7 +63,7 @@ class JobQueue:
 
     async def abandon(self, job_id: str, *, owner: str, key: str | None = None) -> None:
         """Frees the key and the reserved blobs of an upload that never became a job; of a job it frees nothing."""
-        await self._scripts.run("abandon", id=job_id, owner=owner, idempotency_key=key)
+        await self._scripts.run("abandon_upload", id=job_id, owner=owner, idempotency_key=key)
 
     async def submit(self, submission: Submission, *, model_sha256: str | None = None) -> Job:
         """The job, or the one that its idempotency key has already: the ids differ then. May be repeated safely.
@@ -73,10 +71,12 @@ class JobQueue:
         With `model_sha256`, an identical result of this owner by that very model answers at once (`cached_from`).
         Raises Problem KEY_REUSED, KEY_IN_USE, OVERLOADED, STORAGE_UNAVAILABLE or QUEUE_UNAVAILABLE.
         """
-        reply = await self._scripts.run("submit", timely=True, record=record_of(submission), model_sha256=model_sha256)
+        reply = await self._scripts.run(
+            "submit", timely=True, record=submission_hash(submission), model_sha256=model_sha256
+        )
         match reply:
             case ["accepted", record]:
-                return job_of_reply(record)
+                return job_from_reply(record)
             case ["reused", holder]:
                 detail = "This idempotency key came with another request before."
                 raise Problem(Code.KEY_REUSED, detail, job=str(holder))
@@ -89,50 +89,56 @@ class JobQueue:
                 detail = f"As many of your jobs of {submission.model} wait as one caller may have; try again later."
                 raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
             case ["stored_share"]:
-                raise share_taken()
+                raise share_exceeded()
         detail = "There is no room for the request's bytes now; try again later."
         raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 
     async def get(self, job_id: str, *, owner: str | None = None) -> Job:
         """Raises Problem NOT_FOUND where there is no such job, or it is another owner's."""
-        async with reachable():
+        async with redis_errors_as_problems():
             record = cast(dict[str, str], await self._redis.hgetall(self._keys.job(job_id)))
         if not record or owner not in (None, record["owner"]):
-            raise unknown()
-        return job_of(record)
+            raise unknown_job()
+        return job_from_hash(record)
 
     async def page(
-        self, owner: str, *, limit: int, after: str | None = None, state: State | None = None, model: str | None = None
+        self,
+        owner: str,
+        *,
+        limit: int,
+        after: str | None = None,
+        state: JobState | None = None,
+        model: str | None = None,
     ) -> Page:
         found = await self._scripts.run("page", owner=owner, limit=limit, after=after, state=state, model=model)
         following, records = found
-        return Page(tuple(job_of_reply(record) for record in records), following or None)
+        return Page(tuple(job_from_reply(record) for record in records), following or None)
 
-    async def standing(self, job: Job) -> Standing:
-        return Standing(**json.loads(await self._scripts.run("standing", id=job.id)))
+    async def position_of(self, job: Job) -> QueuePosition:
+        return QueuePosition(**json.loads(await self._scripts.run("queue_position", id=job.id)))
 
     async def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
         """Ends a live job; an ended one keeps its state. Request, results and idempotency key are let go either way."""
         record = await self._scripts.run("cancel", id=job_id, owner=owner)
         if not record:
-            raise unknown()
-        return job_of_reply(record)
+            raise unknown_job()
+        return job_from_reply(record)
 
-    async def doubt(self, job_id: str) -> None:
+    async def invalidate_result(self, job_id: str) -> None:
         """Takes an ended job's result out of the cache and frees its idempotency key, as its bytes are damaged."""
-        await self._scripts.run("doubt", id=job_id)
+        await self._scripts.run("invalidate_result", id=job_id)
 
-    def events(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[Event | None]:
+    def events(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[JobEvent | None]:
         """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
-        return self._events.of(job_id, after=after)
+        return self._events.follow(job_id, after=after)
 
-    async def all_told(self, job_id: str, *, after: str) -> bool:
+    async def has_ended(self, job_id: str, *, after: str) -> bool:
         """Whether the job has ended, and the event `after` was its last."""
         return await self._events.ended(job_id, after)
 
-    def let_go(self) -> None:
+    def end_streams(self) -> None:
         """Ends all `events` and `wait` within some seconds, because this process is to stop."""
-        self._events.let_go()
+        self._events.end_streams()
 
     async def wait(self, job_id: str, *, timeout_s: float) -> Job:
         """Returns as soon as the job ended, or as it is when the time is up or readers are let go."""
@@ -143,22 +149,52 @@ class JobQueue:
                         pass
         return await self.get(job_id)
 
-    async def enter(self, owner: str, *, run_id: str, ttl_s: float) -> bool:
+    async def acquire_slot(self, owner: str, *, run_id: str, ttl_s: float) -> bool:
         """Counts a synchronous request among what runs for an owner, until it leaves; False: as much runs as may."""
-        return bool(await self._scripts.run("enter", owner=owner, id=run_id, ttl_s=ttl_s))
+        return bool(await self._scripts.run("acquire_slot", owner=owner, id=run_id, ttl_s=ttl_s))
 
-    async def leave(self, owner: str, *, run_id: str) -> None:
-        await self._scripts.run("leave", owner=owner, id=run_id)
+    async def release_slot(self, owner: str, *, run_id: str) -> None:
+        await self._scripts.run("release_slot", owner=owner, id=run_id)
 
-    async def limit_owner(self, owner: str, *, max_running: int | None) -> None:
+    async def set_owner_limit(self, owner: str, *, max_running: int | None) -> None:
         """How many jobs of an owner may run at once, over all models; None: as the settings say."""
-        await self._scripts.run("limit_owner", owner=owner, max_running=max_running)
+        await self._scripts.run("set_owner_limit", owner=owner, max_running=max_running)
 
 
-def unknown() -> Problem:
+def unknown_job() -> Problem:
     return Problem(Code.NOT_FOUND, "There is no such job.")
 
 
 def _key_in_use() -> Problem:
     detail = "Another request with this idempotency key is still coming in."
     return Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S)
+
+
+class DeadLetters:
+    """What operators do with jobs that ran out of attempts; all methods raise Problem QUEUE_UNAVAILABLE."""
+
+    def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
+        self._scripts = Scripts(redis, settings)
+
+    async def list_for(self, model: str, *, limit: int = 100) -> list[Job]:
+        """Oldest first within a priority; `limit` is for each priority."""
+        return [job_from_reply(record) for record in await self._scripts.run("dead_letters", model=model, limit=limit)]
+
+    async def retry(self, job_id: str) -> Job:
+        """Queues a dead or failed job anew, with all its attempts; one that is on its way already is left alone.
+
+        Raises Problem NOT_FOUND, GONE where its request was deleted, INVALID_REQUEST where it ended otherwise.
+        """
+        match await self._scripts.run("retry", id=job_id):
+            case ["queued", record]:
+                return job_from_reply(record)
+            case ["gone"]:
+                raise Problem(Code.GONE, "The request of this job was deleted.")
+            case ["ended"]:
+                raise Problem(Code.INVALID_REQUEST, "Only a job that is dead or has failed can be retried.")
+        raise unknown_job()
+
+    async def purge(self, job_id: str) -> None:
+        """Ends the job if it still lives, and forgets it with all it has. Raises Problem NOT_FOUND."""
+        if not await self._scripts.run("purge", repeatable=False, id=job_id):
+            raise unknown_job()

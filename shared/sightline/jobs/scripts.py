@@ -1,6 +1,7 @@
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import ConnectionError, TimeoutError
 
-from sightline.jobs.connection import SOCKET_TIMEOUT_S, reachable
+from sightline.jobs.connection import SOCKET_TIMEOUT_S, redis_errors_as_problems
 from sightline.jobs.settings import JobSettings
 
 PATIENCE_S = 0.9 * SOCKET_TIMEOUT_S
@@ -16,7 +17,7 @@ TRIES_IN_TIME = 3  # the first is late where the clock of Redis is not known yet
 NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
 
 
-def source(name: str) -> str:
+def script_source(name: str) -> str:
     """Of one script, with what all of them share in front."""
     return _sources()[name]
 
@@ -32,7 +33,7 @@ def _sources() -> Mapping[str, str]:
     return {name: f"{common}\n{text}" for name, text in texts.items()}
 
 
-def call_of(settings: JobSettings, arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def script_arguments(settings: JobSettings, arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Keys and arguments as `lua/common.lua` reads them; None is left out, because JSON's null is true in Lua."""
     options = settings.model_dump(mode="json", exclude_none=True, exclude=set(NOT_FOR_SCRIPTS))
     given = {name: value for name, value in arguments.items() if value is not None}
@@ -53,7 +54,7 @@ class Scripts:
         Not where Redis kept silent: whoever waits has waited long enough. A `timely` script does nothing where Redis
         gets to it only after that.
         """
-        async with reachable():
+        async with redis_errors_as_problems():
             if timely:
                 return await self._run_in_time(name, arguments, repeatable=repeatable)
             return await self._run_persistently(name, arguments, repeatable=repeatable)
@@ -79,5 +80,33 @@ class Scripts:
             return await self._run(name, arguments)
 
     async def _run(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        keys, args = call_of(self._settings, arguments)
-        return await self._redis.register_script(source(name))(keys=keys, args=args)
+        keys, args = script_arguments(self._settings, arguments)
+        return await self._redis.register_script(script_source(name))(keys=keys, args=args)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisKeys:
+    """Names in Redis that are read outside the scripts; those of the queue itself are in `lua/common.lua`."""
+
+    prefix: str
+
+    def job(self, job_id: str) -> str:
+        return f"{self.prefix}job:{job_id}"
+
+    def events(self, job_id: str) -> str:
+        return f"{self.prefix}events:{job_id}"
+
+    def wake(self, model: str) -> str:
+        return f"{self.prefix}wake:{model}"
+
+    def cancelled(self, model: str) -> str:
+        return f"{self.prefix}cancelled:{model}"
+
+    def models(self) -> str:
+        return f"{self.prefix}models"
+
+    def webhooks_due(self) -> str:
+        return f"{self.prefix}webhooks:due"
+
+    def webhook_delivery(self, job_id: str) -> str:
+        return f"{self.prefix}webhooks:delivery:{job_id}"

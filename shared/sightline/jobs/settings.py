@@ -4,7 +4,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, Field, FilePath, PositiveFloat, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from sightline.jobs.sentinel import SENTINEL_SCHEMES
+from sightline.jobs.connection import SENTINEL_SCHEMES
 
 GIB = 1024**3
 DAY_S = 24 * 3600.0

@@ -10,18 +10,20 @@ import pytest
 from aiohttp import web
 
 from sightline.jobs.job import Webhook
-from sightline.jobs.webhooks.message import Message
-from sightline.jobs.webhooks.sender import Attempt, Sender
+from sightline.jobs.webhooks.message import WebhookMessage
+from sightline.jobs.webhooks.sender import DeliveryAttempt, WebhookSender
 from sightline.jobs.webhooks.settings import WebhookSettings
 from tests.jobs.webhooks.conftest import SECRET, Handler, OpenReceiver
 
 pytestmark = pytest.mark.anyio
 
-MESSAGE = Message("job-succeeded-1", b'{"type":"job.succeeded"}')
+MESSAGE = WebhookMessage("job-succeeded-1", b'{"type":"job.succeeded"}')
 
 
-async def send(url: str, settings: WebhookSettings, lookup: Callable[[str], list[str]] | None = None) -> Attempt:
-    async with Sender.open(settings, lookup=lookup) as sender:
+async def send(
+    url: str, settings: WebhookSettings, lookup: Callable[[str], list[str]] | None = None
+) -> DeliveryAttempt:
+    async with WebhookSender.open(settings, lookup=lookup) as sender:
         return await sender.send(Webhook(url, SECRET), MESSAGE)
 
 
@@ -114,7 +116,7 @@ async def test_private_and_unknown_names_cannot_be_told_apart(local_settings: We
 
     refused_s = local_settings.name_refusal_s
     try:
-        async with Sender.open(local_settings, lookup=lookup) as sender:
+        async with WebhookSender.open(local_settings, lookup=lookup) as sender:
             for name in ("private", "mixed", "slow", "unknown"):
                 attempt = await sender.send(Webhook(f"http://{name}.test/", SECRET), MESSAGE)
                 assert attempt.failure == "The receiver's name does not lead to a public address."
@@ -150,7 +152,7 @@ async def test_the_address_that_was_judged_is_the_one_that_is_called(
         return ["127.0.0.1" if len(asked) == 1 else "127.0.0.2"]
 
     url = f"http://receiver.test:{receiver.port}/"
-    async with Sender.open(local_settings, lookup=lookup) as sender:
+    async with WebhookSender.open(local_settings, lookup=lookup) as sender:
         first = await sender.send(Webhook(url, SECRET), MESSAGE)
         assert asked == ["receiver.test"]
         second = await sender.send(Webhook(url, SECRET), MESSAGE)
@@ -205,7 +207,7 @@ async def test_a_secret_that_signs_nothing_is_a_failure(
     open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver = await open_receiver()
-    async with Sender.open(local_settings) as sender:
+    async with WebhookSender.open(local_settings) as sender:
         attempt = await sender.send(Webhook(receiver.url, "hunter2"), MESSAGE)
     assert attempt.failure
     assert "hunter2" not in attempt.failure

@@ -29,11 +29,11 @@ from sightline.api.problems import Problem
 from sightline.api.routes import route_of
 from sightline.inference.settings import Provider
 from sightline.inference.weights import load_weights
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Job, Lease, Outcome, Progress, Representation
+from sightline.jobs.job import Job, Lease, Outcome, Representation, StageProgress
 from sightline.jobs.leases import Leases
-from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.serving.app import create_app as create_service
 from sightline.serving.settings import ServiceSettings
@@ -206,7 +206,7 @@ class Hand:
         assert jobs.redis_url
         assert jobs.blobs_url
         self._jobs, self._url = jobs, jobs.redis_url
-        self.store = BlobStore.from_url(jobs.blobs_url, recognize=self._recognize)
+        self.store = BlobStore.from_url(jobs.blobs_url, resolve_identity=self._resolve_identity)
 
     def take(self, model: str = "echo") -> Lease:
         """Waits until there is a job."""
@@ -224,7 +224,7 @@ class Hand:
         return asyncio.run(self.store.read(job.request.body))
 
     def report(self, lease: Lease, stage: str, share: float | None = None) -> None:
-        assert self._do(lambda leases: leases.report(lease, Progress(stage, share)))
+        assert self._do(lambda leases: leases.report_progress(lease, StageProgress(stage, share)))
 
     def finish(self, lease: Lease, forms: Mapping[str, bytes], *, model_sha256: str = "ab" * 32) -> None:
         results = tuple(asyncio.run(self._store(lease, media_type, body)) for media_type, body in forms.items())
@@ -235,8 +235,8 @@ class Hand:
         details = problem.details("theirs").model_dump(mode="json")
         assert self._do(lambda leases: leases.fail(lease, details, transient=transient))
 
-    def beat(self, model: str = "echo") -> None:
-        self._do(lambda leases: leases.beat(model, worker="hand", slots=1))
+    def heartbeat(self, model: str = "echo") -> None:
+        self._do(lambda leases: leases.heartbeat(model, worker="hand", slots=1))
 
     def _do(self, act: Callable[[Leases], Coroutine[Any, Any, T]]) -> T:
         async def acting() -> T:
@@ -245,13 +245,13 @@ class Hand:
 
         return asyncio.run(acting())
 
-    async def _recognize(self, found: str | None) -> str | None:
+    async def _resolve_identity(self, found: str | None) -> str | None:
         async with connect(self._url) as redis:
-            return await References(redis, self._jobs).recognize(found)
+            return await BlobReferences(redis, self._jobs).resolve_identity(found)
 
     async def _store(self, lease: Lease, media_type: str, body: bytes) -> Representation:
         async with connect(self._url) as redis:
-            references = References(redis, self._jobs)
+            references = BlobReferences(redis, self._jobs)
             blob = await self.store.put(body, reserve=lambda blob: references.reserve(blob, job_id=lease.job.id))
         return Representation(media_type, blob, {"X-Sightline-Model": "echo@1+abc", "X-Sightline-Form": media_type})
 

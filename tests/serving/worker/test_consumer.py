@@ -23,11 +23,11 @@ from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
 from sightline.inference.stages import Stages
 from sightline.inference.weights import Weights
-from sightline.jobs.blobs import BlobStore, name_of
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore, name_of
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Job, Priority, Progress, Reason, State, StoredRequest, Submission
+from sightline.jobs.job import Job, JobReason, JobState, Priority, StageProgress, StoredRequest, Submission
 from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.settings import ServiceSettings
@@ -97,8 +97,8 @@ class Site:
 
     def __post_init__(self) -> None:
         assert self.settings.blobs_url is not None
-        self.queue, self.references = JobQueue(self.redis, self.settings), References(self.redis, self.settings)
-        self.store = BlobStore.from_url(self.settings.blobs_url, recognize=self.references.recognize)
+        self.queue, self.references = JobQueue(self.redis, self.settings), BlobReferences(self.redis, self.settings)
+        self.store = BlobStore.from_url(self.settings.blobs_url, resolve_identity=self.references.resolve_identity)
 
     @asynccontextmanager
     async def working(self, predictor: AnyPredictor, **settings: Any) -> AsyncIterator[ModelService]:
@@ -115,7 +115,7 @@ class Site:
         body = await self.store.put(picture, reserve=lambda blob: self.references.reserve(blob, job_id=job_id))
         request = StoredRequest("/v1/tiny-invert", query, content_type, accept, body)
         submission = Submission(
-            job_id, MODEL, "public", Priority.INTERACTIVE, Reason.ASKED, request, f"request-{job_id}", job_id
+            job_id, MODEL, "public", Priority.INTERACTIVE, JobReason.ASKED, request, f"request-{job_id}", job_id
         )
         return (await self.queue.submit(submission)).id
 
@@ -126,7 +126,7 @@ class Site:
 
     async def until_stage(self, job_id: str, stage: str) -> None:
         async with asyncio.timeout(20):
-            while (await self.queue.get(job_id)).progress != Progress(stage):
+            while (await self.queue.get(job_id)).progress != StageProgress(stage):
                 await asyncio.sleep(0.01)
 
     async def bodies(self, job: Job) -> dict[str, bytes]:
@@ -176,7 +176,7 @@ async def test_a_job_is_answered_in_every_form_that_the_client_takes(
     async with site.working(make_predictor()) as service:
         job = await site.ended(await site.submit(make_png(50), query="times=3&tags=a"))
         bodies = await site.bodies(job)
-    assert (job.state, job.attempts) == (State.SUCCEEDED, 1)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
     assert list(bodies) == ["image/png", "application/json"]
     assert value_of(bodies["image/png"]) == [205]
     record = json.loads(bodies["application/json"])
@@ -219,7 +219,7 @@ async def test_a_request_at_fault_fails_at_once(
     async with site.working(make_predictor()):
         job_id = await site.submit(make_png() if picture is None else picture, accept=accept)
         job = await site.ended(job_id)
-    assert (job.state, job.attempts) == (State.FAILED, 1)
+    assert (job.state, job.attempts) == (JobState.FAILED, 1)
     assert job.problem is not None
     assert (job.problem["code"], job.problem["request_id"]) == (code, job.request_id)
     assert site.measured("sightline_job_attempt_ends_total", end="failed") == 1
@@ -235,10 +235,10 @@ async def test_a_failing_model_is_tried_again_until_the_job_is_dead(
     async with opened(redis_url, tmp_path, make_service, max_attempts=2) as site, site.working(make_predictor()):
         dead = await site.ended(await site.submit(make_png(POISON)))
         well = await site.ended(await site.submit(make_png(50)))
-    assert (dead.state, dead.attempts) == (State.DEAD, 2)
+    assert (dead.state, dead.attempts) == (JobState.DEAD, 2)
     assert dead.problem is not None
     assert dead.problem["code"] == "internal"
-    assert well.state is State.SUCCEEDED
+    assert well.state is JobState.SUCCEEDED
     assert site.measured("sightline_job_attempt_ends_total", end="retrying") == 2
 
 
@@ -257,7 +257,7 @@ async def test_an_upload_damaged_in_the_store_is_neither_waited_for_nor_blamed_o
         (tmp_path / name).write_bytes(b"--x\r\nnothing that was sent\r\n\r\n")
         async with site.working(make_predictor()):
             job = await site.ended(job_id)
-    assert (job.state, job.attempts) == (State.DEAD, 2)
+    assert (job.state, job.attempts) == (JobState.DEAD, 2)
     assert job.problem is not None
     assert job.problem["code"] == "internal"
 
@@ -273,7 +273,7 @@ async def test_an_attempt_may_take_only_so_long(
     async with one as site, site.working(gated, job_deadline_s=0.2):
         job = await site.ended(await site.submit(make_png()))
         gated.gate.set()
-    assert job.state is State.DEAD
+    assert job.state is JobState.DEAD
     assert job.problem is not None
     assert job.problem["code"] == "deadline_exceeded"
 
@@ -288,9 +288,9 @@ async def test_no_more_jobs_are_taken_than_there_are_slots(
         in_flight = site.measured("sightline_jobs_in_flight")
         gated.gate.set()
         ended = [await site.ended(job_id) for job_id in ids]
-    assert states == [State.RUNNING, State.RUNNING, State.QUEUED]
+    assert states == [JobState.RUNNING, JobState.RUNNING, JobState.QUEUED]
     assert in_flight == 2
-    assert {job.state for job in ended} == {State.SUCCEEDED}
+    assert {job.state for job in ended} == {JobState.SUCCEEDED}
     assert site.measured("sightline_job_attempts_total") == 3
     assert site.measured("sightline_jobs_in_flight") == 0
     assert site.measured("sightline_job_duration_seconds_count") == 3
@@ -321,9 +321,9 @@ async def test_a_cancelled_job_frees_its_slot_at_once(site: Site, gated: GatedPr
         next_one = await site.submit(make_png(30))
         await until(lambda: gated.begun == 2)
         gated.gate.set()
-        assert (await site.ended(next_one)).state is State.SUCCEEDED
+        assert (await site.ended(next_one)).state is JobState.SUCCEEDED
     job = await site.queue.get(cancelled)
-    assert (job.state, job.results) == (State.CANCELLED, ())
+    assert (job.state, job.results) == (JobState.CANCELLED, ())
     assert site.measured("sightline_job_lost_leases_total") == 0
 
 
@@ -341,7 +341,7 @@ async def test_work_on_a_lost_lease_ends_and_writes_nothing(
         await until(lambda: site.measured("sightline_job_lost_leases_total") == 1)
         gated.gate.set()
         job = await site.queue.get(job_id)
-    assert (job.state, job.results) == (State.RUNNING, ())
+    assert (job.state, job.results) == (JobState.RUNNING, ())
 
 
 async def test_a_stopping_service_finishes_its_jobs_and_takes_no_more(
@@ -352,8 +352,8 @@ async def test_a_stopping_service_finishes_its_jobs_and_takes_no_more(
         await until(lambda: gated.begun == 1)
         service.start_draining()
         asyncio.get_running_loop().call_later(0.1, gated.gate.set)
-    assert (await site.queue.get(first)).state is State.SUCCEEDED
-    assert (await site.queue.get(second)).state is State.QUEUED
+    assert (await site.queue.get(first)).state is JobState.SUCCEEDED
+    assert (await site.queue.get(second)).state is JobState.QUEUED
 
 
 async def test_what_does_not_end_in_time_is_handed_back_at_once(
@@ -367,10 +367,10 @@ async def test_what_does_not_end_in_time_is_handed_back_at_once(
         release.start()
     release.join()
     returned = await site.queue.get(job_id)
-    assert (returned.state, returned.attempts) == (State.QUEUED, 0)
+    assert (returned.state, returned.attempts) == (JobState.QUEUED, 0)
     assert site.measured("sightline_job_attempt_ends_total", end="returned") == 1
     async with site.working(make_predictor()):
-        assert (await site.ended(job_id)).state is State.SUCCEEDED
+        assert (await site.ended(job_id)).state is JobState.SUCCEEDED
 
 
 async def test_results_wait_for_the_store_to_come_back(
@@ -387,7 +387,7 @@ async def test_results_wait_for_the_store_to_come_back(
         blobs.unlink()
         away.rename(blobs)
         job = await site.ended(job_id)
-    assert (job.state, job.attempts) == (State.SUCCEEDED, 1)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
 
 
 async def test_goes_on_when_redis_comes_back(
@@ -403,7 +403,7 @@ async def test_goes_on_when_redis_comes_back(
             assert service.state is ServiceState.READY
             server.start()
             jobs = [await site.ended(job_id) for job_id in (running, queued)]
-    assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 2
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.SUCCEEDED, 1)] * 2
 
 
 @pytest.mark.parametrize("executable", EXECUTABLES)
@@ -428,7 +428,7 @@ async def test_jobs_end_on_a_full_redis(
             jobs = [await site.ended(job_id) for job_id in ids]
             bodies = [await site.bodies(job) for job in jobs]
     assert refused.value.code is Code.QUEUE_UNAVAILABLE
-    assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 3
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.SUCCEEDED, 1)] * 3
     assert all(len(forms) == 2 for forms in bodies)
 
 
@@ -449,10 +449,10 @@ async def test_jobs_wait_for_a_store_that_is_not_mounted(
         mounted.rmdir()
         disk.rename(mounted)
         job = await site.ended(before)
-        assert (await site.ended(await site.submit(make_png(30)))).state is State.SUCCEEDED
+        assert (await site.ended(await site.submit(make_png(30)))).state is JobState.SUCCEEDED
     assert refused.value.code is Code.STORAGE_UNAVAILABLE
     assert (waiting.state.terminal, left) == (False, [])
-    assert (job.state, job.attempts) == (State.SUCCEEDED, 1)
+    assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
 
 
 @pytest.mark.parametrize("shortage", ["store", "files"])
@@ -476,7 +476,7 @@ async def test_the_services_own_trouble_is_no_attempt_at_the_job(
             told = (service.worker_health and service.worker_health.trouble, takes_jobs(site))
         jobs = [await site.ended(job_id) for job_id in (first, second)]
         assert (service.worker_health and service.worker_health.trouble, takes_jobs(site)) == (None, 1)
-    assert [(job.state, job.attempts) for job in jobs] == [(State.SUCCEEDED, 1)] * 2
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.SUCCEEDED, 1)] * 2
     assert told[0]
     assert (told[1], taken) == (0, 1)
 
@@ -507,7 +507,7 @@ async def test_a_job_too_large_for_the_memory_dies_alone(
     async with opened(redis_url, tmp_path, make_service, max_attempts=2) as site, site.working(predictor):
         large, well = await site.submit(make_png(GLUTTON)), await site.submit(make_png(20))
         jobs = [await site.ended(job_id) for job_id in (large, well)]
-    assert [(job.state, job.attempts) for job in jobs] == [(State.DEAD, 2), (State.SUCCEEDED, 1)]
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.DEAD, 2), (JobState.SUCCEEDED, 1)]
     assert site.measured("sightline_job_attempt_ends_total", end="returned") == 1
 
 
@@ -532,7 +532,7 @@ async def test_a_picture_that_takes_too_long_fails_its_job_at_once(site: Site, m
         slow_ids = [await site.submit(slow[:-1] + bytes([number])) for number in range(2)]
         jobs = [await site.ended(job_id) for job_id in slow_ids]
         fine = await site.ended(await site.submit(hostile.png(side_px=8)))
-    assert [(job.state, job.attempts) for job in jobs] == [(State.FAILED, 1)] * 2
+    assert [(job.state, job.attempts) for job in jobs] == [(JobState.FAILED, 1)] * 2
     assert all(job.problem and job.problem["code"] == "unreadable_image" for job in jobs)
     assert [job.problem and job.problem.get("limit") for job in jobs] == ["time"] * 2
-    assert fine.state is State.SUCCEEDED
+    assert fine.state is JobState.SUCCEEDED

@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry
 
 from sightline.api.problems import Code, Problem
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.blobs import BlobStore
-from sightline.jobs.job import BlobRef, Job, Priority, Progress, Reason, State, StoredRequest
+from sightline.jobs.blob_store import BlobStore
+from sightline.jobs.job import BlobRef, Job, JobReason, JobState, Priority, StageProgress, StoredRequest
 from sightline.serving.worker.health import WorkerHealth
 from sightline.serving.worker.run import AttemptStatus, JobMetrics, is_transient, progress_of
 
@@ -28,8 +28,8 @@ JOB = Job(
     "m",
     "public",
     Priority.BULK,
-    Reason.ASKED,
-    State.RUNNING,
+    JobReason.ASKED,
+    JobState.RUNNING,
     REQUEST,
     "request",
     100.0,
@@ -84,11 +84,11 @@ def test_lost_lease_is_counted_and_is_no_success(registry: CollectorRegistry, me
 
 def test_progress_has_a_share_only_during_inference() -> None:
     stages = Stages()
-    assert progress_of(stages) == Progress("read")
+    assert progress_of(stages) == StageProgress("read")
     stages.current, stages.share = Stage.INFER, 2 / 3
-    assert progress_of(stages) == Progress("infer", 0.667)
+    assert progress_of(stages) == StageProgress("infer", 0.667)
     stages.current = Stage.ENCODE
-    assert progress_of(stages) == Progress("encode")
+    assert progress_of(stages) == StageProgress("encode")
 
 
 @pytest.mark.parametrize("code", Code)

@@ -23,10 +23,9 @@ from yarl import URL
 from sightline import __version__
 from sightline.api.problems import Problem
 from sightline.jobs.job import Webhook
-from sightline.jobs.webhooks.guard import Guard, GuardedResolver, Lookup, Refused
-from sightline.jobs.webhooks.message import Message
+from sightline.jobs.webhooks.address_guard import AddressGuard, AddressRefusedError, GuardedResolver, Lookup
+from sightline.jobs.webhooks.message import WebhookMessage, signed_headers
 from sightline.jobs.webhooks.settings import WebhookSettings
-from sightline.jobs.webhooks.signing import signed_headers
 
 ANSWER_BYTES = 4096
 ANSWER_TIMEOUT_S = 1.0
@@ -35,7 +34,7 @@ MAX_RETRY_AFTER_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """How one sending went: the receiver's status, or a sentence on why there is none."""
 
     duration_s: float
@@ -53,17 +52,17 @@ class Attempt:
         return self.status == HTTPStatus.GONE
 
 
-class Sender:
+class WebhookSender:
     """Sends signed messages to addresses that strangers chose; never raises for what they do."""
 
-    def __init__(self, session: ClientSession, guard: Guard, settings: WebhookSettings) -> None:
+    def __init__(self, session: ClientSession, guard: AddressGuard, settings: WebhookSettings) -> None:
         self._session, self._guard, self._settings = session, guard, settings
 
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: WebhookSettings, *, lookup: Lookup | None = None) -> AsyncIterator[Self]:
         """`lookup` takes the place of the system's resolver."""
-        guard = Guard(settings.allowed_networks)
+        guard = AddressGuard(settings.allowed_networks)
         resolver = GuardedResolver(
             guard, threads=settings.max_deliveries, refusal_s=settings.name_refusal_s, lookup=lookup
         )
@@ -74,10 +73,10 @@ class Sender:
             await resolver.close()
 
     @property
-    def guard(self) -> Guard:
+    def guard(self) -> AddressGuard:
         return self._guard
 
-    async def send(self, webhook: Webhook, message: Message) -> Attempt:
+    async def send(self, webhook: Webhook, message: WebhookMessage) -> DeliveryAttempt:
         started = time.perf_counter()
         status, failure, retry_after_s = None, None, None
         try:
@@ -85,11 +84,11 @@ class Sender:
                 status, retry_after_s = await self._follow(webhook, message)
         except TimeoutError:
             failure = f"The receiver did not answer within {self._settings.timeout_s:g} s."
-        except (Refused, Problem, ClientError, OSError, ValueError) as error:
+        except (AddressRefusedError, Problem, ClientError, OSError, ValueError) as error:
             failure = _sentence(error)
-        return Attempt(time.perf_counter() - started, status, failure, retry_after_s)
+        return DeliveryAttempt(time.perf_counter() - started, status, failure, retry_after_s)
 
-    async def _follow(self, webhook: Webhook, message: Message) -> tuple[int, float | None]:
+    async def _follow(self, webhook: Webhook, message: WebhookMessage) -> tuple[int, float | None]:
         """Status and Retry-After of the first answer that is no redirect."""
         url = URL(webhook.url)
         headers = _headers(webhook, message)
@@ -100,7 +99,7 @@ class Sender:
                     await _hear(answer)
                     return answer.status, _retry_after_s(answer)
                 url = _next(url, answer.headers["Location"])
-        raise Refused(f"The receiver redirected more than {self._settings.max_redirects} times.")
+        raise AddressRefusedError(f"The receiver redirected more than {self._settings.max_redirects} times.")
 
 
 def _session(resolver: GuardedResolver) -> ClientSession:
@@ -117,7 +116,7 @@ def _session(resolver: GuardedResolver) -> ClientSession:
     )
 
 
-def _headers(webhook: Webhook, message: Message) -> dict[str, str]:
+def _headers(webhook: Webhook, message: WebhookMessage) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "User-Agent": f"Sightline-Webhooks/{__version__}",
@@ -129,7 +128,7 @@ def _headers(webhook: Webhook, message: Message) -> dict[str, str]:
 def _next(url: URL, location: str) -> URL:
     there = url.join(URL(location))
     if url.scheme == "https" and there.scheme != "https":
-        raise Refused("The receiver redirected from https to an address without it.")
+        raise AddressRefusedError("The receiver redirected from https to an address without it.")
     return there
 
 
@@ -148,7 +147,7 @@ def _retry_after_s(answer: ClientResponse) -> float | None:
 def _sentence(error: Exception) -> str:
     """Why there is no answer, without the address or what came from there."""
     match error:
-        case Refused() | Problem():
+        case AddressRefusedError() | Problem():
             return str(error)
         case ClientConnectorCertificateError():
             return "No secure connection to the receiver could be made: its certificate does not hold."

@@ -17,9 +17,9 @@ from sightline.inference.fair_queueing import Requester
 from sightline.inference.pipeline import InferenceRequest, respond_in_all_types
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.job import BlobRef, Job, Outcome, Priority, Representation, StoredRequest
-from sightline.jobs.references import References
 from sightline.runtime.retries import retry_outages
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
@@ -35,7 +35,7 @@ class WorkerContext:
     service: ModelService
     reader: UploadReader[Any]
     store: BlobStore
-    references: References
+    references: BlobReferences
     health: WorkerHealth
 
 

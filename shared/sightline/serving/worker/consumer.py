@@ -10,8 +10,7 @@ import structlog
 
 from sightline.api.problems import Problem
 from sightline.jobs.job import Lease
-from sightline.jobs.keeper import LeaseKeeper
-from sightline.jobs.leases import Leases, MustRunAlone
+from sightline.jobs.leases import LeaseRenewer, Leases, MustRunAloneError
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.runtime.errors import describe_error
@@ -54,7 +53,7 @@ class Consumer:
         self._free, self._ended, self._taking = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._free.set()
         assert settings.redis_url is not None
-        self._keeper = LeaseKeeper(settings.redis_url, settings, lost=self._on_lost)
+        self._keeper = LeaseRenewer(settings.redis_url, settings, lost=self._on_lost)
 
     @property
     def _model(self) -> str:
@@ -93,7 +92,7 @@ class Consumer:
         self._ended.clear()
         try:
             lease = await self._take_lease()
-        except MustRunAlone:
+        except MustRunAloneError:
             await self._wait_for_end()
             return
         if lease is None:
@@ -166,7 +165,7 @@ class Consumer:
 
     async def _beat(self) -> None:
         if self._context.service.state is ServiceState.READY and self._context.health.trouble is None:
-            await self._leases.beat(self._model, worker=self._worker, slots=self._slots)
+            await self._leases.heartbeat(self._model, worker=self._worker, slots=self._slots)
         await asyncio.sleep(BEAT_S)
 
     async def _stop_taking(self, taking: "asyncio.Task[object]") -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from sightline.api.problems import Problem
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blob_store import BlobStore
 from sightline.runtime.errors import is_shortage
 from sightline.runtime.retries import MIN_WAIT_S, retry
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from sightline.api.problems import Code, Problem
 from sightline.inference.stages import Stage, Stages
-from sightline.jobs.job import Job, Lease, Outcome, Priority, Progress, State
+from sightline.jobs.job import Job, JobState, Lease, Outcome, Priority, StageProgress
 from sightline.jobs.leases import Leases
 from sightline.jobs.queue import JobQueue
 from sightline.runtime.errors import describe_error, is_out_of_memory, is_shortage
@@ -69,10 +69,10 @@ class JobRun:
         """Hands the job back if the lease still holds, and returns how the attempt ended."""
         with suppress(Problem, TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                if await self._leases.give_back(self.lease):
+                if await self._leases.release(self.lease):
                     return AttemptStatus.RETURNED
                 job = await self._queue.get(self.lease.job.id)
-                return AttemptStatus.CANCELLED if job.state is State.CANCELLED else AttemptStatus.LOST
+                return AttemptStatus.CANCELLED if job.state is JobState.CANCELLED else AttemptStatus.LOST
         return AttemptStatus.LOST
 
     async def _finish(self, outcome: Outcome) -> AttemptStatus | None:
@@ -85,22 +85,22 @@ class JobRun:
         too_large = self.lease.job.isolated and is_out_of_memory(error)
         if is_shortage(error) and not judged and not too_large:
             log.error("job_met_shortage", **describe_error(error))
-            return await self._give_back_for_shortage(error)
+            return await self._release_for_shortage(error)
         if isinstance(error, Problem):
             return await self._refuse(error)
         log.error("job_failed", **describe_error(error))
         return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
 
-    async def _give_back_for_shortage(self, error: Exception) -> AttemptStatus | None:
+    async def _release_for_shortage(self, error: Exception) -> AttemptStatus | None:
         """Hands the job back; out of memory, it runs alone next, and is too large if that fails as well."""
         self._health.report(RESOURCES)
         isolate = is_out_of_memory(error)
-        given = await retry_outages(lambda: self._leases.give_back(self.lease, isolate=isolate))
+        given = await retry_outages(lambda: self._leases.release(self.lease, isolate=isolate))
         return AttemptStatus.RETURNED if given else None
 
     async def _refuse(self, problem: Problem) -> AttemptStatus | None:
         if problem.code in NOT_THE_JOBS_FAULT:
-            return AttemptStatus.RETURNED if await retry_outages(lambda: self._leases.give_back(self.lease)) else None
+            return AttemptStatus.RETURNED if await retry_outages(lambda: self._leases.release(self.lease)) else None
         details = problem.details(self.lease.job.request_id).model_dump(mode="json")
         transient = is_transient(problem)
         if not await retry_outages(lambda: self._leases.fail(self.lease, details, transient=transient)):
@@ -108,20 +108,20 @@ class JobRun:
         return AttemptStatus.RETRYING if transient else AttemptStatus.FAILED
 
     async def _report(self) -> None:
-        reported: Progress | None = None
+        reported: StageProgress | None = None
         while not cancelled():
             progress = progress_of(self._attempt.stages)
             if progress != reported:
                 with suppress(Problem):
-                    await self._leases.report(self.lease, progress)
+                    await self._leases.report_progress(self.lease, progress)
                     reported = progress
             await asyncio.sleep(REPORT_INTERVAL_S)
 
 
-def progress_of(stages: Stages) -> Progress:
+def progress_of(stages: Stages) -> StageProgress:
     # The share is that of the plan's last round of inference, and stays set when the rounds are over.
     share = stages.share if stages.current is Stage.INFER else None
-    return Progress(stages.current or Stage.READ, None if share is None else round(share, 3))
+    return StageProgress(stages.current or Stage.READ, None if share is None else round(share, 3))
 
 
 def is_transient(problem: Problem) -> bool:

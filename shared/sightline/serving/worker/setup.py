@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from sightline.jobs.blobs import BlobStore
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.connection import connect
-from sightline.jobs.janitor import Janitor
 from sightline.jobs.leases import Leases
+from sightline.jobs.maintenance import MaintenanceTask
 from sightline.jobs.queue import JobQueue
-from sightline.jobs.references import References
 from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService
 from sightline.serving.uploads import UploadReader
@@ -32,8 +32,8 @@ async def job_worker(service: ModelService, settings: JobSettings, registry: Col
     predictor = service.predictor
     reader = UploadReader(predictor.declaration, max_pictures=service.settings.max_pictures)
     async with connect(settings.redis_url) as redis:
-        references = References(redis, settings)
-        store = BlobStore.from_url(settings.blobs_url, recognize=references.recognize)
+        references = BlobReferences(redis, settings)
+        store = BlobStore.from_url(settings.blobs_url, resolve_identity=references.resolve_identity)
         health = service.worker_health = WorkerHealth(store)
         context = WorkerContext(service, reader, store, references, health)
         queue, leases = JobQueue(redis, settings), Leases(redis, settings)
@@ -41,7 +41,10 @@ async def job_worker(service: ModelService, settings: JobSettings, registry: Col
             context, queue, leases, settings, JobMetrics(registry, service.name, health), worker=_worker_name()
         )
         # Each worker also recovers the jobs of workers that died, as there may be no other process that does.
-        async with consumer.running(), service.tasks.running("janitor", Janitor(redis, settings, store).run()):
+        async with (
+            consumer.running(),
+            service.tasks.running("maintenance", MaintenanceTask(redis, settings, store).run()),
+        ):
             yield
 
 

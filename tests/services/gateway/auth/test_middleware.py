@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from sightline.api.problems import Code
 from sightline.jobs.connection import connect
-from sightline.jobs.job import BlobRef, Priority, Reason, StoredRequest, Submission
+from sightline.jobs.job import BlobRef, JobReason, Priority, StoredRequest, Submission
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from tests.services.gateway.conftest import Hand, MakeService, OpenGateway, Server, Start
@@ -160,7 +160,7 @@ async def _submit(jobs: JobSettings, *, owner: str, model: str) -> str:
         model=model,
         owner=owner,
         priority=Priority.INTERACTIVE,
-        reason=Reason.ASKED,
+        reason=JobReason.ASKED,
         request=StoredRequest(f"/v1/{model}", "", "image/png", None, BlobRef("0" * 64, 1)),
         request_id="request-1",
         fingerprint="0" * 64,

@@ -33,7 +33,7 @@ def test_shows_depth_and_age_in_metrics_and_capacity(job_gateway: Server, hand: 
         httpx2.post(f"{job_gateway.url}/v1/echo", content=bytes([number]), headers=headers)
     eventually(lambda: metric(job_gateway, gauge("waiting", Priority.BULK)) == 2)
     eventually(lambda: metric(job_gateway, gauge("waiting", Priority.INTERACTIVE)) == 1)
-    hand.beat()
+    hand.heartbeat()
     lease = hand.take()
     eventually(lambda: metric(job_gateway, gauge("running", Priority.INTERACTIVE)) == 1)
     assert metric(job_gateway, "sightline_redis_up") == 1

@@ -66,7 +66,7 @@ def test_tells_how_a_job_stands(client: Client, hand: Hand) -> None:
     assert job["created_at"] <= job["started_at"]
     assert job["finished_at"] is None
     assert int(client.get(first).headers["retry-after"]) > 0
-    hand.beat()
+    hand.heartbeat()
     hand.finish(lease, FORMS)
     assert isinstance(client.state(second)["eta_s"], float)
 

@@ -17,10 +17,10 @@ from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code
 from sightline.jobs.connection import connect
-from sightline.jobs.job import BlobRef, Priority, Reason, StoredRequest, Submission, Webhook
+from sightline.jobs.job import BlobRef, JobReason, Priority, StoredRequest, Submission, Webhook
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.webhooks import WebhookSettings
+from sightline.jobs.webhooks.settings import WebhookSettings
 from tests.services.gateway.conftest import PATIENCE_S, Eventually, Server, Start, event_set
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -160,7 +160,7 @@ async def _cancel_a_job(settings: JobSettings, webhook: Webhook) -> None:
                 model="echo",
                 owner="public",
                 priority=Priority.BULK,
-                reason=Reason.ASKED,
+                reason=JobReason.ASKED,
                 request=request,
                 request_id="request-1",
                 fingerprint="0" * 64,

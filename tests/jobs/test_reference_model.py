@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 
 from sightline.api.problems import Code, Problem
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Lease, Priority, Progress, State
-from sightline.jobs.leases import MustRunAlone
+from sightline.jobs.job import JobState, Lease, Priority, StageProgress
+from sightline.jobs.leases import MustRunAloneError
 from sightline.jobs.settings import JobSettings
 from tests.jobs.conftest import LEASE_S, MODEL, PROBLEM, WEIGHTS, WORKER, Bench, blob, outcome, submission
-from tests.jobs.reference import Entry, Reference
+from tests.jobs.reference_model import Entry, Reference
 from tests.redis_server import RedisServer
 
 T = TypeVar("T")
@@ -34,9 +34,9 @@ PREFIX = "sightline:"
 LIMITED = "bob"
 CONTENTS = ("sea", "sky", "sand")
 BYTES = {blob(content).sha256: blob(content).size_bytes for content in CONTENTS}
-PLACES = {State.QUEUED: "waiting", State.RUNNING: "leases", State.RETRYING: "retrying"}
-CLAIMS = (State.RUNNING, State.RETRYING)  # consumers that hold the entries of jobs in just this state
-ENDED = tuple(state for state in State if state.terminal)
+PLACES = {JobState.QUEUED: "waiting", JobState.RUNNING: "leases", JobState.RETRYING: "retrying"}
+CLAIMS = (JobState.RUNNING, JobState.RETRYING)  # consumers that hold the entries of jobs in just this state
+ENDED = tuple(state for state in JobState if state.terminal)
 
 EXAMPLES = int(os.environ.get("SIGHTLINE_TEST_EXAMPLES", "8"))
 
@@ -59,7 +59,7 @@ def expected(model: Reference) -> Facts:
         for state, place in PLACES.items():
             facts[f"{place} {priority}"] = {job.id for job in jobs if job.state is state}
         facts[f"queue {priority}"] = [job.id for job in model.of(*PLACES) if job.priority is priority]
-        facts[f"dead {priority}"] = {job.id for job in jobs if job.state is State.DEAD and job.blobs}
+        facts[f"dead {priority}"] = {job.id for job in jobs if job.state is JobState.DEAD and job.blobs}
         facts[f"claims {priority}"] = [sum(job.state is state for job in jobs) for state in CLAIMS]
     return facts
 
@@ -92,7 +92,7 @@ async def endings(bench: Bench, job_id: str) -> tuple[int, str]:
     """How many ends were told of a job, and the state told last."""
     redis: Any = bench.redis
     entries = await redis.xrange(f"{PREFIX}events:{job_id}")
-    states = [State(fields["event"]) for _, fields in entries if fields["event"] != "progress"]
+    states = [JobState(fields["event"]) for _, fields in entries if fields["event"] != "progress"]
     return sum(state.terminal for state in states), states[-1]
 
 
@@ -112,7 +112,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         self.submitted = 0
         with self.server.client() as client:
             client.flushall()
-        self.run(self.bench.queue.limit_owner(LIMITED, max_running=1))
+        self.run(self.bench.queue.set_owner_limit(LIMITED, max_running=1))
 
     def run(self, doing: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(doing)
@@ -142,14 +142,14 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         job = self.run(submitting)
         assert (job.id, job.state) == (expected.id, expected.state)
         assert (job.cached_from is not None) == (
-            expected is entry and expected.state is State.SUCCEEDED
+            expected is entry and expected.state is JobState.SUCCEEDED
         ) or job.id != wanted.id
         return job.id
 
     @rule(target=leases, busy=st.booleans())
     def take(self, busy: bool) -> Any:
         lease = None
-        with suppress(MustRunAlone):
+        with suppress(MustRunAloneError):
             lease = self.run(self.bench.leases.take(MODEL, worker=WORKER, busy=busy))
         expected = self.model.take(lease.token if lease else "", busy=busy)
         assert (lease and lease.job.id) == (expected and expected.id)
@@ -170,20 +170,22 @@ class QueueBesideItsModel(RuleBasedStateMachine):
             self.model.fail(job, transient=transient)
 
     @rule(lease=leases)
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         job, over = self.model.held(lease.job.id, lease.token)
-        assert self.run(self.bench.leases.give_back(lease)) == (job is not None)
+        assert self.run(self.bench.leases.release(lease)) == (job is not None)
         if job and not over:
-            self.model.give_back(job)
+            self.model.release(job)
 
     @rule(lease=leases)
     def report(self, lease: Lease) -> None:
         job, over = self.model.held(lease.job.id, lease.token)
-        assert self.run(self.bench.leases.report(lease, Progress("infer", 0.5))) == (job is not None and not over)
+        assert self.run(self.bench.leases.report_progress(lease, StageProgress("infer", 0.5))) == (
+            job is not None and not over
+        )
 
     @rule()
     def lose_all_leases(self) -> None:
-        running = self.model.of(State.RUNNING)
+        running = self.model.of(JobState.RUNNING)
         assert self.run(self.bench.let_leases_run_out()) == len(running)
         for job in sorted(running, key=lambda job: job.id):
             self.model.lose(job)
@@ -193,7 +195,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
         for priority in Priority:
             self.run(self.bench.let_come(f"retrying:{MODEL}:{priority}"))
         assert self.run(self.bench.upkeep.recover(MODEL)) == 0
-        for job in sorted(self.model.of(State.RETRYING), key=lambda job: job.id):
+        for job in sorted(self.model.of(JobState.RETRYING), key=lambda job: job.id):
             self.model.queue(job)
 
     @rule(job_id=jobs)
@@ -212,12 +214,12 @@ class QueueBesideItsModel(RuleBasedStateMachine):
             assert self.refusal(retrying) is Code.NOT_FOUND
         elif not job.state.terminal:
             assert self.run(retrying).state is job.state
-        elif job.state not in (State.DEAD, State.FAILED):
+        elif job.state not in (JobState.DEAD, JobState.FAILED):
             assert self.refusal(retrying) is Code.INVALID_REQUEST
         elif not job.blobs:
             assert self.refusal(retrying) is Code.GONE
         else:
-            assert self.run(retrying).state is State.QUEUED
+            assert self.run(retrying).state is JobState.QUEUED
             self.model.retry(job)
 
     @rule()
@@ -239,10 +241,10 @@ class QueueBesideItsModel(RuleBasedStateMachine):
 
     @rule()
     def collect(self) -> None:
-        found = self.run(self.bench.references.collect(limit=1000, grace_s=0))
+        found = self.run(self.bench.references.mark_garbage(limit=1000, grace_s=0))
         assert set(found) == self.model.garbage
         for sha256 in found:
-            self.run(self.bench.references.collected(sha256))
+            self.run(self.bench.references.forget_blob(sha256))
         self.model.garbage.clear()
 
     def refusal(self, doing: Coroutine[Any, Any, object]) -> Code:
@@ -258,7 +260,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
     def positions_are_exact(self) -> None:
         for position, expected in enumerate(self.model.order(), start=1):
             job = self.run(self.bench.queue.get(expected.id))
-            assert self.run(self.bench.queue.standing(job)).position == position
+            assert self.run(self.bench.queue.position_of(job)).position == position
 
 
 def test_the_queue_does_what_its_model_does(any_redis: RedisServer) -> None:

@@ -7,14 +7,14 @@ from typing import cast
 import redis.asyncio
 from pydantic import TypeAdapter
 
-from sightline.jobs.connection import reachable
+from sightline.jobs.connection import redis_errors_as_problems
 from sightline.jobs.job import Priority
 from sightline.jobs.scripts import Scripts
 from sightline.jobs.settings import JobSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueueStats:
     """One queue at one moment.
 
     `oldest_age_s` is of those waiting, 0 where none waits. `totals` count since the queue exists: submitted, cached,
@@ -32,7 +32,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class ModelLoad:
     """What a model has to do; `run_s` is the mean run of late, `eta_s` until a job that came now would end."""
 
     waiting: int
@@ -41,21 +41,21 @@ class Load:
     eta_s: float | None = None
 
 
-_lines = TypeAdapter(list[Line])
+_lines = TypeAdapter(list[QueueStats])
 
 
-class Overview:
+class QueueInspector:
     """The queues as operators and metrics see them; all methods raise Problem QUEUE_UNAVAILABLE."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._scripts = redis, Scripts(redis, settings)
 
-    async def lines(self, models: Sequence[str]) -> list[Line]:
+    async def queue_stats(self, models: Sequence[str]) -> list[QueueStats]:
         """One per model and priority."""
-        return _lines.validate_json(await self._scripts.run("overview", models=list(models)))
+        return _lines.validate_json(await self._scripts.run("queue_stats", models=list(models)))
 
-    async def load(self, model: str) -> Load:
-        return Load(**json.loads(await self._scripts.run("load", model=model)))
+    async def model_load(self, model: str) -> ModelLoad:
+        return ModelLoad(**json.loads(await self._scripts.run("model_load", model=model)))
 
     async def probe(self) -> float:
         """Writes something; returns how far Redis' clock is ahead of this machine's, in seconds.
@@ -68,5 +68,5 @@ class Overview:
 
     async def used_bytes(self) -> int:
         """Memory that Redis has taken for its data."""
-        async with reachable():
+        async with redis_errors_as_problems():
             return int(cast(Mapping[str, int], await self._redis.info("memory"))["used_memory"])

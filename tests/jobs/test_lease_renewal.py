@@ -10,9 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Lease, State
-from sightline.jobs.keeper import LeaseKeeper
-from sightline.jobs.leases import Leases
+from sightline.jobs.job import JobState, Lease
+from sightline.jobs.leases import LeaseRenewer, Leases
 from sightline.jobs.settings import JobSettings
 from tests.jobs.conftest import MODEL, Bench, OpenBench, outcome, submission
 from tests.redis_server import RedisServer
@@ -28,8 +27,8 @@ def hasty(open_bench: OpenBench) -> Bench:
 
 
 @contextmanager
-def keeping(bench: Bench, url: str, lost: Callable[[Lease], None]) -> Iterator[LeaseKeeper]:
-    keeper = LeaseKeeper(url, bench.settings, lost=lost)
+def keeping(bench: Bench, url: str, lost: Callable[[Lease], None]) -> Iterator[LeaseRenewer]:
+    keeper = LeaseRenewer(url, bench.settings, lost=lost)
     keeper.start()
     try:
         yield keeper
@@ -121,7 +120,7 @@ def take_and_finish(
             leases = Leases(redis, settings)
             lease = await leases.take(MODEL, worker="other process")
             assert lease is not None
-            keeper = LeaseKeeper(url, settings, lost=lambda lost: out.put(("lost", lost.job.id)))
+            keeper = LeaseRenewer(url, settings, lost=lambda lost: out.put(("lost", lost.job.id)))
             keeper.start()
             keeper.add(lease)
             out.put(("took", lease.job.id))
@@ -157,4 +156,4 @@ async def test_a_process_stopped_past_its_lease_learns_it_and_writes_nothing(
         worker.join()
 
     job = await hasty.queue.get("one")
-    assert (job.state, job.results) == (State.SUCCEEDED, outcome("right").results)
+    assert (job.state, job.results) == (JobState.SUCCEEDED, outcome("right").results)

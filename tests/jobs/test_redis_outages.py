@@ -8,7 +8,7 @@ import pytest
 from sightline.api.problems import Code, Problem
 from sightline.jobs import connection
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Progress, State
+from sightline.jobs.job import JobState, StageProgress
 from sightline.jobs.settings import JobSettings
 from tests.jobs.conftest import LEASE_S, MODEL, OWNER, PROBLEM, WORKER, Bench, blob, outcome, submission
 from tests.redis_server import DURABLE, EXECUTABLES, RedisServer, running_redis
@@ -38,9 +38,9 @@ async def test_a_killed_redis_forgets_nothing_that_it_confirmed(bench: Bench, du
         leases[lease.job.id] = lease
     await bench.leases.finish(leases["succeeded"], outcome())
     await bench.leases.fail(leases["retrying"], PROBLEM, transient=True)
-    await bench.leases.give_back(leases["returned"])
-    await bench.leases.give_back(leases["queued"])
-    await bench.leases.report(leases["running"], Progress("infer"))
+    await bench.leases.release(leases["returned"])
+    await bench.leases.release(leases["queued"])
+    await bench.leases.report_progress(leases["running"], StageProgress("infer"))
     before = (await bench.queue.page(OWNER, limit=9)).jobs
 
     durable_redis.kill()
@@ -48,7 +48,7 @@ async def test_a_killed_redis_forgets_nothing_that_it_confirmed(bench: Bench, du
 
     assert (await bench.queue.page(OWNER, limit=9)).jobs == before
     assert await bench.leases.finish(leases["running"], outcome("late"))
-    assert not await bench.leases.report(leases["succeeded"], Progress("infer"))
+    assert not await bench.leases.report_progress(leases["succeeded"], StageProgress("infer"))
     assert [(await bench.take()).job.id for _ in range(2)] == ["queued", "returned"]
     assert await bench.queue.submit(submission("queued")) == await bench.queue.get("queued")
 
@@ -82,7 +82,7 @@ async def test_everything_says_that_the_queue_is_away(bench: Bench, durable_redi
         bench.leases.wait_for_work(MODEL, timeout_s=10),
         bench.upkeep.models(),
         bench.upkeep.recover(MODEL),
-        bench.overview.lines([MODEL]),
+        bench.overview.queue_stats([MODEL]),
     ]
     for attempt in attempts:
         with pytest.raises(Problem) as raised:
@@ -132,11 +132,11 @@ async def test_a_connection_lost_while_a_script_runs_is_made_anew(bench: Bench, 
         await submitting
 
     durable_redis.start()
-    assert (await bench.queue.submit(submission("two"))).state is State.QUEUED
+    assert (await bench.queue.submit(submission("two"))).state is JobState.QUEUED
 
 
 async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(bench: Bench) -> None:
-    names = ["finish", "fail", "retry", "bury", "give_back", "cancel", "wait"]
+    names = ["finish", "fail", "retry", "bury", "release", "cancel", "wait"]
     for name in names:
         await bench.queue.submit(submission(name))
     leases = {name: await bench.take() for name in names[:-1]}
@@ -144,9 +144,9 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
 
     for refused in (
         bench.queue.submit(submission("more")),
-        bench.queue.hold_key(OWNER, "k", job_id="more", ttl_s=60),
+        bench.queue.reserve_key(OWNER, "k", job_id="more", ttl_s=60),
         bench.references.reserve(submission("more").request.body, job_id="more"),
-        bench.leases.report(leases["finish"], Progress("infer")),
+        bench.leases.report_progress(leases["finish"], StageProgress("infer")),
     ):
         with pytest.raises(Problem) as raised:
             await refused
@@ -155,13 +155,13 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
     assert await bench.leases.finish(leases["finish"], outcome())
     assert await bench.leases.fail(leases["fail"], PROBLEM, transient=False)
     assert await bench.leases.fail(leases["retry"], PROBLEM, transient=True)
-    assert await bench.leases.give_back(leases["give_back"])
+    assert await bench.leases.release(leases["release"])
     await bench.queue.cancel("cancel")
-    assert [(await bench.take()).job.id for _ in range(2)] == ["give_back", "wait"]
-    garbage = await bench.references.collect(limit=10, grace_s=0)
+    assert [(await bench.take()).job.id for _ in range(2)] == ["release", "wait"]
+    garbage = await bench.references.mark_garbage(limit=10, grace_s=0)
     assert len(garbage) == 2  # what failed can be tried again, and keeps its upload
     for sha256 in garbage:
-        await bench.references.collected(sha256)
+        await bench.references.forget_blob(sha256)
     await bench.dead_letters.purge("finish")
 
     await bench.redis.config_set("maxmemory", "0")
@@ -169,12 +169,12 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
         await bench.queue.get("more")
     states = {job.id: job.state for job in (await bench.queue.page(OWNER, limit=9)).jobs}
     assert states == {
-        "fail": State.FAILED,
-        "retry": State.RETRYING,
-        "bury": State.RUNNING,
-        "give_back": State.RUNNING,
-        "cancel": State.CANCELLED,
-        "wait": State.RUNNING,
+        "fail": JobState.FAILED,
+        "retry": JobState.RETRYING,
+        "bury": JobState.RUNNING,
+        "release": JobState.RUNNING,
+        "cancel": JobState.CANCELLED,
+        "wait": JobState.RUNNING,
     }
 
 
@@ -182,14 +182,14 @@ async def test_nothing_is_done_for_callers_that_a_stalled_redis_lost(bench: Benc
     """They were answered 503, and may have sent the same again elsewhere."""
     await bench.queue.submit(submission("first"))
     queue, leases, references = bench.queue, bench.leases, bench.references
-    assert await queue.hold_key(OWNER, "warm", job_id="warm", ttl_s=60) is None
+    assert await queue.reserve_key(OWNER, "warm", job_id="warm", ttl_s=60) is None
     await leases.take("hoi", worker=WORKER)
     await references.reserve(blob("warm"), job_id="warm")
     # Connections for all of them, so that what they send lies in front of Redis while it stands still.
     await asyncio.gather(*(bench.redis.xread({"nothing": "0"}, block=100) for _ in range(4)))
     durable_redis.pause()
     attempts = (
-        queue.hold_key(OWNER, "k", job_id="left", ttl_s=60),
+        queue.reserve_key(OWNER, "k", job_id="left", ttl_s=60),
         queue.submit(submission("left")),
         references.reserve(blob("left"), job_id="left"),
         leases.take(MODEL, worker=WORKER),
@@ -198,8 +198,8 @@ async def test_nothing_is_done_for_callers_that_a_stalled_redis_lost(bench: Benc
     durable_redis.resume()
 
     assert [isinstance(outcome, Problem) and outcome.code for outcome in outcomes] == [Code.QUEUE_UNAVAILABLE] * 4
-    assert await queue.hold_key(OWNER, "k", job_id="again", ttl_s=60) is None
+    assert await queue.reserve_key(OWNER, "k", job_id="again", ttl_s=60) is None
     with pytest.raises(Problem, match="no such job"):
         await queue.get("left")
     assert not await bench.redis.hexists("sightline:sizes", blob("left").sha256)
-    assert (await queue.get("first")).state is State.QUEUED
+    assert (await queue.get("first")).state is JobState.QUEUED

@@ -4,18 +4,17 @@ from enum import StrEnum
 
 import redis.asyncio
 from pydantic import TypeAdapter
+from yarl import URL
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.connection import reachable
-from sightline.jobs.job import Job
-from sightline.jobs.keys import Keys
-from sightline.jobs.queue import unknown
-from sightline.jobs.records import job_of_reply
-from sightline.jobs.scripts import Scripts
+from sightline.jobs.connection import redis_errors_as_problems
+from sightline.jobs.job import Job, Webhook, job_from_reply
+from sightline.jobs.queue import unknown_job
+from sightline.jobs.scripts import RedisKeys, Scripts
 from sightline.jobs.settings import JobSettings
 
 
-class Fate(StrEnum):
+class DeliveryStatus(StrEnum):
     """What became of a message."""
 
     PENDING = "pending"
@@ -28,7 +27,7 @@ class Delivery:
     """What is known about a message so far; `at` is when it was last sent, in seconds since the epoch."""
 
     message_id: str
-    fate: Fate
+    fate: DeliveryStatus
     attempts: int
     at: float
     status: int | None = None
@@ -36,7 +35,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class DeliveryLease:
     """A delivery in our hands until its lease ends; whoever holds the newest token may settle it."""
 
     job_id: str
@@ -46,7 +45,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class DeliveryBacklog:
     """Messages that are not settled, and for how long the first of them has been due."""
 
     pending: int
@@ -56,7 +55,7 @@ class Backlog:
 _delivery = TypeAdapter(Delivery)
 
 
-class Outbox:
+class DeliveryQueue:
     """Deliveries in Redis: scripts that end jobs put them in, and each receiver has a lane of its own.
 
     A lane that is stuck costs nobody else anything, however many messages wait in it.
@@ -64,11 +63,11 @@ class Outbox:
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._prefix = redis, settings.redis_prefix
-        self._keys, self._scripts = Keys(settings.redis_prefix), Scripts(redis, settings)
+        self._keys, self._scripts = RedisKeys(settings.redis_prefix), Scripts(redis, settings)
 
-    async def arrived(self, *, limit: int) -> list[str]:
+    async def unrouted(self, *, limit: int) -> list[str]:
         """Ids of jobs that have ended and are in no lane yet."""
-        async with reachable():
+        async with redis_errors_as_problems():
             found = await self._redis.zrange(self._keys.webhooks_due(), 0, limit - 1)
         return [str(job_id) for job_id in found]
 
@@ -76,17 +75,17 @@ class Outbox:
         """Moves an arrival to its receiver's lane; None: nobody wants to know."""
         await self._scripts.run("webhook_route", id=job_id, receiver=receiver)
 
-    async def receivers_due(self, *, limit: int) -> list[str]:
+    async def due_receivers(self, *, limit: int) -> list[str]:
         due: list[str] = await self._scripts.run("webhook_receivers", limit=limit)
         return due
 
-    async def take(self, receiver: str, *, limit: int, lease_s: float) -> list[Ticket]:
+    async def take(self, receiver: str, *, limit: int, lease_s: float) -> list[DeliveryLease]:
         """What is due; it comes back by itself after `lease_s` unless it is settled."""
         taken = await self._scripts.run("webhook_take", timely=True, receiver=receiver, limit=limit, lease_s=lease_s)
-        return [Ticket(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
+        return [DeliveryLease(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
 
     async def settle(
-        self, ticket: Ticket, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
+        self, ticket: DeliveryLease, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
     ) -> bool:
         """Records how a delivery went, and ends it or puts it off. False: the lease has ended, and nothing changed.
 
@@ -100,7 +99,7 @@ class Outbox:
             record=delivery and _delivery.dump_json(delivery).decode(),
             retry_in_s=retry_in_s,
             ttl_s=ttl_s,
-            given_up=delivery is not None and delivery.fate is Fate.GIVEN_UP,
+            given_up=delivery is not None and delivery.fate is DeliveryStatus.GIVEN_UP,
         )
         return bool(settled)
 
@@ -115,23 +114,38 @@ class Outbox:
             case "unwanted":
                 raise Problem(Code.INVALID_REQUEST, "The job has no webhook.")
             case "unknown":
-                raise unknown()
+                raise unknown_job()
 
     async def given_up(self, *, limit: int) -> list[tuple[Job, Delivery | None]]:
         """Jobs whose end no receiver was told of, the newest first; the delivery is None once it is forgotten."""
         found = await self._scripts.run("webhook_given_up", limit=limit)
-        return [(job_of_reply(record), _read(delivery)) for record, delivery in found]
+        return [(job_from_reply(record), _read(delivery)) for record, delivery in found]
 
     async def delivery(self, job_id: str) -> Delivery | None:
         """How the last message about a job fared; None: it has not been sent."""
-        async with reachable():
+        async with redis_errors_as_problems():
             record = await self._redis.get(f"{self._prefix}webhooks:delivery:{job_id}")
         return _read(record)
 
-    async def backlog(self) -> Backlog:
+    async def backlog(self) -> DeliveryBacklog:
         told = json.loads(await self._scripts.run("webhook_backlog"))
-        return Backlog(int(told["pending"]), float(told["overdue_s"]))
+        return DeliveryBacklog(int(told["pending"]), float(told["overdue_s"]))
 
 
 def _read(record: bytes | str | None) -> Delivery | None:
     return _delivery.validate_json(record) if record else None
+
+
+def receiver_origin(webhook: Webhook) -> str:
+    """Returns scheme, host and port of the address. Receivers of one origin are up or down together."""
+    return str(URL(webhook.url).origin())
+
+
+def delivery_lane(caller: str, webhook: Webhook) -> str:
+    """Returns the name of the lane in which deliveries of one caller to one receiver wait."""
+    return f"{caller} {receiver_origin(webhook)}"
+
+
+def lane_caller(lane: str) -> str:
+    """Returns the caller of a lane; empty for lanes of earlier versions, which all callers shared."""
+    return lane.partition(" ")[0] if " " in lane else ""

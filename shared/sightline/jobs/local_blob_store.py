@@ -12,11 +12,11 @@ INCOMING = "incoming"
 IDENTITY = "store-id"  # the file that tells this store from an empty folder, such as that of a disk that is not mounted
 
 
-class StoreAbsentError(OSError):
+class StoreMissingError(OSError):
     """There is no store where one was, or it is another one."""
 
 
-class Folder:
+class LocalBlobStore:
     """Blobs as files, on a disk of this machine or on a volume that machines share.
 
     A blob appears under its name whole and on the disk, or not at all, even when the power fails.
@@ -33,76 +33,76 @@ class Folder:
             return None
 
     def create(self, identity: str) -> None:
-        """Turns an empty folder into a store. Raises StoreAbsentError where there is another store by now."""
+        """Turns an empty folder into a store. Raises StoreMissingError where there is another store by now."""
         if self.identity() is None:
             private_folder(self._root)
-            draft = self._root / f"{IDENTITY}.{uuid4().hex}"
-            with open(draft, "x", opener=private_opener, encoding="ascii") as file:
+            partial = self._root / f"{IDENTITY}.{uuid4().hex}"
+            with open(partial, "x", opener=private_opener, encoding="ascii") as file:
                 file.write(f"{identity}\n")
-            draft.replace(self._root / IDENTITY)
+            partial.replace(self._root / IDENTITY)
             _sync(self._root)
-        self.claim(identity)
+        self.attach(identity)
 
-    def claim(self, identity: str) -> None:
-        """Uses the store of this identity and no other. Raises StoreAbsentError if it is not there."""
+    def attach(self, identity: str) -> None:
+        """Uses the store of this identity and no other. Raises StoreMissingError if it is not there."""
         self._identity = identity
-        self.require()
+        self.check_identity()
         restrict(self._root)
 
-    def require(self) -> None:
-        """Raises StoreAbsentError."""
+    def check_identity(self) -> None:
+        """Raises StoreMissingError."""
         if self.identity() != self._identity:
-            raise StoreAbsentError
+            raise StoreMissingError
 
-    def draft(self) -> "FolderDraft":
-        self.require()
-        return FolderDraft(self._root, self.require)
+    def open_upload(self) -> "LocalBlobUpload":
+        self.check_identity()
+        return LocalBlobUpload(self._root, self.check_identity)
 
     def blocks(self, name: str) -> Generator[bytes]:
         try:
             file = (self._root / name).open("rb")
         except FileNotFoundError:
-            self.require()
+            self.check_identity()
             raise
         with file:
             while block := file.read(BLOCK_BYTES):
                 yield block
 
     def delete(self, name: str) -> None:
-        self.require()
+        self.check_identity()
         (self._root / name).unlink(missing_ok=True)
 
-    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
+    def list_blobs(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
         """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
-        self.require()
+        self.check_identity()
         for path in sorted((self._root / folder).glob("*/*")):
             with suppress(FileNotFoundError):
                 if _age_s(path) >= older_than_s:
                     yield path.relative_to(self._root).as_posix(), path.stat().st_size
 
-    def sweep(self, *, older_than_s: float) -> int:
+    def delete_abandoned(self, *, older_than_s: float) -> int:
         """Deletes drafts whose writers died; returns how many."""
-        self.require()
+        self.check_identity()
         stale = [path for path in (self._root / INCOMING).glob("*") if _age_s(path) > older_than_s]
         for path in stale:
             path.unlink(missing_ok=True)
         return len(stale)
 
 
-class FolderDraft:
-    def __init__(self, root: Path, require_store: Callable[[], None]) -> None:
-        self._root, self._path, self._require_store = root, root / INCOMING / uuid4().hex, require_store
+class LocalBlobUpload:
+    def __init__(self, root: Path, check_identity: Callable[[], None]) -> None:
+        self._root, self._path, self._check_identity = root, root / INCOMING / uuid4().hex, check_identity
         self._path.parent.mkdir(exist_ok=True, mode=FOLDER_MODE)
         self._file = open(self._path, "xb", opener=private_opener)  # noqa: SIM115 - closed by keep or discard
 
     def write(self, block: bytes) -> None:
         self._file.write(block)
 
-    def keep(self, name: str) -> None:
+    def commit(self, name: str) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        self._require_store()
+        self._check_identity()
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._path.replace(target)
@@ -110,7 +110,7 @@ class FolderDraft:
         _sync(target.parent)
         _sync(target.parent.parent)
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         with suppress(OSError):
             self._file.close()  # writes what is buffered: a full disk refuses that, and closes all the same
         self._path.unlink(missing_ok=True)

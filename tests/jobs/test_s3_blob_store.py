@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.blobs import BlobStore
-from sightline.jobs.bucket import PART_BYTES
+from sightline.jobs.blob_store import BlobStore
+from sightline.jobs.s3_blob_store import PART_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -90,8 +90,8 @@ async def test_an_upload_that_breaks_off_leaves_nothing(store: BlobStore, endpoi
 
 async def test_drafts_of_dead_writers_are_swept(store: BlobStore, endpoint: str) -> None:
     assert httpx2.put(f"{endpoint}/pictures/some/prefix/incoming/abandoned", content=b"some").status_code == 200
-    assert await store.sweep(older_than_s=3600) == 0
-    assert await store.sweep(older_than_s=-60) == 1
+    assert await store.delete_abandoned(older_than_s=3600) == 0
+    assert await store.delete_abandoned(older_than_s=-60) == 1
     assert "incoming" not in keys_in(endpoint)
 
 

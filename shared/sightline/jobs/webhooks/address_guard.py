@@ -9,6 +9,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from sightline.api.problems import Code, Problem
+from sightline.jobs.job import Webhook
+from sightline.jobs.webhooks.message import signing_key
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Lookup = Callable[[str], Sequence[str]]
@@ -17,32 +21,34 @@ GLOBAL_UNICAST = IPv6Network("2000::/3")  # what is assigned of IPv6; ranges bey
 NAT64 = IPv6Network("64:ff9b::/96")
 PLATFORM = IPv4Network("168.63.129.16/32")  # a public number, behind which Azure answers its own machines
 
+MAX_URL_CHARACTERS = 2048
 
-class Refused(Exception):
+
+class AddressRefusedError(Exception):
     """This place is not called; the text says why, in a sentence for the one who named it."""
 
 
 NAME_REFUSED = "The receiver's name does not lead to a public address."
 
 
-class Guard:
+class AddressGuard:
     """Judges addresses: public ones pass, and those of networks that the operator allows."""
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
         self._allowed = tuple(allowed)
 
     def check(self, url: URL) -> None:
-        """Raises Refused for a scheme or a literal address; names are judged by what they resolve to."""
+        """Raises AddressRefusedError for a scheme or a literal address; names are judged by what they resolve to."""
         if url.scheme not in ("http", "https") or not url.host:
-            raise Refused("A receiver's address begins with http:// or https://, and names a host.")
+            raise AddressRefusedError("A receiver's address begins with http:// or https://, and names a host.")
         if url.user is not None or url.password is not None:
-            raise Refused("A receiver's address has no user name and no password in it.")
+            raise AddressRefusedError("A receiver's address has no user name and no password in it.")
         literal = _literal(url.host)
         if literal is not None and not self.permits(literal):
-            raise Refused("The receiver's address is not a public one.")
+            raise AddressRefusedError("The receiver's address is not a public one.")
 
     def permits(self, address: Address) -> bool:
-        bare = embedded(address)
+        bare = embedded_ipv4(address)
         return any(bare in network for network in self._allowed) or _public(bare)
 
 
@@ -53,7 +59,7 @@ class GuardedResolver(AbstractResolver):
     otherwise strangers could find out which names a private network has.
     """
 
-    def __init__(self, guard: Guard, *, threads: int, refusal_s: float, lookup: Lookup | None = None) -> None:
+    def __init__(self, guard: AddressGuard, *, threads: int, refusal_s: float, lookup: Lookup | None = None) -> None:
         self._guard, self._refusal_s, self._lookup = guard, refusal_s, lookup or _lookup
         # A name server that is slow on purpose must not use up the threads that everything else shares.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
@@ -61,12 +67,12 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises Refused, `refusal_s` after it was called."""
+        """Raises AddressRefusedError, `refusal_s` after it was called."""
         refused_at = asyncio.get_running_loop().time() + self._refusal_s
         addresses = await self._addresses(host, until=refused_at)
         if not addresses or not all(map(self._guard.permits, addresses)):
             await asyncio.sleep(refused_at - asyncio.get_running_loop().time())
-            raise Refused(NAME_REFUSED)
+            raise AddressRefusedError(NAME_REFUSED)
         return [_result(host, address, port) for address in addresses]
 
     async def _addresses(self, host: str, *, until: float) -> list[Address]:
@@ -83,7 +89,21 @@ class GuardedResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def embedded(address: Address) -> Address:
+def validate_webhook(url: str, secret: str, guard: AddressGuard) -> Webhook:
+    """Returns the webhook. Raises Problem INVALID_REQUEST for an address that the guard refuses, or a bad secret."""
+    if len(url) > MAX_URL_CHARACTERS:
+        raise Problem(Code.INVALID_REQUEST, f"A webhook's address has at most {MAX_URL_CHARACTERS} characters.")
+    try:
+        guard.check(URL(url))
+    except AddressRefusedError as error:
+        raise Problem(Code.INVALID_REQUEST, str(error)) from error
+    except ValueError as error:
+        raise Problem(Code.INVALID_REQUEST, "The webhook's address is not a URL.") from error
+    signing_key(secret)
+    return Webhook(url, secret)
+
+
+def embedded_ipv4(address: Address) -> Address:
     """The IPv4 address that this IPv6 address stands for, where it does."""
     if isinstance(address, IPv4Address):
         return address

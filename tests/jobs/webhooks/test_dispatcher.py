@@ -9,10 +9,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Job, State, Webhook
-from sightline.jobs.outbox import Fate, Outbox
+from sightline.jobs.job import Job, JobState, Webhook
 from sightline.jobs.settings import JobSettings
-from sightline.jobs.webhooks import Deliveries, Sender, WebhookMetrics, WebhookSettings
+from sightline.jobs.webhooks.delivery_queue import DeliveryQueue, DeliveryStatus
+from sightline.jobs.webhooks.dispatcher import WebhookDispatcher, WebhookMetrics
+from sightline.jobs.webhooks.sender import WebhookSender
+from sightline.jobs.webhooks.settings import WebhookSettings
 from tests.jobs.conftest import OWNER, PROBLEM, Bench, OpenBench, outcome, submission
 from tests.jobs.webhooks.conftest import SECRET, Handler, OpenReceiver, Receiver
 from tests.redis_server import DURABLE, EMBEDDED, running_redis
@@ -42,21 +44,23 @@ async def receives(receiver: Receiver, number: int) -> None:
 @asynccontextmanager
 async def delivering(
     bench: Bench, settings: WebhookSettings, registry: CollectorRegistry | None = None, **changes: object
-) -> AsyncIterator[Outbox]:
+) -> AsyncIterator[DeliveryQueue]:
     settings = settings.model_copy(update=changes)
     metrics = WebhookMetrics(registry or CollectorRegistry())
-    async with Sender.open(settings) as sender:
-        deliveries = Deliveries(bench.redis, bench.settings, settings, sender=sender, render=render, metrics=metrics)
+    async with WebhookSender.open(settings) as sender:
+        deliveries = WebhookDispatcher(
+            bench.redis, bench.settings, settings, sender=sender, render=render, metrics=metrics
+        )
         task = asyncio.create_task(deliveries.run())
         try:
-            yield Outbox(bench.redis, bench.settings)
+            yield DeliveryQueue(bench.redis, bench.settings)
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
 
-async def settled(outbox: Outbox) -> None:
+async def settled(outbox: DeliveryQueue) -> None:
     async def nothing_pending() -> bool:
         return (await outbox.backlog()).pending == 0
 
@@ -68,20 +72,20 @@ async def cancel_a_job(bench: Bench, job_id: str, receiver: Receiver) -> None:
     await bench.queue.cancel(job_id)
 
 
-async def end(bench: Bench, job_id: str, state: State) -> None:
-    if state is State.CANCELLED:
+async def end(bench: Bench, job_id: str, state: JobState) -> None:
+    if state is JobState.CANCELLED:
         await bench.queue.cancel(job_id)
         return
     lease = await bench.take()
-    if state is State.SUCCEEDED:
+    if state is JobState.SUCCEEDED:
         await bench.leases.finish(lease, outcome())
     else:
-        await bench.leases.fail(lease, PROBLEM, transient=state is State.DEAD)
+        await bench.leases.fail(lease, PROBLEM, transient=state is JobState.DEAD)
 
 
-@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.DEAD, State.CANCELLED])
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED])
 async def test_every_end_is_told(
-    open_bench: OpenBench, open_receiver: OpenReceiver, local_settings: WebhookSettings, state: State
+    open_bench: OpenBench, open_receiver: OpenReceiver, local_settings: WebhookSettings, state: JobState
 ) -> None:
     bench, receiver = open_bench(max_attempts=1), await open_receiver()
     async with delivering(bench, local_settings) as outbox:
@@ -93,7 +97,7 @@ async def test_every_end_is_told(
     (event,) = receiver.events
     assert (event["type"], event["data"]) == (f"job.{state}", {"id": "job", "state": state})
     assert delivery is not None
-    assert (delivery.fate, delivery.attempts, delivery.status) == (Fate.DELIVERED, 1, 204)
+    assert (delivery.fate, delivery.attempts, delivery.status) == (DeliveryStatus.DELIVERED, 1, 204)
 
 
 def failing(times: int) -> Handler:
@@ -117,7 +121,7 @@ async def test_a_failed_message_is_sent_again_as_the_same(
     assert len(receiver.events) == 3
     assert len(set(receiver.ids)) == 1
     assert delivery is not None
-    assert (delivery.fate, delivery.attempts) == (Fate.DELIVERED, 3)
+    assert (delivery.fate, delivery.attempts) == (DeliveryStatus.DELIVERED, 3)
 
 
 async def test_it_is_given_up_at_the_end_of_the_schedule(
@@ -131,7 +135,7 @@ async def test_it_is_given_up_at_the_end_of_the_schedule(
         delivery = await outbox.delivery("job")
     assert len(receiver.events) == 3
     assert delivery is not None
-    assert (delivery.fate, delivery.attempts, delivery.status) == (Fate.GIVEN_UP, 3, 500)
+    assert (delivery.fate, delivery.attempts, delivery.status) == (DeliveryStatus.GIVEN_UP, 3, 500)
     assert registry.get_sample_value("sightline_webhooks_given_up_total") == 1
     assert registry.get_sample_value("sightline_webhook_attempts_total", {"outcome": "failed"}) == 3
 
@@ -149,7 +153,7 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(
         await settled(outbox)
         delivery = await outbox.delivery("job")
     assert delivery is not None
-    assert (delivery.fate, delivery.attempts) == (Fate.GIVEN_UP, 1)
+    assert (delivery.fate, delivery.attempts) == (DeliveryStatus.GIVEN_UP, 1)
 
 
 async def hang(_: web.Request) -> web.StreamResponse:
@@ -195,12 +199,12 @@ async def test_a_job_that_lives_again_is_told_when_it_ends_again(
 ) -> None:
     bench, receiver = open_bench(max_attempts=1), await open_receiver()
     await bench.queue.submit(submission("job", webhook=Webhook(receiver.url, SECRET)))
-    await end(bench, "job", State.DEAD)
+    await end(bench, "job", JobState.DEAD)
     await bench.dead_letters.retry("job")
     async with delivering(bench, local_settings) as outbox:
         await settled(outbox)
         assert receiver.events == []
-        await end(bench, "job", State.SUCCEEDED)
+        await end(bench, "job", JobState.SUCCEEDED)
         await receives(receiver, 1)
     assert [event["type"] for event in receiver.events] == ["job.succeeded"]
 
@@ -210,7 +214,7 @@ async def test_a_job_that_is_forgotten_is_not_told(
 ) -> None:
     receiver = await open_receiver()
     await cancel_a_job(bench, "job", receiver)
-    await Outbox(bench.redis, bench.settings).route("job", receiver.url)
+    await DeliveryQueue(bench.redis, bench.settings).route("job", receiver.url)
     await bench.dead_letters.purge("job")
     async with delivering(bench, local_settings) as outbox:
         await settled(outbox)

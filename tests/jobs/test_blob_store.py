@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.blobs import BlobStore, Recognize, name_of
-from sightline.jobs.bucket import PART_BYTES, Bucket
-from sightline.jobs.folder import IDENTITY, Folder, FolderDraft
+from sightline.jobs.blob_store import BlobStore, ResolveIdentity, name_of
 from sightline.jobs.job import BlobRef
+from sightline.jobs.local_blob_store import IDENTITY, LocalBlobStore, LocalBlobUpload
+from sightline.jobs.s3_blob_store import PART_BYTES, S3BlobStore
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ MIB = 1024 * 1024
 
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return BlobStore(Folder(tmp_path / "blobs") if request.param == "folder" else Bucket(MemoryStore()))
+    return BlobStore(LocalBlobStore(tmp_path / "blobs") if request.param == "folder" else S3BlobStore(MemoryStore()))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def on_disk(folder: Path) -> BlobStore:
-    return BlobStore(Folder(folder))
+    return BlobStore(LocalBlobStore(folder))
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -75,7 +75,7 @@ async def test_bytes_beyond_one_part_come_back(store: BlobStore) -> None:
 @given(st.lists(st.binary(max_size=50)))
 def test_how_bytes_are_cut_does_not_matter(chunks: list[bytes]) -> None:
     async def round_trip() -> bytes:
-        store = BlobStore(Bucket(MemoryStore()))
+        store = BlobStore(S3BlobStore(MemoryStore()))
         ref = await store.put(pieces(*chunks))
         assert ref == await store.put(b"".join(chunks))
         return await store.read(ref)
@@ -152,7 +152,7 @@ async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
-        await BlobStore(Bucket(memory)).put(breaking())
+        await BlobStore(S3BlobStore(memory)).put(breaking())
     assert [entry["path"] for page in memory.list() for entry in page] == [IDENTITY]
 
 
@@ -215,7 +215,7 @@ def small_disk() -> Iterator[Path]:
 
 
 async def test_a_full_disk_is_told_and_gets_its_room_back(small_disk: Path) -> None:
-    store = BlobStore(Folder(small_disk))
+    store = BlobStore(LocalBlobStore(small_disk))
     with pytest.raises(Problem) as caught:
         await store.put(pieces(*[os.urandom(MIB)] * 6))
     assert caught.value.code is Code.STORAGE_UNAVAILABLE
@@ -228,7 +228,7 @@ async def test_a_full_disk_is_told_and_gets_its_room_back(small_disk: Path) -> N
 async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Problem) as caught:
-        await BlobStore(Folder(tmp_path / "file")).put(b"pixels")
+        await BlobStore(LocalBlobStore(tmp_path / "file")).put(b"pixels")
     assert caught.value.code is Code.STORAGE_UNAVAILABLE
 
 
@@ -238,18 +238,18 @@ async def test_drafts_of_dead_writers_are_swept(on_disk: BlobStore, folder: Path
     for path in (abandoned, current):
         path.write_bytes(b"some")
     os.utime(abandoned, (0, 0))
-    assert await on_disk.sweep(older_than_s=3600) == 1
+    assert await on_disk.delete_abandoned(older_than_s=3600) == 1
     assert files(folder / "incoming") == [current]
     assert await on_disk.read(ref) == b"pixels"
 
 
 async def test_drafts_in_a_bucket_are_swept() -> None:
     memory = MemoryStore()
-    store = BlobStore(Bucket(memory))
+    store = BlobStore(S3BlobStore(memory))
     ref = await store.put(b"pixels")
     memory.put("incoming/abandoned", b"some")
-    assert await store.sweep(older_than_s=3600) == 0
-    assert await store.sweep(older_than_s=-1) == 1
+    assert await store.delete_abandoned(older_than_s=3600) == 0
+    assert await store.delete_abandoned(older_than_s=-1) == 1
     assert await store.read(ref) == b"pixels"
 
 
@@ -266,12 +266,12 @@ def test_other_urls_are_refused(url: str) -> None:
 
 async def test_a_folder_that_vanishes_is_not_made_anew(on_disk: BlobStore, folder: Path) -> None:
     ref = await on_disk.put(b"pixels")
-    again = BlobStore(Folder(folder), recognize=keep_to(Folder(folder).identity()))
+    again = BlobStore(LocalBlobStore(folder), resolve_identity=keep_to(LocalBlobStore(folder).identity()))
     folder.rename(folder.with_name("unmounted"))
     folder.mkdir()
 
     for store in (on_disk, again):
-        for attempt in (store.read(ref), store.delete(ref.sha256), store.sweep(older_than_s=0)):
+        for attempt in (store.read(ref), store.delete(ref.sha256), store.delete_abandoned(older_than_s=0)):
             with pytest.raises(Problem) as caught:
                 await attempt
             assert caught.value.code is Code.STORAGE_UNAVAILABLE
@@ -291,7 +291,7 @@ async def test_a_folder_that_is_unmounted_during_the_check_is_not_made_anew(fold
             folder.mkdir()
         return found or "first"
 
-    store = BlobStore(Folder(folder), recognize=unmount)
+    store = BlobStore(LocalBlobStore(folder), resolve_identity=unmount)
     await store.probe()
     with pytest.raises(Problem) as caught:
         await store.probe()
@@ -299,23 +299,23 @@ async def test_a_folder_that_is_unmounted_during_the_check_is_not_made_anew(fold
     assert list(folder.iterdir()) == []
 
 
-def keep_to(identity: str | None) -> Recognize:
-    async def recognize(found: str | None) -> str | None:
+def keep_to(identity: str | None) -> ResolveIdentity:
+    async def resolve_identity(found: str | None) -> str | None:
         return identity if found == identity else None
 
-    return recognize
+    return resolve_identity
 
 
-class Hanging(Folder):
+class Hanging(LocalBlobStore):
     """A folder on a disk that answers nothing while `stuck` is set, as a network's does."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.answers = threading.Event()
 
-    def draft(self) -> FolderDraft:
+    def open_upload(self) -> LocalBlobUpload:
         self.answers.wait(20)
-        return super().draft()
+        return super().open_upload()
 
     def blocks(self, name: str) -> Generator[bytes]:
         self.answers.wait(20)

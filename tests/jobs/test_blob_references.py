@@ -19,8 +19,8 @@ async def test_garbage_waits_for_its_grace(bench: Bench) -> None:
     await bench.queue.submit(submission("one", content="picture"))
     await bench.queue.cancel("one")
 
-    assert await bench.references.collect(limit=10) == []
-    assert await bench.references.collect(limit=10, grace_s=0) == [blob("picture").sha256]
+    assert await bench.references.mark_garbage(limit=10) == []
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == [blob("picture").sha256]
 
 
 async def test_bytes_that_are_needed_again_are_no_garbage(bench: Bench) -> None:
@@ -29,18 +29,18 @@ async def test_bytes_that_are_needed_again_are_no_garbage(bench: Bench) -> None:
 
     await bench.references.reserve(blob("picture"), job_id="two")
 
-    assert await bench.references.collect(limit=10, grace_s=0) == []
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == []
 
 
 async def test_bytes_cannot_be_reserved_while_they_are_deleted(bench: Bench) -> None:
     await bench.queue.submit(submission("one", content="picture"))
     await bench.queue.cancel("one")
-    await bench.references.collect(limit=10, grace_s=0)
+    await bench.references.mark_garbage(limit=10, grace_s=0)
 
     assert await refusal(bench, blob("picture"), "two") is Code.STORAGE_UNAVAILABLE
     with pytest.raises(Problem, match="no room"):
         await bench.queue.submit(submission("two", content="picture"))
-    await bench.references.collected(blob("picture").sha256)
+    await bench.references.forget_blob(blob("picture").sha256)
     await bench.references.reserve(blob("picture"), job_id="two")
     await bench.queue.submit(submission("two", content="picture"))
 
@@ -48,12 +48,12 @@ async def test_bytes_cannot_be_reserved_while_they_are_deleted(bench: Bench) -> 
 async def test_a_collector_that_died_leaves_its_garbage_to_the_next(bench: Bench) -> None:
     await bench.queue.submit(submission("one", content="picture"))
     await bench.queue.cancel("one")
-    marked = await bench.references.collect(limit=10, grace_s=0)
+    marked = await bench.references.mark_garbage(limit=10, grace_s=0)
 
-    assert await bench.references.collect(limit=10, grace_s=0) == []
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == []
     assert await bench.redis.zscore("sightline:deleting", marked[0]) is not None
     await bench.let_come("garbage")
-    assert await bench.references.collect(limit=10, grace_s=0) == marked
+    assert await bench.references.mark_garbage(limit=10, grace_s=0) == marked
 
 
 async def test_a_full_store_takes_uploads_no_more_but_results(open_bench: OpenBench) -> None:
@@ -67,8 +67,8 @@ async def test_a_full_store_takes_uploads_no_more_but_results(open_bench: OpenBe
     await bench.leases.finish(lease, outcome())
 
     assert await bench.redis.get("sightline:stored_bytes") == str(len("four") + len("result"))
-    await bench.references.collect(limit=10, grace_s=0)
-    await bench.references.collected(blob("four").sha256)
+    await bench.references.mark_garbage(limit=10, grace_s=0)
+    await bench.references.forget_blob(blob("four").sha256)
     assert await bench.redis.get("sightline:stored_bytes") == str(len("result"))
 
 
@@ -87,7 +87,7 @@ async def test_results_that_a_lost_attempt_left_go_with_the_end(bench: Bench) ->
 
     await bench.leases.finish(await bench.take(), outcome())
 
-    garbage = set(await bench.references.collect(limit=10, grace_s=0))
+    garbage = set(await bench.references.mark_garbage(limit=10, grace_s=0))
     assert garbage == {blob("picture").sha256, blob("left behind").sha256}
 
 
@@ -95,7 +95,7 @@ async def test_a_full_store_answers_alike_whoever_holds_the_bytes(open_bench: Op
     bench = open_bench(max_stored_bytes=20)
     await bench.references.reserve(blob("ten bytes!"), job_id="theirs", caller="them")
     for size, caller in ((6, "us"), (6, "others")):
-        await bench.references.set_aside(size, job_id=f"{caller}'s", caller=caller, ttl_s=60)
+        await bench.references.reserve_space(size, job_id=f"{caller}'s", caller=caller, ttl_s=60)
         await bench.queue.abandon(f"{caller}'s", owner=caller)
     for content in ("ten bytes!", "ten others"):
         await bench.references.reserve(blob(content), job_id=content, caller="us")
@@ -146,12 +146,12 @@ async def test_results_are_charged_to_the_caller_of_their_job(bench: Bench) -> N
 async def test_room_is_set_aside_before_anything_is_written(open_bench: OpenBench) -> None:
     bench = open_bench(max_stored_bytes=100)
     for number in range(3):
-        await bench.references.set_aside(20, job_id=f"upload {number}", caller=f"caller {number}", ttl_s=60)
+        await bench.references.reserve_space(20, job_id=f"upload {number}", caller=f"caller {number}", ttl_s=60)
     with pytest.raises(Problem) as refused:
-        await bench.references.set_aside(41, job_id="upload 3", caller="caller 3", ttl_s=60)
+        await bench.references.reserve_space(41, job_id="upload 3", caller="caller 3", ttl_s=60)
     assert refused.value.code is Code.STORAGE_UNAVAILABLE
 
-    await bench.references.set_aside(30, job_id="upload 0", caller="caller 0", ttl_s=60)
+    await bench.references.reserve_space(30, job_id="upload 0", caller="caller 0", ttl_s=60)
     await bench.references.reserve(blob("ten bytes!"), job_id="upload 1", caller="caller 1")
     await bench.queue.abandon("upload 2", owner="public")
     assert await charges(bench) == {"caller 0": 30, "caller 1": 10}
@@ -165,7 +165,7 @@ async def test_room_is_set_aside_before_anything_is_written(open_bench: OpenBenc
 async def test_one_caller_cannot_fill_the_store(open_bench: OpenBench) -> None:
     bench = open_bench(max_stored_bytes=100)
     for number in range(7):
-        await bench.references.set_aside(10, job_id=f"many {number}", caller="many", ttl_s=60)
+        await bench.references.reserve_space(10, job_id=f"many {number}", caller="many", ttl_s=60)
     assert await refusal(bench, blob("ten bytes!"), "many 8", caller="many") is Code.TOO_MANY_REQUESTS
     await bench.references.reserve(blob("ten bytes!"), job_id="few", caller="few")
 

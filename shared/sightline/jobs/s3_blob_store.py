@@ -7,7 +7,7 @@ from uuid import uuid4
 import obstore
 from obstore.store import S3Store
 
-from sightline.jobs.folder import IDENTITY, StoreAbsentError
+from sightline.jobs.local_blob_store import IDENTITY, StoreMissingError
 
 if TYPE_CHECKING:
     from obstore import WritableFile
@@ -18,7 +18,7 @@ PART_BYTES = 8 * 1024 * 1024
 INCOMING = "incoming"
 
 
-class Bucket:
+class S3BlobStore:
     """Blobs as objects of an S3-compatible store; endpoint and credentials come from the usual `AWS_...` variables.
 
     Only the blocking calls of obstore are used: what awaits its asynchronous ones can end before their threads have
@@ -49,34 +49,34 @@ class Bucket:
             return None
 
     def create(self, identity: str) -> None:
-        """Turns an empty bucket into a store. Raises StoreAbsentError where there is another store by now."""
+        """Turns an empty bucket into a store. Raises StoreMissingError where there is another store by now."""
         if self.identity() is None:
             obstore.put(self._store, IDENTITY, identity.encode())
-        self.claim(identity)
+        self.attach(identity)
 
-    def claim(self, identity: str) -> None:
-        """Uses the store of this identity and no other. Raises StoreAbsentError if it is not there."""
+    def attach(self, identity: str) -> None:
+        """Uses the store of this identity and no other. Raises StoreMissingError if it is not there."""
         self._identity = identity
-        self.require()
+        self.check_identity()
 
-    def require(self) -> None:
-        """Raises StoreAbsentError."""
+    def check_identity(self) -> None:
+        """Raises StoreMissingError."""
         if self.identity() != self._identity:
-            raise StoreAbsentError
+            raise StoreMissingError
 
-    def draft(self) -> "BucketDraft":
-        return BucketDraft(self._store)
+    def open_upload(self) -> "S3BlobUpload":
+        return S3BlobUpload(self._store)
 
     def blocks(self, name: str) -> Generator[bytes]:
         try:
             found = obstore.get(self._store, name)
         except FileNotFoundError:
-            self.require()
+            self.check_identity()
             raise
         for block in found.stream(BLOCK_BYTES):
             yield bytes(block)
 
-    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
+    def list_blobs(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
         """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         for page in obstore.list(self._store, folder):
@@ -86,7 +86,7 @@ class Bucket:
         with suppress(FileNotFoundError):
             obstore.delete(self._store, name)
 
-    def sweep(self, *, older_than_s: float) -> int:
+    def delete_abandoned(self, *, older_than_s: float) -> int:
         """Deletes drafts whose writers died; returns how many."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         found = [entry for page in obstore.list(self._store, INCOMING) for entry in page]
@@ -96,7 +96,7 @@ class Bucket:
         return len(stale)
 
 
-class BucketDraft:
+class S3BlobUpload:
     """Held in memory as long as it is small, and then put at once under its name; a large one goes up in parts."""
 
     def __init__(self, store: "ObjectStore") -> None:
@@ -114,14 +114,14 @@ class BucketDraft:
         else:
             self._writer.write(block)
 
-    def keep(self, name: str) -> None:
+    def commit(self, name: str) -> None:
         if self._writer is None:
             obstore.put(self._store, name, bytes(self._held))
         else:
             self._writer.close()
             obstore.rename(self._store, self._name, name)
 
-    def discard(self) -> None:
+    def abort(self) -> None:
         if self._writer is not None:
             # Parts that no one completes lie in a bucket unseen, and are paid for.
             self._writer.close()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sightline.jobs.job import Priority, State
+from sightline.jobs.job import JobState, Priority
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Entry:
     body: str
     key: str | None
     place: int
-    state: State = State.QUEUED
+    state: JobState = JobState.QUEUED
     attempts: int = 0
     lost_leases: int = 0
     isolated: bool = False
@@ -45,11 +45,11 @@ class Reference:
     served: dict[tuple[Priority, str], int] = field(default_factory=dict)
     rotations: int = 0
 
-    def of(self, *states: State) -> list[Entry]:
+    def of(self, *states: JobState) -> list[Entry]:
         return sorted((job for job in self.jobs.values() if job.state in states), key=lambda job: job.place)
 
     def waiting(self, priority: Priority) -> list[Entry]:
-        return [job for job in self.of(State.QUEUED) if job.priority is priority]
+        return [job for job in self.of(JobState.QUEUED) if job.priority is priority]
 
     def submit(self, job: Entry, *, cached: bool) -> Entry | None:
         """The job, the one that has its key, or None where the key came with another request."""
@@ -61,7 +61,7 @@ class Reference:
             self.keys[job.owner, job.key] = job.id
         if source and source.results:
             job.results = source.results
-            self._end(job, State.SUCCEEDED, {source.results})
+            self._end(job, JobState.SUCCEEDED, {source.results})
         else:
             self._need(job, {job.body})
             job.place = self._next_place()
@@ -72,7 +72,7 @@ class Reference:
         """A caller of whom nobody waited comes behind all others."""
         if not any(other.owner == job.owner for other in self.waiting(job.priority) if other is not job):
             self._rotate(job)
-        job.state = State.QUEUED
+        job.state = JobState.QUEUED
 
     def fair(self, priority: Priority) -> list[Entry]:
         """Those waiting, in the order in which they would be taken if nothing ended and no owner had a limit."""
@@ -87,7 +87,7 @@ class Reference:
         return order
 
     def active(self, owner: str) -> int:
-        return sum(job.owner == owner for job in self.of(State.RUNNING))
+        return sum(job.owner == owner for job in self.of(JobState.RUNNING))
 
     def order(self) -> Iterator[Entry]:
         """Those waiting, in the order in which they would be taken if no owner had a limit."""
@@ -104,7 +104,7 @@ class Reference:
         if job and job.isolated and busy:
             return None
         if job:
-            job.state, job.token, job.attempts = State.RUNNING, token, job.attempts + 1
+            job.state, job.token, job.attempts = JobState.RUNNING, token, job.attempts + 1
             self._rotate(job)
             self.turns = self._turns_after(job.priority, self.turns, bulk_waits=bool(self.waiting(Priority.BULK)))
         return job
@@ -113,36 +113,36 @@ class Reference:
         job = self.jobs.get(job_id)
         if not job or job.token != token:
             return None, False
-        return job, job.state is not State.RUNNING
+        return job, job.state is not JobState.RUNNING
 
     def finish(self, job: Entry, result: str) -> None:
         job.results = result
-        self._end(job, State.SUCCEEDED, {result})
+        self._end(job, JobState.SUCCEEDED, {result})
         self.cache[job.owner, job.fingerprint] = job.id
 
     def fail(self, job: Entry, *, transient: bool) -> None:
         if not transient:
-            self._end(job, State.FAILED, {job.body})
+            self._end(job, JobState.FAILED, {job.body})
         elif job.attempts >= self.max_attempts:
-            self._end(job, State.DEAD, {job.body})
+            self._end(job, JobState.DEAD, {job.body})
         else:
-            job.state = State.RETRYING
+            job.state = JobState.RETRYING
 
-    def give_back(self, job: Entry) -> None:
+    def release(self, job: Entry) -> None:
         job.attempts -= 1
         self.queue(job)
 
     def lose(self, job: Entry) -> None:
         job.token, job.lost_leases, job.isolated = None, job.lost_leases + 1, True
         if job.lost_leases >= self.max_lost_leases or job.attempts >= self.max_attempts:
-            self._end(job, State.DEAD, {job.body})
+            self._end(job, JobState.DEAD, {job.body})
         else:
             self.queue(job)
 
     def cancel(self, job: Entry) -> None:
         if not job.state.terminal:
             job.token = None
-            self._end(job, State.CANCELLED, set())
+            self._end(job, JobState.CANCELLED, set())
         self._discard(job)
 
     def retry(self, job: Entry) -> None:
@@ -183,14 +183,14 @@ class Reference:
         return 0 if taken is Priority.BULK or not bulk_waits else turns + 1
 
     def _may_start(self, job: Entry) -> bool:
-        running = sum(other.owner == job.owner for other in self.of(State.RUNNING))
+        running = sum(other.owner == job.owner for other in self.of(JobState.RUNNING))
         return running < self.limits.get(job.owner, running + 1)
 
     def _next_place(self) -> int:
         self.places += 1
         return self.places
 
-    def _end(self, job: Entry, state: State, blobs: set[str]) -> None:
+    def _end(self, job: Entry, state: JobState, blobs: set[str]) -> None:
         job.state, job.ends = state, job.ends + 1
         self._need(job, blobs)
 

@@ -21,20 +21,20 @@ class BeingDeletedError(Problem):
         super().__init__(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=DELETING_RETRY_AFTER_S)
 
 
-class References:
+class BlobReferences:
     """Which blobs are needed, and by which jobs; the bytes themselves are the blob store's."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._scripts = Scripts(redis, settings)
 
-    async def set_aside(self, size_bytes: int, *, job_id: str, caller: str, ttl_s: float) -> None:
+    async def reserve_space(self, size_bytes: int, *, job_id: str, caller: str, ttl_s: float) -> None:
         """Sets aside room for all of an upload that is to become a job, before any of it is written.
 
         Call it again with more as the upload grows. What has been set aside is given back when the upload is
         reserved or abandoned, or after `ttl_s`. Raises Problem STORAGE_UNAVAILABLE or TOO_MANY_REQUESTS.
         """
         answer = await self._scripts.run(
-            "set_aside", timely=True, id=job_id, caller=caller, size_bytes=size_bytes, ttl_s=ttl_s
+            "reserve_space", timely=True, id=job_id, caller=caller, size_bytes=size_bytes, ttl_s=ttl_s
         )
         _require_room(answer)
 
@@ -54,13 +54,13 @@ class References:
                 raise BeingDeletedError
         _require_room(answer)
 
-    async def collect(self, *, limit: int, grace_s: float = 30.0) -> list[str]:
+    async def mark_garbage(self, *, limit: int, grace_s: float = 30.0) -> list[str]:
         """SHA-256s that nothing has needed for `grace_s`; until `collected` no one can reserve them (for a minute)."""
-        return list(await self._scripts.run("collect", limit=limit, grace_s=grace_s))
+        return list(await self._scripts.run("mark_garbage", limit=limit, grace_s=grace_s))
 
-    async def recognize(self, found: str | None) -> str | None:
+    async def resolve_identity(self, found: str | None) -> str | None:
         """The identity that the blob store must have; None where the queue's bytes lie in another than `found`."""
-        identity = await self._scripts.run("store", found=found, offered=uuid4().hex)
+        identity = await self._scripts.run("resolve_store", found=found, offered=uuid4().hex)
         return None if identity is None else str(identity)
 
     async def forget_store(self) -> None:
@@ -75,9 +75,9 @@ class References:
         """Makes garbage of stored blobs that nothing is known of; returns how many."""
         return int(await self._scripts.run("reconcile", blobs=[asdict(blob) for blob in stored])) if stored else 0
 
-    async def collected(self, sha256: str) -> None:
+    async def forget_blob(self, sha256: str) -> None:
         """The bytes are deleted."""
-        await self._scripts.run("collected", sha256=sha256)
+        await self._scripts.run("forget_blob", sha256=sha256)
 
 
 def _require_room(answer: str) -> None:
@@ -86,10 +86,10 @@ def _require_room(answer: str) -> None:
             detail = "The store for jobs is full; try again later."
             raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=FULL_RETRY_AFTER_S)
         case "share":
-            raise share_taken()
+            raise share_exceeded()
 
 
-def share_taken() -> Problem:
+def share_exceeded() -> Problem:
     detail = (
         "Your uploads and results take as much of the store as one caller may have; delete jobs, or try again later."
     )

@@ -11,8 +11,7 @@ import redis
 
 from sightline.api.problems import Problem
 from sightline.cli.fleet import free_port
-from sightline.jobs.connection import connect, connect_sync, reachable
-from sightline.jobs.sentinel import read_sentinel_url
+from sightline.jobs.connection import connect, connect_sync, parse_sentinel_url, redis_errors_as_problems
 from sightline.jobs.settings import JobSettings
 from tests.redis_server import EMBEDDED
 
@@ -21,7 +20,7 @@ DOWN_AFTER_MS = 500
 
 
 def test_reads_who_is_asked_for_what() -> None:
-    found = read_sentinel_url("rediss+sentinel://worker:a%2Fb@one:1,two/main/3")
+    found = parse_sentinel_url("rediss+sentinel://worker:a%2Fb@one:1,two/main/3")
     assert found
     assert found.sentinels == (("one", 1), ("two", 26379))
     assert found.service == "main"
@@ -29,13 +28,13 @@ def test_reads_who_is_asked_for_what() -> None:
 
 
 def test_a_redis_itself_is_no_sentinel() -> None:
-    assert read_sentinel_url("redis://one:6379") is None
+    assert parse_sentinel_url("redis://one:6379") is None
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://one:1", "redis+sentinel:///main"])
 def test_refuses_what_names_too_little(url: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
-        read_sentinel_url(url)
+        parse_sentinel_url(url)
 
 
 def test_the_password_of_a_file_goes_to_the_redis(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ async def test_both_clients_follow_the_sentinels_to_the_new_master(guarded: Guar
             give_up_at = time.monotonic() + PATIENCE_S
             while True:
                 try:
-                    async with reachable():
+                    async with redis_errors_as_problems():
                         await client.set("key", "another")
                     break
                 except Problem:

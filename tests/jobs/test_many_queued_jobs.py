@@ -3,9 +3,8 @@
 import pytest
 
 from sightline.jobs.connection import connect
-from sightline.jobs.job import Priority
-from sightline.jobs.records import record_of
-from sightline.jobs.scripts import call_of, source
+from sightline.jobs.job import Priority, submission_hash
+from sightline.jobs.scripts import script_arguments, script_source
 from sightline.jobs.settings import JobSettings
 from tests.jobs.conftest import MODEL, OWNER, WORKER, Bench, outcome, submission
 
@@ -18,12 +17,12 @@ BYTES_PER_JOB = 8 * 1024
 
 async def submit_all(bench: Bench, jobs: int) -> None:
     """Many at a time in one pipeline; each is a run of its own of the script."""
-    script = bench.redis.register_script(source("submit"))
+    script = bench.redis.register_script(script_source("submit"))
     for first in range(0, jobs, AT_ONCE):
         async with bench.redis.pipeline(transaction=False) as pipeline:
             for n in range(first, min(first + AT_ONCE, jobs)):
-                record = record_of(submission(f"j{n}", priority=Priority.BULK))
-                keys, args = call_of(bench.settings, {"record": record})
+                record = submission_hash(submission(f"j{n}", priority=Priority.BULK))
+                keys, args = script_arguments(bench.settings, {"record": record})
                 await script(keys=keys, args=args, client=pipeline)
             await pipeline.execute()
 
@@ -38,16 +37,16 @@ async def ten_thousand_wait_in_order(bench: Bench) -> None:
 
     await submit_all(bench, JOBS)
 
-    line = (await bench.overview.lines([MODEL]))[1]
+    line = (await bench.overview.queue_stats([MODEL]))[1]
     assert line.waiting == JOBS
     assert int((await bench.redis.info("memory"))["used_memory"]) - empty_bytes < JOBS * BYTES_PER_JOB
     last = (await bench.queue.page(OWNER, limit=1)).jobs[0]
-    assert (await bench.queue.standing(last)).position == JOBS
+    assert (await bench.queue.position_of(last)).position == JOBS
     assert [(await bench.take()).job.id for _ in range(100)] == [f"j{n}" for n in range(100)]
 
 
 async def test_a_crowd_at_its_owners_limit_holds_up_nobody(bench: Bench) -> None:
-    await bench.queue.limit_owner(OWNER, max_running=1)
+    await bench.queue.set_owner_limit(OWNER, max_running=1)
     await submit_all(bench, 1200)
     await bench.queue.submit(submission("eves", owner="eve", priority=Priority.BULK))
     crowd = await bench.take()

@@ -13,9 +13,9 @@ from uuid import uuid4
 from obstore.exceptions import BaseError
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.bucket import Bucket
-from sightline.jobs.folder import Folder, StoreAbsentError
 from sightline.jobs.job import BlobRef
+from sightline.jobs.local_blob_store import LocalBlobStore, StoreMissingError
+from sightline.jobs.s3_blob_store import S3BlobStore
 from sightline.runtime.resources import start_threads
 
 BLOCK_BYTES = 1024 * 1024
@@ -30,78 +30,84 @@ PAGE = 500
 T = TypeVar("T")
 
 Reserve = Callable[[BlobRef], Awaitable[object]]
-Recognize = Callable[[str | None], Awaitable[str | None]]
+ResolveIdentity = Callable[[str | None], Awaitable[str | None]]
 
 
-class Draft(Protocol):
+class BlobUpload(Protocol):
     """Bytes on their way in, which nobody sees until they are kept under a name."""
 
     def write(self, block: bytes) -> None: ...
-    def keep(self, name: str) -> None: ...
-    def discard(self) -> None: ...
+    def commit(self, name: str) -> None: ...
+    def abort(self) -> None: ...
 
 
-class Backend(Protocol):
+class BlobBackend(Protocol):
     """Where blobs lie; every call blocks, and `blocks` of what is not there raises FileNotFoundError.
 
-    Nothing is done in a store of another identity than the one claimed: it raises StoreAbsentError.
+    Nothing is done in a store of another identity than the one claimed: it raises StoreMissingError.
     """
 
     def identity(self) -> str | None: ...
     def create(self, identity: str) -> None: ...
-    def claim(self, identity: str) -> None: ...
-    def draft(self) -> Draft: ...
+    def attach(self, identity: str) -> None: ...
+    def open_upload(self) -> BlobUpload: ...
     def blocks(self, name: str) -> Generator[bytes]: ...
     def delete(self, name: str) -> None: ...
-    def names(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]: ...
-    def sweep(self, *, older_than_s: float) -> int: ...
+    def list_blobs(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]: ...
+    def delete_abandoned(self, *, older_than_s: float) -> int: ...
 
 
 class BlobStore:
     """Bytes by their SHA-256; raises STORAGE_UNAVAILABLE whenever the store does not do its part.
 
-    `recognize` is given the identity of the store that is there, None for an empty one, and returns the identity that
-    it must have, None where the bytes that are needed lie elsewhere.
+    `resolve_identity` takes the identity of the store that is there, None for an empty one. It returns the identity
+    that the store must have, or None if the needed bytes are in another store.
     """
 
-    def __init__(self, backend: Backend, *, recognize: Recognize | None = None, limit_s: float = LIMIT_S) -> None:
-        self._backend, self._recognize, self._limit_s = backend, recognize or self._keep_to_the_first, limit_s
+    def __init__(
+        self, backend: BlobBackend, *, resolve_identity: ResolveIdentity | None = None, limit_s: float = LIMIT_S
+    ) -> None:
+        self._backend, self._resolve_identity, self._limit_s = (
+            backend,
+            resolve_identity or self._keep_first_identity,
+            limit_s,
+        )
         # Of its own, so that a store that hangs holds up nothing else.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         start_threads(self._threads, THREADS)
         self._identity: str | None = None
 
     @classmethod
-    def from_url(cls, url: str, *, recognize: Recognize | None = None) -> Self:
+    def from_url(cls, url: str, *, resolve_identity: ResolveIdentity | None = None) -> Self:
         """`file:///folder` or `s3://bucket/prefix`."""
         scheme, host, path, _, _ = urlsplit(url)
         if scheme == "s3" and host:
-            return cls(Bucket.from_url(url), recognize=recognize)
+            return cls(S3BlobStore.from_url(url), resolve_identity=resolve_identity)
         if scheme == "file" and not host and path not in ("", "/"):
-            return cls(Folder(Path(unquote(path))), recognize=recognize)
+            return cls(LocalBlobStore(Path(unquote(path))), resolve_identity=resolve_identity)
         raise ValueError("blobs are kept at file:///folder or s3://bucket/prefix")
 
     async def verify(self) -> None:
         """Raises STORAGE_UNAVAILABLE where the bytes are not in this store, as when a disk is not mounted."""
         calls = self._calls()
         found = await calls.do(self._backend.identity)
-        wanted = await self._recognize(found)
+        wanted = await self._resolve_identity(found)
         if wanted is None:
-            raise StoreAbsent
+            raise StoreMissing
         # A store that was there a moment ago may have been unmounted since: only an empty place becomes a new store.
-        await calls.do(self._backend.create if found is None else self._backend.claim, wanted)
+        await calls.do(self._backend.create if found is None else self._backend.attach, wanted)
         self._identity = wanted
 
     async def probe(self) -> None:
         """Writes and deletes a few bytes. Raises STORAGE_UNAVAILABLE."""
         await self.verify()
         calls, name = self._calls(), f"{PROBES}/{uuid4().hex}"
-        draft = await self._open_draft(calls)
+        upload = await self._open_upload_once(calls)
         try:
-            await calls.do(draft.write, bytes(PROBE_BYTES))
-            await calls.do(draft.keep, name)
+            await calls.do(upload.write, bytes(PROBE_BYTES))
+            await calls.do(upload.commit, name)
         except BaseException:
-            await calls.end(draft.discard)
+            await calls.end(upload.abort)
             raise
         await calls.do(self._backend.delete, name)
 
@@ -112,14 +118,14 @@ class BlobStore:
         somebody is about to delete what has that name now.
         """
         calls = await self._verified_calls()
-        draft = await self._draft(calls)
+        upload = await self._open_upload(calls)
         try:
-            ref = await _fill(draft, chunks, calls)
+            ref = await _fill(upload, chunks, calls)
             if reserve is not None:
                 await reserve(ref)
-            await calls.do(draft.keep, name_of(ref.sha256))
+            await calls.do(upload.commit, name_of(ref.sha256))
         except BaseException:
-            await calls.end(draft.discard)
+            await calls.end(upload.abort)
             raise
         return ref
 
@@ -149,40 +155,40 @@ class BlobStore:
         finally:
             await calls.end(blocks.close)
         if digest.hexdigest() != ref.sha256:
-            raise Damaged
+            raise BlobDamaged
 
     async def delete(self, sha256: str) -> None:
         """Absent is deleted."""
         await (await self._verified_calls()).do(self._backend.delete, name_of(sha256))
 
-    async def sweep(self, *, older_than_s: float) -> int:
+    async def delete_abandoned(self, *, older_than_s: float) -> int:
         """Deletes what uploads left behind whose process died; returns how many."""
         calls = await self._verified_calls(limit_s=None)
-        return await calls.do(lambda: self._backend.sweep(older_than_s=older_than_s))
+        return await calls.do(lambda: self._backend.delete_abandoned(older_than_s=older_than_s))
 
     async def pages(self, *, older_than_s: float) -> AsyncGenerator[list[BlobRef]]:
         """All blobs that were put that long ago, some hundred at a time."""
         calls = await self._verified_calls(limit_s=None)
-        names = self._backend.names(BLOBS, older_than_s=older_than_s)
+        names = self._backend.list_blobs(BLOBS, older_than_s=older_than_s)
         try:
             while page := await calls.do(lambda: list(islice(names, PAGE))):
                 yield [BlobRef(sha256_of(name), size_bytes) for name, size_bytes in page]
         finally:
             await calls.end(names.close)
 
-    async def _draft(self, calls: "_Calls") -> Draft:
+    async def _open_upload(self, calls: "_Calls") -> BlobUpload:
         try:
-            return await self._open_draft(calls)
-        except StoreAbsent:
+            return await self._open_upload_once(calls)
+        except StoreMissing:
             # A store that nothing is needed from any more may be replaced by an empty one.
             await self.verify()
-            return await self._open_draft(calls)
+            return await self._open_upload_once(calls)
 
-    async def _open_draft(self, calls: "_Calls") -> Draft:
+    async def _open_upload_once(self, calls: "_Calls") -> BlobUpload:
         try:
-            return await calls.do(self._backend.draft)
+            return await calls.do(self._backend.open_upload)
         except BaseException:
-            calls.undo_late(lambda draft: draft.discard())
+            calls.undo_late(lambda upload: upload.abort())
             raise
 
     async def _verified_calls(self, limit_s: float | None = math.inf) -> "_Calls":
@@ -190,7 +196,7 @@ class BlobStore:
             await self.verify()
         return self._calls(limit_s)
 
-    async def _keep_to_the_first(self, found: str | None) -> str | None:
+    async def _keep_first_identity(self, found: str | None) -> str | None:
         if self._identity is None:
             return found or uuid4().hex
         return self._identity if found == self._identity else None
@@ -252,8 +258,8 @@ class _Calls:
 def _result_of(waiting: "asyncio.Future[T]") -> T:
     try:
         return waiting.result()
-    except StoreAbsentError as error:
-        raise StoreAbsent from error
+    except StoreMissingError as error:
+        raise StoreMissing from error
     except (BaseError, OSError) as error:
         raise _unavailable() from error
 
@@ -269,14 +275,14 @@ def _unavailable() -> Problem:
     return Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 
 
-class Damaged(Problem):
+class BlobDamaged(Problem):
     """What is stored under a hash does not have it any more."""
 
     def __init__(self) -> None:
         super().__init__(Code.INTERNAL, "Stored bytes are damaged.")
 
 
-class StoreAbsent(Problem):
+class StoreMissing(Problem):
     """The store in this place is not the one that has the bytes."""
 
     def __init__(self) -> None:
@@ -284,12 +290,12 @@ class StoreAbsent(Problem):
         super().__init__(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 
 
-async def _fill(draft: Draft, chunks: AsyncIterable[bytes] | bytes, calls: _Calls) -> BlobRef:
+async def _fill(upload: BlobUpload, chunks: AsyncIterable[bytes] | bytes, calls: _Calls) -> BlobRef:
     digest, size_bytes = hashlib.sha256(), 0
     async for block in _blocks(chunks):
         digest.update(block)
         size_bytes += len(block)
-        await calls.do(draft.write, block)
+        await calls.do(upload.write, block)
     return BlobRef(digest.hexdigest(), size_bytes)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from sightline.jobs.inspector import ModelLoad
 from sightline.jobs.job import Priority
-from sightline.jobs.overview import Load
 from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submission
 
 pytestmark = pytest.mark.anyio
@@ -15,7 +15,7 @@ async def test_every_queue_has_its_line(bench: Bench) -> None:
     await bench.leases.fail(await bench.take(), PROBLEM, transient=True)
     await bench.take()
 
-    interactive, bulk, *others = await bench.overview.lines([MODEL, "hoi"])
+    interactive, bulk, *others = await bench.overview.queue_stats([MODEL, "hoi"])
 
     assert (interactive.model, interactive.priority) == (MODEL, Priority.INTERACTIVE)
     assert (interactive.waiting, interactive.running, interactive.retrying, interactive.dead) == (1, 1, 1, 0)
@@ -31,22 +31,22 @@ async def test_every_queue_has_its_line(bench: Bench) -> None:
 
 
 async def test_no_model_has_no_line(bench: Bench) -> None:
-    assert await bench.overview.lines([]) == []
+    assert await bench.overview.queue_stats([]) == []
 
 
 async def test_the_load_counts_slots_of_workers_that_were_heard_of(bench: Bench) -> None:
-    assert await bench.overview.load(MODEL) == Load(waiting=0, slots=0)
+    assert await bench.overview.model_load(MODEL) == ModelLoad(waiting=0, slots=0)
 
     await bench.queue.submit(submission())
-    await bench.leases.beat(MODEL, worker=WORKER, slots=1)
-    await bench.leases.beat(MODEL, worker="other", slots=2)
-    await bench.leases.beat(MODEL, worker="other", slots=3)
+    await bench.leases.heartbeat(MODEL, worker=WORKER, slots=1)
+    await bench.leases.heartbeat(MODEL, worker="other", slots=2)
+    await bench.leases.heartbeat(MODEL, worker="other", slots=3)
     await bench.redis.hset(f"sightline:stats:{MODEL}", "run_s", "2")
-    assert await bench.overview.load(MODEL) == Load(waiting=1, slots=4, run_s=2.0, eta_s=2.0)
+    assert await bench.overview.model_load(MODEL) == ModelLoad(waiting=1, slots=4, run_s=2.0, eta_s=2.0)
 
     await bench.redis.hset(f"sightline:workers:{MODEL}", "other", "1.0 3")
-    assert (await bench.overview.load(MODEL)).slots == 1
-    await bench.leases.beat(MODEL, worker=WORKER, slots=1)
+    assert (await bench.overview.model_load(MODEL)).slots == 1
+    await bench.leases.heartbeat(MODEL, worker=WORKER, slots=1)
     assert await bench.redis.hkeys(f"sightline:workers:{MODEL}") == [WORKER]
 
 
@@ -54,13 +54,13 @@ async def test_the_measured_run_follows_what_runs_take_of_late(bench: Bench) -> 
     for name in ("one", "two"):
         await bench.queue.submit(submission(name))
     await bench.leases.finish(await bench.take(), outcome())
-    first = (await bench.overview.load(MODEL)).run_s
+    first = (await bench.overview.model_load(MODEL)).run_s
     assert first is not None
 
     lease = await bench.take()
     await bench.redis.hincrbyfloat("sightline:job:two", "began_at", -100.0)
     await bench.leases.finish(lease, outcome())
 
-    second = (await bench.overview.load(MODEL)).run_s
+    second = (await bench.overview.model_load(MODEL)).run_s
     assert second is not None
     assert 0 < first < 100 * 0.2 <= second < 100
