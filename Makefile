@@ -69,6 +69,10 @@ format: $(VENV)/.dev ## Rewrite the sources as `make lint` wants them
 dashboards: $(VENV)/.dev ## Write Grafana's dashboards anew
 	@$(BIN)/python deploy/grafana/dashboards.py
 
+.PHONY: console
+console: $(VENV)/.dev ## Write the console's views of the models anew
+	@$(BIN)/python deploy/console_views.py
+
 .PHONY: evaluate
 evaluate: $(VENV)/.dev ## Measure a model against its baselines: make evaluate MODEL=inpaint ARGS="..."
 	@exec $(BIN)/sightline evaluate $(MODEL) $(ARGS)

@@ -115,7 +115,10 @@ def _finish(replica: Replica, queues: list[list[float]], running: list[int], end
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What a photo of 960 x 400 px takes: samples with their work, counted, and processor time beside it, measured."""
+    """Cost of one photo of 960 x 400 px.
+
+    Samples and their work are counted in the graph; processor time beside the session is measured.
+    """
 
     name: str
     samples: int
@@ -134,6 +137,8 @@ MODELS = (
     Model("inpaint", 3, 19.5, 0.413),
     Model("hdr-correct", 1, 0.24, 0.133),
     Model("hra-screening", 4, 2.62, 0.009),
+    Model("hoi", 1, 2.58, 0.008),
+    Model("svbrdf", 2, 5.22, 0.304),
 )
 
 

@@ -8,14 +8,8 @@ const unless = (value, tell) => value == null ? "unknown" : tell(value);
 const fixed = (value, digits) => unless(value, number => number.toFixed(digits));
 const percent = share => unless(share, number => `${(100 * number).toFixed(1)} %`);
 
-// What the page asks a model for, and how it tells the record; a model that is not named here is shown its JSON.
-const VIEWS = {
-  hra_screening: { replies: ["application/json", "image/jpeg"], picture: "Where the network looked for the most likely class", tell: tellScreening },
-  hoi: { replies: ["application/json", "image/jpeg"], picture: "People, things and what is done", tell: tellInteractions },
-  inpaint: { replies: ["image/png"], holes: true, picture: "Filled" },
-  hdr_correct: { replies: ["application/json", "image/jpeg"], picture: "Corrected", tell: tellExposure, saves: { "Scene (OpenEXR)": "image/x-exr", "Everything (ZIP)": "application/zip" } },
-  svbrdf: { replies: ["application/json", "image/apng"], picture: "The surface with a light going around", tell: tellMaterial, saves: { "Maps (ZIP)": "application/zip", "Material (GLB)": "model/gltf-binary", "Maps (OpenEXR)": "image/x-exr" } },
-};
+// The summary of a model's record; views.js has the rest of its presentation. A model in neither is shown as JSON.
+const SUMMARIES = { hdr_correct: summariseExposure, hoi: summariseInteractions, hra_screening: summariseScreening, svbrdf: summariseMaterial };
 const ENDINGS = { "application/zip": "zip", "model/gltf-binary": "glb", "image/x-exr": "exr", "image/png": "png", "image/jpeg": "jpg", "image/apng": "png" };
 const POLL_MS = 1000;
 const NOTES = {
@@ -120,7 +114,8 @@ async function run(event) {
 async function show(answers) {
   const result = at("result"), json = answers.find(each => each.type === "application/json");
   const record = json && JSON.parse(await json.blob.text());
-  if (record && view().tell) result.append(...view().tell(record));
+  const summary = SUMMARIES[state.model.name];
+  if (record && summary) result.append(...summary(record));
   result.append(...notes(record, answers).map(text => make("p", text, "note")));
   for (const each of answers) if (each !== json) result.append(pictured(each));
   const saves = make("div", "", "row");
@@ -191,7 +186,7 @@ function bar(share) {
 }
 const odds = shares => table(Object.entries(shares).sort((a, b) => b[1] - a[1]).map(([name, share]) => [words(name), number(percent(share)), bar(share)]));
 
-function tellScreening({ results: [one], support }) {
+function summariseScreening({ results: [one], support }) {
   if (one.problem) return [make("p", one.problem.detail ?? one.problem.title, "caution problem")];
   const decided = one.decision === "abstain" ? `Abstains: nothing reaches ${percent(one.threshold)}` : `Decides: ${words(one.decision)}`;
   const unlearned = Object.keys(support).filter(name => support[name].supported === false).map(words);
@@ -203,13 +198,13 @@ function tellScreening({ results: [one], support }) {
   ];
 }
 
-function tellInteractions({ detections, interactions }) {
+function summariseInteractions({ detections, interactions }) {
   const label = id => id == null ? "" : detections.find(each => each.id === id)?.label ?? "";
   const rows = interactions.slice(0, 30).map(each => [`person ${each.person}`, words(each.action), `${each.role === "instr" ? "with " : ""}${label(each.object)}`, number(percent(each.score))]);
   return [make("h2", interactions.length === 1 ? "One interaction" : `${interactions.length || "No"} interactions`), table(rows)];
 }
 
-function tellExposure({ exposure: { before, after }, scene_stops }) {
+function summariseExposure({ exposure: { before, after }, scene_stops }) {
   const stops = ev => unless(ev, number => `${number > 0 ? "+" : ""}${number.toFixed(1)} EV`);
   return [table([
     ["", "before", "after"],
@@ -219,7 +214,7 @@ function tellExposure({ exposure: { before, after }, scene_stops }) {
   ]), make("p", `The estimated scene spans ${fixed(scene_stops, 1)} stops. What was clipped or crushed is a guess from its surroundings.`, "muted")];
 }
 
-function tellMaterial({ material, mean_roughness, rerender_rmse }) {
+function summariseMaterial({ material, mean_roughness, rerender_rmse }) {
   return [make("h2", `Most likely ${words(material.type)}`), odds(material.probabilities),
     make("p", `Mean roughness ${fixed(mean_roughness, 2)}; rendered again under the flash it is ${percent(rerender_rmse)} off the photo.`, "muted")];
 }

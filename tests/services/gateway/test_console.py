@@ -32,7 +32,7 @@ def test_whatever_the_console_is_made_of_comes_from_the_gateway_and_nothing_else
     assert "unsafe" not in policy
     assert not re.findall(r"<script>|<style>|style=|\son\w+=|https?://", page.text)
     used = re.findall(r'(?:src|href)="([^"/][^"]*)"', page.text)
-    assert {"console.js", "console.css"} <= set(used)
+    assert {"views.js", "console.js", "console.css"} <= set(used)
     for name in used:
         assert httpx2.get(f"{guarded}/console/{name}").status_code == 200
 

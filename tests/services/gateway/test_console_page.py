@@ -1,5 +1,6 @@
 """What the console's script does in Chromium, over a real gateway and the real services with their shipped weights."""
 
+import importlib
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,24 +12,13 @@ from PIL import Image
 
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
-from services.hdr_correct.app import create as create_hdr_correct
-from services.hoi.app import create as create_hoi
-from services.hra_screening.app import create as create_hra_screening
-from services.inpaint.app import create as create_inpaint
-from services.svbrdf.app import create as create_svbrdf
+from sightline.cli.models import find_models
 from tests.browser import Page, open_page
 from tests.chromium import needs_chromium
 from tests.services.gateway.conftest import running
 
 pytestmark = needs_chromium
 
-CREATE = {
-    "hdr_correct": create_hdr_correct,
-    "hoi": create_hoi,
-    "hra_screening": create_hra_screening,
-    "inpaint": create_inpaint,
-    "svbrdf": create_svbrdf,
-}
 DONE = "document.querySelector('#status').textContent.startsWith('Answered') || !!document.querySelector('.problem')"
 SHOWN = "document.querySelector('#photo').naturalWidth > 0 && document.querySelector('#easel').hidden === false"
 
@@ -37,7 +27,10 @@ SHOWN = "document.querySelector('#photo').naturalWidth > 0 && document.querySele
 def gateway() -> Iterator[str]:
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGHTLINE_PROVIDERS", "cpu")
-        upstreams = {name: [stack.enter_context(running(create())).url] for name, create in CREATE.items()}
+        upstreams = {
+            name: [stack.enter_context(running(importlib.import_module(f"services.{name}.app").create())).url]
+            for name in find_models()
+        }
         settings = GatewaySettings.model_validate({"upstreams": upstreams, "poll_interval_s": 0.2})
         yield stack.enter_context(running(create_app(settings))).url
 
@@ -50,7 +43,7 @@ def page(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pag
         page.wait("fetch('/readyz').then(reply => reply.ok)")
         page.troubles.clear()
         page.open(f"{gateway}/console/")
-        page.wait("document.querySelectorAll('nav button').length === 5")
+        page.wait(f"document.querySelectorAll('nav button').length === {len(find_models())}")
         yield page
         assert page.troubles == []
 
