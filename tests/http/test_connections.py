@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sightline.http.connections import RateWindow, connections_within
+from sightline.http.connections import RateWindow, max_connections_within
 from sightline.http.server import GracefulServer, connection_limits, limited_server
 from sightline.serving.settings import ServiceSettings
 
@@ -458,8 +458,8 @@ def test_connections_at_work_are_not_given_up_for_others(serve: Serve) -> None:
 
 
 def test_descriptors_remain_for_everything_else() -> None:
-    assert connections_within(65_536) == 64_512
-    assert connections_within(1024) == 512
+    assert max_connections_within(65_536) == 64_512
+    assert max_connections_within(1024) == 512
     limits = connection_limits(ServiceSettings(max_connections=10_000), descriptors=1024)
     assert limits.max_connections == 512
     assert limits.max_per_address == 256

@@ -6,7 +6,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import cancel_on_disconnect, due
+from sightline.http.deadlines import cancel_on_disconnect, enforce_deadline
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +56,6 @@ async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
 
 async def test_what_is_not_done_by_its_deadline_is_cancelled() -> None:
     with pytest.raises(Problem) as caught:
-        async with due(time.monotonic() + 0.01):
+        async with enforce_deadline(time.monotonic() + 0.01):
             await asyncio.sleep(60)
     assert caught.value.code is Code.DEADLINE_EXCEEDED

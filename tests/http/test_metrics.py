@@ -21,7 +21,7 @@ def test_registries_are_independent() -> None:
 
 def test_counters_begin_at_nothing() -> None:
     registry = CollectorRegistry()
-    ServiceMetrics(registry).announce("a")
+    ServiceMetrics(registry).initialise("a")
     assert registry.get_sample_value("sightline_shed_total", {"model": "a"}) == 0
     assert registry.get_sample_value("sightline_dropped_samples_total", {"model": "a", "reason": "expired"}) == 0
 

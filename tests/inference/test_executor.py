@@ -97,9 +97,9 @@ class Workshop:
 @asynccontextmanager
 async def workshop(*, max_queue_s: float = 1e9) -> AsyncIterator[Workshop]:
     session = SquaringSession()
-    costs = LatencyModel({KEY: {1: 1.0, 2: 1.0, 4: 1.0}})
+    latency_model = LatencyModel({KEY: {1: 1.0, 2: 1.0, 4: 1.0}})
     observer = PendingObserver()
-    batcher = MicroBatcher(session, SIGNATURE, costs, observer, max_queue_s=max_queue_s)
+    batcher = MicroBatcher(session, SIGNATURE, latency_model, observer, max_queue_s=max_queue_s)
     worker = threading.Thread(target=batcher.work)
     worker.start()
     try:

@@ -62,12 +62,12 @@ def test_batches_stay_within_the_bounds(
 
 
 def test_estimates_follow_what_is_observed() -> None:
-    costs = LatencyModel({KEY: {1: 1.0, 4: 2.0}})
-    assert costs.estimate_s(KEY, 6) == pytest.approx(2.0 + 1.0 + 1.0)
+    latency_model = LatencyModel({KEY: {1: 1.0, 4: 2.0}})
+    assert latency_model.estimate_s(KEY, 6) == pytest.approx(2.0 + 1.0 + 1.0)
     for _ in range(60):
-        costs.observe(KEY, 4, 3.0)
-    assert costs.estimate_s(KEY, 4) == pytest.approx(3.0, rel=1e-3)
-    assert costs.largest_batch(KEY, 3) == 1
+        latency_model.observe(KEY, 4, 3.0)
+    assert latency_model.estimate_s(KEY, 4) == pytest.approx(3.0, rel=1e-3)
+    assert latency_model.largest_batch(KEY, 3) == 1
 
 
 def test_an_output_of_the_wrong_size_is_found_while_warming(monkeypatch: pytest.MonkeyPatch) -> None:

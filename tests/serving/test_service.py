@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sightline.api.problems import Code, Problem
-from sightline.inference.fair_queueing import ANONYMOUS
+from sightline.inference.fair_queue import ANONYMOUS
 from sightline.inference.metrics import ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan
 from sightline.inference.signature import Tensors

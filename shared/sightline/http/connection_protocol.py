@@ -27,7 +27,7 @@ MAX_PIPELINED = 32
 
 @dataclass(slots=True)
 class _Head:
-    """What has come of the request line and the headers."""
+    """The received part of the request line and headers."""
 
     size_bytes: int = 0
     named_bytes: int = 0
@@ -40,7 +40,10 @@ class _Refused(Exception):
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's connection with limits. Own code, as httptools limits neither the size nor the time of a head."""
+    """uvicorn's HTTP connection, with limits.
+
+    httptools limits neither the size nor the duration of a head, so this class does.
+    """
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being worked on."""
+        """Whether no request is in progress."""
         cycle: RequestResponseCycle | None = self.cycle
         return cycle is None or cycle.response_complete
 
@@ -94,7 +97,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _disconnect_cycles(self) -> None:
-        """The handler learns that its client has gone, and nothing that it sends goes out any more."""
+        """Reports a disconnect to the handlers, and drops what they still send."""
         for cycle in self._cycles:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -141,7 +144,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = None
 
     def _count_framing(self, received_bytes: int, body_bytes: int) -> None:
-        """Chunk extensions and trailers reach no handler, and would otherwise have no limit."""
+        """Limits chunk extensions and trailers, which reach no handler and no other limit."""
         framing_bytes = received_bytes - body_bytes - FRAMING_PER_BODY_BYTE * body_bytes
         self._framing_bytes = max(0.0, self._framing_bytes + framing_bytes)
         if self._framing_bytes > MAX_FRAMING_BYTES:
@@ -189,7 +192,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def shutdown(self) -> None:
-        """Ends the connection when idle; one that has just been accepted may still send its first request."""
+        """Ends an idle connection; a new one may still send its first request."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None and self.loop.time() - self.idle_since < FIRST_REQUEST_S:
             self.loop.call_later(FIRST_REQUEST_S, super().shutdown)
@@ -228,7 +231,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return Refusal.UPLOAD_TOO_SLOW if not waits and self._upload.is_too_slow(elapsed_s) else None
 
     def _is_download_slow(self, elapsed_s: float) -> bool:
-        """While writing is paused, or all is written, the buffer only shrinks: by what the client has taken."""
+        """Returns whether the client takes the reply too slowly.
+
+        While writing is paused, or all is written, the buffer only shrinks, by the bytes that the client takes.
+        """
         before_bytes = self._unsent_bytes
         if not (self.flow.write_paused or self.transport.is_closing()):
             self._unsent_bytes = None
@@ -241,13 +247,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         return self._download.is_too_slow(elapsed_s)
 
     def drop(self, refusal: Refusal) -> None:
-        """Ends the connection without a word."""
+        """Ends the connection without a reply."""
         self._refused_for, self._added = refusal, False
         self._table.count_refusal(refusal, self.address)
         self._abort()
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answers, where that is possible, and ends the connection."""
+        """Ends the connection, with a reply where one is possible."""
         self._refused_for = refusal
         self._table.count_refusal(refusal, self.address)
         self._stop_keep_alive_timer()
@@ -264,7 +270,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._end_after_reply()
 
     def _may_answer(self, refusal: Refusal) -> bool:
-        """Whether a reply has its place here: to a request that has begun, and not amid another reply."""
+        """Returns whether a reply is possible: the request has begun, and no other reply is in progress."""
         if refusal not in PROBLEMS or self.pipeline:
             return False
         if refusal is Refusal.HEAD_TIMEOUT and not self._head.size_bytes:

@@ -24,7 +24,7 @@ LOG_INTERVAL_S = 10.0
 
 
 class Refusal(StrEnum):
-    """Why a connection was ended by the server."""
+    """The reason why the server ended a connection."""
 
     MALFORMED = "malformed"
     HEAD_TOO_LARGE = "head_too_large"
@@ -41,7 +41,7 @@ class Refusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Of one server; addresses in `exempt` are those of proxies, which carry the connections of many clients."""
+    """The limits of one server; `exempt` are the addresses of proxies, which carry connections of many clients."""
 
     max_connections: int
     max_per_address: int
@@ -62,13 +62,13 @@ def raise_descriptor_limit() -> int:
     return wanted
 
 
-def connections_within(descriptors: int) -> int:
-    """How many connections leave enough descriptors for everything else."""
+def max_connections_within(descriptors: int) -> int:
+    """Returns the number of connections that leaves enough descriptors for everything else."""
     return descriptors - min(RESERVED_DESCRIPTORS, descriptors // 2)
 
 
 class ConnectionMetrics:
-    """Made before the application has its registry, and shown there once it has started."""
+    """Metrics of the connections, created before the application has its registry and registered later."""
 
     def __init__(self) -> None:
         self.open = Gauge("sightline_http_connections", "Open connections of clients", registry=None)
@@ -100,7 +100,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True)
 class _Unlogged:
-    """Refusals for one reason since the last line about them."""
+    """The refusals for one reason since the last log line about them."""
 
     count: int = 0
     address: str = ""
@@ -108,7 +108,7 @@ class _Unlogged:
 
 
 class ConnectionTable:
-    """All connections of one server, by their clients' addresses."""
+    """All connections of one server, by client address."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits, self.metrics = limits, ConnectionMetrics()
@@ -125,7 +125,7 @@ class ConnectionTable:
         return (connection for connections in self._by_address.values() for connection in connections)
 
     def add(self, connection: Connection) -> Refusal | None:
-        """Why there is no room for one more connection; None: it has been added."""
+        """Adds a connection and returns None, or returns the reason why there is no room for it."""
         address = connection.address
         if len(self._by_address.get(address, ())) >= self.limits.max_per_address and not self._is_exempt(address):
             return Refusal.ADDRESS_LIMIT
@@ -147,7 +147,7 @@ class ConnectionTable:
         unlogged.count, unlogged.address = unlogged.count + 1, address
 
     def sweep(self, now: float) -> None:
-        """Ends connections that are too slow; due about once a second."""
+        """Ends connections that are too slow; called about once a second."""
         elapsed_s = 0.0 if self._swept_at is None else now - self._swept_at
         self._swept_at = now
         for connection in list(self):
@@ -155,7 +155,7 @@ class ConnectionTable:
         self._log(now)
 
     def _make_room(self) -> bool:
-        """Ends the connection, of the busiest address if it can be, that has been without a request for longest."""
+        """Ends the connection that has been idle for longest, if possible one of the busiest address."""
         busiest = max(self._by_address.values(), key=len)
         idle = [one for one in busiest if one.idle] or [one for one in self if one.idle]
         if not idle:
@@ -172,7 +172,7 @@ class ConnectionTable:
             return False
 
     def _log(self, now: float) -> None:
-        """One line for each reason at a time, so that a flood does not fill the log as well."""
+        """Logs at most one line for each reason in `LOG_INTERVAL_S`, so that a flood does not fill the log."""
         for reason, unlogged in self._unlogged.items():
             if unlogged.count and now - unlogged.logged_at >= LOG_INTERVAL_S:
                 log.warning(
@@ -187,7 +187,7 @@ class ConnectionTable:
 
 @dataclass(slots=True)
 class RateWindow:
-    """Whether bytes flow at least at a minimum rate, judged at the end of each window of time in which they could."""
+    """A check that bytes flow at a minimum rate, made at the end of each time window in which they could."""
 
     min_bytes_per_s: float
     window_s: float
@@ -207,7 +207,7 @@ class RateWindow:
 
 
 def address_of(client: tuple[str, int] | None) -> str:
-    """What counts as one address: of IPv6 a whole site; empty for a Unix socket."""
+    """Returns the address that limits apply to: of IPv6 the site's network; empty for a Unix socket."""
     host = client[0].partition("%")[0] if client else ""
     try:
         address: IPv4Address | IPv6Address = ip_address(host)

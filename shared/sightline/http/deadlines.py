@@ -1,4 +1,4 @@
-"""Work that ends when the client hangs up or its deadline passes."""
+"""Cancellation of work when the client disconnects or the deadline passes."""
 
 import asyncio
 import time
@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 
 async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`, and cancel it when the client hangs up; the body must have been read before."""
+    """Returns the result of `work`, or cancels it when the client disconnects and raises ClientDisconnect.
+
+    The body must have been read before.
+    """
     task, gone = asyncio.create_task(work), asyncio.create_task(_wait_for_hangup(receive))
     try:
         await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -28,8 +31,11 @@ async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -
 
 
 @asynccontextmanager
-async def due(deadline: float) -> AsyncIterator[None]:
-    """Cancels what is inside at `deadline`, which is on the clock of `time.monotonic`."""
+async def enforce_deadline(deadline: float) -> AsyncIterator[None]:
+    """Cancels the block at `deadline`, on the clock of `time.monotonic`.
+
+    Raises Problem DEADLINE_EXCEEDED.
+    """
     try:
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             yield

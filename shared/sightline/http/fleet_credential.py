@@ -1,7 +1,7 @@
-"""The secret by which a model service recognises its gateway.
+"""The fleet credential, by which a model service recognises its gateway.
 
-Callers' keys are checked by the gateway alone. A service that is reached past it must not answer, so the gateway sends
-a secret with each request, which the service compares.
+The gateway alone checks callers' keys. So that a service does not answer those who bypass the gateway, the gateway
+sends a secret with each request, and the service compares it.
 """
 
 import hmac
@@ -27,7 +27,7 @@ MIN_CHARACTERS = 16
 class FleetCredentialSettings(BaseSettings):
     """`SIGHTLINE_FLEET_CREDENTIAL` or `SIGHTLINE_FLEET_CREDENTIAL_FILE`; without either, services answer everybody.
 
-    Several credentials, one a line, serve to replace one: a gateway sends the first, a service accepts each.
+    Several credentials, one a line, allow to replace one: a gateway sends the first, a service accepts each.
     """
 
     # Errors end in logs, and would quote the credential.
@@ -38,7 +38,7 @@ class FleetCredentialSettings(BaseSettings):
 
     @cached_property
     def fleet_credentials(self) -> tuple[str, ...]:
-        """The one to send first; empty where none is configured."""
+        """The accepted credentials, the one to send first; empty where none is configured."""
         if self.fleet_credential is not None:
             return read_credentials(self.fleet_credential.get_secret_value())
         return read_credentials(self.fleet_credential_file.read_text("utf-8")) if self.fleet_credential_file else ()
@@ -51,7 +51,10 @@ class FleetCredentialSettings(BaseSettings):
 
 
 def read_credentials(text: str) -> tuple[str, ...]:
-    """Raises ValueError, without the text, where there is none or one is too short."""
+    """Returns the credentials in a text, one a line.
+
+    Raises ValueError where there is none or one is too short; its message does not quote them.
+    """
     credentials = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not credentials or any(len(each) < MIN_CHARACTERS or not _is_visible(each) for each in credentials):
         raise ValueError(f"a credential needs at least {MIN_CHARACTERS} visible ASCII characters")
@@ -59,15 +62,15 @@ def read_credentials(text: str) -> tuple[str, ...]:
 
 
 def is_accepted(presented: bytes, credentials: Sequence[str]) -> bool:
-    """Takes as long for a wrong credential as for a right one."""
+    """Returns whether a credential is one of the accepted ones, in time that does not depend on the answer."""
     matches = [hmac.compare_digest(presented, each.encode("ascii")) for each in credentials]
     return any(matches)
 
 
 class FleetCredentialMiddleware:
-    """Refuses requests without the fleet's credential before their body is read.
+    """Refuses requests without the fleet credential before their body is read.
 
-    Probes need none, but one that is sent must be right: so a gateway with another one finds the service not ready.
+    Probes need none, but one that is sent must be right: a gateway with a wrong one then finds the service not ready.
     """
 
     def __init__(self, app: ASGIApp, credentials: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""A listening socket that outlives the process that serves it, so that its port is never closed by a restart."""
+"""Listening sockets that outlive the process that serves them, so that a restart never closes their port."""
 
 import os
 import socket
@@ -8,13 +8,13 @@ LISTEN_FD, STOPPING_FD = "SIGHTLINE_LISTEN_FD", "SIGHTLINE_STOPPING_FD"
 
 
 def inherited_listener() -> socket.socket | None:
-    """The socket that a supervisor passed to this process; None where this process opens its own."""
+    """Returns the socket that a supervisor passed to this process; None where it opens its own."""
     descriptor = os.environ.get(LISTEN_FD)
     return None if descriptor is None else socket.socket(fileno=int(descriptor))
 
 
 def signal_stopping() -> None:
-    """Lets the supervisor start a successor now, which takes the connections that this process takes no more."""
+    """Tells the supervisor to start the successor now, which accepts the connections from here on."""
     descriptor = os.environ.pop(STOPPING_FD, None)
     if descriptor is not None:
         with suppress(OSError):

@@ -15,7 +15,7 @@ SHARED: tuple[Processor, ...] = (
 
 
 def configure_logging(level: str = "info", *, service: str) -> None:
-    """Route structlog and the standard library's loggers, uvicorn's among them, to JSON on standard output."""
+    """Sends the logs of structlog and of the standard library, uvicorn's among them, as JSON to standard output."""
     structlog.configure(
         processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

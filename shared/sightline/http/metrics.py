@@ -13,7 +13,7 @@ DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 
 
 def create_registry() -> CollectorRegistry:
-    """A registry with the facts about this process."""
+    """Returns a registry with the metrics and facts of this process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("sightline_build", "The software that runs", registry=registry)
@@ -22,7 +22,7 @@ def create_registry() -> CollectorRegistry:
 
 
 class HttpMetrics:
-    """What every HTTP process measures."""
+    """The metrics of every HTTP process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.request_duration_s = Histogram(

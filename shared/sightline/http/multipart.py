@@ -15,7 +15,7 @@ _MAX_QUOTED_CHARACTERS = 64
 
 
 class MultipartError(Exception):
-    """A body that is not the form that its Content-Type declares."""
+    """The body is not the form that its Content-Type declares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class PartHeaders:
 
 
 class PartHandler(Protocol):
-    """Receives a form as it comes in; whatever it raises passes through `FormParser.feed`."""
+    """A receiver of the parts of a form; exceptions that it raises pass through `FormParser.feed`."""
 
     def begin_part(self, part: PartHeaders) -> None: ...
     def part_data(self, data: bytes) -> None: ...
@@ -44,10 +44,10 @@ class PartHandler(Protocol):
 
 
 class FormParser:
-    """Hands the parts of one form to a handler while the body comes in, and holds no more than a part's headers.
+    """Passes the parts of one form to a handler while the body comes in, and holds no more than a part's headers.
 
-    `complete` is True once the closing delimiter has come. What precedes the first delimiter is skipped (RFC 2046,
-    section 5.1.1), and so is what follows the last.
+    `complete` is True once the closing delimiter has come. Text before the first delimiter is skipped (RFC 2046,
+    section 5.1.1), and so is text after the last.
     """
 
     def __init__(self, boundary: bytes, handler: PartHandler) -> None:
@@ -72,7 +72,7 @@ class FormParser:
         )
 
     def feed(self, chunk: bytes) -> None:
-        """Raises MultipartError where the body is no such form, or one of more than `MAX_PARTS`."""
+        """Parses the next bytes. Raises MultipartError where the body is no form, or one of more than `MAX_PARTS`."""
         if self._preamble is not None:
             chunk = self._skip_preamble(self._preamble, chunk)
         if not chunk:
@@ -83,7 +83,7 @@ class FormParser:
             raise MultipartError(str(error)) from error
 
     def _skip_preamble(self, preamble: bytearray, chunk: bytes) -> bytes:
-        """Returns what has come from the first delimiter on; empty before that."""
+        """Returns the bytes from the first delimiter on; empty while it has not come."""
         preamble += chunk
         start = preamble.find(self._delimiter)
         if start < 0:
@@ -130,13 +130,13 @@ class FormField:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it was left empty in a browser. A file with a name was chosen, even one without content."""
+        """Whether the field was left empty in a browser. A file with a name was chosen, even one without content."""
         return not (self.filename or self.content) if self.is_file else not self.content.strip()
 
 
 @dataclass(frozen=True, slots=True)
 class FormLimits:
-    """How many files and other fields a form may have, and how many bytes each of the latter."""
+    """The largest number of files and of other fields in a form, and the largest size of such a field."""
 
     max_files: int
     max_fields: int
@@ -171,7 +171,7 @@ def boundary_of(content_type: str) -> bytes | None:
 
 @dataclass(slots=True)
 class _Collector:
-    """Keeps a form's fields, within limits."""
+    """A handler that keeps the fields of a form, within limits."""
 
     limits: FormLimits
     fields: list[FormField] = field(default_factory=list)

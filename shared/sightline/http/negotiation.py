@@ -1,4 +1,4 @@
-"""Choosing a representation by the Accept header (RFC 9110, section 12.5.1)."""
+"""Content negotiation by the Accept header (RFC 9110, section 12.5.1)."""
 
 import re
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ class _MediaRange:
         return f"{self.type}/{self.subtype}" == OCTET_STREAM
 
     def covers(self, media_type: str) -> bool:
-        """Who takes bytes takes whatever is no text, as clients do that are generated from the documentation."""
+        """Returns whether the range covers a type; `application/octet-stream` covers every type but texts."""
+        # Clients that are generated from the OpenAPI document send it for pictures.
         if self.is_bytes:
             return not media_type.startswith(_TEXTS)
         kind, _, subtype = media_type.partition("/")
@@ -37,10 +38,10 @@ class _MediaRange:
 
 
 def negotiate(accept: str | None, offered: Sequence[str]) -> str:
-    """The offered media type that the client likes best; of equals the one offered first.
+    """Returns the offered media type that the client prefers; of equals the one offered first.
 
-    Members that are no media range are ignored; a header without any that can be read counts as absent.
-    Raises Problem NOT_ACCEPTABLE, which names what is offered.
+    Members that are no media range are ignored; a header without any valid one counts as absent. Raises Problem
+    NOT_ACCEPTABLE with the list of what is offered.
     """
     ranges = _parse(accept or "")
     if not ranges:
@@ -54,14 +55,14 @@ def negotiate(accept: str | None, offered: Sequence[str]) -> str:
 
 
 def acceptable_types(accept: str | None, offered: Sequence[str]) -> tuple[str, ...]:
-    """Every offered media type that the client takes; the first is the one that `negotiate` chooses."""
+    """Returns every offered media type that the client accepts, the one that `negotiate` chooses first."""
     best, ranges = negotiate(accept, offered), _parse(accept or "")
     liked = [each for each in offered if not ranges or _quality(each, ranges)]
     return best, *(each for each in liked if each != best)
 
 
 def _quality(media_type: str, ranges: Sequence[_MediaRange]) -> float:
-    """That of the most specific range that covers the type."""
+    """Returns the quality of the most specific range that covers the type."""
     bare = media_type.partition(";")[0].strip().lower()
     covering = [media_range for media_range in ranges if media_range.covers(bare)]
     return max(covering, key=lambda media_range: media_range.specificity).quality if covering else 0.0

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
 JSON_TYPE = "application/json"
 BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
-HEADERS: Mapping[str, str] = {
+HEADER_DESCRIPTIONS: Mapping[str, str] = {
     names.REQUEST_ID: "Of this request; the one that the client sent, or a new one",
     names.MODEL: "Weights that gave the reply, as name@version+digest",
     names.INPUT_SHA256: "SHA-256 of the first picture as it was sent",
@@ -41,7 +41,7 @@ _LEFT_OUT = ("default", "examples", "title", "anyOf", "contentMediaType", "conte
 def document_components(app: FastAPI, *models: type[BaseModel], requests: Iterable[type[BaseModel]] = ()) -> None:
     """Adds the schemas that the routes' descriptions refer to, and the common headers, to the app's document.
 
-    `requests` are models of requests, which may leave out what has a default.
+    `requests` are models of requests, in which fields with a default may be left out.
     """
     generate = app.openapi
 
@@ -51,7 +51,7 @@ def document_components(app: FastAPI, *models: type[BaseModel], requests: Iterab
             components = document.setdefault("components", {})
             added = definitions(*models, ProblemDetails, requests=requests)
             components["schemas"] = {**added, **components.get("schemas", {})}
-            components["headers"] = {name: _header(name) for name in HEADERS}
+            components["headers"] = {name: _header(name) for name in HEADER_DESCRIPTIONS}
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -59,7 +59,7 @@ def document_components(app: FastAPI, *models: type[BaseModel], requests: Iterab
 
 
 def definitions(*models: type[BaseModel], requests: Iterable[type[BaseModel]] = ()) -> Json:
-    """The schemas of the models and of those within them, by name."""
+    """Returns the schemas of the models and of the models within them, by name."""
     wanted = [(model, "serialization") for model in models] + [(model, "validation") for model in requests]
     template = "#/components/schemas/{model}"
     found: Json = models_json_schema(wanted, ref_template=template)[1]["$defs"]  # type: ignore[arg-type]
@@ -75,7 +75,7 @@ def header_references(*headers: str) -> Json:
 
 
 def problem_reply(description: str, *codes: Code) -> Json:
-    """The description of a reply with problem details; with an example for each code."""
+    """Returns the description of a reply with problem details, with an example for each code."""
     examples = {
         code.value: {"value": Problem(code, description).details(EXAMPLE_ID).model_dump(mode="json")} for code in codes
     }
@@ -86,17 +86,17 @@ def problem_reply(description: str, *codes: Code) -> Json:
 
 
 def option_schemas(options: type[BaseModel]) -> Json:
-    """By name, as fields of a form and query parameters have them.
+    """Returns the schemas of options by name, as form fields and query parameters have them.
 
-    Defaults and examples are told in words: Swagger UI fills them in and sends them, and generated clients send
-    defaults, both as if somebody had chosen them.
+    Defaults and examples become words in the description: Swagger UI fills them in and generated clients send them,
+    both as if a user had chosen them.
     """
     schema = inlined(options.model_json_schema())
     return {name: _option(each) for name, each in schema.get("properties", {}).items()}
 
 
 def inlined(schema: Json) -> Json:
-    """The schema with its definitions in their places."""
+    """Returns the schema with its definitions in the places that refer to them."""
     definitions = schema.get("$defs", {})
 
     def resolve(node: Any) -> Any:
@@ -128,10 +128,10 @@ def _option(schema: Json) -> Json:
 
 
 def describe_with_default(description: str | None, default: Any) -> str:
-    """The description with the default value in words."""
+    """Returns the description with the default value in words."""
     told = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
     return "; ".join([*([description.rstrip(".")] if description else []), *told])
 
 
 def _header(name: str) -> Json:
-    return {"description": HEADERS[name], "schema": {"type": "string"}}
+    return {"description": HEADER_DESCRIPTIONS[name], "schema": {"type": "string"}}

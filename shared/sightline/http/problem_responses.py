@@ -1,4 +1,4 @@
-"""Every error that leaves a service is a problem detail with the request's id."""
+"""Problem details (RFC 9457) for every error, with the request's id."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ CODES: Mapping[int, Code] = {
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Call before `install_middleware`, so that unhandled errors are answered inside the request's log context."""
+    """Adds the handlers; call it before `install_middleware`, so that error replies carry the request's id."""
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -45,7 +45,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def problem_response(problem: Problem, path: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The reply to a request for `path` that met `problem`."""
+    """Returns the reply for a problem of a request to `path`."""
     body = problem.details(current_request_id()).model_dump(mode="json")
     if path.startswith("/v2"):
         # Triton's and KServe's clients look for this member, and fail on a body without it.
@@ -61,7 +61,7 @@ def current_request_id() -> str:
 
 
 def invalid_fields(error: ValidationError | RequestValidationError) -> list[dict[str, str]]:
-    """Which fields were wrong and why, without what was sent in them; of many faults the first."""
+    """Returns which fields are invalid and why, without their values; at most `MAX_FAULTS`."""
     if isinstance(error, ValidationError):
         faults: Sequence[Any] = error.errors(include_url=False, include_context=False, include_input=False)
     else:
@@ -99,7 +99,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    """Of all routes of this path; the router itself names those of the first alone."""
+    """Returns the methods of all routes of this path; the router itself lists those of the first alone."""
     allowed = [
         method
         for method in HTTPMethod
@@ -121,9 +121,9 @@ async def _on_disconnect(request: Request, error: Exception) -> Response:
 
 
 class UnhandledErrorMiddleware:
-    """Answers 500 for whatever nobody caught, and logs where it happened.
+    """Replies 500 to unhandled exceptions, and logs where they were raised.
 
-    The text of the exception goes neither into the reply nor into the log, as it may quote what was sent.
+    The text of the exception goes neither into the reply nor into the log, as it may quote an upload.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -16,7 +16,7 @@ from sightline.http.connection_protocol import LimitedHttpProtocol
 from sightline.http.connections import (
     ConnectionLimits,
     ConnectionTable,
-    connections_within,
+    max_connections_within,
     raise_descriptor_limit,
 )
 from sightline.http.listener import inherited_listener, signal_stopping
@@ -30,16 +30,16 @@ TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
 
 @runtime_checkable
 class Drainable(Protocol):
-    """What the lifespan's state has as `service`, to be told first that the process is to stop."""
+    """The part of the lifespan's state called `service` that is told first when the process stops."""
 
     def start_draining(self) -> None: ...
 
 
 class GracefulServer(uvicorn.Server):
-    """Says that it stops before it does.
+    """A server that announces its end before it closes its port.
 
-    uvicorn closes its port at once on SIGTERM while balancers still send; here readiness turns first, and the port
-    closes after a notice.
+    uvicorn closes its port at once on SIGTERM while balancers still send; here readiness turns false first, and the
+    port closes `notice_s` later.
     """
 
     def __init__(self, config: uvicorn.Config, table: ConnectionTable, *, notice_s: float) -> None:
@@ -69,7 +69,7 @@ class GracefulServer(uvicorn.Server):
 
 
 def serve(factory: str, settings: ServerSettings) -> None:
-    """Serve until told to stop; the port stays open for `drain_notice_s` after SIGTERM."""
+    """Serves until SIGTERM or SIGINT; the port stays open for `drain_notice_s` after SIGTERM."""
     os.umask(UMASK)
     name = factory.partition(":")[0]
     configure_logging(settings.log_level, service=name)
@@ -79,7 +79,7 @@ def serve(factory: str, settings: ServerSettings) -> None:
 
 
 def limited_server(app: Any, settings: ServerSettings, *, factory: bool = False) -> GracefulServer:
-    """A server for an application, or for the import path of its factory, with the settings' limits."""
+    """Returns a server with the settings' limits, for an application or the import path of its factory."""
     table = ConnectionTable(connection_limits(settings, descriptors=raise_descriptor_limit()))
     config = uvicorn.Config(
         app,
@@ -100,8 +100,8 @@ def limited_server(app: Any, settings: ServerSettings, *, factory: bool = False)
 
 
 def connection_limits(settings: ServerSettings, *, descriptors: int) -> ConnectionLimits:
-    """No more connections than files may be open, and no more than half of them from one address."""
-    max_connections = min(settings.max_connections, connections_within(descriptors))
+    """Returns the limits: no more connections than files may be open, at most half of them from one address."""
+    max_connections = min(settings.max_connections, max_connections_within(descriptors))
     return ConnectionLimits(
         max_connections=max_connections,
         max_per_address=min(settings.max_connections_per_address, max(1, max_connections // 2)),

@@ -1,4 +1,4 @@
-"""Between the canonical tensors of a model and those of the file that its weights came in."""
+"""Conversion between the canonical tensors of a model and the tensors of its weights file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ CHANNELS_LAST = (0, 2, 3, 1)
 
 
 class GraphTensor(Protocol):
-    """What the runtime tells about a tensor of the graph."""
+    """A tensor of the graph, as ONNX Runtime describes it."""
 
     name: str
     type: str
@@ -24,7 +24,7 @@ class GraphTensor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TensorAdapter:
-    """One canonical tensor and its counterpart in the file; both carry a leading batch dimension."""
+    """The conversion of one canonical tensor to its counterpart in the file; both have a leading batch dimension."""
 
     spec: TensorSpec
     declared: TensorContract
@@ -41,11 +41,11 @@ class TensorAdapter:
         return np.ascontiguousarray(_cast(values, self.spec.dtype))
 
     def file_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A sample's canonical shape in the axis order of the file."""
+        """Returns a sample's canonical shape in the axis order of the file."""
         return (shape[2], shape[0], shape[1]) if self._swaps_axes else shape
 
     def check(self, graph: Mapping[str, GraphTensor], samples: Sequence[tuple[int, ...]], batch: int | None) -> None:
-        """Refuse a graph whose tensor is not as declared, for samples of these canonical shapes."""
+        """Raises ContractError where the graph's tensor is not as declared, for samples of these canonical shapes."""
         name = self.declared.tensor
         if name not in graph:
             raise ContractError(f"tensor {name!r} ({self.spec.name}) is not in the graph, which has {sorted(graph)}")
@@ -67,7 +67,7 @@ class TensorAdapter:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """All tensors of a model."""
+    """The conversion of all tensors of a model."""
 
     inputs: tuple[TensorAdapter, ...]
     outputs: tuple[TensorAdapter, ...]
@@ -92,7 +92,7 @@ class Adapter:
         graph_inputs: Sequence[GraphTensor],
         graph_outputs: Sequence[GraphTensor],
     ) -> None:
-        """Refuse a graph that is not what its contract declares."""
+        """Raises ContractError where the graph is not what its contract declares."""
         inputs = {tensor.name: tensor for tensor in graph_inputs}
         if undeclared := sorted(set(inputs) - {each.declared.tensor for each in self.inputs}):
             raise ContractError(f"the graph wants the input {undeclared[0]!r}, which is not declared")
@@ -114,7 +114,7 @@ def _check_shape(tensor: GraphTensor, expected: tuple[int | None, ...]) -> None:
 
 
 def graph_dtype(tensor: GraphTensor) -> str:
-    """`tensor(float)` as NumPy would say it."""
+    """Returns NumPy's name for a type of the graph, such as float32 for `tensor(float)`."""
     name = tensor.type.removeprefix("tensor(").removesuffix(")")
     return {"float": "float32", "double": "float64"}.get(name, name)
 

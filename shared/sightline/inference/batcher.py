@@ -1,4 +1,4 @@
-"""Brings samples of many requests together and runs them on the one thread that owns the session."""
+"""The micro-batcher: collects samples of many requests into batches for the one thread that owns the session."""
 
 import asyncio
 import bisect
@@ -14,7 +14,7 @@ import structlog
 
 from sightline.api.problems import Code, Problem
 from sightline.inference.engine import Session
-from sightline.inference.fair_queueing import ANONYMOUS, FairRanks, Requester
+from sightline.inference.fair_queue import ANONYMOUS, FairRanks, Requester
 from sightline.inference.latency_model import LatencyModel
 from sightline.inference.metrics import BatchObserver
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors
@@ -27,7 +27,7 @@ PROBE_INTERVAL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """The outputs of one sample, and how long the run took that it was part of."""
+    """The outputs of one sample, and the duration of the run that it was part of."""
 
     outputs: Tensors
     ran_s: float
@@ -35,14 +35,14 @@ class SampleResult:
 
 @dataclass(slots=True, eq=False)
 class PendingSample:
-    """A sample in the queue and whoever waits for it, on whatever event loop."""
+    """A queued sample and the future that awaits its result, on any event loop."""
 
     sample: Tensors
     key: BucketKey
     deadline: float | None
     future: "asyncio.Future[SampleResult]"
     loop: asyncio.AbstractEventLoop
-    rank: float  # in which tickets are taken
+    rank: float  # samples are taken in ascending order of it
     queued_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -50,15 +50,15 @@ class PendingSample:
         return self.deadline is not None and self.deadline <= time.monotonic()
 
     @property
-    def dead(self) -> bool:
-        """Nobody waits for it any more; a cancelled future says so before its task has been told."""
+    def obsolete(self) -> bool:
+        """Whether nobody waits for the result: past its deadline, or cancelled (a future shows that first)."""
         return self.expired or self.future.done()
 
-    def settle(self, result: SampleResult | Exception) -> None:
+    def resolve(self, result: SampleResult | Exception) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(self._settle, result)
+            self.loop.call_soon_threadsafe(self._resolve, result)
 
-    def _settle(self, result: SampleResult | Exception) -> None:
+    def _resolve(self, result: SampleResult | Exception) -> None:
         if self.future.done():
             return
         if isinstance(result, SampleResult):
@@ -75,24 +75,29 @@ class _Running:
 
 
 class MicroBatcher:
-    """Never waits for a batch to fill: whenever the session is free it takes what is queued, in turns between callers.
+    """A work-conserving batcher: whenever the session is free, it takes what is queued, in turns between callers.
 
-    `submit` is called on event loops, `work` runs until `close` on the thread that owns the session.
+    `submit` is called on event loops; `work` runs until `close`, on the thread that owns the session.
     """
 
     def __init__(
         self,
         session: Session,
         signature: ModelSignature,
-        costs: LatencyModel,
+        latency_model: LatencyModel,
         observer: BatchObserver,
         *,
         max_queue_s: float,
     ) -> None:
-        self._session, self._signature, self._costs, self._observer = session, signature, costs, observer
+        self._session, self._signature, self._latency_model, self._observer = (
+            session,
+            signature,
+            latency_model,
+            observer,
+        )
         self._max_queue_s = max_queue_s
         self._queues: dict[BucketKey, list[PendingSample]] = {key: [] for key in signature.keys}  # by rank
-        self._turns = FairRanks()
+        self._ranks = FairRanks()
         self._changed = threading.Condition()
         self._running: _Running | None = None
         self._closed = False
@@ -106,38 +111,38 @@ class MicroBatcher:
         admitted: bool = False,
         requester: Requester = ANONYMOUS,
     ) -> SampleResult:
-        """Infer one sample.
+        """Infers one sample.
 
-        `deadline` is of `time.monotonic`; a sample that has not begun by then is dropped. A request that was admitted
-        once has its later samples taken whatever is queued, as its earlier ones are paid for.
+        deadline: on the clock of `time.monotonic`; a sample that has not begun by then is dropped. admitted: the sample
+        is accepted however much is queued, because its request has been admitted before.
         """
         key = self._signature.key_of(sample)
         if not admitted:
             self.check_room(requester)
         loop = asyncio.get_running_loop()
         with self._changed:
-            ticket = PendingSample(sample, key, deadline, loop.create_future(), loop, self._turns.take(requester))
-            self._put(ticket)
+            pending = PendingSample(sample, key, deadline, loop.create_future(), loop, self._ranks.take(requester))
+            self._put(pending)
         try:
-            return await ticket.future
+            return await pending.future
         except asyncio.CancelledError:
-            self._discard(ticket)
+            self._discard(pending)
             raise
 
     def check_room(self, requester: Requester | None = None) -> None:
-        """Refuse when more work is queued than may be; an empty queue has room however slow the model is.
+        """Raises Problem OVERLOADED when more work is queued than may be; an empty queue always has room.
 
-        Of a requester, what counts is the work that goes before his next sample.
+        With a requester, only the work that runs before the requester's next sample counts.
         """
         with self._changed:
-            last = math.inf if requester is None else self._turns.next(requester)
+            last = math.inf if requester is None else self._ranks.next(requester)
             backlog_s = self._backlog_s(last) if any(self._queues.values()) else 0.0
         if backlog_s > self._max_queue_s:
             raise Problem(Code.OVERLOADED, "Too much work is queued.", retry_after_s=backlog_s)
 
     @property
     def has_room(self) -> bool:
-        """Whether `check_room` would let a request pass."""
+        """Whether `check_room` accepts a request."""
         try:
             self.check_room()
         except Problem:
@@ -152,12 +157,12 @@ class MicroBatcher:
 
     @property
     def running_s(self) -> float:
-        """For how long the current batch, or a probe of the session, has been running; 0 when there is none."""
+        """Seconds since the current batch, or probe of the session, began; 0 when there is none."""
         running = self._running
         return time.monotonic() - running.began_at if running else 0.0
 
     def work(self) -> None:
-        """Run batches until closed and empty."""
+        """Runs batches until closed and empty."""
         while (batch := self._next_batch()) is not None:
             if batch:
                 self._run(batch)
@@ -165,42 +170,42 @@ class MicroBatcher:
                 self.healthy = self._probe()
 
     def close(self) -> None:
-        """Take nothing more; `work` returns when what is queued is done."""
+        """Accepts no more samples; `work` returns when the queued ones are done."""
         with self._changed:
             self._closed = True
             self._changed.notify()
 
     def abandon(self) -> None:
-        """Close, and refuse what is still queued."""
+        """Closes, and refuses the samples that are still queued."""
         self.close()
         with self._changed:
             for queue in self._queues.values():
-                for ticket in queue:
-                    ticket.settle(Problem(Code.NOT_READY, "The service stops."))
+                for pending in queue:
+                    pending.resolve(Problem(Code.NOT_READY, "The service stops."))
                 queue.clear()
             self._observe_pending()
 
-    def _put(self, ticket: PendingSample) -> None:
-        """Only while `_changed` is held."""
+    def _put(self, pending: PendingSample) -> None:
+        """Queues a sample; call it only while `_changed` is held."""
         if self._closed:
             raise Problem(Code.NOT_READY, "The service stops.")
-        bisect.insort(self._queues[ticket.key], ticket, key=lambda each: each.rank)
+        bisect.insort(self._queues[pending.key], pending, key=lambda each: each.rank)
         self._observe_pending()
         self._changed.notify()
 
-    def _discard(self, ticket: PendingSample) -> None:
+    def _discard(self, pending: PendingSample) -> None:
         with self._changed:
-            if ticket in self._queues[ticket.key]:
-                self._drop(ticket)
+            if pending in self._queues[pending.key]:
+                self._drop(pending)
 
-    def _drop(self, ticket: PendingSample) -> None:
-        self._queues[ticket.key].remove(ticket)
-        self._observer.dropped("cancelled" if ticket.future.done() else "expired")
-        ticket.settle(Problem(Code.DEADLINE_EXCEEDED, "The deadline passed before the model was free."))
+    def _drop(self, pending: PendingSample) -> None:
+        self._queues[pending.key].remove(pending)
+        self._observer.dropped("cancelled" if pending.future.done() else "expired")
+        pending.resolve(Problem(Code.DEADLINE_EXCEEDED, "The deadline passed before the model was free."))
         self._observe_pending()
 
     def _next_batch(self) -> list[PendingSample] | None:
-        """The next batch; empty when an unhealthy session should be probed, None when there is no more to do."""
+        """Returns the next batch; empty when an unhealthy session should be probed, None when all is done."""
         with self._changed:
             while True:
                 self._drop_dead()
@@ -213,18 +218,18 @@ class MicroBatcher:
 
     def _drop_dead(self) -> None:
         for queue in self._queues.values():
-            for ticket in [each for each in queue if each.dead]:
-                self._drop(ticket)
+            for pending in [each for each in queue if each.obsolete]:
+                self._drop(pending)
 
     def _take(self) -> list[PendingSample]:
         queue = min((queue for queue in self._queues.values() if queue), key=lambda q: q[0].rank, default=None)
         if queue is None:
             return []
-        size = self._costs.largest_batch(queue[0].key, len(queue))
+        size = self._latency_model.largest_batch(queue[0].key, len(queue))
         batch = queue[:size]
         del queue[:size]
-        self._turns.reach(batch[0].rank)
-        self._running = _Running(size, self._costs.estimate_s(batch[0].key, size), time.monotonic())
+        self._ranks.reach(batch[0].rank)
+        self._running = _Running(size, self._latency_model.estimate_s(batch[0].key, size), time.monotonic())
         self._observe_pending()
         return batch
 
@@ -240,31 +245,31 @@ class MicroBatcher:
 
     def _infer(self, batch: Sequence[PendingSample]) -> None:
         started = time.monotonic()
-        outputs = self._session.run(_stack([ticket.sample for ticket in batch]))
+        outputs = self._session.run(_stack([pending.sample for pending in batch]))
         seconds = time.monotonic() - started
         with self._changed:
-            self._costs.observe(batch[0].key, len(batch), seconds)
+            self._latency_model.observe(batch[0].key, len(batch), seconds)
         self.healthy = True
         self._observer.ran(len(batch))
-        for index, ticket in enumerate(batch):
-            ticket.settle(SampleResult({name: values[index] for name, values in outputs.items()}, seconds))
+        for index, pending in enumerate(batch):
+            pending.resolve(SampleResult({name: values[index] for name, values in outputs.items()}, seconds))
 
     def _recover(self, batch: Sequence[PendingSample], error: Exception) -> None:
-        """Find out whose fault it was: run each sample alone, so that only the bad one fails."""
+        """Runs each sample of a failed batch alone, so that only the bad one fails."""
         log.warning("batch_failed", size=len(batch), **describe_error(error))
         if len(batch) == 1:
             self._observer.failed()
-            batch[0].settle(error)
+            batch[0].resolve(error)
             self.healthy = self._probe()
             return
-        for ticket in batch:
+        for pending in batch:
             try:
-                self._infer([ticket])
+                self._infer([pending])
             except Exception as alone:
-                self._recover([ticket], alone)
+                self._recover([pending], alone)
 
     def _probe(self) -> bool:
-        """Whether the session still runs a blank sample: after a failure that tells a bad sample from a bad device."""
+        """Returns whether the session still runs a blank sample, which tells a bad device from a bad sample."""
         self._running = _Running(1, 0.0, time.monotonic())
         try:
             self._session.run(self._signature.blank(self._signature.keys[0], batch=1))
@@ -276,11 +281,11 @@ class MicroBatcher:
         return True
 
     def _backlog_s(self, last: float = math.inf) -> float:
-        """Of all tickets up to a rank."""
+        """Returns the estimated seconds of all samples up to a rank."""
         ahead = {
             key: bisect.bisect_right(queue, last, key=lambda each: each.rank) for key, queue in self._queues.items()
         }
-        queued_s = sum(self._costs.estimate_s(key, count) for key, count in ahead.items())
+        queued_s = sum(self._latency_model.estimate_s(key, count) for key, count in ahead.items())
         if self._running is None:
             return queued_s
         return queued_s + max(0.0, self._running.began_at + self._running.estimate_s - time.monotonic())

@@ -52,7 +52,7 @@ FactsT = TypeVar("FactsT", bound=BaseModel)
 
 
 class ContractError(Exception):
-    """The weights and what is declared about them do not fit together."""
+    """The weights do not match their contract or the model."""
 
 
 class Layout(StrEnum):
@@ -78,7 +78,7 @@ class _Declared(BaseModel):
 
 
 class TensorContract(_Declared):
-    """One tensor of the file. Without a layout its axes are in the canonical order, without a range its values are."""
+    """One tensor of the file; without a layout or a range, its axes or values are the canonical ones."""
 
     tensor: str
     dtype: DType
@@ -93,7 +93,7 @@ class TensorContract(_Declared):
 
 
 class Contract(_Declared):
-    """What is declared about an ONNX file."""
+    """The declaration of an ONNX file."""
 
     name: str
     version: str
@@ -109,7 +109,7 @@ class Contract(_Declared):
     facts: Mapping[str, Any] = Field(default_factory=dict)
 
     def adapt(self, signature: ModelSignature) -> ModelSignature:
-        """The signature with the buckets that these weights take: their own if their size is fixed."""
+        """Returns the signature with the buckets that these weights accept: their own one if their size is fixed."""
         self._check_names(signature)
         signature = self._with_own_sizes(signature)
         if self.fixed_size is not None:
@@ -123,7 +123,7 @@ class Contract(_Declared):
         return signature
 
     def read_facts(self, model: type[FactsT]) -> FactsT:
-        """ContractError where the contract states facts that the model does not know."""
+        """Returns the contract's facts. Raises ContractError where they do not match the model's schema."""
         try:
             return model.model_validate(dict(self.facts))
         except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A model's weights, loaded and ready to run batches of canonical tensors."""
+"""Inference sessions: a model's weights, loaded on a provider and ready to run batches of canonical tensors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from sightline.inference.settings import InferenceSettings, Provider
 from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import Weights
 
-ERRORS_ONLY = 3
+LOG_ERRORS_ONLY = 3
 
 Feeds = Mapping[str, NDArray[Any]]
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class Session(Protocol):
-    """The seam to whatever computes: a batch of inputs to a batch of outputs, each with a leading batch dimension."""
+    """The interface to the runtime: a batch of inputs to a batch of outputs, with a leading batch dimension."""
 
     @property
     def provider(self) -> str: ...
@@ -41,7 +41,7 @@ class OpensSession(Protocol):
 
 
 def open_session(predictor: AnyPredictor, settings: InferenceSettings) -> Session:
-    """What runs the predictor's weights."""
+    """Opens the session of the predictor's weights."""
     weights = predictor.weights
     signature = weights.contract.adapt(predictor.signature)
     if isinstance(predictor, OpensSession):
@@ -50,10 +50,9 @@ def open_session(predictor: AnyPredictor, settings: InferenceSettings) -> Sessio
 
 
 class OnnxEngine:
-    """An ONNX file behind the canonical tensors of its model.
+    """A session of one ONNX file, behind the canonical tensors of its model.
 
-    Load it and run it from one and the same thread: the CUDA provider keeps its handles and the algorithms it found
-    per thread.
+    Load and run it on one thread: the CUDA provider keeps its handles and the algorithms that it selected per thread.
     """
 
     def __init__(self, weights: Weights, signature: ModelSignature, settings: InferenceSettings) -> None:
@@ -83,13 +82,13 @@ class OnnxEngine:
 
 
 def _fill(values: NDArray[Any], size: int) -> NDArray[Any]:
-    """Repeat the last sample until there are `size`."""
+    """Repeats the last sample until there are `size`."""
     missing = size - len(values)
     return np.concatenate([values, np.repeat(values[-1:], missing, axis=0)]) if missing else values
 
 
 def open_graph(path: Path, settings: InferenceSettings) -> tuple[Provider, ort.InferenceSession]:
-    """On the first provider that takes it; ProviderError where none does."""
+    """Opens the file on the first provider that accepts it. Raises ProviderError where none does."""
 
     def open_session(chain: Chain) -> ort.InferenceSession:
         # With its fallback enabled the runtime rebuilds a failed session on the CPU, now or at any later run.
@@ -100,7 +99,7 @@ def open_graph(path: Path, settings: InferenceSettings) -> tuple[Provider, ort.I
 
 def _session_options(settings: InferenceSettings) -> ort.SessionOptions:
     options = ort.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
+    options.log_severity_level = LOG_ERRORS_ONLY
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = settings.run_workers
     options.inter_op_num_threads = 1
@@ -126,10 +125,7 @@ def precision_on(provider: Provider, weights: Weights, settings: InferenceSettin
 
 
 class BoundRunner:
-    """Copies inputs into device buffers allocated once per batch shape, and outputs back after the run.
-
-    The buckets are few and fixed, so the buffers are too.
-    """
+    """A runner on device buffers that are allocated once per batch shape: the buckets are few and fixed."""
 
     def __init__(self, session: ort.InferenceSession, *, device: str, device_id: int) -> None:
         self._session, self._device, self._device_id = session, device, device_id
@@ -147,7 +143,7 @@ class BoundRunner:
 
 
 class _Buffers:
-    """Inputs and outputs of one batch shape on the device."""
+    """The input and output buffers of one batch shape on the device."""
 
     def __init__(
         self, session: ort.InferenceSession, feeds: Feeds, outputs: Sequence[str], device: str, device_id: int
@@ -172,7 +168,7 @@ class _Buffers:
         return dict(zip(outputs, self._binding.copy_outputs_to_cpu(), strict=True))
 
     def _keep_outputs(self, outputs: Sequence[str]) -> None:
-        """The first run allocated the outputs, as only the graph knows their shapes; later runs write into the same."""
+        """Binds the outputs that the first run allocated, as only the graph knows their shapes, for later runs."""
         for name, buffer in zip(outputs, self._binding.get_outputs(), strict=True):
             self._binding.bind_ortvalue_output(name, buffer)
         self._fixed_outputs = True

@@ -1,4 +1,4 @@
-"""Drives plans: their own steps on the codec threads, the samples they yield through the batcher."""
+"""Execution of plans: their own steps on a thread pool, the samples they yield through the batcher."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ import numpy as np
 from sightline.imaging.decoder.pool import Cancellation
 from sightline.inference.batcher import MicroBatcher, SampleResult
 from sightline.inference.engine import Session
-from sightline.inference.fair_queueing import ANONYMOUS, Requester
+from sightline.inference.fair_queue import ANONYMOUS, Requester
 from sightline.inference.predictor import Plan, Round
 from sightline.inference.signature import Tensors
 from sightline.inference.stages import Stage, Stages
@@ -23,7 +23,7 @@ ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Samples:
     samples: Sequence[Tensors]
 
 
@@ -34,17 +34,17 @@ class _Finished(Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class _Step(Generic[ResultT]):
-    """What a step came to; the generator's StopIteration cannot travel through a future."""
+    """The outcome of a step; the generator's StopIteration cannot pass through a future."""
 
-    outcome: _Wanted | _Finished[ResultT]
+    outcome: _Samples | _Finished[ResultT]
     began_at: float
     ended_at: float
 
 
 def run_inline(plan: Plan[ResultT], session: Session) -> ResultT:
-    """Drive a plan on this thread, one sample at a time."""
+    """Runs a plan on this thread, one sample at a time, and returns its result."""
     outcome = _advance(plan, None)
-    while isinstance(outcome, _Wanted):
+    while isinstance(outcome, _Samples):
         outcome = _advance(plan, [_run_one(session, sample) for sample in outcome.samples])
     return outcome.result
 
@@ -59,10 +59,10 @@ async def execute(
     at_once: int | None = None,
     requester: Requester = ANONYMOUS,
 ) -> ResultT:
-    """Drive a plan; cancelling this frees its queued samples at once and closes the plan.
+    """Runs a plan and returns its result; cancelling this frees its queued samples at once and closes the plan.
 
-    A plan that may have only so many samples queued `at_once` lets those of others in between, and in return is never
-    refused, however much is queued.
+    at_once: the plan may have so many samples queued together, which lets those of others in between; in return it is
+    never refused, however much is queued.
     """
     run = _Execution(plan, batcher, pool, stages, deadline, at_once, requester)
     try:
@@ -91,7 +91,7 @@ class _Execution(Generic[ResultT]):
     async def finish(self) -> ResultT:
         self._stages.current = Stage.DECODE
         outcome = await self._advance(None)
-        while isinstance(outcome, _Wanted):
+        while isinstance(outcome, _Samples):
             if not self._admitted:
                 self._batcher.check_room(self._requester)
                 self._admitted = True
@@ -99,7 +99,7 @@ class _Execution(Generic[ResultT]):
         return outcome.result
 
     def close(self) -> None:
-        """Close the generator, once the thread that may still be inside it has left."""
+        """Closes the generator, once the thread that may still be inside it has left."""
         if self._step is None:
             self._plan.close()
         else:
@@ -107,27 +107,27 @@ class _Execution(Generic[ResultT]):
             self._cancellation.cancel()
             self._step.add_done_callback(lambda _: self._plan.close())
 
-    async def _advance(self, outputs: Sequence[Tensors] | None) -> _Wanted | _Finished[ResultT]:
+    async def _advance(self, outputs: Sequence[Tensors] | None) -> _Samples | _Finished[ResultT]:
         queued_at = time.perf_counter()
         self._step = self._pool.submit(_timed_advance, self._plan, outputs, self._cancellation)
         step = await asyncio.wrap_future(self._step)
         self._stages.add(Stage.QUEUE, step.began_at - queued_at)
-        stage = Stage.DECODE if isinstance(step.outcome, _Wanted) else Stage.ENCODE
+        stage = Stage.DECODE if isinstance(step.outcome, _Samples) else Stage.ENCODE
         self._stages.add(stage, step.ended_at - step.began_at)
         record_span(stage, step.ended_at - step.began_at)
         return step.outcome
 
     async def _infer(self, samples: Sequence[Tensors]) -> list[Tensors]:
-        """All samples at once; what the round took beyond its longest run was waiting."""
+        """Infers all samples at once; the time of the round beyond its longest run counts as waiting."""
         self._stages.current, started = Stage.INFER, time.perf_counter()
         self._stages.share = samples.done if isinstance(samples, Round) else None
         with span("round", samples=len(samples)):
-            answers = await self._submit_all(samples)
-            ran_s = max((answer.ran_s for answer in answers), default=0.0)
+            results = await self._submit_all(samples)
+            ran_s = max((result.ran_s for result in results), default=0.0)
             record_span("session", ran_s)
         self._stages.add(Stage.INFER, ran_s)
         self._stages.add(Stage.QUEUE, max(0.0, time.perf_counter() - started - ran_s))
-        return [answer.outputs for answer in answers]
+        return [result.outputs for result in results]
 
     async def _submit_all(self, samples: Sequence[Tensors]) -> list[SampleResult]:
         tasks = [asyncio.create_task(self._submit(sample)) for sample in samples]
@@ -143,9 +143,9 @@ class _Execution(Generic[ResultT]):
             return await self._batcher.submit(sample, deadline=self._deadline, admitted=True, requester=self._requester)
 
 
-def _advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Wanted | _Finished[ResultT]:
+def _advance(plan: Plan[ResultT], outputs: Sequence[Tensors] | None) -> _Samples | _Finished[ResultT]:
     try:
-        return _Wanted(next(plan) if outputs is None else plan.send(outputs))
+        return _Samples(next(plan) if outputs is None else plan.send(outputs))
     except StopIteration as stop:
         return _Finished(stop.value)
 

@@ -1,4 +1,4 @@
-"""How long batches take: measured while warming, kept up to date while serving."""
+"""A model of how long batches take: measured while warming, updated while serving."""
 
 import time
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from sightline.inference.engine import Session
 from sightline.inference.signature import BucketKey, ModelSignature, Tensors
 
 SMOOTHING = 0.2
-WORTHWHILE = 0.95
+MAX_RELATIVE_COST = 0.95
 
 
 class LatencyModel:
-    """Seconds per run for each bucket and batch size; the sizes are those that were worth warming."""
+    """Seconds per run for each bucket and batch size, for the sizes that were worth warming."""
 
     def __init__(self, measured: Mapping[BucketKey, Mapping[int, float]]) -> None:
         self._seconds = {key: dict(sorted(seconds.items())) for key, seconds in measured.items()}
 
     def largest_batch(self, key: BucketKey, available: int) -> int:
-        """The most samples to run at once: only warmed sizes, so that a device never meets a new shape."""
+        """Returns the most samples to run at once: only warmed sizes, so that a device never meets a new shape."""
         return max(size for size in self._seconds[key] if size <= available)
 
     def estimate_s(self, key: BucketKey, count: int) -> float:
@@ -39,9 +39,9 @@ class LatencyModel:
 
 
 def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> LatencyModel:
-    """Run every bucket, doubling the batch as long as that makes a sample cheaper.
+    """Runs every bucket, and doubles the batch as long as that makes a sample cheaper.
 
-    On a CPU a batch of two mostly takes twice as long as one and only adds latency; then one is where it ends.
+    On a CPU a batch of two mostly takes twice as long as one and only adds latency, so that one is the largest.
     """
     limit = min(max_batch, session.max_batch or max_batch)
     return LatencyModel({key: _warm_bucket(session, signature, key, limit) for key in signature.keys})
@@ -52,7 +52,7 @@ def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, li
     size = 2
     while size <= limit:
         seconds = _time_run(session, signature, key, size)
-        if seconds / size > WORTHWHILE * measured[size // 2] / (size // 2):
+        if seconds / size > MAX_RELATIVE_COST * measured[size // 2] / (size // 2):
             break
         measured[size] = seconds
         size *= 2
@@ -60,7 +60,7 @@ def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, li
 
 
 def _time_run(session: Session, signature: ModelSignature, key: BucketKey, size: int) -> float:
-    """Seconds of the second run; the first one allocates, and searches or builds kernels."""
+    """Returns the seconds of the second run; the first one allocates, and searches or builds kernels."""
     batch = signature.blank(key, batch=size)
     _check_outputs(session.run(batch), signature, key, size)
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def _time_run(session: Session, signature: ModelSignature, key: BucketKey, size:
 
 
 def _check_outputs(outputs: Tensors, signature: ModelSignature, key: BucketKey, size: int) -> None:
-    """Graphs leave sizes open that only a run fills in."""
+    """Raises ContractError where outputs have wrong shapes; graphs leave sizes open until a run."""
     for spec, shape in zip(signature.outputs, signature.output_shapes(key), strict=True):
         if outputs[spec.name].shape != (size, *shape):
             found = outputs[spec.name].shape

@@ -11,7 +11,7 @@ DECODER_ENDS = ("time", "memory", "crash")
 
 
 class ServiceMetrics:
-    """What a model service measures beside HTTP; every metric carries the model's name."""
+    """The metrics of a model service beside those of HTTP; each carries the model's name."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.stage_duration_s = Histogram(
@@ -39,8 +39,8 @@ class ServiceMetrics:
         self.ready = Gauge("sightline_ready", "1 when the model takes requests", ["model"], registry=registry)
         self.provider = Info("sightline_provider", "What the model runs on", ["model"], registry=registry)
 
-    def announce(self, model: str) -> None:
-        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+    def initialise(self, model: str) -> None:
+        """Creates the counters at 0: `rate` misses the first event of a counter that begins with it."""
         for metric in (self.pending, self.shed, self.failures):
             metric.labels(model)
         for reason in DROP_REASONS:
@@ -50,7 +50,7 @@ class ServiceMetrics:
 
 
 class BatchObserver(Protocol):
-    """Hears of every run; called from the batcher's thread and from event loops."""
+    """An observer of the batcher, called from its thread and from event loops."""
 
     def ran(self, size: int) -> None: ...
     def pending(self, samples: int) -> None: ...
@@ -59,7 +59,7 @@ class BatchObserver(Protocol):
 
 
 class MetricsObserver:
-    """Counts for Prometheus."""
+    """An observer that updates the Prometheus metrics."""
 
     def __init__(self, metrics: ServiceMetrics, model: str) -> None:
         self._metrics, self._model = metrics, model

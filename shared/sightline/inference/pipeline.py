@@ -1,4 +1,4 @@
-"""A whole request as one plan: read the upload, predict, render with the record of what happened."""
+"""The inference pipeline as one plan: read the upload, predict, render the result with its evidence record."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from sightline.inference.engine import Session
 from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 
-Draw = Callable[[str], Rendered]
+Render = Callable[[str], Rendered]
 """A result in the media type asked for."""
 
 RECORDED_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
@@ -28,7 +28,7 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class InferenceRequest:
-    """What a request asked for."""
+    """An upload with the requested media type, the request's id and its time."""
 
     upload: Upload[Any]
     media_type: str
@@ -37,72 +37,75 @@ class InferenceRequest:
 
 
 def respond(
-    predictor: AnyPredictor, question: InferenceRequest, session: Session, identity: ModelIdentity
+    predictor: AnyPredictor, request: InferenceRequest, session: Session, identity: ModelIdentity
 ) -> Plan[Rendered]:
-    draw = yield from _draw(predictor, question, session, identity)
-    return draw(question.media_type)
+    """Returns the result in the requested media type."""
+    render = yield from _predict(predictor, request, session, identity)
+    return render(request.media_type)
 
 
 def respond_in_all_types(
     predictor: AnyPredictor,
-    question: InferenceRequest,
+    request: InferenceRequest,
     session: Session,
     identity: ModelIdentity,
     *,
     others: Sequence[str],
     stages: Stages,
 ) -> Plan[tuple[Rendered, ...]]:
-    """Renders the result in the requested media type first, then in each of `others` that the result has."""
-    draw = yield from _draw(predictor, question, session, identity)
+    """Returns the result in the requested media type first, then in each of `others` that it has."""
+    render = yield from _predict(predictor, request, session, identity)
     stages.current = Stage.ENCODE
-    first = draw(question.media_type)
-    forms = {first.media_type: first}
+    first = render(request.media_type)
+    renderings = {first.media_type: first}
     for media_type in others:
-        if media_type not in forms and (form := _draw_if_possible(draw, media_type)):
-            forms.setdefault(form.media_type, form)
-    return tuple(forms.values())
+        if media_type not in renderings and (rendered := _render_if_possible(render, media_type)):
+            renderings.setdefault(rendered.media_type, rendered)
+    return tuple(renderings.values())
 
 
-def _draw_if_possible(draw: Draw, media_type: str) -> Rendered | None:
+def _render_if_possible(render: Render, media_type: str) -> Rendered | None:
     try:
-        return draw(media_type)
+        return render(media_type)
     except Problem as problem:
         if problem.code is not Code.NOT_ACCEPTABLE:
             raise
         return None
 
 
-def _draw(predictor: AnyPredictor, question: InferenceRequest, session: Session, identity: ModelIdentity) -> Plan[Draw]:
-    """What draws the result in any media type, with the record of what happened."""
-    digest = _first_digest(question.upload)
-    result = yield from predictor.predict(predictor.read(question.upload))
+def _predict(
+    predictor: AnyPredictor, request: InferenceRequest, session: Session, identity: ModelIdentity
+) -> Plan[Render]:
+    """Returns a function that renders the result in any media type, with its evidence record."""
+    digest = _first_digest(request.upload)
+    result = yield from predictor.predict(predictor.read(request.upload))
     notes = predictor.notes(result)
     evidence = Evidence(
-        request_id=question.request_id,
+        request_id=request.request_id,
         input_sha256=digest,
         model=identity,
-        parameters=question.upload.options.model_dump(mode="json"),
+        parameters=request.upload.options.model_dump(mode="json"),
         provider=session.provider,
         precision=session.precision,
         libraries=dict(libraries()),
-        received_at=question.received_at,
+        received_at=request.received_at,
         finished_at=_now(),
         notes=list(notes),
     )
     common = {names.MODEL: str(identity), names.INPUT_SHA256: digest}
 
-    def draw(media_type: str) -> Rendered:
+    def render(media_type: str) -> Rendered:
         rendered = predictor.render(result, media_type, evidence)
         remarks = ", ".join([*notes, *rendered.notes])
         noted = {names.NOTES: remarks} if remarks else {}
         return Rendered(rendered.body, rendered.media_type, {**rendered.headers, **noted, **common})
 
-    return draw
+    return render
 
 
 @cache
 def libraries() -> dict[str, str]:
-    """Versions of what shapes a result."""
+    """Returns the versions of the libraries that affect results."""
     return {"sightline": __version__, **{name: found for name in RECORDED_LIBRARIES if (found := _version(name))}}
 
 
@@ -114,6 +117,6 @@ def _version(name: str) -> str | None:
 
 
 def _first_digest(upload: Upload[Any]) -> str:
-    """SHA-256 of the first picture that was sent."""
+    """Returns the SHA-256 of the first picture that was sent."""
     first = next(data for sent in upload.pictures.values() for data in sent)
     return hashlib.sha256(first).hexdigest()

@@ -1,4 +1,4 @@
-"""Which execution provider runs the model, and how it is set up."""
+"""Execution providers of ONNX Runtime: their options, and the choice of the first that runs the model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,10 +29,10 @@ class ProviderError(Exception):
 def open_on_first_provider(
     settings: InferenceSettings, open_session: OpenSession, available: Sequence[str]
 ) -> tuple[Provider, ort.InferenceSession]:
-    """A session on the first configured provider that really takes the model.
+    """Opens a session on the first configured provider that accepts the model.
 
-    ONNX Runtime drops to the CPU with no more than a warning when a provider cannot be loaded, so the session is
-    asked what it came up with.
+    ONNX Runtime falls back to the CPU with no more than a warning when a provider cannot be loaded, so this checks
+    which provider the session uses. Raises ProviderError where none accepts the model.
     """
     cause: Exception | None = None
     for provider in settings.providers:

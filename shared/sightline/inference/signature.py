@@ -1,4 +1,4 @@
-"""The tensors that a model speaks in, whatever file its weights come in."""
+"""The canonical tensors of a model, independent of its weights file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ BucketKey = tuple[tuple[int, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One canonical tensor; `low` and `high` are what its darkest and brightest values stand at."""
+    """One canonical tensor; `low` and `high` are the values of black and white."""
 
     name: str
     dtype: str
@@ -36,7 +36,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSignature:
-    """Inputs and outputs, and the few sizes that samples come in; each bucket names a size for every name in shapes."""
+    """Inputs, outputs and the few sizes of samples; each bucket names a size for every name in the shapes."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -61,11 +61,11 @@ class ModelSignature:
         return tuple(spec.sized(bucket) for spec in self.outputs)
 
     def blank(self, key: BucketKey, *, batch: int) -> dict[str, NDArray[Any]]:
-        """A batch of zeros, to warm a bucket with."""
+        """Returns a batch of zeros, to warm a bucket with."""
         return {spec.name: np.zeros((batch, *shape), spec.dtype) for spec, shape in zip(self.inputs, key, strict=True)}
 
     def key_of(self, sample: Tensors) -> BucketKey:
-        """The bucket that a sample belongs to; a sample that fits none is the sender's fault."""
+        """Returns the bucket of a sample. Raises Problem INVALID_REQUEST for one that fits none."""
         self._check_names(sample)
         for spec in self.inputs:
             if sample[spec.name].dtype != np.dtype(spec.dtype):

@@ -1,4 +1,4 @@
-"""How long a request spends in each stage."""
+"""Durations of the stages of a request."""
 
 import time
 from collections.abc import Iterator
@@ -17,8 +17,10 @@ class Stage(StrEnum):
 
 
 class Stages:
-    """Seconds by stage; a stage that comes several times adds up. `current` is the one that began last, `share`
-    how much of the work lies behind, 0..1, where the plan can tell."""
+    """Seconds by stage; a stage that occurs several times adds up.
+
+    `current` is the stage that began last; `share` is the completed part of a plan, 0..1, where it reports one.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[Stage, float] = {}

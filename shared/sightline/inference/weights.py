@@ -1,4 +1,8 @@
-"""Which weights a model runs: those shipped with it, or those that the settings point at."""
+"""Weights files: those shipped with a model or named by the settings, their digests, and their external data.
+
+ONNX Runtime does not report the files that hold a graph's external data, and containers carry no package `onnx`, so
+this module reads the few fields that matter out of the protocol buffer (onnx.proto, "external data").
+"""
 
 import hashlib
 import mmap
@@ -36,9 +40,9 @@ FIELDS: Mapping[str, Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """An ONNX file with its declared contract, and the further files that this names.
+    """An ONNX file with its contract, and the further files that the contract names.
 
-    `sha256` is of the file's bytes, followed by those of its parts in the order of their names; behind each file come
+    `sha256` is of the file's bytes, followed by those of its parts in the order of their names; after each file come
     the files that hold its external data, in the order of their paths.
     """
 
@@ -50,7 +54,7 @@ class Weights:
 
     @property
     def verified(self) -> bool:
-        """Whether the contract names the SHA-256 of each file; what differs from it was never loaded."""
+        """Whether the contract names the SHA-256 of each file; files that differ from it are not loaded."""
         return bool(self.contract.sha256)
 
     def square_sides_px(self, signature: ModelSignature) -> list[int]:
@@ -70,14 +74,14 @@ class Weights:
 
 
 def resolve_weights(settings: InferenceSettings, shipped: Path) -> Weights:
-    """The weights at `settings.weights` if set, else those at `shipped`; a contract lies beside its file as .toml."""
+    """Returns the weights that the settings name, else those at `shipped`; the contract lies beside as .toml."""
     path = settings.weights or shipped
     contract = (settings.contract if settings.weights else None) or path.with_suffix(".toml")
     return load_weights(path, contract, shipped=settings.weights is None)
 
 
 def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
-    """Reads every file once. ContractError where one is missing, or differs from what the contract was written for."""
+    """Reads every file once. Raises ContractError where one is missing or differs from its digest in the contract."""
     if not path.is_file():
         raise ContractError(f"{path}: there are no readable weights: there is no such file")
     declared = read_contract(contract)
@@ -90,7 +94,7 @@ def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
 
 
 def _files(graphs: Sequence[Path]) -> Iterator[Path]:
-    """The graphs, each followed by the files that hold its external data."""
+    """Yields the graphs, each followed by the files that hold its external data."""
     for graph in graphs:
         yield graph
         for location in external_files(graph):
@@ -100,7 +104,7 @@ def _files(graphs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _digest_file(path: Path, whole: "hashlib._Hash") -> str:
-    """The file's SHA-256; `whole` goes on over its bytes."""
+    """Returns the file's SHA-256, and updates `whole` with its bytes."""
     own = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -130,7 +134,7 @@ def _verify(contract: Contract, digests: Mapping[str, str], path: Path, folder: 
 
 
 def external_files(path: Path) -> list[str]:
-    """Relative paths as the file names them, sorted, each once; none of a file that is not ONNX."""
+    """Returns the relative paths that the file names, sorted and unique; none for a file that is not ONNX."""
     with path.open("rb") as file:
         try:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -140,7 +144,7 @@ def external_files(path: Path) -> list[str]:
 
 
 def is_below(location: str) -> bool:
-    """Whether the path of a further file leads to no other folder than the first's, or one in it."""
+    """Returns whether a path leads to the same folder or one below it."""
     path = PurePosixPath(location)
     return not path.is_absolute() and bool(path.parts) and ".." not in path.parts
 
@@ -157,7 +161,7 @@ def _locations(message: memoryview, kind: str) -> Iterator[str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Numbers and bytes of the fields that are messages or bytes; ValueError where the rest makes no sense."""
+    """Yields numbers and bytes of the fields that are messages or bytes. Raises ValueError for anything else."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -175,7 +179,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number and where the next thing begins."""
+    """Returns the number at `at`, and the position after it."""
     value = 0
     for place in range(10):
         if at + place >= len(message):

@@ -23,7 +23,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether an exception, or one that led to it, says that the process or the machine is out of something."""
+    """Returns whether an exception, or one of its causes, reports a lack of memory, threads, files or disk."""
     return any(
         (isinstance(each, OSError) and each.errno in EXHAUSTED)
         or (isinstance(each, RuntimeError) and NO_THREAD in str(each))
@@ -33,7 +33,7 @@ def is_shortage(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Of the shortages, the one that a single request may cause by itself."""
+    """Returns whether an exception reports a lack of memory, the one shortage that a single request may cause."""
     return any(_says_out_of_memory(each) for each in _chain(error))
 
 
@@ -44,7 +44,7 @@ def _says_out_of_memory(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and those that led to it."""
+    """Yields the exception and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -12,7 +12,7 @@ UMASK = 0o077
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """Whatever this process and its children create inside the block is their owner's alone."""
+    """Keeps what this process and its children create inside the block private to their owner."""
     before = os.umask(UMASK)
     try:
         yield
@@ -21,19 +21,19 @@ def private_umask() -> Iterator[None]:
 
 
 def private_opener(path: str, flags: int) -> int:
-    """For `open`: a new file is its owner's alone."""
+    """Opener for `open` that creates files private to their owner."""
     return os.open(path, flags, FILE_MODE)
 
 
 def private_folder(path: Path) -> Path:
-    """Creates the folder, or takes an existing one from everybody but its owner."""
+    """Creates the folder, or makes an existing one private to its owner."""
     path.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
     restrict(path)
     return path
 
 
 def restrict(path: Path) -> None:
-    """Leaves permissions to the owner alone; what other users write into by design, or own, stays as it is."""
+    """Makes a file or folder private to its owner; leaves links, shared folders and those of other users alone."""
     with suppress(FileNotFoundError):
         about = path.lstat()
         is_shared = stat.S_ISLNK(about.st_mode) or about.st_mode & stat.S_ISVTX or about.st_uid != os.geteuid()

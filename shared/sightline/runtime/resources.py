@@ -12,13 +12,13 @@ START_TIMEOUT_S = 10.0
 
 
 def available_cores() -> int:
-    """The cores that this process may use, which in a container are fewer than the machine's."""
+    """Returns the cores that this process may use; in a container these may be fewer than the machine has."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, cores_of_quota(CGROUPS))
 
 
 def cores_of_quota(cgroups: Path) -> int:
-    """What a container's share of time comes to, rounded up: more threads than that would only be held up."""
+    """Returns a container's share of processor time in whole cores, rounded up; more threads would be throttled."""
     first = cgroups / "cpu"  # of version 1 of control groups, where -1 is no limit
     quota = _words(cgroups / "cpu.max") or _words(first / "cpu.cfs_quota_us") + _words(first / "cpu.cfs_period_us")
     if len(quota) < 2 or not quota[0].isdigit():  # no container, or one without a limit: `max 100000`
@@ -27,13 +27,13 @@ def cores_of_quota(cgroups: Path) -> int:
 
 
 def available_memory_bytes() -> int:
-    """The machine's memory, or the container's limit where that is less."""
+    """Returns the machine's memory, or the container's limit where that is less."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(machine, memory_limit_bytes(CGROUPS))
 
 
 def memory_limit_bytes(cgroups: Path) -> int:
-    """Of the container, in both versions of control groups."""
+    """Returns the container's memory limit, in version 1 or 2 of control groups."""
     limit = _words(cgroups / "memory.max") or _words(cgroups / "memory" / "memory.limit_in_bytes")
     # No container, or one without a limit: `max`, in version 1 a number beyond every machine.
     return int(limit[0]) if limit and limit[0].isdigit() else sys.maxsize
@@ -47,7 +47,7 @@ def _words(file: Path) -> list[str]:
 
 
 def start_threads(pool: ThreadPoolExecutor, count: int) -> None:
-    """Starts all threads of a pool now, because later the system may have none left."""
+    """Starts all threads of a pool now, because the system may have none left later."""
     barrier = threading.Barrier(count)
     started = [pool.submit(barrier.wait, START_TIMEOUT_S) for _ in range(count)]
     wait(started)

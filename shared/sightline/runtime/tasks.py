@@ -31,7 +31,7 @@ class TaskSupervisor:
 
     @asynccontextmanager
     async def running(self, name: str, work: Coroutine[Any, Any, object]) -> AsyncIterator["asyncio.Task[object]"]:
-        """Runs `work`, which has no end of its own, as a task for as long as the block lasts."""
+        """Runs `work`, which must not end by itself, as a task for as long as the block lasts."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._on_end)
         try:

@@ -1,7 +1,7 @@
-"""Traces for whoever has a collector: `OTEL_EXPORTER_OTLP_ENDPOINT` says where it is, and without it nothing is done.
+"""OpenTelemetry traces, exported where `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector.
 
-A request is one trace, from the gateway through the queue to the session. FastAPI draws the spans of HTTP; here is what
-lies between. Spans tell names of routes, counts and durations: no pixels, no file names, and no query strings.
+A request is one trace, from the gateway through the queue to the session. FastAPI makes the spans of HTTP; this module
+makes those in between. Spans carry names of routes, counts and durations: no pixels, no file names, no query strings.
 """
 
 import os
@@ -21,7 +21,10 @@ tracer = trace.get_tracer("sightline")
 
 
 def configure_tracing(service: str) -> None:
-    """Once in a process. Raises RuntimeError where a collector is named and the extra `trace` is not installed."""
+    """Starts the export of traces, once in a process; does nothing where no collector is named.
+
+    Raises RuntimeError where a collector is named and the extra `trace` is not installed.
+    """
     if not any(os.environ.get(name) for name in ENDPOINTS):
         return
     try:
@@ -53,7 +56,7 @@ def span(name: str, **facts: str | int | float) -> Iterator[Span]:
 
 @contextmanager
 def job_span(model: str, traceparent: str | None, **facts: str | int) -> Iterator[Span]:
-    """What is done of a job belongs to the trace of the request that it was, however much later it is done."""
+    """Makes a span of the work on a job, in the trace of the request that submitted it."""
     parent = propagate.extract({TRACEPARENT: traceparent} if traceparent else {})
     name = f"job {model}"
     with tracer.start_as_current_span(name, parent, SpanKind.CONSUMER, attributes=_named(facts)) as current:
@@ -61,14 +64,14 @@ def job_span(model: str, traceparent: str | None, **facts: str | int) -> Iterato
 
 
 def record_span(name: str, ran_s: float, **facts: str | int) -> None:
-    """A span of something that has just ended and took so long."""
+    """Records a span that ends now and lasted `ran_s`."""
     now = time.time_ns()
     ended = tracer.start_span(name, start_time=now - int(ran_s * NANOSECONDS), attributes=_named(facts))
     ended.end(now)
 
 
 def inject(headers: MutableMapping[str, str]) -> None:
-    """Where no trace goes on, what the client sent stays."""
+    """Adds the headers of the current trace; without one, the headers stay as the client sent them."""
     propagate.inject(headers)
 
 
@@ -79,7 +82,7 @@ def current_traceparent() -> str | None:
 
 
 def exemplar() -> dict[str, str] | None:
-    """For an observation, so that one leads from a slow bucket to a trace; None where there is none to be led to."""
+    """Returns the trace id as a Prometheus exemplar, which leads from a slow bucket to its trace; None without one."""
     context = trace.get_current_span().get_span_context()
     return {"trace_id": f"{context.trace_id:032x}"} if context.trace_flags.sampled else None
 

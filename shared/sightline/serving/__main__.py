@@ -1,4 +1,4 @@
-"""`python -m sightline.serving module:factory`."""
+"""`python -m sightline.serving module:factory` serves the application of one model."""
 
 import sys
 

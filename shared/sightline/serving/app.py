@@ -29,7 +29,7 @@ from sightline.serving.worker.setup import job_worker
 
 
 def stop_process() -> None:
-    """End this process the way an operator would, so that the server closes its connections first."""
+    """Ends this process by SIGTERM, so that the server closes its connections first."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 

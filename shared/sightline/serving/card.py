@@ -1,4 +1,4 @@
-"""`GET /v1/models/{model}/card`: what a model is for, what it was trained on, what it cannot do."""
+"""`GET /v1/models/{model}/card`: purpose, training data and limits of a model."""
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ MARKDOWN, JSON = "text/markdown", "application/json"
 
 
 class ModelCard(BaseModel):
-    """A model card with the facts about the weights that are loaded."""
+    """A model card, with facts about the loaded weights."""
 
     name: str
     title: str

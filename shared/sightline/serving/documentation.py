@@ -9,7 +9,7 @@ from sightline.api.problems import STATUS, Code
 from sightline.http.negotiation import OCTET_STREAM
 from sightline.http.openapi import BINARY, JSON_TYPE, Json, header_references, option_schemas, problem_reply, reference
 
-DOCUMENTED = (
+DOCUMENTED_CODES = (
     Code.UNREADABLE_IMAGE,
     Code.NOT_ACCEPTABLE,
     Code.TOO_MANY_PIXELS,
@@ -17,7 +17,7 @@ DOCUMENTED = (
     Code.OVERLOADED,
     Code.DEADLINE_EXCEEDED,
 )
-SENTENCES: Mapping[Code, str] = {
+PROBLEM_DESCRIPTIONS: Mapping[Code, str] = {
     Code.UNREADABLE_IMAGE: "A picture, a mask or an option is wrong.",
     Code.NOT_ACCEPTABLE: "There is no representation that the client accepts.",
     Code.TOO_MANY_PIXELS: "The request has too many bytes or pixels; the limit is named.",
@@ -34,7 +34,7 @@ def describe_predict(declaration: ModelDeclaration[Any], *, max_pictures: int) -
         "requestBody": {"required": True, "content": _request_content(declaration, properties, max_pictures)},
         "responses": {
             "200": _success(declaration),
-            **{str(int(STATUS[code])): problem_reply(SENTENCES[code], code) for code in DOCUMENTED},
+            **{str(int(STATUS[code])): problem_reply(PROBLEM_DESCRIPTIONS[code], code) for code in DOCUMENTED_CODES},
         },
     }
 
@@ -83,7 +83,7 @@ def _success(declaration: ModelDeclaration[Any]) -> Json:
 
 
 def _with_bytes(media_types: Sequence[str]) -> list[str]:
-    """With the type that covers every picture, where a generated client meets it before or after JSON as preferred."""
+    """Adds the type that covers every picture: generated clients use the first type that they support."""
     first = 0 if media_types[0] != JSON_TYPE else len(media_types)
     return (
         [*media_types[:first], OCTET_STREAM, *media_types[first:]]

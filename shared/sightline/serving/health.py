@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it takes requests; neither ever waits behind work."""
+"""Liveness and readiness of a service; neither ever waits behind work."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ from sightline.serving.service import ModelService, ServiceState
 
 
 class ServiceLiveness(BaseModel):
-    """The event loop turns."""
+    """The event loop runs."""
 
     status: Literal["live"] = "live"
 
 
 class ServiceReadiness(BaseModel):
-    """What answers requests, and on what."""
+    """The loaded model, its weights and its provider, and whether the service takes jobs."""
 
     status: Literal["ready"] = "ready"
     state: ServiceState

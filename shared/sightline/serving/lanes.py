@@ -9,13 +9,13 @@ from sightline.api.problems import Problem
 from sightline.imaging.decoder.pool import needs_process
 from sightline.imaging.header import require_header
 from sightline.imaging.limits import require_pixels_within
-from sightline.inference.fair_queueing import FairSemaphore, Requester
+from sightline.inference.fair_queue import FairSemaphore, Requester
 from sightline.runtime.resources import start_threads
 from sightline.serving.settings import ServiceSettings
 
 
 class Lane:
-    """A thread pool, with as many places for plans as threads unless `places` says otherwise."""
+    """A thread pool with places for plans: as many as threads, unless `places` says otherwise."""
 
     def __init__(self, threads: int, name: str, *, places: int | None = None) -> None:
         self.threads = threads
@@ -58,7 +58,7 @@ class Lanes:
             yield lane.pool
 
     async def _choose(self, pictures: Sequence[bytes], *, is_job: bool) -> Lane:
-        """Jobs, and requests whose pictures wait for a decoder process, keep no codec thread from the others."""
+        """Returns the lane: jobs and requests that wait for a decoder process keep no codec thread from others."""
         lane = self._jobs if is_job else self._codecs
         if not pictures:
             return lane

@@ -1,4 +1,4 @@
-"""`python -m sightline.serving.prebuild module:factory`: runs every shape of a model once, then ends.
+"""`python -m sightline.serving.prebuild module:factory` runs every shape of a model once, then ends.
 
 An engine of TensorRT takes up to minutes to build. Run before the service starts and with its settings, this puts all
 of them into the cache (`SIGHTLINE_TENSORRT_CACHE`) where the service finds them.
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 
 
 def prebuild(factory: str, settings: ServiceSettings) -> None:
-    """Raises ProviderError where none of the providers runs the model."""
+    """Runs every bucket and batch size of a model. Raises ProviderError where no provider runs it."""
     module, _, name = factory.partition(":")
     predictor = getattr(importlib.import_module(module), name)(settings)
     signature = predictor.weights.contract.adapt(predictor.signature)
     started = time.monotonic()
     session = open_session(predictor, settings)
-    costs = warm(session, signature, max_batch=settings.max_batch)
-    sizes = [list(sizes) for sizes in costs.sizes.values()]
+    latency_model = warm(session, signature, max_batch=settings.max_batch)
+    sizes = [list(sizes) for sizes in latency_model.sizes.values()]
     log.info("prebuilt", provider=session.provider, batch_sizes=sizes, took_s=round(time.monotonic() - started, 1))
 
 

@@ -15,7 +15,7 @@ from sightline.http.middleware import add_log_fields
 from sightline.http.negotiation import negotiate
 from sightline.http.problem_responses import current_request_id
 from sightline.http.request_headers import deadline_s, declared_bytes
-from sightline.inference.fair_queueing import Requester
+from sightline.inference.fair_queue import Requester
 from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
@@ -37,8 +37,8 @@ def predict_router(service: ModelService) -> APIRouter:
         request_id, stages = current_request_id(), Stages()
 
         def plan(upload: Upload[Any]) -> Plan[Rendered]:
-            question = InferenceRequest(upload, media_type, request_id)
-            return respond(service.predictor, question, service.session, service.identity)
+            inference = InferenceRequest(upload, media_type, request_id)
+            return respond(service.predictor, inference, service.session, service.identity)
 
         return _reply(await serve_plan(request, service, stages, read=reader.read, plan=plan), stages)
 

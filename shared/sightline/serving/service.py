@@ -1,4 +1,4 @@
-"""One model at work: loaded in the background, warmed, answering, drained."""
+"""The model service: loads and warms one model in the background, runs plans, drains at the end."""
 
 import asyncio
 import faulthandler
@@ -17,12 +17,12 @@ import structlog
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
-from sightline.http.deadlines import due
+from sightline.http.deadlines import enforce_deadline
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.inference.batcher import MicroBatcher
 from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute
-from sightline.inference.fair_queueing import ANONYMOUS, Requester
+from sightline.inference.fair_queue import ANONYMOUS, Requester
 from sightline.inference.latency_model import warm
 from sightline.inference.metrics import MetricsObserver, ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan
@@ -41,7 +41,7 @@ WATCH_INTERVAL_S = 1.0
 
 
 class ServiceState(StrEnum):
-    """Where a service is in its life; only a ready one takes requests."""
+    """The state of a service; only a ready one takes requests."""
 
     WARMING = "warming"
     READY = "ready"
@@ -59,7 +59,7 @@ DETAILS = {
 
 
 def end_process() -> None:
-    """End this process at once: a thread that hangs would keep an orderly end waiting for good."""
+    """Ends this process at once: an orderly end would wait for ever for a thread that hangs."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     faulthandler.dump_traceback(sys.stderr.fileno())  # names of functions and lines, no values
@@ -67,7 +67,7 @@ def end_process() -> None:
 
 
 class ModelService:
-    """The predictor, the thread that owns its session, the batcher that feeds it and the codec threads."""
+    """One model in service: its predictor, session thread, batcher, lanes and limits."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ModelService:
         self._failed = False
         self.tasks = TaskSupervisor()
         self.worker_health: WorkerHealth | None = None  # None where this replica works on no jobs
-        metrics.announce(self.name)
+        metrics.initialise(self.name)
         metrics.ready.labels(self.name).set_function(lambda: self.state is ServiceState.READY)
 
     @property
@@ -130,19 +130,19 @@ class ModelService:
             raise self._not_ready()
 
     def require_room(self, requester: Requester) -> None:
-        """Refuse early what could only wait: before a body is read or a pixel decoded."""
+        """Raises Problem where the request would only wait, before its body is read or a pixel decoded."""
         self.require_ready()
         with self._counting_shed():
             self.batcher.check_room(requester)
 
     @property
     def has_room(self) -> bool:
-        """Whether what is begun now need not wait long."""
+        """Whether new work would start soon."""
         return self.state is ServiceState.READY and self.batcher.has_room
 
     @contextmanager
     def hold(self, size_bytes: int, requester: Requester = ANONYMOUS) -> Iterator[None]:
-        """Hold a place for a request whose body is at most so large."""
+        """Holds a place for a request whose body has at most so many bytes."""
         with ExitStack() as place:
             with self._counting_shed():
                 place.enter_context(Permit(self.limiter, requester.caller).admit(size_bytes))
@@ -155,12 +155,12 @@ class ModelService:
 
     @property
     def drain_left_s(self) -> float:
-        """How much longer a stopping service works on what it accepted."""
+        """Seconds that a stopping service still has for accepted work."""
         return max(0.0, self._drain_by - time.monotonic())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Loads in the background, so that the service can say meanwhile that it lives; drains at the end."""
+        """Loads the model in the background, while `/livez` already answers; drains at the end."""
         self._lanes.start()
         try:
             async with (
@@ -195,7 +195,7 @@ class ModelService:
         queued_at = time.perf_counter()
         with self._counting_shed():
             async with (
-                due(deadline),
+                enforce_deadline(deadline),
                 self._lanes.place(requester, pictures, is_job=at_once is not None) as pool,
             ):
                 stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
@@ -239,7 +239,7 @@ class ModelService:
             self._on_fatal()
 
     async def _watch_stalls(self) -> None:
-        """Ends the process when a batch hangs: the thread that owns the session can be neither stopped nor replaced."""
+        """Ends the process when a batch hangs: its thread can be neither stopped nor replaced."""
         while True:
             await asyncio.sleep(min(WATCH_INTERVAL_S, self.settings.stall_s))
             if self._stalls:
@@ -248,16 +248,18 @@ class ModelService:
 
     def _load(self) -> MicroBatcher:
         session = open_session(self.predictor, self.settings)
-        costs = warm(session, self.signature, max_batch=self.settings.max_batch)
+        latency_model = warm(session, self.signature, max_batch=self.settings.max_batch)
         self._session = session
         self.metrics.provider.labels(self.name).info({"provider": session.provider, "precision": session.precision})
-        log.info("warmed", provider=session.provider, batch_sizes=[list(sizes) for sizes in costs.sizes.values()])
+        log.info(
+            "warmed", provider=session.provider, batch_sizes=[list(sizes) for sizes in latency_model.sizes.values()]
+        )
         observer = MetricsObserver(self.metrics, self.name)
         max_queue_s = self.settings.max_queue_ms / 1e3
-        return MicroBatcher(session, self.signature, costs, observer, max_queue_s=max_queue_s)
+        return MicroBatcher(session, self.signature, latency_model, observer, max_queue_s=max_queue_s)
 
     async def _drain(self) -> None:
-        """Let accepted requests finish, for as long as the settings allow."""
+        """Waits for accepted requests, for as long as the settings allow."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_s):
                 await self.limiter.empty.wait()

@@ -33,9 +33,10 @@ class UploadReader(Generic[OptionsT]):
         self._fields = {field.alias or name: field for name, field in declaration.options.model_fields.items()}
 
     async def read(self, request: Request) -> Upload[OptionsT]:
-        """Raises Problem INVALID_REQUEST, UNREADABLE_IMAGE or UNSUPPORTED_FORMAT.
+        """Returns the pictures and validated options of a request.
 
-        Browsers send every field of a form: one without a chosen file or without text counts as absent.
+        A form field without a chosen file or without text counts as absent, because browsers send every field. Raises
+        Problem INVALID_REQUEST, UNREADABLE_IMAGE or UNSUPPORTED_FORMAT.
         """
         require_uncompressed(request.headers)
         query = _query_values(request)

@@ -1,4 +1,4 @@
-"""Tensors to and from the bodies of the Open Inference Protocol."""
+"""Bodies of the Open Inference Protocol to and from tensors."""
 
 import json
 import math
@@ -29,27 +29,25 @@ UNSUPPORTED = ("shared_memory_region", "classification")
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """A decoded request: what was asked, and its tensors with their batch dimension."""
+class DecodedRequest:
+    """A decoded request: its JSON, and its tensors with their batch dimension."""
 
     request: InferRequest
     batch: Tensors
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """A reply; `json_bytes` tells where its tensors begin, None when there are none behind the JSON."""
+class EncodedReply:
+    """The body of a reply; `json_bytes` is the length of its JSON, None where no tensors follow it."""
 
     content: bytes
     json_bytes: int | None
 
 
-def decode(body: bytes, json_bytes: int | None, max_values: int) -> Inference:
-    """`json_bytes` is how much of the body is JSON, the rest being tensors; None when all is.
+def decode(body: bytes, json_bytes: int | None, max_values: int) -> DecodedRequest:
+    """Decodes a body whose first `json_bytes` are JSON and the rest tensors; None: all of it is JSON.
 
-    No model takes more than `max_values` in one request.
-
-    Raises Problem INVALID_REQUEST.
+    No model accepts more than `max_values` in one request. Raises Problem INVALID_REQUEST.
     """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
         raise _invalid("The declared length of the JSON header is more than the body.")
@@ -63,24 +61,24 @@ def decode(body: bytes, json_bytes: int | None, max_values: int) -> Inference:
         each.data = None  # the text is several times as large as the tensor
     if tensors:
         raise _invalid(f"{len(tensors)} bytes are left over behind the tensors.")
-    return Inference(request, batch)
+    return DecodedRequest(request, batch)
 
 
 def check_outputs(request: InferRequest, names: Collection[str]) -> None:
-    """Raises Problem INVALID_REQUEST where an output is wanted that the model does not have."""
+    """Raises Problem INVALID_REQUEST where a requested output is not one of the model's."""
     for each in request.outputs:
         if each.name not in names:
             raise _invalid(f"There is no output {each.name!r}.", outputs=sorted(names))
 
 
-def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -> Body:
+def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -> EncodedReply:
     wanted = request.outputs or [RequestOutput(name=name) for name in batch]
     binary = _flag(request.parameters, "binary_data_output", default=False)
     tensors: list[bytes] = []
     outputs = [b"".join(_encode_output(batch[each.name], each, binary, tensors)) for each in wanted]
     facts = {"model_name": model, "model_version": version, **({} if request.id is None else {"id": request.id})}
     header = b'%b, "outputs": [%b]}' % (json.dumps(facts).encode()[:-1], b", ".join(outputs))
-    return Body(b"".join([header, *tensors]), len(header) if tensors else None)
+    return EncodedReply(b"".join([header, *tensors]), len(header) if tensors else None)
 
 
 def _parse(text: bytes) -> InferRequest:
@@ -166,7 +164,7 @@ def _flag(parameters: Parameters, name: str, *, default: bool) -> bool:
 
 
 def split(batch: Tensors, *, max_samples: int) -> list[Tensors]:
-    """The samples of a batch; every tensor leads with the same batch dimension."""
+    """Returns the samples of a batch, whose tensors all lead with the same batch dimension."""
     counts = {values.shape[0] for values in batch.values()}
     if len(counts) != 1:
         raise _invalid("The inputs differ in their batch dimension.")

@@ -1,8 +1,8 @@
-"""Numbers in JSON to and from tensors, in bounded memory and without rounding a number to another type.
+"""Tensors in JSON, in bounded memory and without rounding a number to another type.
 
-Python objects take up to a hundred times the room of their text, and no other thread runs while a JSON parser makes
-them. So the arrays of numbers are cut out of the text and converted piece by piece; only the small rest is parsed as
-a whole.
+Python objects take up to a hundred times the memory of their text, and no other thread runs while a JSON parser creates
+them. So the arrays of numbers are cut out of the text and converted piece by piece; only the small rest is parsed
+whole.
 """
 
 import json
@@ -39,9 +39,9 @@ class NumberText:
     text: bytes
 
     def tensor(self, shape: Sequence[int], data_type: DataType, *, name: str) -> NDArray[Any]:
-        """The values in row-major order, on one axis.
+        """Returns the values in row-major order, on one axis.
 
-        Raises Problem INVALID_REQUEST where their number or nesting is not that of the shape, or where one is not of
+        Raises Problem INVALID_REQUEST where their number or nesting does not match the shape, or where one is not of
         the type: a fraction, a truth value or a number out of range is refused instead of rounded.
         """
         structure, size = self.text.translate(None, _ALL_BUT_STRUCTURE), math.prod(shape)
@@ -57,7 +57,7 @@ class NumberText:
 
 
 def parse_json(text: bytes) -> Any:
-    """The document with a `NumberText` in the place of each array of numbers that is called `data`.
+    """Returns the document with a `NumberText` in the place of each array of numbers called `data`.
 
     Raises Problem INVALID_REQUEST.
     """
@@ -87,7 +87,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def json_values(values: NDArray[Any], *, name: str) -> Iterator[bytes]:
-    """The values with commas in between; raises Problem INVALID_REQUEST for those that JSON does not have."""
+    """Yields the values with commas in between. Raises Problem INVALID_REQUEST for values that JSON does not have."""
     flat = values.reshape(-1)
     try:
         for start in range(0, flat.size, PIECE_VALUES):
@@ -99,7 +99,7 @@ def json_values(values: NDArray[Any], *, name: str) -> Iterator[bytes]:
 
 
 def _structure(shape: Sequence[int]) -> bytes:
-    """The brackets and commas of a nested list."""
+    """Returns the brackets and commas of a nested list."""
     structure = b""
     for size in reversed(shape):
         structure = b"[" + b",".join([structure] * size) + b"]"

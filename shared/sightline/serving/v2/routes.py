@@ -1,4 +1,4 @@
-"""The addresses of the Open Inference Protocol; its inferences go through the same batcher as everything else."""
+"""Routes of the Open Inference Protocol; inferences go through the same batcher as all others."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from sightline.serving.card import require_model
 from sightline.serving.predict_route import receive_bytes, serve_plan
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.v2 import codec
-from sightline.serving.v2.describe import model_config, model_metadata
+from sightline.serving.v2.metadata import model_config, model_metadata
 from sightline.serving.v2.schemas import (
     InferRequest,
     InferResponse,
@@ -162,7 +162,7 @@ async def _answer(request: Request, service: ModelService) -> Response:
     return _reply(body, stages, {names.MODEL: str(service.identity)})
 
 
-def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[codec.Body]:
+def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[codec.EncodedReply]:
     inference = codec.decode(body, json_bytes, max_values=_max_values(service))
     codec.check_outputs(inference.request, [spec.name for spec in service.signature.outputs])
     samples = codec.split(inference.batch, max_samples=service.settings.max_batch)
@@ -174,12 +174,12 @@ def _infer(service: ModelService, body: bytes, json_bytes: int | None) -> Plan[c
 
 
 def _max_values(service: ModelService) -> int:
-    """Of all inputs of the largest batch together."""
+    """Returns the number of values in all inputs of the largest batch."""
     sample = max(sum(map(math.prod, shapes)) for shapes in service.signature.keys)
     return service.settings.max_batch * sample
 
 
-def _reply(body: codec.Body, stages: Stages, headers: Mapping[str, str]) -> Response:
+def _reply(body: codec.EncodedReply, stages: Stages, headers: Mapping[str, str]) -> Response:
     headers = {**headers, "Server-Timing": stages.server_timing}
     if body.json_bytes is None:
         return Response(body.content, media_type="application/json", headers=headers)

@@ -1,4 +1,4 @@
-"""What goes over the wire in the Open Inference Protocol."""
+"""Messages of the Open Inference Protocol."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -49,7 +49,7 @@ DATA_TYPES: Mapping[str, DataType] = {dtype: data_type for data_type, dtype in D
 
 
 def _as_list(schema: dict[str, Any]) -> None:
-    """In the documentation; the values are checked where the tensor's type is known."""
+    """Documents the field as a list; its values are checked where the tensor's type is known."""
     del schema["default"]
     schema |= {"type": "array", "items": {}}
 

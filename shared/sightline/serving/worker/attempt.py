@@ -11,9 +11,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from sightline.api.problems import Code, Problem
-from sightline.http.deadlines import due
+from sightline.http.deadlines import enforce_deadline
 from sightline.http.negotiation import acceptable_types
-from sightline.inference.fair_queueing import Requester
+from sightline.inference.fair_queue import Requester
 from sightline.inference.pipeline import InferenceRequest, respond_in_all_types
 from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """What all attempts of one worker share."""
+    """The parts that all attempts of one worker share."""
 
     service: ModelService
     reader: UploadReader[Any]
@@ -63,7 +63,7 @@ class JobAttempt:
     async def _run_until_due(self) -> Outcome:
         service = self._context.service
         deadline = time.monotonic() + service.settings.job_deadline_s
-        async with due(deadline):
+        async with enforce_deadline(deadline):
             renderings = await self._predict(await self._retry_outages(self._read), deadline)
             results = [await self._store(rendered) for rendered in renderings]
         return Outcome(tuple(results), service.identity.sha256, self.stages.milliseconds)

@@ -1,4 +1,4 @@
-"""Whether a worker can work on any job at all."""
+"""The health of a worker: the store, memory, threads and files that every job needs."""
 
 import asyncio
 import os

@@ -178,7 +178,7 @@ class JobMetrics:
 
 
 def _waited_s(job: Job) -> float:
-    """From submission to this start, both by the clock of Redis."""
+    """Returns the seconds from submission to this start, both by the clock of Redis."""
     return max(0.0, (job.started_at or job.created_at) - job.created_at)
 
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from sightline.inference.fair_queueing import FairRanks, FairSemaphore, Requester
+from sightline.inference.fair_queue import FairRanks, FairSemaphore, Requester
 
 pytestmark = pytest.mark.anyio
 

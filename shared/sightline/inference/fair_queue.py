@@ -1,4 +1,4 @@
-"""Fair order among callers who wait for the same places or the same batcher."""
+"""Fair order between callers who share places or the batcher."""
 
 import asyncio
 from collections import Counter
@@ -12,7 +12,7 @@ BULK_SHARE = 4  # one bulk request runs after this many interactive ones
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """On whose behalf something is done: `caller` is whose share it takes, and bulk work steps back."""
+    """The caller whose share is used; bulk work yields to interactive work."""
 
     caller: str = ""
     bulk: bool = False
@@ -28,7 +28,7 @@ class _Waiter:
 
 
 class FairSemaphore:
-    """Places that go to the waiting caller who holds the fewest; one bulk request goes after some interactive ones."""
+    """A semaphore whose places go to the waiting caller who holds the fewest, with a share for bulk requests."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -84,9 +84,9 @@ class FairSemaphore:
 
 
 class FairRanks:
-    """Ranks by start-time fair queueing: what one caller queues at once is spread among what others queue.
+    """Ranks by start-time fair queueing: samples that one caller queues at once are spread among those of others.
 
-    A bulk sample counts as several, so that interactive ones go more often.
+    A bulk sample counts as several, so that interactive ones run more often.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class FairRanks:
         self._last: dict[Requester, float] = {}
 
     def next(self, requester: Requester) -> float:
-        """The rank that the next sample would get."""
+        """Returns the rank that the caller's next sample gets."""
         weight = BULK_SHARE if requester.bulk else 1
         return max(self._reached, self._last.get(requester, 0.0)) + weight
 
@@ -103,6 +103,6 @@ class FairRanks:
         return rank
 
     def reach(self, rank: float) -> None:
-        """Whoever comes from now on comes after what was taken."""
+        """Records that a sample of this rank runs: samples of new callers rank after it."""
         self._reached = max(self._reached, rank - 1)
         self._last = {requester: last for requester, last in self._last.items() if last > self._reached}

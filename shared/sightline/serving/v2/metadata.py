@@ -1,4 +1,4 @@
-"""What the Open Inference Protocol tells about a model, out of its signature."""
+"""Metadata and configuration of a model in the Open Inference Protocol, from its signature."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def model_metadata(identity: ModelIdentity, signature: ModelSignature) -> ModelM
 
 
 def model_config(identity: ModelIdentity, signature: ModelSignature, *, max_batch: int) -> dict[str, Any]:
-    """Triton's configuration of the model, as far as it has a meaning here."""
+    """Returns Triton's configuration of the model, with the fields that apply here."""
     return {
         "name": identity.name,
         "platform": PLATFORM,
@@ -43,6 +43,6 @@ def _config(spec: TensorSpec, signature: ModelSignature) -> dict[str, Any]:
 
 
 def _sizes(spec: TensorSpec, signature: ModelSignature) -> list[int]:
-    """A size that is the same in every bucket is told; one that differs varies."""
+    """Returns the sizes of a tensor; a size that differs between buckets is -1."""
     shapes = zip(*(spec.sized(bucket) for bucket in signature.buckets), strict=True)
     return [sizes[0] if len(set(sizes)) == 1 else VARIES for sizes in shapes]
