@@ -1,4 +1,4 @@
-# `make` lists the targets. Everything lives in .venv and .sightline; nothing outside the checkout is touched.
+# `make` lists the targets. All files are in .venv and .sightline; nothing outside the checkout changes.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -10,11 +10,11 @@ ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-# --no-deps because a lock names everything, and with it pip needs no resolver and takes nothing that has no hash.
+# --no-deps, because a lock is complete: pip needs no resolver and installs nothing without a hash.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
-# The one package outside the lock: its builds for CPU and for each CUDA differ by machine, and so do their hashes.
-# The range is narrower than in pyproject.toml, so that a CPU build at hand is taken and no newer CUDA build fetched.
+# The only package outside the lock: builds for CPU and for each CUDA version have different hashes.
+# The range is narrower than in pyproject.toml, so that pip uses an available CPU build instead of a newer CUDA build.
 TORCH := torch>=2.13,<2.14
 
 .PHONY: help
@@ -32,7 +32,7 @@ $(VENV)/.runtime: $(BIN)/python locks/cpu.txt pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
-	@echo "Installing what tests and training need into $(VENV) (once, takes some minutes) ..."
+	@echo "Installing the packages for tests and training into $(VENV) (once, takes some minutes) ..."
 	@$(LOCKED) -r locks/dev.txt
 	@$(PIP_INSTALL) '$(TORCH)'
 	@touch $@
@@ -42,7 +42,7 @@ up: $(VENV)/.runtime ## Start the gateway, the services and an embedded Redis; C
 	@exec $(BIN)/sightline up $(ARGS)
 
 .PHONY: down
-down: ## Stop what `make up` left running
+down: ## Stop the processes that `make up` left running
 	@if [ -x $(BIN)/sightline ]; then exec $(BIN)/sightline down; else echo "Nothing is running."; fi
 
 .PHONY: test
@@ -50,7 +50,7 @@ test: $(VENV)/.dev ## Run all tests, on up to four cores
 	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-stack
-test-stack: $(VENV)/.dev ## Run the long tests: a fleet in containers, and one that is killed again and again
+test-stack: $(VENV)/.dev ## Run the long tests, which kill processes of a fleet, on this machine and in containers
 	@exec $(BIN)/python -m pytest -m stack -s tests/stack $(ARGS)
 
 .PHONY: lint
@@ -61,12 +61,12 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 	@$(BIN)/lint-imports
 
 .PHONY: format
-format: $(VENV)/.dev ## Rewrite the sources as `make lint` wants them
+format: $(VENV)/.dev ## Fix formatting and simple findings of `make lint`
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
 .PHONY: dashboards
-dashboards: $(VENV)/.dev ## Write Grafana's dashboards anew
+dashboards: $(VENV)/.dev ## Regenerate Grafana's dashboards
 	@$(BIN)/python deploy/grafana/dashboards.py
 
 .PHONY: console
@@ -74,11 +74,11 @@ console: $(VENV)/.dev ## Write the console's views of the models anew
 	@$(BIN)/python deploy/console_views.py
 
 .PHONY: evaluate
-evaluate: $(VENV)/.dev ## Measure a model against its baselines: make evaluate MODEL=inpaint ARGS="..."
+evaluate: $(VENV)/.dev ## Compare a model with its baselines: make evaluate MODEL=inpaint ARGS="..."
 	@exec $(BIN)/sightline evaluate $(MODEL) $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.runtime ## Throughput beside a bare ONNX Runtime loop: make bench MODEL=inpaint
+bench: $(VENV)/.runtime ## Compare throughput with a bare ONNX Runtime loop: make bench MODEL=inpaint
 	@exec $(BIN)/sightline bench $(MODEL) $(ARGS)
 
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
@@ -86,7 +86,7 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --ge
 OF_PROJECT = --build-deps-for editable
 
 .PHONY: lock
-lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, where pip finds a CPU build of torch)
+lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11 and a CPU build of torch)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
@@ -97,5 +97,5 @@ lock: $(BIN)/python ## Resolve pyproject.toml anew into locks/ (on Python 3.11, 
 	@rm locks/torch.in locks/dev.all
 
 .PHONY: clean
-clean: down ## Remove the environment, the caches and the state
+clean: down ## Remove the environment, caches and state
 	@rm -rf $(VENV) .sightline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -1,4 +1,4 @@
-# The gateway: no runtime for models and no codecs in it, as it never looks at a pixel.
+# The gateway. It never decodes pixels, so the image has neither ONNX Runtime nor codecs.
 #
 #   docker build -f deploy/docker/gateway.Dockerfile -t sightline/gateway .
 ARG PYTHON=python:3.11-slim-bookworm
@@ -18,7 +18,7 @@ RUN /tmp/docker/slim.sh
 FROM scratch
 COPY --from=system / /
 COPY --from=build /opt/sightline /opt/sightline
-# Where volumes are mounted, which take over whose they are.
+# Mount points of volumes; a volume inherits their owner.
 COPY --from=system --chown=10001:10001 /srv/empty /blobs
 ENV PATH=/opt/sightline/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/srv/shared:/srv \
@@ -33,7 +33,7 @@ WORKDIR /srv
 USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# A probe costs 20 ms of processor, which is more than an idle service takes meanwhile: hence not more often.
+# A probe costs 20 ms of processor time, so it runs only once a minute.
 HEALTHCHECK --interval=60s --timeout=3s --start-period=120s --retries=3 CMD ["probe", "/readyz"]
 ENTRYPOINT ["serve"]
 COPY deploy/docker/probe.sh /usr/local/bin/probe

@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh LOCK LEFT_OUT: what a lock names, but for the packages that the other file lists, into /opt/sightline,
-# by hash and from wheels alone; and beside it an SBOM of what came to be there.
+# install.sh LOCK LEFT_OUT: installs the packages of LOCK except those listed in LEFT_OUT into /opt/sightline, by hash and
+# from wheels only, and writes an SBOM of the result beside it.
 set -eu
 awk 'NR == FNR { if ($1 != "#") left_out[$1]; next }
      /^[a-z0-9]/ { split($1, pin, "=="); skip = pin[1] in left_out }
@@ -17,8 +17,8 @@ pip_install /opt/sbom locks/sbom.txt
 /opt/sbom/bin/cyclonedx-py environment --of JSON -o /opt/sightline/sbom.cdx.json /opt/sightline/bin/python
 deploy/docker/prune.sh /opt/sightline
 
-# NVIDIA's packages have a folder each; the loader looks into one.
+# Each NVIDIA package has its own folder, but the loader searches only one.
 mkdir /opt/sightline/cuda
 find /opt/sightline/lib -path '*/nvidia/*/lib/*.so*' -exec ln -s {} /opt/sightline/cuda/ \;
-# A root file system that is read-only keeps no bytecode: without it every start would compile everything.
+# The root file system is read-only: without bytecode in the image every start would compile everything.
 python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/sightline/lib

@@ -1,5 +1,5 @@
 #!/bin/bash
-# prune.sh PREFIX: takes out of the packages in an environment what no service ever loads. The tests of the images send a
+# prune.sh PREFIX: removes the parts of an environment's packages that no service loads. The tests of the images send a
 # picture of every format through them.
 set -eu
 packages=$(echo "$1"/lib/python3.*/site-packages)
@@ -7,10 +7,10 @@ packages=$(echo "$1"/lib/python3.*/site-packages)
 find "$packages" -depth -type d -name tests -exec rm -rf {} +
 find "$packages" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.a' \) -delete
 
-# Tools that make models, and the library for programs in C, of which Python's binding has a copy inside.
+# Tools that create models, and the library for C programs; Python's binding contains its own copy.
 cd "$packages/onnxruntime" 2>/dev/null && rm -rf transformers tools quantization datasets capi/libonnxruntime.so.*
 
-# Of some sixty codecs those that pictures may come in, in TIFF or by themselves; and of the libraries what they need.
+# Keeps the codecs of accepted formats (alone or inside TIFF) out of about sixty, and the libraries that they need.
 if cd "$packages/imagecodecs" 2>/dev/null; then
   for module in _*.so; do
     case $module in
@@ -23,7 +23,7 @@ if cd "$packages/imagecodecs" 2>/dev/null; then
   for library in *; do grep -qxF "$library" <<<"$needed" || rm "$library"; done
 fi
 
-# Debug symbols. A library that its package has patched may not load any more without them, and then keeps them.
+# Debug symbols. A library patched by its package may not load without them; it keeps them.
 find "$packages" -type f -name '*.so*' ! -path '*/nvidia/*' | while read -r library; do
   cp -p "$library" /tmp/whole
   strip --strip-unneeded "$library"

@@ -1,12 +1,12 @@
 #!/bin/bash
-# roll.sh SERVICE: renews the replicas of a service without a moment in which none is ready. New ones are started beside the
-# old ones, and the old ones stopped when the new ones are healthy. COMPOSE overrides the command.
+# roll.sh SERVICE: replaces the replicas of a service without a gap. It starts new replicas beside the old ones, and stops
+# the old ones when the new ones are healthy. COMPOSE overrides the command.
 set -euo pipefail
 service=$1
 read -r -a compose <<<"${COMPOSE:-docker compose}"
 
 mapfile -t old < <("${compose[@]}" ps -q "$service")
-# What compose knows is the name; --no-recreate leaves the old ones alone although their image is another by now.
+# Compose identifies a service by its name; --no-recreate keeps the old replicas although their image has changed.
 "${compose[@]}" up -d --no-deps --no-recreate --scale "$service=$((2 * ${#old[@]}))" "$service"
 mapfile -t all < <("${compose[@]}" ps -q "$service")
 

@@ -1,11 +1,11 @@
-# One model's service on ONNX Runtime; without torch, compilers, package managers or other models' weights in it.
+# One model's service on ONNX Runtime, without torch, compilers, package managers or other models' weights.
 #
 #   docker build -f deploy/docker/service.Dockerfile --build-arg SERVICE=inpaint -t sightline/inpaint .
-#   ... --build-arg RUNTIME=gpu         # CUDA 13 and cuDNN 9; the host brings the driver
-#   ... --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...   # the very base that was tested
-#   ... --build-arg PIP_INDEX_URL=...   # where PyPI is reached through a mirror
+#   ... --build-arg RUNTIME=gpu         # CUDA 13 and cuDNN 9; the host supplies the driver
+#   ... --build-arg PYTHON=python:3.11-slim-bookworm@sha256:...   # the tested base
+#   ... --build-arg PIP_INDEX_URL=...   # a mirror of PyPI
 #
-# Everything before SERVICE is the same for all services, so that five images share all their large layers.
+# Everything before SERVICE is the same for all services, so that five images share all large layers.
 ARG PYTHON=python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS build
@@ -21,11 +21,11 @@ FROM ${PYTHON} AS system
 COPY deploy/docker/slim.sh /tmp/docker/
 RUN /tmp/docker/slim.sh
 
-# Copied into an empty image, because what a layer removes stays in the one below.
+# Copied into an empty image, because files removed in one layer remain in the layer below.
 FROM scratch AS runtime
 COPY --from=system / /
 COPY --from=build /opt/sightline /opt/sightline
-# Where volumes are mounted, which take over whose they are.
+# Mount points of volumes; a volume inherits their owner.
 COPY --from=system --chown=10001:10001 /srv/empty /blobs
 COPY --from=system --chown=10001:10001 /srv/empty /engines
 ENV PATH=/opt/sightline/bin:/usr/local/bin:/usr/bin:/bin \
@@ -34,7 +34,7 @@ ENV PATH=/opt/sightline/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     LD_LIBRARY_PATH=/opt/sightline/cuda \
-    # Threads that come and go must not leave an arena each behind.
+    # Short-lived threads must not each leave a memory arena behind.
     MALLOC_ARENA_MAX=2 \
     ORT_DISABLE_TELEMETRY=1 \
     SIGHTLINE_HOST=0.0.0.0 \
@@ -43,7 +43,7 @@ WORKDIR /srv
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# A probe costs 20 ms of processor, which is more than an idle service takes meanwhile: hence not more often.
+# A probe costs 20 ms of processor time, so it runs only once a minute.
 HEALTHCHECK --interval=60s --timeout=3s --start-period=120s --retries=3 CMD ["probe", "/readyz"]
 ENTRYPOINT ["serve"]
 

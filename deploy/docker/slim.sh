@@ -1,6 +1,7 @@
 #!/bin/sh
-# Leaves of the base image what a running service needs: no package manager, no documentation, no Python but the standard library.
-# What dpkg knows to be installed stays, because scanners for vulnerabilities read it.
+# Removes everything from the base image that a running service does not need: package manager, documentation, and Python
+# packages beyond the standard library.
+# dpkg's list of installed packages stays for vulnerability scanners.
 set -eu
 rm -rf /usr/share/doc /usr/share/man /usr/share/info /usr/share/locale /usr/share/i18n /usr/share/perl* /usr/share/bash-completion \
   /usr/share/python-wheels /usr/lib/*-linux-gnu/perl* /usr/lib/apt /usr/share/zoneinfo /usr/lib/locale \

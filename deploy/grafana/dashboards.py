@@ -1,4 +1,4 @@
-"""The dashboards as code: run this file to write them to dashboards/, from where Grafana reads them."""
+"""Grafana's dashboards as code. Run this file to write them to dashboards/."""
 
 import json
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ QUANTILES = (0.5, 0.95, 0.99)
 OBJECTIVE_ERRORS = 0.005  # as in deploy/prometheus/rules
 
 Query = tuple[str, str]
-"""An expression, and the legend of what it gives."""
+"""An expression and its legend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """`unit` is Grafana's id of it; `help_text` says what to conclude."""
+    """A panel of a dashboard. `unit` is Grafana's id; `help_text` interprets the panel."""
 
     title: str
     queries: Sequence[Query]
@@ -26,13 +26,13 @@ class Panel:
     help_text: str = ""
     kind: str = "timeseries"
     width: int = 8
-    line: float | None = None  # where it starts to be too much
+    line: float | None = None  # threshold
     stacked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """`by_model`: one model at a time, which a variable chooses."""
+    """A dashboard; with `by_model`, a variable selects the model."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ def rate(metric: str, by: str, where: str = "") -> str:
 
 
 def share(part: str, whole: str, by: str, where_part: str, where_whole: str | None = None) -> str:
-    """The second condition is the first where there is none."""
+    """The whole has the part's condition by default."""
     return f"{rate(part, by, where_part)} / {rate(whole, by, where_part if where_whole is None else where_whole)}"
 
 
@@ -59,7 +59,7 @@ def quantiles(metric: str, by: str, where: str = "", *, which: Sequence[float] =
 
 
 def by_priority(metric: str, where: str = "") -> str:
-    """Every gateway tells the same of a queue."""
+    """Every gateway reports the same queues."""
     return f"max by (model, priority) ({metric}{{{where}}})"
 
 
@@ -72,7 +72,7 @@ FLEET = Dashboard(
             [("max by (model) (sightline_gateway_ready_replicas)", "{{model}}")],
             kind="stat",
             width=12,
-            help_text="As the gateway sees them; 0 is an outage, unless the model may rest.",
+            help_text="As reported by the gateway; 0 is an outage, unless the model scales to zero.",
         ),
         Panel(
             "Provider",
@@ -87,7 +87,7 @@ FLEET = Dashboard(
         ),
         Panel("Requests", [(rate("sightline_gateway_requests_total", "model"), "{{model}}")], "reqps", stacked=True),
         Panel(
-            "Answers by status",
+            "Replies by status",
             [(rate("sightline_gateway_requests_total", "status"), "{{status}}")],
             "reqps",
             stacked=True,
@@ -96,14 +96,14 @@ FLEET = Dashboard(
             "Time to the first byte, p95",
             quantiles("sightline_gateway_upstream_duration_seconds", "model", which=(0.95,)),
             "s",
-            help_text="From opening the request to the replica, so without the client's upload.",
+            help_text="From the start of the request to the replica, without the client's upload.",
         ),
         Panel("In flight", [("sum by (model) (sightline_gateway_upstream_in_flight)", "{{model}}")], stacked=True),
         Panel(
             "Refused by the gateway",
             [(rate("sightline_gateway_rejected_total", "model, code"), "{{model}} {{code}}")],
             "reqps",
-            help_text="not_ready and overloaded are the fleet's fault, the others the client's.",
+            help_text="not_ready and overloaded are server errors, the others client errors.",
         ),
         Panel(
             "Sent to another replica",
@@ -114,7 +114,7 @@ FLEET = Dashboard(
             "Processor time",
             [("sum by (service) (rate(process_cpu_seconds_total[$__rate_interval]))", "{{service}}")],
             "percentunit",
-            "1 is a core. The fleet at rest takes under 2 % of one.",
+            "1 is one core. The idle fleet uses about 4 % of a core.",
             stacked=True,
         ),
         Panel(
@@ -148,7 +148,7 @@ MODEL = Dashboard(
                 f"Time by stage, p{q * 100:g}",
                 quantiles("sightline_stage_duration_seconds", "stage", ONE, which=(q,)),
                 "s",
-                help_text="queue grows with too few sessions, decode and encode with too few cores.",
+                help_text="queue grows with too few replicas, decode and encode with too few cores.",
             )
             for q in QUANTILES
         ),
@@ -161,14 +161,14 @@ MODEL = Dashboard(
                 ),
                 *quantiles("sightline_batch_size", "", ONE, which=(0.95,)),
             ],
-            help_text="Grows with load by itself: a free session never waits for a batch to fill.",
+            help_text="Grows with load: a free session never waits for a batch to fill.",
         ),
         Panel(
             "Samples queued or running", [(f"sum by (instance) (sightline_pending_samples{{{ONE}}})", "{{instance}}")]
         ),
         Panel("Batches", [(rate("sightline_batch_size_count", "instance", ONE), "{{instance}}")], "ops"),
         Panel(
-            "Turned away, dropped, failed",
+            "Shed, dropped, failed",
             [
                 (rate("sightline_shed_total", "model", ONE), "shed"),
                 (rate("sightline_dropped_samples_total", "reason", ONE), "dropped: {{reason}}"),
@@ -195,7 +195,7 @@ MODEL = Dashboard(
             kind="stat",
         ),
         Panel(
-            "Jobs at work",
+            "Running jobs",
             [(f"sum by (instance, priority) (sightline_jobs_in_flight{{{ONE}}})", "{{instance}} {{priority}}")],
         ),
     ],
@@ -208,7 +208,7 @@ QUEUE = Dashboard(
     [
         Panel("Waiting", [(by_priority("sightline_jobs_waiting"), "{{model}} {{priority}}")], stacked=True),
         Panel(
-            "Age of the oldest",
+            "Age of the oldest job",
             [(by_priority("sightline_jobs_oldest_age_seconds"), "{{model}} {{priority}}")],
             "s",
             line=300,
@@ -217,7 +217,7 @@ QUEUE = Dashboard(
         Panel("Retrying", [(by_priority("sightline_jobs_retrying"), "{{model}} {{priority}}")]),
         Panel("Dead letters", [(by_priority("sightline_jobs_dead"), "{{model}} {{priority}}")], line=1),
         Panel(
-            "What happens to jobs",
+            "Job events",
             [
                 (
                     f"max by (model, event) ({rate('sightline_jobs_events_total', 'instance, model, event')})",
@@ -231,17 +231,21 @@ QUEUE = Dashboard(
             quantiles("sightline_job_queue_duration_seconds", "model, priority", which=(0.95,)),
             "s",
         ),
-        Panel("One attempt, p95", quantiles("sightline_job_run_duration_seconds", "model", which=(0.95,)), "s"),
+        Panel(
+            "Duration of an attempt, p95", quantiles("sightline_job_run_duration_seconds", "model", which=(0.95,)), "s"
+        ),
         Panel(
             "From submission to success, p95", quantiles("sightline_job_duration_seconds", "model", which=(0.95,)), "s"
         ),
         Panel(
-            "How attempts end", [(rate("sightline_job_attempt_ends_total", "model, end"), "{{model}} {{end}}")], "ops"
+            "Attempts by outcome",
+            [(rate("sightline_job_attempt_ends_total", "model, end"), "{{model}} {{end}}")],
+            "ops",
         ),
         Panel(
             "Redis", [("max(sightline_redis_used_bytes)", "data"), ("max(sightline_redis_up)", "reachable")], "bytes"
         ),
-        Panel("Webhooks not delivered", [("max(sightline_webhooks_pending)", "pending")]),
+        Panel("Undelivered webhooks", [("max(sightline_webhooks_pending)", "pending")]),
     ],
 )
 
@@ -253,7 +257,7 @@ SLO = Dashboard(
     "Sightline: objectives",
     [
         Panel(
-            "Budget left of 30 days",
+            "Error budget left of 30 days",
             [
                 (
                     f"1 - (sum by (model) (increase({ERRORS}[30d])) or 0 * sum by (model) (increase({REQUESTS}[30d])))"
@@ -262,13 +266,13 @@ SLO = Dashboard(
                 )
             ],
             "percentunit",
-            "Of the 0.5 % of requests that may fail by the fleet's fault.",
+            "Share of the 0.5 % of requests that may fail with a server error.",
             kind="stat",
             width=24,
         ),
         *(
             Panel(
-                f"Burn over {window}",
+                f"Burn rate over {window}",
                 [
                     (
                         f"(model:sightline_errors:ratio_rate{window} or 0 * model:sightline_requests:rate5m)"
@@ -276,14 +280,14 @@ SLO = Dashboard(
                         "{{model}}",
                     )
                 ],
-                help_text="1 eats the budget of 30 days in 30 days.",
+                help_text="A rate of 1 uses up the budget of 30 days in 30 days.",
                 line=line,
                 width=6,
             )
             for window, line in (("5m", 14.4), ("1h", 14.4), ("30m", 6), ("6h", 6))
         ),
         Panel(
-            "Answered within 10 s",
+            "Replies within 10 s",
             [
                 (
                     share(
@@ -300,7 +304,7 @@ SLO = Dashboard(
             width=12,
         ),
         Panel(
-            "Jobs that succeed",
+            "Successful jobs",
             [
                 (
                     share(ENDS, ENDS, "model", 'end="succeeded"', ""),
@@ -346,7 +350,7 @@ MODEL_VARIABLE: dict[str, Any] = {
 
 
 def laid_out(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """From left to right, in rows."""
+    """Places panels from left to right, in rows."""
     x = y = 0
     drawn = []
     for number, panel in enumerate(panels, 1):

@@ -15,7 +15,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
-{{- /* Of all models that are enabled, with the defaults where a model says nothing: {"inpaint": {...}, ...} as JSON. */}}
+{{- /* All enabled models, merged with the defaults, as JSON: {"inpaint": {...}, ...}. */}}
 {{- define "sightline.models" -}}
 {{- $models := dict }}
 {{- range $name, $own := .Values.models }}
@@ -57,7 +57,7 @@ envFrom:
 
 {{- define "sightline.podSecurity" -}}
 automountServiceAccountToken: false
-# A Service named `sightline` would set SIGHTLINE_PORT, to what is no port number.
+# A Service named `sightline` would set SIGHTLINE_PORT to a URL.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -84,7 +84,7 @@ topologySpreadConstraints:
         {{- include "sightline.selector" . | nindent 8 }}
 {{- end }}
 
-{{- /* By which the gateway is reached within the cluster, and from outside. */}}
+{{- /* Host names of the gateway, inside the cluster and outside. */}}
 {{- define "sightline.hosts" -}}
 {{- $name := include "sightline.name" (dict "root" . "part" "gateway") }}
 {{- $local := printf "%s.%s" $name .Release.Namespace }}
