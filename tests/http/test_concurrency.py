@@ -21,7 +21,7 @@ def assert_refused(
     assert (limits.requests, limits.size_bytes) == before
 
 
-def test_counts_requests_and_bytes_while_they_are_in_flight() -> None:
+def test_limiter_counts_requests_and_bytes_in_flight() -> None:
     limits = limiter(max_requests=2)
     with Permit(limits, "a").admit(40), Permit(limits, "b").admit(60):
         assert (limits.requests, limits.size_bytes) == (2, 100)
@@ -31,7 +31,7 @@ def test_counts_requests_and_bytes_while_they_are_in_flight() -> None:
     assert limits.empty.is_set()
 
 
-def test_refuses_more_declared_bytes_than_there_is_room_for() -> None:
+def test_declared_bytes_beyond_the_limit_are_refused() -> None:
     limits = limiter()
     with Permit(limits, "a").admit(60):
         assert_refused(limits, 41, "b")
@@ -39,7 +39,7 @@ def test_refuses_more_declared_bytes_than_there_is_room_for() -> None:
             assert limits.size_bytes == 100
 
 
-def test_reserves_undeclared_bytes_as_they_come() -> None:
+def test_undeclared_bytes_are_reserved_as_they_come() -> None:
     limits = limiter()
     permit = Permit(limits, "a")
     with Permit(limits, "b").admit(1), permit.admit(10):
@@ -52,7 +52,7 @@ def test_reserves_undeclared_bytes_as_they_come() -> None:
     assert limits.size_bytes == 0
 
 
-def test_gives_room_back_that_is_not_needed_after_all() -> None:
+def test_waived_permit_gives_its_bytes_back() -> None:
     limits = limiter()
     permit = Permit(limits, "a")
     with permit.admit(60):
@@ -62,13 +62,13 @@ def test_gives_room_back_that_is_not_needed_after_all() -> None:
     assert (limits.requests, limits.size_bytes) == (0, 0)
 
 
-def test_one_request_always_has_room() -> None:
+def test_single_request_has_room_whatever_its_size() -> None:
     limits = ConcurrencyLimiter(max_requests=9, max_bytes=100, one_always=True)
     with Permit(limits, "a").admit(1000):
         assert_refused(limits, 1, "b")
 
 
-def test_a_failing_request_gives_its_place_back() -> None:
+def test_failed_request_gives_its_place_back() -> None:
     limits = limiter(max_requests=1)
     with pytest.raises(ValueError, match="broken"), Permit(limits, "a").admit(10):
         raise ValueError("broken")
@@ -76,7 +76,7 @@ def test_a_failing_request_gives_its_place_back() -> None:
 
 
 @pytest.mark.parametrize(("callers", "each"), [(1, 384), (2, 220), (9, 55), (100, 6)])
-def test_whoever_holds_much_leaves_room_for_others(callers: int, each: int) -> None:
+def test_callers_at_their_share_leave_room_for_others(callers: int, each: int) -> None:
     limits = limiter(max_requests=512)
     with ExitStack() as held:
         for _ in range(512):
@@ -95,7 +95,7 @@ def admits(limits: ConcurrencyLimiter, caller: str) -> bool:
     return True
 
 
-def test_a_caller_at_its_share_is_told_so() -> None:
+def test_caller_at_its_share_gets_too_many_requests() -> None:
     limits = limiter(max_requests=8, max_bytes=80)
     with ExitStack() as held:
         for _ in range(6):

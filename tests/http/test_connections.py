@@ -190,7 +190,7 @@ def test_large_heads_are_refused(serve: Serve, head: bytes) -> None:
     assert status(running.ask(get(CLOSE))) == 200
 
 
-def test_a_large_head_in_small_pieces_is_refused_while_it_comes(serve: Serve) -> None:
+def test_large_head_in_small_pieces_is_refused_before_its_end(serve: Serve) -> None:
     running = serve()
     with running.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ")
@@ -205,7 +205,7 @@ def test_heads_up_to_the_limit_pass(serve: Serve) -> None:
     assert status(running.ask(get(CLOSE, *(b"X-%d: a" % number for number in range(98))))) == 200
 
 
-def test_each_request_of_a_connection_has_a_head_of_its_own(serve: Serve) -> None:
+def test_head_limit_applies_to_each_request_of_a_connection(serve: Serve) -> None:
     running = serve()
     with running.connect() as client:
         for _ in range(4):
@@ -214,7 +214,7 @@ def test_each_request_of_a_connection_has_a_head_of_its_own(serve: Serve) -> Non
         assert status(exchange(client, get(b"X-Long: " + b"a" * 70_000))) == 431
 
 
-def test_trailers_are_no_headers(serve: Serve) -> None:
+def test_trailers_are_not_passed_as_headers(serve: Serve) -> None:
     running = serve()
     body = b"3\r\nabc\r\n0\r\nX-Api-Key: secret\r\nContent-Type: image/png\r\n\r\n"
     reply = running.ask(post(CHUNKED, b"Trailer: X-Api-Key") + body + get(CLOSE))
@@ -235,14 +235,14 @@ ENDLESS_FRAMING = {
 
 
 @pytest.mark.parametrize("framing", ENDLESS_FRAMING.values(), ids=ENDLESS_FRAMING.keys())
-def test_framing_without_end_is_refused(serve: Serve, framing: bytes) -> None:
+def test_endless_framing_is_refused(serve: Serve, framing: bytes) -> None:
     running = serve()
     assert status(running.ask(post(CHUNKED) + framing)) == 400
     assert not running.seen.bodies
 
 
 @pytest.mark.parametrize(("chunk_bytes", "chunks"), [(1, 3_000), (16, 20_000), (100, 20_000)])
-def test_small_chunks_are_a_body(serve: Serve, chunk_bytes: int, chunks: int) -> None:
+def test_body_in_small_chunks_is_accepted(serve: Serve, chunk_bytes: int, chunks: int) -> None:
     running = serve()
     chunk = b"%x\r\n" % chunk_bytes + b"a" * chunk_bytes + b"\r\n"
     assert status(running.ask(post(CHUNKED, CLOSE), chunk * chunks, b"0\r\n\r\n")) == 200
@@ -275,7 +275,7 @@ def test_malformed_requests_are_refused(serve: Serve, request_bytes: bytes) -> N
     assert not running.seen.headers
 
 
-def test_a_request_is_answered_although_nonsense_follows_it(serve: Serve) -> None:
+def test_request_is_answered_before_malformed_bytes_after_it(serve: Serve) -> None:
     running = serve()
     reply = running.ask(get(path=b"/slow") + b"\0\0\0 nonsense \r\n\r\n" + get())
     assert reply.count(b"HTTP/1.1 ") == 1
@@ -283,13 +283,13 @@ def test_a_request_is_answered_although_nonsense_follows_it(serve: Serve) -> Non
     assert not running.seen.headers
 
 
-def test_too_many_requests_at_once_on_one_connection_end_it(serve: Serve) -> None:
+def test_too_long_pipeline_ends_the_connection(serve: Serve) -> None:
     running = serve()
     reply = running.ask(get(path=b"/slow") + get() * 5_000)
     assert reply.count(b"HTTP/1.1 200") < 100
 
 
-def test_what_follows_an_upgrade_is_not_a_request(serve: Serve) -> None:
+def test_bytes_after_an_upgrade_are_not_a_request(serve: Serve) -> None:
     running = serve()
     body = get(b"X-Api-Key: smuggled")
     length = b"Content-Length: %d" % len(body)
@@ -306,7 +306,7 @@ def test_slow_heads_are_refused(serve: Serve, sent: bytes) -> None:
     assert code(reply) == "request_timeout"
 
 
-def test_a_head_that_trickles_is_refused_although_bytes_keep_coming(serve: Serve) -> None:
+def test_trickling_head_is_refused(serve: Serve) -> None:
     running = serve(head_timeout_s=0.5)
     with running.connect() as client:
         client.settimeout(0.1)
@@ -333,7 +333,7 @@ def test_idle_connections_are_closed_after_a_while(serve: Serve) -> None:
     assert running.ask(get()).count(b"HTTP/1.1 200") == 1
 
 
-def test_the_second_head_of_a_connection_has_the_same_time(serve: Serve) -> None:
+def test_second_head_of_a_connection_has_the_same_timeout(serve: Serve) -> None:
     running = serve(head_timeout_s=0.5)
     with running.connect() as client:
         client.sendall(get())
@@ -371,7 +371,7 @@ def test_clients_that_do_not_take_a_reply_are_cut_off(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("pipelined", [1, 2, 20])
-def test_replies_to_clients_that_were_cut_off_are_no_errors(
+def test_reply_to_a_client_that_was_cut_off_raises_no_error(
     serve: Serve, caplog: pytest.LogCaptureFixture, pipelined: int
 ) -> None:
     running = serve(rate_window_s=1)
@@ -382,7 +382,7 @@ def test_replies_to_clients_that_were_cut_off_are_no_errors(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-def test_handlers_learn_that_a_pipelining_client_has_gone(serve: Serve) -> None:
+def test_handlers_see_the_disconnect_of_a_pipelining_client(serve: Serve) -> None:
     running = serve()
     with running.connect() as client:
         client.sendall(post(b"Content-Length: 9") + b"body")
@@ -393,7 +393,7 @@ def test_handlers_learn_that_a_pipelining_client_has_gone(serve: Serve) -> None:
     assert running.seen.cut_off == 1
 
 
-def test_too_long_a_pipeline_leaves_no_error_behind(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+def test_too_long_pipeline_logs_no_error(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     running = serve()
     running.ask(get(path=b"/slow") + get() * 100)
     wait_until(lambda: not running.server.server_state.tasks)
@@ -445,7 +445,7 @@ def test_idle_connections_of_many_addresses_make_room(serve: Serve) -> None:
     assert refused(running, "made_room") >= 32
 
 
-def test_connections_at_work_are_not_given_up_for_others(serve: Serve) -> None:
+def test_busy_connections_are_not_ended_to_make_room(serve: Serve) -> None:
     running = serve(max_connections=2)
     with running.connect("127.0.0.2") as first, running.connect("127.0.0.3") as second:
         first.sendall(post(b"Content-Length: 3", CLOSE))
@@ -457,7 +457,7 @@ def test_connections_at_work_are_not_given_up_for_others(serve: Serve) -> None:
         assert status(exchange(second, b"abc")) == 200
 
 
-def test_descriptors_remain_for_everything_else() -> None:
+def test_connection_limit_leaves_descriptors_free() -> None:
     assert max_connections_within(65_536) == 64_512
     assert max_connections_within(1024) == 512
     limits = connection_limits(ServiceSettings(max_connections=10_000), descriptors=1024)
@@ -472,7 +472,7 @@ def test_rates_are_judged_over_a_whole_window() -> None:
     assert [window.is_too_slow(1) for _ in range(10)] == [False] * 9 + [True]
 
 
-def test_a_client_that_has_just_connected_is_answered_by_a_server_that_stops(serve: Serve) -> None:
+def test_stopping_server_answers_a_new_connection(serve: Serve) -> None:
     running = serve(drain_s=3)
     with running.connect() as client:
         wait_until(lambda: bool(running.server.server_state.connections))
@@ -485,7 +485,7 @@ def test_a_client_that_has_just_connected_is_answered_by_a_server_that_stops(ser
     assert reply.startswith(b"HTTP/1.1 200")
 
 
-def test_an_idle_client_is_let_go_by_a_server_that_stops(serve: Serve) -> None:
+def test_stopping_server_closes_idle_connections(serve: Serve) -> None:
     running = serve(drain_s=30)
     with running.connect() as client:
         client.sendall(get())

@@ -22,7 +22,7 @@ class Client:
         return {"type": "http.disconnect"}
 
 
-async def test_work_for_a_patient_client_is_finished() -> None:
+async def test_work_finishes_while_the_client_waits() -> None:
     async def work() -> int:
         await asyncio.sleep(0)
         return 7
@@ -30,7 +30,7 @@ async def test_work_for_a_patient_client_is_finished() -> None:
     assert await cancel_on_disconnect(Client().receive, work()) == 7
 
 
-async def test_the_errors_of_the_work_come_through() -> None:
+async def test_errors_of_the_work_pass() -> None:
     async def work() -> None:
         raise ValueError("broken")
 
@@ -38,7 +38,7 @@ async def test_the_errors_of_the_work_come_through() -> None:
         await cancel_on_disconnect(Client().receive, work())
 
 
-async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
+async def test_work_is_cancelled_when_the_client_disconnects() -> None:
     client, cancelled = Client(), asyncio.Event()
 
     async def work() -> None:
@@ -54,7 +54,7 @@ async def test_work_for_a_client_that_hung_up_is_cancelled() -> None:
     await asyncio.wait_for(cancelled.wait(), 10)
 
 
-async def test_what_is_not_done_by_its_deadline_is_cancelled() -> None:
+async def test_work_is_cancelled_at_its_deadline() -> None:
     with pytest.raises(Problem) as caught:
         async with enforce_deadline(time.monotonic() + 0.01):
             await asyncio.sleep(60)

@@ -41,9 +41,7 @@ def raw_status(url: str, method: str, target: str, headers: list[tuple[str, str]
 @pytest.mark.parametrize(
     "headers", [{}, {HEADER: "wrong"}, {HEADER: ""}, {HEADER: f"{SECRET},{SECRET}"}, {"X-Api-Key": SECRET}]
 )
-def test_refuses_pictures_and_documents_without_the_credential(
-    url: str, make_png: MakePng, headers: dict[str, str]
-) -> None:
+def test_requests_without_the_credential_are_refused(url: str, make_png: MakePng, headers: dict[str, str]) -> None:
     for method, path in (
         ("POST", "/v1/tiny-invert"),
         ("GET", "/v1/models/tiny_invert/card"),
@@ -60,20 +58,20 @@ def test_refuses_pictures_and_documents_without_the_credential(
 
 
 @pytest.mark.parametrize("secret", [SECRET, NEXT])
-def test_answers_the_gateway(url: str, make_png: MakePng, secret: str) -> None:
+def test_request_with_the_credential_is_answered(url: str, make_png: MakePng, secret: str) -> None:
     reply = httpx2.post(f"{url}/v1/tiny-invert", content=make_png(), headers={HEADER: secret})
     assert (reply.status_code, reply.headers["content-type"]) == (200, "image/png")
     assert HEADER not in reply.headers
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"])
-def test_probes_need_no_credential_but_no_wrong_one(url: str, path: str) -> None:
+def test_probe_needs_no_credential_but_a_wrong_one_is_refused(url: str, path: str) -> None:
     assert httpx2.get(url + path).status_code == 200
     assert httpx2.head(url + path).status_code == 200
     assert httpx2.get(url + path, headers={HEADER: "the-gateway-of-another-fleet"}).status_code == 401
 
 
-def test_no_spelling_of_path_or_header_gets_past(url: str) -> None:
+def test_no_spelling_of_path_or_header_bypasses_the_credential(url: str) -> None:
     for target in (
         "//v1/models/tiny_invert/card",
         "/livez/../openapi.json",
@@ -89,7 +87,7 @@ def test_no_spelling_of_path_or_header_gets_past(url: str) -> None:
     assert raw_status(url, "GET", "/openapi.json", [(HEADER.replace("-", "_"), SECRET)]) == 401
 
 
-def test_the_credential_is_neither_logged_nor_shown(
+def test_credential_is_neither_logged_nor_shown(
     url: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -118,7 +116,7 @@ def test_no_redirect_names_the_address_of_the_service(url: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", " \n ", "short", "with spaces in the middle", "a-good-one-of-twenty\nbad", "ä" * 20]
 )
-def test_a_credential_that_protects_nothing_ends_the_start(tmp_path: Path, text: str) -> None:
+def test_unusable_credential_ends_the_start(tmp_path: Path, text: str) -> None:
     file = tmp_path / "fleet-credential"
     file.write_text(text, "utf-8")
     for given in ({"fleet_credential_file": file}, {"fleet_credential": text}):

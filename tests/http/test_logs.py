@@ -34,7 +34,7 @@ def test_lines_are_json_objects_with_the_bound_context(capsys: pytest.CaptureFix
     }
 
 
-def test_the_standard_librarys_loggers_join_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_loggers_of_the_standard_library_write_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("warning", service="tiny")
     logging.getLogger("uvicorn.error").warning("port %d", 80)
     logging.getLogger("uvicorn.error").info("unwanted")

@@ -6,7 +6,7 @@ from sightline.http.metrics import HttpMetrics, create_registry
 from sightline.inference.metrics import ServiceMetrics
 
 
-def test_a_registry_tells_what_runs() -> None:
+def test_registry_has_build_information() -> None:
     assert 'sightline_build_info{python="3.' in generate_latest(create_registry()).decode()
     assert f'version="{__version__}"' in generate_latest(create_registry()).decode()
 
@@ -19,7 +19,7 @@ def test_registries_are_independent() -> None:
     assert "sightline_shed_total{" not in generate_latest(second).decode()
 
 
-def test_counters_begin_at_nothing() -> None:
+def test_counters_start_at_zero() -> None:
     registry = CollectorRegistry()
     ServiceMetrics(registry).initialise("a")
     assert registry.get_sample_value("sightline_shed_total", {"model": "a"}) == 0

@@ -42,24 +42,26 @@ def logs() -> Iterator[list[EventDict]]:
         yield entries
 
 
-def test_a_sane_id_is_taken_over(client: httpx2.Client) -> None:
+def test_well_formed_request_id_is_adopted(client: httpx2.Client) -> None:
     assert client.post("/things/a", headers={"X-Request-Id": "case:1.2_3-4"}).headers["x-request-id"] == "case:1.2_3-4"
 
 
 @pytest.mark.parametrize("given", ["", "with space", 'quote"', "x" * 129])
-def test_any_other_is_replaced(client: httpx2.Client, given: str) -> None:
+def test_malformed_request_id_is_replaced(client: httpx2.Client, given: str) -> None:
     made = client.post("/things/a", headers={"X-Request-Id": given}).headers["x-request-id"]
     assert made != given
     assert len(made) == 32
 
 
-def test_probes_that_find_nothing_wrong_are_told_only_on_request(client: httpx2.Client, logs: list[EventDict]) -> None:
+def test_successful_probe_is_logged_at_debug_level(client: httpx2.Client, logs: list[EventDict]) -> None:
     client.get("/metrics")
 
     assert [entry["log_level"] for entry in logs] == ["debug"]
 
 
-def test_every_line_carries_the_id_and_the_last_names_the_route(client: httpx2.Client, logs: list[EventDict]) -> None:
+def test_log_lines_have_the_request_id_and_the_access_log_the_route(
+    client: httpx2.Client, logs: list[EventDict]
+) -> None:
     client.post("/things/secret-name?key=secret", headers={"X-Request-Id": "abc"}, content=b"1234")
     inside, access = logs
     assert (inside["event"], inside["request_id"]) == ("inside", "abc")
@@ -76,7 +78,7 @@ def test_query_parameters_without_a_value_are_dropped(client: httpx2.Client, sen
     assert client.post(f"/things/a?{sent}").json()["query"] == left
 
 
-def test_unknown_addresses_share_one_name(client: httpx2.Client, logs: list[EventDict]) -> None:
+def test_unknown_paths_share_one_label(client: httpx2.Client, logs: list[EventDict]) -> None:
     client.get("/secret-1")
     client.get("/secret-2")
     assert {entry["route"] for entry in logs} == {"unmatched"}
@@ -87,7 +89,9 @@ def test_unknown_addresses_share_one_name(client: httpx2.Client, logs: list[Even
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize(("size_bytes", "status"), [(LIMIT_BYTES, 200), (LIMIT_BYTES + 1, 413)])
-def test_bodies_are_taken_up_to_the_limit(client: httpx2.Client, size_bytes: int, status: int, chunked: bool) -> None:
+def test_bodies_are_accepted_up_to_the_limit(
+    client: httpx2.Client, size_bytes: int, status: int, chunked: bool
+) -> None:
     body = b"x" * size_bytes
     reply = client.post("/things/a", content=iter([body[:500], body[500:]]) if chunked else body)
     assert reply.status_code == status
@@ -95,7 +99,7 @@ def test_bodies_are_taken_up_to_the_limit(client: httpx2.Client, size_bytes: int
         assert (reply.json()["code"], reply.json()["limit_bytes"]) == ("too_many_bytes", LIMIT_BYTES)
 
 
-def test_a_service_answers_head_wherever_it_answers_get(serve: Serve, make_app: MakeApp, wait_ready: WaitReady) -> None:
+def test_head_is_answered_wherever_get_is(serve: Serve, make_app: MakeApp, wait_ready: WaitReady) -> None:
     url = serve(make_app())
     wait_ready(url)
     paths = [path for path, item in httpx2.get(f"{url}/openapi.json").json()["paths"].items() if "get" in item]
@@ -114,7 +118,7 @@ def test_head_is_refused_where_get_is(serve: Serve, make_app: MakeApp) -> None:
     assert httpx2.head(f"{url}/nowhere").status_code == 404
 
 
-def test_the_log_and_the_metrics_name_the_route(serve: Serve, make_app: MakeApp) -> None:
+def test_head_request_is_measured_by_its_route(serve: Serve, make_app: MakeApp) -> None:
     url = serve(make_app())
     httpx2.head(f"{url}/livez")
     assert 'method="HEAD",route="/livez",status="200"' in httpx2.get(f"{url}/metrics").text

@@ -34,25 +34,25 @@ OFFERED = ("image/png", "image/jpeg", "application/json")
         (",,image/jpeg,", "image/jpeg"),
     ],
 )
-def test_chooses(accept: str | None, chosen: str) -> None:
+def test_best_offered_media_type_is_chosen(accept: str | None, chosen: str) -> None:
     assert negotiate(accept, OFFERED) == chosen
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0, image/jpeg;q=0.000, application/*;q=0", "*/*;q=0"])
-def test_refuses_when_nothing_fits(accept: str) -> None:
+def test_header_that_covers_no_offer_is_refused(accept: str) -> None:
     with pytest.raises(Problem) as caught:
         negotiate(accept, OFFERED)
     assert caught.value.code is Code.NOT_ACCEPTABLE
     assert caught.value.facts["offered"] == list(OFFERED)
 
 
-def test_parameters_of_the_offer_do_not_matter() -> None:
+def test_parameters_of_an_offered_type_are_ignored() -> None:
     offered = ("application/json; charset=utf-8", "image/png")
     assert negotiate("application/json", offered) == offered[0]
 
 
 @given(st.text(alphabet="abimgepn/*;q=01., \t", max_size=60))
-def test_any_header_is_answered_or_refused(accept: str) -> None:
+def test_any_accept_header_is_answered_or_refused(accept: str) -> None:
     try:
         assert negotiate(accept, OFFERED) in OFFERED
     except Problem as problem:
@@ -70,10 +70,10 @@ def test_any_header_is_answered_or_refused(accept: str) -> None:
         ("*/*, image/png;q=0", ("image/jpeg", "application/json")),
     ],
 )
-def test_lists_all_that_is_accepted_the_best_first(accept: str | None, accepted: tuple[str, ...]) -> None:
+def test_acceptable_types_begin_with_the_best(accept: str | None, accepted: tuple[str, ...]) -> None:
     assert acceptable_types(accept, OFFERED) == accepted
 
 
-def test_accepting_nothing_that_is_offered_is_an_error() -> None:
+def test_acceptable_types_are_never_empty() -> None:
     with pytest.raises(Problem):
         acceptable_types("text/html", OFFERED)

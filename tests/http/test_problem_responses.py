@@ -65,13 +65,13 @@ def client(serve: Serve) -> Any:
         yield client
 
 
-def test_a_process_out_of_files_asks_to_come_again(client: httpx2.Client) -> None:
+def test_shortage_of_files_is_overload_with_retry_after(client: httpx2.Client) -> None:
     reply = client.get("/shortage")
     assert (reply.status_code, reply.json()["code"]) == (503, "overloaded")
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_a_problem_becomes_its_details(client: httpx2.Client) -> None:
+def test_problem_is_sent_as_problem_details(client: httpx2.Client) -> None:
     reply = client.get("/problem", headers={"X-Request-Id": "abc"})
     assert reply.headers["retry-after"] == "2"
     assert reply.json() == {
@@ -85,7 +85,7 @@ def test_a_problem_becomes_its_details(client: httpx2.Client) -> None:
     }
 
 
-def test_inference_clients_find_the_error_where_they_look(client: httpx2.Client) -> None:
+def test_problem_under_v2_has_an_error_member(client: httpx2.Client) -> None:
     reply = client.get("/v2/problem")
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["error"] == reply.json()["detail"] == "Too much."
@@ -98,7 +98,7 @@ def test_invalid_fields_are_named_without_what_was_sent(client: httpx2.Client) -
     assert "secret" not in reply.text
 
 
-def test_a_bug_tells_nothing_of_itself(client: httpx2.Client) -> None:
+def test_unhandled_error_reveals_no_text(client: httpx2.Client) -> None:
     with capture_logs() as logged:
         reply = client.get("/bug")
     assert (reply.status_code, reply.json()["code"]) == (500, "internal")
@@ -107,14 +107,14 @@ def test_a_bug_tells_nothing_of_itself(client: httpx2.Client) -> None:
     assert "secret" not in reply.text + repr(logged)
 
 
-def test_exceptions_of_the_framework_are_problems_too(client: httpx2.Client) -> None:
+def test_framework_exceptions_become_problem_details(client: httpx2.Client) -> None:
     reply = client.get("/teapot")
     assert (reply.status_code, reply.json()["code"], reply.json()["detail"]) == (415, "unsupported_format", "No tea.")
     assert client.get("/nowhere").json()["code"] == "not_found"
     assert client.post("/bug").json()["code"] == "method_not_allowed"
 
 
-def test_a_description_has_the_place_but_not_the_text() -> None:
+def test_described_error_has_its_frames_but_not_its_text() -> None:
     try:
         raise KeyError("secret")
     except KeyError as error:

@@ -105,7 +105,7 @@ def wait_for(port: int, wanted: int) -> None:
         time.sleep(0.02)
 
 
-def test_says_that_it_stops_before_it_closes_its_port(
+def test_stopping_server_is_not_ready_before_it_closes_its_port(
     environment: dict[str, str], start: list[subprocess.Popen[str]], port: int
 ) -> None:
     process = launch({**environment, "SIGHTLINE_DRAIN_NOTICE_S": "1"}, start)
@@ -119,7 +119,7 @@ def test_says_that_it_stops_before_it_closes_its_port(
     assert all(line.startswith("{") for line in output.splitlines())
 
 
-def test_ends_with_a_reason_when_the_model_does_not_load(
+def test_server_ends_with_a_reason_when_the_model_does_not_load(
     environment: dict[str, str], start: list[subprocess.Popen[str]]
 ) -> None:
     process = launch({**environment, "SIGHTLINE_PROVIDERS": "cuda"}, start)

@@ -28,7 +28,7 @@ def test_whole_numbers_are_rounded_and_kept_within_their_type() -> None:
 
 
 @given(st.integers(0, 255), st.sampled_from([(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (0.0, 255.0)]))
-def test_what_goes_to_the_file_comes_back(value: int, file_range: tuple[float, float]) -> None:
+def test_values_converted_to_the_file_convert_back(value: int, file_range: tuple[float, float]) -> None:
     values = np.full((2, 4, 5, 3), value, np.uint8)
     values[0, 0, 1, 2] = 255 - value
     both_ways = adapter(0, 255, file={"dtype": "float32", "layout": "nchw", "range": file_range})

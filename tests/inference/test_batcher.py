@@ -108,7 +108,7 @@ def error_of(task: "asyncio.Task[SampleResult]") -> Problem:
     return error
 
 
-async def test_takes_what_is_queued_at_once_in_warmed_sizes() -> None:
+async def test_queued_samples_run_in_batches_of_warmed_sizes() -> None:
     bench = Bench()
     tasks = [bench.submit(value) for value in range(7)]
     await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_takes_what_is_queued_at_once_in_warmed_sizes() -> None:
     assert bench.tally.last_pending == 0
 
 
-async def test_the_bucket_that_waits_longest_runs_first() -> None:
+async def test_bucket_that_waits_longest_runs_first() -> None:
     bench = Bench()
     tasks = [bench.submit(1, 1), bench.submit(2), bench.submit(3, 3), bench.submit(4)]
     await asyncio.sleep(0)
@@ -127,7 +127,7 @@ async def test_the_bucket_that_waits_longest_runs_first() -> None:
     assert all(task.done() for task in tasks)
 
 
-async def test_a_bad_sample_fails_alone() -> None:
+async def test_bad_sample_fails_alone() -> None:
     bench = Bench()
     tasks = [bench.submit(value) for value in (1, POISON, 3, 4)]
     await asyncio.sleep(0)
@@ -138,7 +138,7 @@ async def test_a_bad_sample_fails_alone() -> None:
     assert bench.batcher.healthy
 
 
-async def test_a_broken_session_is_unhealthy_until_it_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_broken_session_is_unhealthy_until_it_runs_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sightline.inference.batcher.PROBE_INTERVAL_S", 0.01)
     bench = Bench()
     bench.session.broken = True
@@ -194,7 +194,7 @@ async def test_later_samples_of_an_admitted_request_are_taken_whatever_is_queued
     assert [int(task.result().outputs["y"][0]) for task in tasks] == [0, 2, 4]
 
 
-async def test_takes_nothing_after_closing() -> None:
+async def test_closed_batcher_refuses_samples() -> None:
     bench = Bench()
     bench.batcher.close()
     task = bench.submit(1)

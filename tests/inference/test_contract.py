@@ -41,7 +41,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_reads_what_is_declared(tmp_path: Path) -> None:
+def test_contract_is_read_from_toml(tmp_path: Path) -> None:
     contract = read_contract(write(tmp_path, LAMA))
     assert (contract.name, contract.fixed_size, contract.fixed_batch, contract.precision) == (
         "lama",
@@ -65,17 +65,17 @@ def test_reads_what_is_declared(tmp_path: Path) -> None:
     ],
     ids=["syntax", "missing", "type", "range", "zero", "misspelt"],
 )
-def test_refuses_with_the_name_of_the_fault(tmp_path: Path, text: str, fault: str) -> None:
+def test_invalid_contract_is_refused_by_its_fault(tmp_path: Path, text: str, fault: str) -> None:
     with pytest.raises(ContractError, match=fault):
         read_contract(write(tmp_path, text))
 
 
-def test_a_missing_contract_is_named(tmp_path: Path) -> None:
+def test_missing_contract_is_refused_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"nowhere\.toml: there is no readable contract"):
         read_contract(tmp_path / "nowhere.toml")
 
 
-def test_a_fixed_size_is_the_only_bucket(tmp_path: Path) -> None:
+def test_fixed_size_is_the_only_bucket(tmp_path: Path) -> None:
     adapted = read_contract(write(tmp_path, LAMA)).adapt(SIGNATURE)
     assert adapted.buckets == ({"h": 64, "w": 32},)
 
@@ -98,12 +98,12 @@ def test_dynamic_weights_keep_the_buckets_they_can_take(tmp_path: Path) -> None:
         ("outputs.filled", "outputs.result", "outputs must declare"),
     ],
 )
-def test_declares_the_tensors_of_the_model(tmp_path: Path, before: str, after: str, fault: str) -> None:
+def test_contract_must_declare_the_tensors_of_the_model(tmp_path: Path, before: str, after: str, fault: str) -> None:
     with pytest.raises(ContractError, match=fault):
         parsed(tmp_path, LAMA.replace(before, after)).adapt(SIGNATURE)
 
 
-def test_weights_bring_the_sizes_that_the_model_leaves_to_them(tmp_path: Path) -> None:
+def test_contract_sets_sizes_that_the_model_leaves_open(tmp_path: Path) -> None:
     signature = ModelSignature(SIGNATURE.inputs, SIGNATURE.outputs, ({"h": 256, "w": 256, "channels": 512},))
     own = LAMA + "[sizes]\nchannels = 640\n[facts]\nthreshold = 0.85\n"
     assert parsed(tmp_path, own).adapt(signature).buckets == ({"h": 64, "w": 32, "channels": 640},)
@@ -125,12 +125,12 @@ class Facts(BaseModel):
     threshold: float
 
 
-def test_facts_are_read_as_the_model_knows_them(tmp_path: Path) -> None:
+def test_facts_are_validated_by_the_models_schema(tmp_path: Path) -> None:
     contract = read_contract(write(tmp_path, f"{LAMA}\n[facts]\nthreshold = 0.5\n"))
     assert contract.read_facts(Facts).threshold == 0.5
 
 
-def test_facts_that_the_model_does_not_know_are_named(tmp_path: Path) -> None:
+def test_unknown_facts_are_refused_by_name(tmp_path: Path) -> None:
     contract = read_contract(write(tmp_path, f"{LAMA}\n[facts]\nlimit = 0.5\n"))
     with pytest.raises(ContractError, match=r"lama: facts: threshold: .*; limit: "):
         contract.read_facts(Facts)

@@ -95,7 +95,7 @@ def canonical_batch(count: int) -> dict[str, NDArray[Any]]:
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_weights_of_ones_own_answer_in_canonical_tensors(
+def test_custom_weights_use_canonical_tensors(
     lama_weights: Callable[..., Weights], make_settings: MakeSettings, count: int
 ) -> None:
     batch = canonical_batch(count)
@@ -105,7 +105,9 @@ def test_weights_of_ones_own_answer_in_canonical_tensors(
     np.testing.assert_allclose(filled, expected, atol=1e-6)
 
 
-def test_the_sense_of_the_mask_is_a_range(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
+def test_inverted_mask_is_declared_by_its_range(
+    lama_weights: Callable[..., Weights], make_settings: MakeSettings
+) -> None:
     inverted = LAMA.replace('tensor = "holes"\ndtype = "float32"\nlayout = "nchw"\nrange = [0.0, 1.0]',
                             'tensor = "holes"\ndtype = "float32"\nlayout = "nchw"\nrange = [1.0, 0.0]')  # fmt: skip
     batch = canonical_batch(1)
@@ -114,7 +116,7 @@ def test_the_sense_of_the_mask_is_a_range(lama_weights: Callable[..., Weights], 
     np.testing.assert_allclose(filled, expected, atol=1e-6)
 
 
-def test_a_fixed_batch_is_filled_up_and_cut(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
+def test_fixed_batch_is_filled_up_and_cut(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
     weights = lama_weights(LAMA.replace("fixed_batch = 1", "fixed_batch = 2"), batch=2)
     batch = canonical_batch(3)
     filled = open_engine(weights, make_settings()).run(batch)["filled"]
@@ -135,14 +137,14 @@ def test_a_fixed_batch_is_filled_up_and_cut(lama_weights: Callable[..., Weights]
     ],
     ids=["input", "output", "size", "batch", "dynamic", "dtype", "layout"],
 )
-def test_a_graph_that_is_not_as_declared_is_refused(
+def test_graph_that_is_not_as_declared_is_refused(
     lama_weights: Callable[..., Weights], make_settings: MakeSettings, before: str, after: str, fault: str
 ) -> None:
     with pytest.raises(ContractError, match=fault):
         open_engine(lama_weights(LAMA.replace(before, after)), make_settings())
 
 
-def test_a_file_that_is_no_graph_is_refused(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
+def test_file_that_is_no_graph_is_refused(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
     weights = lama_weights()
     weights.path.write_bytes(b"not a graph")
     with pytest.raises(ProviderError, match="loads the weights"):
@@ -156,12 +158,14 @@ def test_refuses_to_start_on_the_cpu_unless_it_is_listed(
         open_engine(lama_weights(), make_settings(providers=("cuda",)))
 
 
-def test_tells_what_it_runs_on(lama_weights: Callable[..., Weights], make_settings: MakeSettings) -> None:
+def test_engine_names_its_provider_and_precision(
+    lama_weights: Callable[..., Weights], make_settings: MakeSettings
+) -> None:
     engine = open_engine(lama_weights(), make_settings(providers=("cuda", "cpu")))
     assert (engine.provider, engine.precision, engine.max_batch) == ("CPUExecutionProvider", "fp32", 1)
 
 
-def test_the_runtime_reports_to_nobody(tiny_weights: Weights, tmp_path: Path) -> None:
+def test_onnx_runtime_sends_no_telemetry(tiny_weights: Weights, tmp_path: Path) -> None:
     """It keeps what it is going to send in the home folder."""
     home = tmp_path / "home"
     home.mkdir()

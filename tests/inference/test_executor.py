@@ -126,7 +126,7 @@ async def test_outputs_come_back_in_the_order_of_their_samples() -> None:
         assert all(seconds >= 0 for seconds in stages.seconds.values())
 
 
-async def test_tells_how_far_a_plan_is_that_knows() -> None:
+async def test_share_of_a_plan_with_rounds_is_reported() -> None:
     def plan() -> Plan[list[float | None]]:
         told: list[float | None] = []
         for done in (0.0, 0.75):
@@ -151,12 +151,12 @@ async def test_samples_of_one_round_share_batches() -> None:
         assert len(shop.session.batch_sizes) < 5
 
 
-async def test_a_plan_without_samples_just_ends() -> None:
+async def test_plan_without_samples_returns_its_result() -> None:
     async with workshop() as shop:
         assert await shop.execute(square_all([], Trace())) == []
 
 
-async def test_a_failing_sample_fails_its_plan_and_no_other() -> None:
+async def test_failing_sample_fails_its_plan_and_no_other() -> None:
     async with workshop() as shop:
         trace = Trace()
         bad = asyncio.create_task(shop.execute(square_all([[1, -1, 2]], trace)))
@@ -184,7 +184,7 @@ async def test_cancelling_frees_the_queue_and_closes_the_plan() -> None:
     assert shop.session.batch_sizes == [1]
 
 
-async def test_a_plan_is_closed_only_after_its_thread_has_left_it() -> None:
+async def test_plan_is_closed_only_after_its_thread_has_left_it() -> None:
     inside, leave, closed = threading.Event(), threading.Event(), threading.Event()
 
     def slow() -> Plan[list[int]]:
@@ -206,7 +206,7 @@ async def test_a_plan_is_closed_only_after_its_thread_has_left_it() -> None:
         assert await asyncio.to_thread(closed.wait, 10)
 
 
-async def test_overload_is_told_before_the_first_samples_and_never_later() -> None:
+async def test_overload_is_checked_before_the_first_samples_only() -> None:
     async with workshop(max_queue_s=0.5) as shop:
         shop.session.gate.clear()
         admitted = asyncio.create_task(shop.execute(square_all([[1], [2, 3]], Trace())))
@@ -221,7 +221,7 @@ async def test_overload_is_told_before_the_first_samples_and_never_later() -> No
         assert await second == [16]
 
 
-async def test_few_at_once_are_never_refused_and_let_others_in_between() -> None:
+async def test_plan_with_few_samples_at_once_is_never_refused_and_lets_others_run() -> None:
     async with workshop(max_queue_s=0.5) as shop:
         shop.session.gate.clear()
         running = asyncio.create_task(shop.execute(square_all([[1]], Trace())))
@@ -236,7 +236,7 @@ async def test_few_at_once_are_never_refused_and_let_others_in_between() -> None
         assert await another == [16] * 7
 
 
-async def test_tells_the_stage_that_a_plan_is_in() -> None:
+async def test_current_stage_of_a_plan_is_reported() -> None:
     async with workshop() as shop:
         shop.session.gate.clear()
         stages = Stages()

@@ -31,7 +31,7 @@ async def test_place_goes_to_the_caller_who_holds_fewest() -> None:
     assert len(order) == 22
 
 
-async def test_cancelled_waiter_reranks_its_place() -> None:
+async def test_cancelled_waiter_returns_its_place() -> None:
     semaphore = FairSemaphore(1)
     async with semaphore.place(Requester("a")):
         waiting = [asyncio.create_task(enter(semaphore)) for _ in range(3)]

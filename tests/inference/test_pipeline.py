@@ -46,7 +46,7 @@ def ask(predictor: AnyPredictor, engine: OnnxEngine, make_png: MakePng) -> Ask:
     return run
 
 
-def test_the_forms_are_those_that_single_answers_have(
+def test_each_media_type_equals_a_single_rendering(
     ask: Ask, predictor: AnyPredictor, engine: OnnxEngine, make_png: MakePng
 ) -> None:
     forms = ask("image/png", "application/json")
@@ -69,7 +69,7 @@ def refuse_json(predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch, code: 
     monkeypatch.setattr(predictor, "render", render)
 
 
-def test_a_form_that_cannot_be_had_is_left_out(
+def test_media_type_that_the_result_lacks_is_left_out(
     ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_json(predictor, monkeypatch, Code.NOT_ACCEPTABLE)
@@ -81,7 +81,7 @@ def test_a_form_that_cannot_be_had_is_left_out(
     [(Code.NOT_ACCEPTABLE, ("application/json", "image/png")), (Code.INTERNAL, ("image/png", "application/json"))],
     ids=["the-preferred-form", "another-fault"],
 )
-def test_what_a_single_answer_would_refuse_is_refused(
+def test_rendering_in_all_types_fails_as_a_single_one_does(
     ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch, code: Code, asked: tuple[str, ...]
 ) -> None:
     refuse_json(predictor, monkeypatch, code)
@@ -89,7 +89,7 @@ def test_what_a_single_answer_would_refuse_is_refused(
         ask(*asked)
 
 
-def test_a_form_that_comes_twice_is_kept_once(
+def test_media_type_that_occurs_twice_is_kept_once(
     ask: Ask, predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictor, "render", lambda *_: Rendered(b"always the same", "image/webp"))

@@ -41,24 +41,24 @@ def choose(wanted: str, *, works: Sequence[str], available: Sequence[str], **mor
     return open_on_first_provider(settings, runtime.open, available)[0], runtime
 
 
-def test_takes_the_first_that_works() -> None:
+def test_first_working_provider_is_used() -> None:
     chosen, runtime = choose("tensorrt,cuda,cpu", works=[CUDA, CPU], available=[CUDA, CPU])
     assert chosen is Provider.CUDA
     assert runtime.asked == [[CUDA]]
 
 
-def test_tensorrt_leaves_the_rest_to_cuda() -> None:
+def test_tensorrt_falls_back_to_cuda_per_operator() -> None:
     chosen, runtime = choose("tensorrt", works=[TENSORRT, CUDA], available=[TENSORRT, CUDA, CPU])
     assert chosen is Provider.TENSORRT
     assert runtime.asked == [[TENSORRT, CUDA]]
 
 
-def test_a_silent_fallback_is_seen_and_refused() -> None:
+def test_silent_fallback_to_the_cpu_is_refused() -> None:
     with pytest.raises(ProviderError, match="add cpu"):
         choose("cuda", works=[CPU], available=[CUDA, CPU])
 
 
-def test_a_silent_fallback_is_fine_where_the_cpu_is_allowed() -> None:
+def test_silent_fallback_is_accepted_where_the_cpu_is_allowed() -> None:
     chosen, runtime = choose("cuda,cpu", works=[CPU], available=[CUDA, CPU])
     assert chosen is Provider.CPU
     assert runtime.asked == [[CUDA], [CPU]]

@@ -15,7 +15,7 @@ def sample(height: int, width: int, dtype: str = "uint8") -> dict[str, np.ndarra
     return {"image": np.zeros((height, width, 3), dtype), "mask": np.zeros((height, width, 1), "uint8")}
 
 
-def test_a_sample_belongs_to_the_bucket_of_its_shapes() -> None:
+def test_sample_belongs_to_the_bucket_of_its_shapes() -> None:
     assert SIGNATURE.key_of(sample(8, 4)) == ((8, 4, 3), (8, 4, 1))
     assert SIGNATURE.output_shapes(((8, 4, 3), (8, 4, 1))) == ((8, 4, 3),)
 
@@ -38,7 +38,7 @@ def test_blank_batches_fit_their_bucket() -> None:
     ],
     ids=["shape", "dtype", "missing", "unknown", "mixed"],
 )
-def test_a_sample_that_fits_no_bucket_is_the_senders_fault(wrong: Tensors, fault: str) -> None:
+def test_sample_that_fits_no_bucket_is_an_invalid_request(wrong: Tensors, fault: str) -> None:
     with pytest.raises(Problem, match=fault) as caught:
         SIGNATURE.key_of(wrong)
     assert caught.value.code is Code.INVALID_REQUEST

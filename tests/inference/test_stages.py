@@ -3,7 +3,7 @@ import pytest
 from sightline.inference.stages import Stage, Stages
 
 
-def test_a_stage_that_comes_twice_adds_up() -> None:
+def test_stage_that_comes_twice_adds_up() -> None:
     stages = Stages()
     stages.add(Stage.INFER, 0.25)
     stages.add(Stage.READ, 0.5)
@@ -13,7 +13,7 @@ def test_a_stage_that_comes_twice_adds_up() -> None:
     assert stages.milliseconds == {"infer": 750.0, "read": 500.0}
 
 
-def test_a_stage_counts_even_if_it_fails() -> None:
+def test_stage_counts_even_if_it_fails() -> None:
     stages = Stages()
     with pytest.raises(ValueError, match="broken"), stages.measure(Stage.READ):
         raise ValueError("broken")

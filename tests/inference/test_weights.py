@@ -28,7 +28,7 @@ def test_shipped_weights_are_the_default(make_settings: MakeSettings, tiny_weigh
     assert str(identity) == f"tiny@1.2.3+{weights.sha256[:12]}"
 
 
-def test_settings_replace_them(make_settings: MakeSettings, tiny_weights: Weights, tmp_path: Path) -> None:
+def test_settings_replace_shipped_weights(make_settings: MakeSettings, tiny_weights: Weights, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.toml"
     elsewhere.write_text(tiny_weights.path.with_suffix(".toml").read_text().replace('"tiny"', '"mine"'))
     settings = make_settings(weights=tiny_weights.path, contract=elsewhere)
@@ -36,7 +36,7 @@ def test_settings_replace_them(make_settings: MakeSettings, tiny_weights: Weight
     assert weights.identity("tiny").contract == "mine"
 
 
-def test_missing_weights_are_named(make_settings: MakeSettings, tmp_path: Path) -> None:
+def test_missing_weights_are_refused_by_path(make_settings: MakeSettings, tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=r"lost\.onnx: there are no readable weights"):
         resolve_weights(make_settings(weights=tmp_path / "lost.onnx"), tmp_path / "shipped.onnx")
 
@@ -119,7 +119,7 @@ def test_external_data_is_found_wherever_the_graph_has_tensors(split: Path, tiny
     assert external_files(tiny_weights.path) == []
 
 
-def test_the_digest_covers_external_data(make_settings: MakeSettings, split: Path) -> None:
+def test_digest_covers_external_data(make_settings: MakeSettings, split: Path) -> None:
     files = split, split.parent / "data" / "first.bin", split.parent / "second.bin"
     before = resolve_weights(make_settings(), split).sha256
     assert before == hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
@@ -130,7 +130,7 @@ def test_the_digest_covers_external_data(make_settings: MakeSettings, split: Pat
         file.write_bytes(content)
 
 
-def test_a_service_with_damaged_weights_ends_with_a_sentence(split: Path, make_settings: MakeSettings) -> None:
+def test_service_with_damaged_weights_ends_with_a_sentence(split: Path, make_settings: MakeSettings) -> None:
     """The shipped ones of a real model, with some bits turned over."""
     shipped = Path(str(resources.files("services.inpaint"))) / "weights" / "inpaint.onnx"
     assert resolve_weights(make_settings(), shipped).verified
@@ -158,7 +158,7 @@ def test_external_data_lies_beside_the_graph(make_settings: MakeSettings, split:
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", bytes(range(256)), b"\xff" * 40])
-def test_a_file_that_is_not_onnx_has_no_external_data(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_onnx_has_no_external_data(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "odd.onnx"
     path.write_bytes(content)
     assert external_files(path) == []
@@ -187,13 +187,13 @@ def test_files_that_differ_from_the_contract_are_refused(
         resolve_weights(make_settings(), split)
 
 
-def test_a_contract_names_all_files_or_none(make_settings: MakeSettings, split: Path) -> None:
+def test_contract_names_all_files_or_none(make_settings: MakeSettings, split: Path) -> None:
     declare(split, "split.onnx", "second.bin")
     with pytest.raises(ContractError, match=r"names no SHA-256 of data/first\.bin"):
         resolve_weights(make_settings(), split)
 
 
-def test_a_contract_names_no_other_files(make_settings: MakeSettings, split: Path) -> None:
+def test_contract_names_no_other_files(make_settings: MakeSettings, split: Path) -> None:
     (split.parent / "third.bin").write_bytes(b"third")
     declare(split, "split.onnx", "second.bin", "data/first.bin", "third.bin")
     with pytest.raises(ContractError, match=r"that the weights lack: third\.bin"):

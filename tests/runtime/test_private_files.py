@@ -28,7 +28,7 @@ def modes(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.anyio
-async def test_only_the_owner_of_a_store_reads_its_blobs(tmp_path: Path) -> None:
+async def test_store_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     store = BlobStore(LocalBlobStore(tmp_path / "blobs"))
     await store.put(b"pixels")
     found = modes(tmp_path / "blobs")
@@ -37,7 +37,7 @@ async def test_only_the_owner_of_a_store_reads_its_blobs(tmp_path: Path) -> None
 
 
 @pytest.mark.anyio
-async def test_an_existing_store_is_taken_from_other_users(tmp_path: Path) -> None:
+async def test_existing_store_becomes_private(tmp_path: Path) -> None:
     await BlobStore(LocalBlobStore(tmp_path)).put(b"pixels")
     tmp_path.chmod(0o755)
     again = LocalBlobStore(tmp_path)
@@ -45,7 +45,7 @@ async def test_an_existing_store_is_taken_from_other_users(tmp_path: Path) -> No
     assert modes(tmp_path)["."] == 0o700
 
 
-def test_what_is_made_under_the_umask_is_private(tmp_path: Path, umask: int) -> None:
+def test_files_created_under_the_umask_are_private(tmp_path: Path, umask: int) -> None:
     with private_umask():
         (tmp_path / "file").touch()
         (tmp_path / "folder").mkdir()

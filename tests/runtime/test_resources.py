@@ -17,7 +17,7 @@ from sightline.runtime.resources import cores_of_quota, memory_limit_bytes
         ({}, sys.maxsize),
     ],
 )
-def test_a_container_has_the_cores_of_its_quota(tmp_path: Path, files: dict[str, str], cores: int) -> None:
+def test_cores_of_a_container_are_those_of_its_quota(tmp_path: Path, files: dict[str, str], cores: int) -> None:
     write(tmp_path, files)
     assert cores_of_quota(tmp_path) == cores
 
@@ -31,7 +31,7 @@ def test_a_container_has_the_cores_of_its_quota(tmp_path: Path, files: dict[str,
         ({}, sys.maxsize),
     ],
 )
-def test_a_container_has_the_memory_of_its_limit(tmp_path: Path, files: dict[str, str], limit_bytes: int) -> None:
+def test_memory_of_a_container_is_its_limit(tmp_path: Path, files: dict[str, str], limit_bytes: int) -> None:
     write(tmp_path, files)
     assert memory_limit_bytes(tmp_path) == limit_bytes
 

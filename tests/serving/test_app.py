@@ -44,7 +44,7 @@ def assert_problem(reply: httpx2.Response, status: int, code: str) -> dict[str, 
     return body
 
 
-def test_form_picture_is_answered(client: httpx2.Client, make_png: MakePng, value_of: ValuesOf) -> None:
+def test_picture_in_a_form_is_answered(client: httpx2.Client, make_png: MakePng, value_of: ValuesOf) -> None:
     png = make_png(50)
     reply = client.post(ROUTE, files={"image": png})
     assert value_of(reply.content) == [205]
@@ -64,14 +64,14 @@ def test_bare_picture_is_answered(
     assert value_of(reply.content) == [50]
 
 
-def test_options_come_as_fields_or_in_the_query(client: httpx2.Client, make_png: MakePng) -> None:
+def test_options_are_read_from_form_fields_or_query(client: httpx2.Client, make_png: MakePng) -> None:
     headers = {"Accept": "application/json"}
     by_field = client.post(ROUTE, files={"image": make_png()}, data={"tags": ["a", "b"]}, headers=headers).json()
     by_query = client.post(ROUTE, params={"tags": ["a", "b"]}, content=make_png(), headers=headers).json()
     assert by_field["tags"] == by_query["tags"] == ["a", "b"]
 
 
-def test_an_option_may_come_as_a_file(client: httpx2.Client, make_png: MakePng, value_of: ValuesOf) -> None:
+def test_option_may_come_as_a_file(client: httpx2.Client, make_png: MakePng, value_of: ValuesOf) -> None:
     reply = client.post(ROUTE, files={"image": make_png(50), "times": ("times.txt", b"2")})
     assert value_of(reply.content) == [50]
 
@@ -103,13 +103,13 @@ def test_json_reply_carries_the_evidence(client: httpx2.Client, make_png: MakePn
     ],
     ids=["missing", "empty", "unknown", "invalid", "unreadable", "text", "binary-option"],
 )
-def test_bad_forms_are_the_senders_fault(client: httpx2.Client, files: dict[str, Any], fault: str) -> None:
+def test_invalid_form_is_a_bad_request(client: httpx2.Client, files: dict[str, Any], fault: str) -> None:
     reply = client.post(ROUTE, files=files)
     assert reply.status_code == 400
     assert fault in reply.json()["detail"]
 
 
-def test_a_second_picture_is_refused_where_one_is_wanted(client: httpx2.Client, make_png: MakePng) -> None:
+def test_second_picture_is_refused_where_one_is_wanted(client: httpx2.Client, make_png: MakePng) -> None:
     reply = client.post(ROUTE, files=[("image", make_png()), ("image", make_png())])
     assert assert_problem(reply, 400, "invalid_request")["field"] == "image"
 
@@ -126,30 +126,30 @@ def test_broken_form_is_refused(client: httpx2.Client) -> None:
     assert_problem(client.post(ROUTE, content=b"--y\r\n\r\n", headers=headers), 400, "invalid_request")
 
 
-def test_other_bodies_are_not_taken(client: httpx2.Client) -> None:
+def test_body_of_an_unknown_type_is_refused(client: httpx2.Client) -> None:
     assert_problem(client.post(ROUTE, json={"image": "…"}), 415, "unsupported_format")
 
 
-def test_refuses_what_it_cannot_represent_before_reading(client: httpx2.Client) -> None:
+def test_unacceptable_media_type_is_refused_before_the_body_is_read(client: httpx2.Client) -> None:
     reply = client.post(ROUTE, files={"image": b"never looked at"}, headers={"Accept": "text/html"})
     assert assert_problem(reply, 406, "not_acceptable")["offered"] == ["image/png", "application/json"]
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["declared", "chunked"])
-def test_too_many_bytes_are_refused_by_name(client: httpx2.Client, declared: bool) -> None:
+def test_too_large_body_is_refused_with_the_limit(client: httpx2.Client, declared: bool) -> None:
     body = b"x" * 200_000
     reply = client.post(ROUTE, content=body if declared else iter([body]))
     assert assert_problem(reply, 413, "too_many_bytes")["limit_bytes"] == 100_000
 
 
-def test_wrong_addresses_and_methods_are_problems(client: httpx2.Client) -> None:
+def test_unknown_paths_and_methods_are_problem_details(client: httpx2.Client) -> None:
     assert_problem(client.get("/nowhere"), 404, "not_found")
     reply = client.get(ROUTE)
     assert_problem(reply, 405, "method_not_allowed")
     assert reply.headers["allow"] == "POST"
 
 
-def test_a_failing_model_tells_nothing_of_its_insides(client: httpx2.Client, make_png: MakePng) -> None:
+def test_failing_model_reveals_no_text(client: httpx2.Client, make_png: MakePng) -> None:
     reply = client.post(ROUTE, files={"image": make_png(POISON)})
     assert assert_problem(reply, 500, "internal")["detail"] == "The service failed on this request."
     assert client.get("/readyz").status_code == 200
@@ -162,7 +162,7 @@ def test_deadline_must_be_a_number(client: httpx2.Client, make_png: MakePng, val
     assert_problem(reply, 400, "invalid_request")
 
 
-def test_expired_deadline(client: httpx2.Client, make_png: MakePng) -> None:
+def test_request_with_an_expired_deadline_is_refused(client: httpx2.Client, make_png: MakePng) -> None:
     reply = client.post(ROUTE, content=make_png(), headers={"X-Sightline-Deadline-Ms": "0"})
     assert_problem(reply, 504, "deadline_exceeded")
 
@@ -184,7 +184,7 @@ def test_concurrent_requests_get_their_own_answers(
     assert answers == {value: [255 - value] for value in range(100, 124)}
 
 
-def test_work_of_a_client_that_hung_up_is_dropped(
+def test_samples_of_a_disconnected_client_are_dropped(
     serve: Serve, make_app: MakeApp, make_predictor: MakePredictor, make_png: MakePng, wait_ready: WaitReady
 ) -> None:
     predictor = make_predictor(step_s=0.2)
@@ -199,7 +199,7 @@ def test_work_of_a_client_that_hung_up_is_dropped(
     assert vars(predictor)["rounds"] < 5
 
 
-def test_requests_beyond_the_places_are_shed_with_a_hint(
+def test_requests_beyond_the_limit_are_shed_with_retry_after(
     serve: Serve, make_app: MakeApp, make_predictor: MakePredictor, make_png: MakePng, wait_ready: WaitReady
 ) -> None:
     predictor = make_predictor(step_s=0.3)

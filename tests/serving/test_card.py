@@ -16,13 +16,13 @@ def url(serve: Serve, make_app: MakeApp) -> str:
     return serve(make_app()) + "/v1/models"
 
 
-def test_the_card_is_text_unless_asked_otherwise(url: str) -> None:
+def test_card_is_markdown_by_default(url: str) -> None:
     reply = httpx2.get(f"{url}/tiny_invert/card")
     assert reply.headers["content-type"].startswith("text/markdown")
     assert reply.text == "# Inversion\n"
 
 
-def test_as_json_it_names_the_loaded_weights(url: str, tiny_weights: Weights) -> None:
+def test_card_as_json_names_the_loaded_weights(url: str, tiny_weights: Weights) -> None:
     card = httpx2.get(f"{url}/tiny_invert/card", headers={"Accept": "application/json"}).json()
     assert card["weights"] == {
         "name": "tiny_invert",
@@ -33,6 +33,6 @@ def test_as_json_it_names_the_loaded_weights(url: str, tiny_weights: Weights) ->
     assert (card["card"], card["route"]) == ("# Inversion\n", "/v1/tiny-invert")
 
 
-def test_other_models_have_none_here(url: str) -> None:
+def test_card_of_another_model_is_not_found(url: str) -> None:
     reply = httpx2.get(f"{url}/other/card")
     assert (reply.status_code, reply.json()["code"], reply.json()["models"]) == (404, "not_found", ["tiny_invert"])

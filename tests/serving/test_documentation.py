@@ -43,7 +43,7 @@ def test_options_are_fields_and_parameters() -> None:
     assert description["parameters"][0]["description"] == "Which one; default: red"
 
 
-def test_nothing_is_filled_in_that_nobody_typed() -> None:
+def test_documented_options_have_no_defaults_that_clients_would_send() -> None:
     described = option_schemas(Options)
     assert set(described) == {"colour", "points", "share"}
     assert described["share"] == {"type": "number", "maximum": 1, "description": "0 to 1"}
@@ -54,7 +54,7 @@ def test_nothing_is_filled_in_that_nobody_typed() -> None:
     assert not {"default", "example", "examples"} & set(re.findall(r'"(\w+)":', text))
 
 
-def test_a_bare_picture_is_offered_only_where_one_is_enough() -> None:
+def test_bare_picture_is_offered_only_where_one_is_enough() -> None:
     one, two = PictureField("a", "One"), PictureField("b", "Two", repeatable=True)
     assert "application/octet-stream" in describe_predict(declaration(one), max_pictures=8)["requestBody"]["content"]
     content = describe_predict(declaration(one, two), max_pictures=8)["requestBody"]["content"]

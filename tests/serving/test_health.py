@@ -16,7 +16,7 @@ Serve = Callable[[ASGIApp], str]
 WaitReady = Callable[[str], None]
 
 
-def test_ready_tells_what_answers(
+def test_readiness_names_model_weights_and_provider(
     serve: Serve, make_app: MakeApp, wait_ready: WaitReady, tiny_weights: Weights
 ) -> None:
     url = serve(make_app())
@@ -38,7 +38,7 @@ def test_ready_tells_what_answers(
     }
 
 
-def test_lives_but_is_not_ready_without_a_model(serve: Serve, make_app: MakeApp) -> None:
+def test_service_without_a_model_is_live_but_not_ready(serve: Serve, make_app: MakeApp) -> None:
     url = serve(make_app(providers="cuda", on_fatal=lambda: None))
     assert httpx2.get(f"{url}/livez").status_code == 200
     reply = httpx2.get(f"{url}/readyz")

@@ -47,7 +47,7 @@ async def working(folder: Path, redis_url: str, blobs_url: str) -> AsyncIterator
         yield
 
 
-async def test_a_job_that_kills_its_worker_ends_alone(
+async def test_job_that_kills_its_worker_ends_alone(
     redis_url: str,
     tmp_path: Path,
     make_png: MakePng,

@@ -31,7 +31,7 @@ def run(tiny_weights: Weights, folder: Path, providers: str) -> subprocess.Compl
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
-def test_every_shape_is_run_once(tiny_weights: Weights, tmp_path: Path) -> None:
+def test_prebuild_runs_every_shape(tiny_weights: Weights, tmp_path: Path) -> None:
     done = run(tiny_weights, tmp_path, "cpu")
     assert done.returncode == 0, done.stderr
     assert '"event": "prebuilt"' in done.stdout
@@ -39,7 +39,7 @@ def test_every_shape_is_run_once(tiny_weights: Weights, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("provider", ["tensorrt"])
-def test_what_cannot_be_built_ends_with_an_error(tiny_weights: Weights, tmp_path: Path, provider: str) -> None:
+def test_prebuild_that_fails_ends_with_an_error(tiny_weights: Weights, tmp_path: Path, provider: str) -> None:
     done = run(tiny_weights, tmp_path, provider)
     assert done.returncode != 0
     assert "add cpu to allow the CPU" in done.stderr

@@ -65,7 +65,7 @@ def invert(value: int) -> Plan[float]:
     return float(outputs[0]["inverted"].max())
 
 
-async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> None:
+async def test_service_is_warming_until_every_bucket_ran(make_service: MakeService) -> None:
     service = make_service()
     assert service.state == "warming"
     with pytest.raises(Problem, match="loading") as caught:
@@ -77,7 +77,7 @@ async def test_is_warming_until_every_bucket_ran(make_service: MakeService) -> N
     assert service.state is ServiceState.DRAINING
 
 
-async def test_has_room_while_it_is_ready(make_service: MakeService) -> None:
+async def test_service_has_room_only_while_it_is_ready(make_service: MakeService) -> None:
     service = make_service()
     rooms = [service.has_room]
     async with ready(service):
@@ -87,7 +87,7 @@ async def test_has_room_while_it_is_ready(make_service: MakeService) -> None:
     assert rooms == [False, True, False]
 
 
-async def test_its_time_to_stop_begins_when_it_is_told(make_service: MakeService) -> None:
+async def test_drain_time_begins_with_the_first_call(make_service: MakeService) -> None:
     service = make_service(drain_s=30)
     assert service.drain_left_s == math.inf
     service.start_draining()
@@ -96,7 +96,7 @@ async def test_its_time_to_stop_begins_when_it_is_told(make_service: MakeService
     assert 0 < service.drain_left_s <= first <= 30
 
 
-async def test_what_was_accepted_is_finished_before_the_end(make_service: MakeService) -> None:
+async def test_accepted_requests_finish_before_the_end(make_service: MakeService) -> None:
     service = make_service()
     answers: list[float] = []
 
@@ -139,7 +139,7 @@ async def test_weights_that_do_not_load_end_the_process(
                 service.require_ready()
 
 
-async def test_a_silent_fallback_to_the_cpu_ends_the_process(make_service: MakeService) -> None:
+async def test_silent_fallback_to_the_cpu_ends_the_process(make_service: MakeService) -> None:
     fatal = asyncio.Event()
     async with make_service(on_fatal=fatal.set, providers=("cuda",)).running():
         await asyncio.wait_for(fatal.wait(), 20)
@@ -159,7 +159,7 @@ async def test_replaced_weights_of_fixed_size_are_the_only_bucket(
             await service.run(invert(51), Stages(), FAR)
 
 
-async def test_a_hanging_device_is_not_ready_and_ends_the_process(
+async def test_hanging_device_is_not_ready_and_ends_the_process(
     make_service: MakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stalls = threading.Event()
@@ -179,7 +179,7 @@ async def test_a_hanging_device_is_not_ready_and_ends_the_process(
         await until(lambda: service.state is ServiceState.READY)
 
 
-async def test_a_deadline_ends_the_wait(make_service: MakeService) -> None:
+async def test_deadline_ends_the_wait(make_service: MakeService) -> None:
     service = make_service()
     async with ready(service):
         with pytest.raises(Problem) as caught:

@@ -5,7 +5,7 @@ from sightline.inference.settings import Provider
 from sightline.serving.settings import ServiceSettings
 
 
-def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_PROVIDERS", "tensorrt, cuda")
     monkeypatch.setenv("SIGHTLINE_MAX_BATCH", "3")
     settings = ServiceSettings()
@@ -16,7 +16,7 @@ def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("PROVIDERS", "abacus"), ("PROVIDERS", ""), ("MAX_BYTES", "0"), ("PORT", "70000")]
 )
-def test_refuses_what_cannot_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_invalid_settings_are_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"SIGHTLINE_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         ServiceSettings()
@@ -27,6 +27,6 @@ def test_zero_threads_means_every_core() -> None:
     assert ServiceSettings(intra_op_threads=3).run_workers == 3
 
 
-def test_pictures_may_be_as_large_as_the_larger_way_in_allows() -> None:
+def test_largest_picture_is_that_of_the_larger_limit() -> None:
     assert ServiceSettings(max_bytes=10, max_job_bytes=30).largest_bytes == 30
     assert ServiceSettings(max_bytes=50, max_job_bytes=30).largest_bytes == 50

@@ -51,7 +51,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
-async def test_a_service_whose_batch_hangs_is_started_again_and_its_jobs_end_once(
+async def test_service_with_a_hanging_batch_restarts_and_its_jobs_end_once(
     redis_url: str, tmp_path: Path, make_png: MakePng, tiny_weights: Weights
 ) -> None:
     endings: list[Ending] = []
@@ -71,7 +71,7 @@ async def test_a_service_whose_batch_hangs_is_started_again_and_its_jobs_end_onc
     assert "hanging_service.py" in log
 
 
-async def test_a_job_that_hangs_the_service_each_time_ends_dead(
+async def test_job_that_hangs_the_service_each_time_ends_dead(
     redis_url: str, tmp_path: Path, make_png: MakePng, tiny_weights: Weights
 ) -> None:
     endings: list[Ending] = []

@@ -63,18 +63,18 @@ def form(*parts: tuple[str, bytes]) -> bytes:
     ) + b"--x--\r\n"  # fmt: skip
 
 
-def test_reads_pictures_and_options() -> None:
+def test_form_is_read_into_pictures_and_options() -> None:
     assert read(FORM) == Upload({"image": [b"12345"]}, Options(count=3, words=["one"]))
 
 
-def test_the_form_outweighs_the_query() -> None:
+def test_form_fields_override_the_query() -> None:
     upload = read(FORM, query="count=5&words=two&words=three")
     assert upload.options == Options(count=3, words=["one"])
     assert read(b"12345", content_type="", query="count=5&words=two").options == Options(count=5, words=["two"])
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip"])
-def test_names_a_compression_of_the_body(coding: str) -> None:
+def test_compressed_body_is_refused_by_its_coding(coding: str) -> None:
     request = request_of(FORM, "multipart/form-data; boundary=x", "")
     request.scope["headers"].append((b"content-encoding", coding.encode()))
     with pytest.raises(Problem, match=coding) as caught:
@@ -82,7 +82,7 @@ def test_names_a_compression_of_the_body(coding: str) -> None:
     assert caught.value.status == 415
 
 
-def test_names_the_type_of_a_body_that_is_no_picture() -> None:
+def test_body_that_is_no_picture_is_refused_by_its_type() -> None:
     with pytest.raises(Problem, match="video/mp4") as caught:
         read(b"12345", content_type="video/mp4")
     assert caught.value.status == 415
@@ -93,7 +93,7 @@ def test_repeatable_pictures_keep_their_order() -> None:
     assert upload.pictures == {"image": [b"1"], "more": [b"2", b"3"]}
 
 
-def test_of_several_pictures_an_empty_one_is_left_to_the_model() -> None:
+def test_empty_repeatable_picture_is_passed_to_the_model() -> None:
     upload = read(form(("image", b"1"), ("more", b"2"), ("more", b"")))
     assert upload.pictures["more"] == [b"2", b""]
 
@@ -129,12 +129,12 @@ PHOTO_PART = ("image", b'filename="a.png"', b"1")
     ids=lambda part: part if isinstance(part, str) else None,
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_a_field_of_a_form_that_was_left_empty_is_absent(part: tuple[str, bytes, bytes], first: bool) -> None:
+def test_form_field_left_empty_is_absent(part: tuple[str, bytes, bytes], first: bool) -> None:
     parts = [part, PHOTO_PART] if first else [PHOTO_PART, part]
     assert read(browser_form(*parts)) == Upload({"image": [b"1"]}, Options())
 
 
-def test_an_empty_field_leaves_the_query_and_its_namesakes_alone() -> None:
+def test_empty_field_overrides_neither_query_nor_other_values() -> None:
     body = browser_form(PHOTO_PART, ("count", b"", b""), ("words", b"", b""), ("words", b"", b"two"))
     assert read(body, query="count=5&words=one").options == Options(count=5, words=["two"])
 
@@ -146,7 +146,7 @@ def test_query_parameters_without_a_value_are_absent(query: str) -> None:
 
 @pytest.mark.parametrize("name", ["file", "photo", "image[]", "Image", "x" * 2000])
 @pytest.mark.parametrize("data", [b"1", bytes(range(128, 256))], ids=["text", "bytes"])
-def test_a_file_under_another_name_is_told_the_accepted_ones(name: str, data: bytes) -> None:
+def test_file_in_an_unknown_field_is_refused_with_the_accepted_names(name: str, data: bytes) -> None:
     with pytest.raises(Problem) as caught:
         read(form((name, data)))
     assert f"no field '{name[:64]}'" in caught.value.detail
@@ -156,12 +156,12 @@ def test_a_file_under_another_name_is_told_the_accepted_ones(name: str, data: by
 
 
 @pytest.mark.parametrize("query", ["image=1", "cuont=2"])
-def test_an_unknown_query_parameter_is_named(query: str) -> None:
+def test_unknown_query_parameter_is_named(query: str) -> None:
     with pytest.raises(Problem, match=f"no query parameter '{query[:5]}'"):
         read(b"12345", content_type="image/png", query=query)
 
 
-def test_a_form_without_files_is_told_how_to_carry_them() -> None:
+def test_url_encoded_form_is_refused_with_the_right_type() -> None:
     with pytest.raises(Problem, match="multipart/form-data"):
         read(b"image=photo.jpg&count=3", content_type="application/x-www-form-urlencoded")
 
@@ -193,13 +193,13 @@ def test_a_form_without_files_is_told_how_to_carry_them() -> None:
         "empty",
     ],
 )
-def test_names_what_is_wrong(body: bytes, fault: str) -> None:
+def test_invalid_form_is_refused_by_its_fault(body: bytes, fault: str) -> None:
     with pytest.raises(Problem, match=fault):
         read(body)
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=", "application/json"])
-def test_refuses_bodies_that_cannot_be_told_apart(content_type: str) -> None:
+def test_form_without_a_boundary_is_refused(content_type: str) -> None:
     with pytest.raises(Problem):
         read(FORM, content_type=content_type)
 
@@ -210,7 +210,7 @@ edits = st.lists(st.tuples(st.integers(0, len(FORM)), st.integers(0, 40), st.bin
 
 @settings(max_examples=300, deadline=None)
 @given(edits)
-def test_a_broken_form_is_read_or_refused(changes: Sequence[Edit]) -> None:
+def test_broken_form_is_read_or_refused(changes: Sequence[Edit]) -> None:
     body = FORM
     for start, length, replacement in changes:
         body = body[:start] + replacement + body[start + length :]

@@ -91,7 +91,7 @@ def binary(**changes: Any) -> dict[str, Any]:
         (body(binary(parameters={"shared_memory_region": "r"})), "not supported"),
     ],
 )
-def test_refuses_what_does_not_add_up(content: tuple[bytes, int | None], fault: str) -> None:
+def test_inconsistent_request_is_refused(content: tuple[bytes, int | None], fault: str) -> None:
     assert fault in refusal(*content).detail
 
 
@@ -110,7 +110,7 @@ UNFIT: dict[str, list[Any]] = {
     ("data_type", "value"), [(data_type, value) for data_type, values in UNFIT.items() for value in values]
 )
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_value_that_does_not_fit_its_type_is_refused(data_type: str, value: Any, place: int) -> None:
+def test_value_that_does_not_fit_its_type_is_refused(data_type: str, value: Any, place: int) -> None:
     usual = True if data_type == "BOOL" else 1
     data = [usual, value] if place else [value, usual]
     content, _ = body({"name": "x", "shape": [2], "datatype": data_type, "data": data})
@@ -119,7 +119,7 @@ def test_a_value_that_does_not_fit_its_type_is_refused(data_type: str, value: An
 
 @pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity", b"1e400"])
 @pytest.mark.parametrize("data_type", [b"FP32", b"FP64", b"INT8"])
-def test_what_is_no_finite_number_is_refused(constant: bytes, data_type: bytes) -> None:
+def test_values_that_are_not_finite_numbers_are_refused(constant: bytes, data_type: bytes) -> None:
     refusal(b'{"inputs": [{"name": "x", "shape": [1], "datatype": "%b", "data": [%b]}]}' % (data_type, constant), None)
 
 
@@ -134,7 +134,7 @@ def test_what_is_no_finite_number_is_refused(constant: bytes, data_type: bytes) 
         ("FP64", [1.7e308, 2**60]),
     ],
 )
-def test_values_that_fit_are_taken(data_type: str, data: list[Any]) -> None:
+def test_values_within_their_type_are_accepted(data_type: str, data: list[Any]) -> None:
     content, _ = body({"name": "x", "shape": [2], "datatype": data_type, "data": data})
     assert codec.decode(content, None, MAX_VALUES).batch["x"].tolist() == data
 
@@ -162,7 +162,7 @@ def test_more_json_than_the_largest_request_has_is_refused(place: bytes, item: b
     assert len(str(problem.facts)) < 10_000
 
 
-def test_of_many_faults_the_first_are_told() -> None:
+def test_only_the_first_of_many_faults_are_reported() -> None:
     fault = {"name": 1, "shape": [0] * 8, "datatype": "x", "data": 1}
     errors = refusal(*body(*[fault] * 60)).facts["errors"]
     assert len(errors) == 20
@@ -209,11 +209,11 @@ def test_tensors_in_many_pieces_are_whole(nested: bool, data: st.DataObject) -> 
         *("[1,2,[3,4]]", "[-,1,2,3]", "[1,2,3,4e]", "[01,2,3,4]", "[1,2,3,t]", "[+1,2,3,4]", "[1.,2,3,4]", "[]"),
     ],
 )
-def test_a_list_that_is_none_or_not_of_the_shape_is_refused(data: str) -> None:
+def test_list_that_is_none_or_not_of_the_shape_is_refused(data: str) -> None:
     refusal(b'{"inputs": [{"name": "x", "shape": [2, 2], "datatype": "INT64", "data": %b}]}' % data.encode(), None)
 
 
-def test_data_elsewhere_is_no_tensor() -> None:
+def test_data_outside_of_an_input_is_not_a_tensor() -> None:
     odd: dict[str, Any] = {'"data': [1], "parameters": {"data": [1, 2]}, "id": '"data": [7]'}
     content, _ = body(JSON_INPUT, **odd, data=[[3]])
     inference = codec.decode(content, None, MAX_VALUES)
@@ -241,7 +241,7 @@ def test_long_outputs_are_whole() -> None:
 
 
 @given(st.binary(max_size=200), st.none() | st.integers(0, 250))
-def test_never_fails_otherwise_than_by_refusing(content: bytes, json_bytes: int | None) -> None:
+def test_any_body_is_decoded_or_refused(content: bytes, json_bytes: int | None) -> None:
     with pytest.raises(Problem):
         codec.decode(content, json_bytes, MAX_VALUES)
 

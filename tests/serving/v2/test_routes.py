@@ -41,7 +41,7 @@ def client(url: str, triton: ModuleType) -> Iterator[Any]:
     client.close()
 
 
-def test_tells_that_it_lives_and_is_ready(client: Any) -> None:
+def test_server_is_live_and_ready(client: Any) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready(MODEL)
@@ -50,7 +50,7 @@ def test_tells_that_it_lives_and_is_ready(client: Any) -> None:
     assert not client.is_model_ready(MODEL, "9")
 
 
-def test_describes_server_and_model(client: Any) -> None:
+def test_metadata_of_server_and_model(client: Any) -> None:
     assert client.get_server_metadata()["name"] == "sightline"
     metadata = client.get_model_metadata(MODEL)
     assert metadata["versions"] == ["1.2.3"]
@@ -66,7 +66,9 @@ def test_describes_server_and_model(client: Any) -> None:
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False, None])
 @pytest.mark.parametrize("count", [1, 3])
-def test_infers(client: Any, triton: ModuleType, count: int, binary_in: bool, binary_out: bool | None) -> None:
+def test_client_infers_tensors(
+    client: Any, triton: ModuleType, count: int, binary_in: bool, binary_out: bool | None
+) -> None:
     image = np.random.default_rng(3).integers(14, 256, (count, 8, 8, 3), np.uint8)
     sent = triton.InferInput("image", list(image.shape), "UINT8")
     sent.set_data_from_numpy(image, binary_data=binary_in)
@@ -76,7 +78,7 @@ def test_infers(client: Any, triton: ModuleType, count: int, binary_in: bool, bi
     assert result.get_response()["id"] == "7"
 
 
-def test_its_client_understands_refusals(client: Any, triton: ModuleType) -> None:
+def test_client_reads_the_text_of_a_refusal(client: Any, triton: ModuleType) -> None:
     sent = triton.InferInput("image", [1, 5, 5, 3], "UINT8")
     sent.set_data_from_numpy(np.zeros((1, 5, 5, 3), np.uint8))
     with pytest.raises(Exception, match="fit no size") as caught:
@@ -91,7 +93,7 @@ def infer_body(**changes: Any) -> bytes:
     return json.dumps({"inputs": [tensor]}).encode()
 
 
-def test_a_reply_names_the_weights(url: str) -> None:
+def test_reply_names_the_weights(url: str) -> None:
     reply = httpx2.post(f"{url}/v2/models/{MODEL}/versions/1.2.3/infer", content=infer_body())
     assert reply.json()["outputs"][0]["data"] == pytest.approx([205 / 255] * 192)
     assert reply.headers["x-sightline-model"].startswith("tiny_invert@1.2.3+")
@@ -112,14 +114,16 @@ def test_a_reply_names_the_weights(url: str) -> None:
         (infer_body(), {"X-Sightline-Deadline-Ms": "0"}, 504),
     ],
 )
-def test_refuses_as_a_problem_with_an_error(url: str, content: bytes, headers: dict[str, str], status: int) -> None:
+def test_refusal_is_a_problem_with_an_error_member(
+    url: str, content: bytes, headers: dict[str, str], status: int
+) -> None:
     reply = httpx2.post(f"{url}/v2/models/{MODEL}/infer", content=content, headers=headers)
     assert reply.status_code == status
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["error"] == reply.json()["detail"]
 
 
-def test_is_not_ready_without_a_model(serve: Serve, make_app: MakeApp, triton: ModuleType) -> None:
+def test_server_without_a_model_is_not_ready(serve: Serve, make_app: MakeApp, triton: ModuleType) -> None:
     client = triton.InferenceServerClient(
         serve(make_app(providers="cuda", on_fatal=lambda: None)).removeprefix("http://")
     )

@@ -45,21 +45,21 @@ def read(body: bytes, *, content_type: str = "", query: str = "") -> Upload[Opti
     return asyncio.run(READER.read(replay(stored, pieces())))
 
 
-def test_a_form_is_read_with_its_query() -> None:
+def test_stored_form_is_read_with_its_query() -> None:
     upload = read(FORM, content_type="multipart/form-data; boundary=x", query="count=5&word=na%C3%AFve")
     assert upload == Upload({"image": [b"12345"]}, Options(count=3, word="naïve"))
 
 
 @pytest.mark.parametrize("content_type", ["image/png", ""])
-def test_a_bare_picture_is_read(content_type: str) -> None:
+def test_stored_bare_picture_is_read(content_type: str) -> None:
     assert read(b"1" * 20, content_type=content_type).pictures == {"image": [b"1" * 20]}
 
 
-def test_an_empty_body_is_refused() -> None:
+def test_stored_empty_body_is_refused() -> None:
     with pytest.raises(Problem, match="missing"):
         read(b"", content_type="image/png")
 
 
-def test_a_form_that_was_cut_off_is_refused() -> None:
+def test_stored_form_that_is_cut_off_is_refused() -> None:
     with pytest.raises(Problem, match="last boundary"):
         read(FORM[:-10], content_type="multipart/form-data; boundary=x")

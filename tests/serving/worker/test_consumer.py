@@ -170,7 +170,7 @@ def gated(make_predictor: MakePredictor) -> GatedPredictor:
     return GatedPredictor(make_predictor())
 
 
-async def test_a_job_is_answered_in_every_form_that_the_client_takes(
+async def test_job_has_a_result_in_every_accepted_media_type(
     site: Site, make_predictor: MakePredictor, make_png: MakePng, value_of: ValuesOf, tiny_weights: Weights
 ) -> None:
     async with site.working(make_predictor()) as service:
@@ -189,7 +189,7 @@ async def test_a_job_is_answered_in_every_form_that_the_client_takes(
     assert headers["X-Sightline-Input-Sha256"] == job.request.body.sha256 == record["evidence"]["input_sha256"]
 
 
-async def test_only_accepted_forms_are_drawn_the_best_first(
+async def test_job_results_are_the_accepted_media_types_the_best_first(
     site: Site, make_predictor: MakePredictor, make_png: MakePng
 ) -> None:
     async with site.working(make_predictor()):
@@ -208,7 +208,7 @@ async def test_only_accepted_forms_are_drawn_the_best_first(
     ],
     ids=["unreadable", "missing", "unacceptable"],
 )
-async def test_a_request_at_fault_fails_at_once(
+async def test_invalid_request_fails_its_job_at_once(
     site: Site,
     make_predictor: MakePredictor,
     make_png: MakePng,
@@ -225,7 +225,7 @@ async def test_a_request_at_fault_fails_at_once(
     assert site.measured("sightline_job_attempt_ends_total", end="failed") == 1
 
 
-async def test_a_failing_model_is_tried_again_until_the_job_is_dead(
+async def test_failing_model_is_retried_until_the_job_is_dead(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -243,7 +243,7 @@ async def test_a_failing_model_is_tried_again_until_the_job_is_dead(
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "multipart/form-data; boundary=x"])
-async def test_an_upload_damaged_in_the_store_is_neither_waited_for_nor_blamed_on_the_client(
+async def test_upload_damaged_in_the_store_is_an_internal_error(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -262,7 +262,7 @@ async def test_an_upload_damaged_in_the_store_is_neither_waited_for_nor_blamed_o
     assert job.problem["code"] == "internal"
 
 
-async def test_an_attempt_may_take_only_so_long(
+async def test_attempt_is_limited_in_time(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -278,9 +278,7 @@ async def test_an_attempt_may_take_only_so_long(
     assert job.problem["code"] == "deadline_exceeded"
 
 
-async def test_no_more_jobs_are_taken_than_there_are_slots(
-    site: Site, gated: GatedPredictor, make_png: MakePng
-) -> None:
+async def test_worker_takes_no_more_jobs_than_slots(site: Site, gated: GatedPredictor, make_png: MakePng) -> None:
     async with site.working(gated, job_slots=2, codec_threads=4):
         ids = [await site.submit(make_png(value)) for value in (20, 30, 40)]
         await until(lambda: gated.begun == 2)
@@ -296,7 +294,9 @@ async def test_no_more_jobs_are_taken_than_there_are_slots(
     assert site.measured("sightline_job_duration_seconds_count") == 3
 
 
-async def test_a_service_without_slots_takes_none(site: Site, make_predictor: MakePredictor, make_png: MakePng) -> None:
+async def test_service_without_slots_takes_no_jobs(
+    site: Site, make_predictor: MakePredictor, make_png: MakePng
+) -> None:
     async with site.working(make_predictor(), job_slots=0):
         job_id = await site.submit(make_png())
         async with site.working(make_predictor()):
@@ -304,7 +304,7 @@ async def test_a_service_without_slots_takes_none(site: Site, make_predictor: Ma
     assert site.measured("sightline_job_attempts_total") == 1
 
 
-async def test_tells_which_stage_a_job_is_in(site: Site, gated: GatedPredictor, make_png: MakePng) -> None:
+async def test_progress_of_a_job_has_its_stage(site: Site, gated: GatedPredictor, make_png: MakePng) -> None:
     async with site.working(gated):
         job_id = await site.submit(make_png())
         await site.until_stage(job_id, "decode")
@@ -312,7 +312,7 @@ async def test_tells_which_stage_a_job_is_in(site: Site, gated: GatedPredictor, 
         assert (await site.ended(job_id)).progress is None
 
 
-async def test_a_cancelled_job_frees_its_slot_at_once(site: Site, gated: GatedPredictor, make_png: MakePng) -> None:
+async def test_cancelled_job_frees_its_slot_at_once(site: Site, gated: GatedPredictor, make_png: MakePng) -> None:
     async with site.working(gated, job_slots=1):
         cancelled = await site.submit(make_png(20))
         await until(lambda: gated.begun == 1)
@@ -327,7 +327,7 @@ async def test_a_cancelled_job_frees_its_slot_at_once(site: Site, gated: GatedPr
     assert site.measured("sightline_job_lost_leases_total") == 0
 
 
-async def test_work_on_a_lost_lease_ends_and_writes_nothing(
+async def test_attempt_with_a_lost_lease_ends_and_writes_nothing(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -344,7 +344,7 @@ async def test_work_on_a_lost_lease_ends_and_writes_nothing(
     assert (job.state, job.results) == (JobState.RUNNING, ())
 
 
-async def test_a_stopping_service_finishes_its_jobs_and_takes_no_more(
+async def test_stopping_service_finishes_its_jobs_and_takes_no_more(
     site: Site, gated: GatedPredictor, make_png: MakePng
 ) -> None:
     async with site.working(gated, job_slots=1) as service:
@@ -356,7 +356,7 @@ async def test_a_stopping_service_finishes_its_jobs_and_takes_no_more(
     assert (await site.queue.get(second)).state is JobState.QUEUED
 
 
-async def test_what_does_not_end_in_time_is_handed_back_at_once(
+async def test_job_that_does_not_end_in_the_drain_time_is_handed_back(
     site: Site, gated: GatedPredictor, make_predictor: MakePredictor, make_png: MakePng
 ) -> None:
     async with site.working(gated, drain_s=0.1):
@@ -390,7 +390,7 @@ async def test_results_wait_for_the_store_to_come_back(
     assert (job.state, job.attempts) == (JobState.SUCCEEDED, 1)
 
 
-async def test_goes_on_when_redis_comes_back(
+async def test_worker_continues_when_redis_is_back(
     tmp_path: Path, make_service: Callable[..., ModelService], gated: GatedPredictor, make_png: MakePng
 ) -> None:
     with running_redis(EMBEDDED, *DURABLE) as server:
@@ -456,7 +456,7 @@ async def test_jobs_wait_for_a_store_that_is_not_mounted(
 
 
 @pytest.mark.parametrize("shortage", ["store", "files"])
-async def test_the_services_own_trouble_is_no_attempt_at_the_job(
+async def test_shortage_of_the_service_does_not_count_as_an_attempt(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -496,7 +496,7 @@ def takes_jobs(site: Site) -> float | None:
     return site.registry.get_sample_value("sightline_service_takes_jobs", {"model": MODEL})
 
 
-async def test_a_job_too_large_for_the_memory_dies_alone(
+async def test_job_too_large_for_the_memory_fails_alone(
     redis_url: str,
     tmp_path: Path,
     make_service: Callable[..., ModelService],
@@ -525,7 +525,7 @@ async def plain_plan(service: ModelService, picture: bytes) -> Plan[Any]:
     return service.predictor.predict(service.predictor.read(upload))
 
 
-async def test_a_picture_that_takes_too_long_fails_its_job_at_once(site: Site, make_predictor: MakePredictor) -> None:
+async def test_picture_that_takes_too_long_fails_its_job_at_once(site: Site, make_predictor: MakePredictor) -> None:
     slow = hostile.png(surplus_mb=20_000)
     async with site.working(DecodingPredictor(make_predictor()), max_job_bytes=1 << 30) as service:
         assert service.settings.job_slots > 1
