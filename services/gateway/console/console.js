@@ -3,43 +3,43 @@
 const at = id => document.getElementById(id);
 const make = (tag, text = "", cls = "") => Object.assign(document.createElement(tag), { textContent: text, className: cls });
 const words = name => name.replaceAll("_", " ");
-// A record leaves out with null what cannot be told of a photo, such as the exposure of one that is all black.
-const unless = (value, tell) => value == null ? "unknown" : tell(value);
-const fixed = (value, digits) => unless(value, number => number.toFixed(digits));
-const percent = share => unless(share, number => `${(100 * number).toFixed(1)} %`);
+// A record has null for values that a photo does not determine, such as the exposure of an all-black photo.
+const orUnknown = (value, format) => value == null ? "unknown" : format(value);
+const fixed = (value, digits) => orUnknown(value, number => number.toFixed(digits));
+const percent = share => orUnknown(share, number => `${(100 * number).toFixed(1)} %`);
 
-// The summary of a model's record; views.js has the rest of its presentation. A model in neither is shown as JSON.
+// Summaries of the models' records; views.js has the rest of the presentation. Other models are shown as JSON.
 const SUMMARIES = { hdr_correct: summariseExposure, hoi: summariseInteractions, hra_screening: summariseScreening, svbrdf: summariseMaterial };
 const ENDINGS = { "application/zip": "zip", "model/gltf-binary": "glb", "image/x-exr": "exr", "image/png": "png", "image/jpeg": "jpg", "image/apng": "png" };
 const POLL_MS = 1000;
 const NOTES = {
-  "first-frame-only": "The file holds several pictures; only the first was used.",
-  "empty-mask": "The mask marks no hole, so nothing was filled.",
-  "people-left-out": "There are more people than were looked at; the others are left out.",
-  "icc-ignored": "The photo's colour profile cannot be used; its colours were taken for sRGB.",
-  "colour-tags-ignored": "The photo's colour tags are broken or unknown and were left out.",
-  "hdr-tone-mapped": "This is an HDR photo; the model was shown it as a display without HDR shows it.",
-  "cmyk-converted": "The photo is in printing inks; it was converted to sRGB.",
-  "reduced-to-8-bit": "The photo has more than 8 bits per sample; they were reduced to 8.",
-  "orientation-ignored": "The file names an orientation where browsers do not heed it; it was left out.",
+  "first-frame-only": "The file contains several pictures; only the first was used.",
+  "empty-mask": "The mask has no holes, so nothing was filled.",
+  "people-left-out": "The photo shows more people than the limit; the others are omitted.",
+  "icc-ignored": "The photo's colour profile is unusable; its colours were read as sRGB.",
+  "colour-tags-ignored": "The photo's colour tags are broken or unknown and were ignored.",
+  "hdr-tone-mapped": "This is an HDR photo; it was tone-mapped for the model as for a display without HDR.",
+  "cmyk-converted": "The photo is in CMYK; it was converted to sRGB.",
+  "reduced-to-8-bit": "The photo has more than 8 bits per sample; the result has 8.",
+  "orientation-ignored": "The file has an orientation that browsers ignore; it was ignored.",
 };
 
-// painted: whether there are holes; pictures: addresses to give back.
-const state = { model: null, photo: null, painted: false, asked: 0, pictures: [] };
+// painted: true with holes on the mask; turn: number of the newest run; pictures: object URLs to revoke.
+const state = { model: null, photo: null, painted: false, turn: 0, pictures: [] };
 const view = () => VIEWS[state.model?.name] ?? { replies: ["application/json"] };
 function missing() {
-  if (!state.model) return "No model is there to be asked.";
+  if (!state.model) return "No model is available.";
   if (!state.photo) return "Choose a photo first.";
-  return view().holes && !state.painted ? "Paint over what is to be filled first." : "";
+  return view().holes && !state.painted ? "Paint the holes to fill first." : "";
 }
-function offerToAsk() {
+function updateRunButton() {
   at("missing").textContent = missing();
-  at("ask").disabled = missing() !== "";
+  at("run").disabled = missing() !== "";
 }
 
-class Trouble extends Error {
+class ProblemError extends Error {
   constructor(problem, status) {
-    super(problem.detail ?? problem.title ?? `The gateway answered ${status}.`);
+    super(problem.detail ?? problem.title ?? `The gateway replied with status ${status}.`);
     this.problem = problem;
     this.status = status;
   }
@@ -54,12 +54,12 @@ async function call(url, options = {}) {
   const text = await reply.text();
   let problem;
   try { problem = JSON.parse(text); } catch { problem = { detail: text.slice(0, 300) }; }
-  throw new Trouble(problem, reply.status);
+  throw new ProblemError(problem, reply.status);
 }
 
-// One answer, at once or, where the gateway wills it so, by way of a job. A job would draw all forms from one run of the
-// network, but keeps the photo for a day.
-async function ask(model, accept, turn) {
+// Returns one representation of the result, directly or, if the gateway replies with 202, from a job. A single job could
+// return every representation, but would keep the photo for a day.
+async function requestResult(model, accept, turn) {
   const body = new FormData();
   body.append("image", state.photo, state.photo.name);
   if (VIEWS[model.name]?.holes) body.append("mask", await maskFile(), "mask.png");
@@ -76,17 +76,17 @@ async function jobEnd(url, turn) {
   for (;;) {
     const job = await (await call(url)).json();
     if (job.state === "succeeded") return;
-    if (["failed", "dead", "cancelled"].includes(job.state)) throw new Trouble(job.problem ?? { detail: `The job was ${job.state}.` }, 500);
+    if (["failed", "dead", "cancelled"].includes(job.state)) throw new ProblemError(job.problem ?? { detail: `The job was ${job.state}.` }, 500);
     const eta = job.eta_s == null ? "" : `, about ${Math.ceil(job.eta_s)} s`;
-    if (turn === state.asked) say(`This is done as a job: ${job.state}${eta} …`);
+    if (turn === state.turn) setStatus(`Running as a job: ${job.state}${eta} …`);
     await new Promise(done => setTimeout(done, POLL_MS));
   }
 }
 
-function say(text) { at("status").textContent = text; }
+function setStatus(text) { at("status").textContent = text; }
 
-function showTrouble(error) {
-  say("");
+function showError(error) {
+  setStatus("");
   const box = make("p", error.message, "caution problem");
   const { code, request_id } = error.problem ?? {};
   if (code) box.append(document.createElement("br"), make("span", [code, request_id].filter(Boolean).join(" · "), "muted"));
@@ -95,19 +95,19 @@ function showTrouble(error) {
 
 async function run(event) {
   event.preventDefault();
-  const { model } = state, turn = ++state.asked, started = performance.now();
-  at("ask").disabled = true;
+  const { model } = state, turn = ++state.turn, started = performance.now();
+  at("run").disabled = true;
   clearResult();
-  say("Asking …");
+  setStatus("Running …");
   try {
-    const answers = await Promise.all(view().replies.map(accept => ask(model, accept, turn)));
-    if (turn !== state.asked) return;
-    say(`Answered in ${((performance.now() - started) / 1000).toFixed(1)} s.`);
+    const answers = await Promise.all(view().replies.map(accept => requestResult(model, accept, turn)));
+    if (turn !== state.turn) return;
+    setStatus(`Finished in ${((performance.now() - started) / 1000).toFixed(1)} s.`);
     await show(answers);
   } catch (error) {
-    if (turn === state.asked) showTrouble(error);
+    if (turn === state.turn) showError(error);
   } finally {
-    if (turn === state.asked) offerToAsk();
+    if (turn === state.turn) updateRunButton();
   }
 }
 
@@ -117,18 +117,18 @@ async function show(answers) {
   const summary = SUMMARIES[state.model.name];
   if (record && summary) result.append(...summary(record));
   result.append(...notes(record, answers).map(text => make("p", text, "note")));
-  for (const each of answers) if (each !== json) result.append(pictured(each));
+  for (const each of answers) if (each !== json) result.append(figureOf(each));
   const saves = make("div", "", "row");
   for (const [label, type] of Object.entries(view().saves ?? {})) saves.append(saveButton(label, type));
   result.append(saves, evidence(answers[0].headers));
   if (record) {
     const whole = make("details");
-    whole.append(make("summary", "The whole record"), make("pre", JSON.stringify(record, null, 2)));
+    whole.append(make("summary", "Full record"), make("pre", JSON.stringify(record, null, 2)));
     result.append(whole);
   }
 }
 
-function pictured({ type, blob }) {
+function figureOf({ type, blob }) {
   const figure = make("figure"), image = make("img"), caption = make("figcaption", `${view().picture} · `);
   image.src = URL.createObjectURL(blob);
   state.pictures.push(image.src);
@@ -142,21 +142,21 @@ const stem = () => `${state.photo.name.replace(/\.[^.]*$/, "")}-${state.model.na
 const link = (text, href, download) => Object.assign(make("a", text), { href, download });
 
 function saveButton(label, type) {
-  const button = make("button", label), { model } = state, name = `${stem()}.${ENDINGS[type]}`, turn = state.asked;
+  const button = make("button", label), { model } = state, name = `${stem()}.${ENDINGS[type]}`, turn = state.turn;
   button.type = "button";
   button.onclick = async () => {
     button.disabled = true;
     try {
-      const url = URL.createObjectURL((await ask(model, type, turn)).blob);
+      const url = URL.createObjectURL((await requestResult(model, type, turn)).blob);
       link("", url, name).click();
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    } catch (error) { showTrouble(error); }
+    } catch (error) { showError(error); }
     button.disabled = false;
   };
   return button;
 }
 
-// What could not be kept or heeded: in the record, for screening in that of each photo, and in the headers of pictures.
+// Notes come from the record, for screening from each photo's result, and from the headers of picture replies.
 function notes(record, answers) {
   const headers = answers.flatMap(each => (each.headers.get("x-sightline-notes") ?? "").split(", "));
   const found = [...(record?.evidence?.notes ?? []), ...(record?.results ?? []).flatMap(each => each.notes ?? []), ...headers];
@@ -165,8 +165,8 @@ function notes(record, answers) {
 
 const EVIDENCE = { model: "x-sightline-model", "SHA-256 of the photo": "x-sightline-input-sha256", request: "x-request-id" };
 function evidence(headers) {
-  const told = Object.entries(EVIDENCE).filter(([, name]) => headers.has(name)).map(([what, name]) => `${what} ${headers.get(name)}`);
-  return make("p", told.join(" · "), "muted");
+  const fields = Object.entries(EVIDENCE).filter(([, name]) => headers.has(name)).map(([what, name]) => `${what} ${headers.get(name)}`);
+  return make("p", fields.join(" · "), "muted");
 }
 
 function table(rows) {
@@ -184,17 +184,17 @@ function bar(share) {
   cell.append(meter);
   return cell;
 }
-const odds = shares => table(Object.entries(shares).sort((a, b) => b[1] - a[1]).map(([name, share]) => [words(name), number(percent(share)), bar(share)]));
+const probabilityTable = shares => table(Object.entries(shares).sort((a, b) => b[1] - a[1]).map(([name, share]) => [words(name), number(percent(share)), bar(share)]));
 
 function summariseScreening({ results: [one], support }) {
   if (one.problem) return [make("p", one.problem.detail ?? one.problem.title, "caution problem")];
-  const decided = one.decision === "abstain" ? `Abstains: nothing reaches ${percent(one.threshold)}` : `Decides: ${words(one.decision)}`;
+  const decided = one.decision === "abstain" ? `No decision: no class reaches ${percent(one.threshold)}` : `Decision: ${words(one.decision)}`;
   const unlearned = Object.keys(support).filter(name => support[name].supported === false).map(words);
   return [
-    make("h2", `${decided}${one.needs_review ? "; a person should look" : ""}`),
-    make("p", "A score is a hint about where to look first. It is never evidence of an abuse, and a low score is no proof of its absence.", "caution"),
-    odds(one.probabilities),
-    make("p", unlearned.length ? `Not learned, for want of pictures: ${unlearned.join(", ")}.` : "", "muted"),
+    make("h2", `${decided}${one.needs_review ? "; needs review by a person" : ""}`),
+    make("p", "A score shows where to look first. It is never evidence of an abuse, and a low score is no proof of its absence.", "caution"),
+    probabilityTable(one.probabilities),
+    make("p", unlearned.length ? `Not learned, because of too few training pictures: ${unlearned.join(", ")}.` : "", "muted"),
   ];
 }
 
@@ -205,21 +205,21 @@ function summariseInteractions({ detections, interactions }) {
 }
 
 function summariseExposure({ exposure: { before, after }, scene_stops }) {
-  const stops = ev => unless(ev, number => `${number > 0 ? "+" : ""}${number.toFixed(1)} EV`);
+  const stops = ev => orUnknown(ev, number => `${number > 0 ? "+" : ""}${number.toFixed(1)} EV`);
   return [table([
     ["", "before", "after"],
-    ["exposure off by", stops(before.ev_error), stops(after.ev_error)],
+    ["exposure error", stops(before.ev_error), stops(after.ev_error)],
     ["crushed", percent(before.crushed_share), percent(after.crushed_share)],
     ["clipped", percent(before.clipped_share), percent(after.clipped_share)],
-  ]), make("p", `The estimated scene spans ${fixed(scene_stops, 1)} stops. What was clipped or crushed is a guess from its surroundings.`, "muted")];
+  ]), make("p", `The estimated scene spans ${fixed(scene_stops, 1)} stops. Clipped and crushed areas are estimated from their surroundings.`, "muted")];
 }
 
 function summariseMaterial({ material, mean_roughness, rerender_rmse }) {
-  return [make("h2", `Most likely ${words(material.type)}`), odds(material.probabilities),
-    make("p", `Mean roughness ${fixed(mean_roughness, 2)}; rendered again under the flash it is ${percent(rerender_rmse)} off the photo.`, "muted")];
+  return [make("h2", `Most likely material: ${words(material.type)}`), probabilityTable(material.probabilities),
+    make("p", `Mean roughness ${fixed(mean_roughness, 2)}; a render under the flash differs from the photo by ${percent(rerender_rmse)}.`, "muted")];
 }
 
-// Holes: white strokes on a canvas of the photo's own size, laid over it.
+// Holes are white strokes on a canvas of the photo's own size over the photo.
 const mask = at("mask"), pen = mask.getContext("2d");
 function maskFile() {
   const flat = Object.assign(document.createElement("canvas"), { width: mask.width, height: mask.height }), on = flat.getContext("2d");
@@ -246,7 +246,7 @@ function stroke(event) {
   }
   setPainted(state.painted || isPainted(x, y));
 }
-// A path without length draws nothing, so that a click needs a dot of its own.
+// A path without length draws nothing, so a click needs a dot.
 function dot(x, y, radius) {
   pen.fillStyle = "#fff";
   pen.beginPath();
@@ -259,7 +259,7 @@ function isPainted(x, y) {
 }
 function setPainted(painted) {
   state.painted = painted;
-  offerToAsk();
+  updateRunButton();
 }
 mask.onpointerdown = mask.onpointermove = stroke;
 at("clear").onclick = () => {
@@ -280,18 +280,18 @@ function choosePhoto(file) {
     at("easel").hidden = false;
   };
   photo.onerror = () => {
-    say(`This browser cannot show the photo${view().holes ? ", so that no holes can be painted" : ", but the fleet may read it"}.`);
+    setStatus(`This browser cannot show the photo${view().holes ? ", so you cannot paint holes" : ", but the models may support it"}.`);
   };
   photo.src = URL.createObjectURL(file);
   at("drop").querySelector("span").textContent = file.name || "pasted picture";
-  forget();
+  reset();
 }
 
-function forget() {
-  state.asked++;
+function reset() {
+  state.turn++;
   clearResult();
-  say("");
-  offerToAsk();
+  setStatus("");
+  updateRunButton();
 }
 
 function clearResult() {
@@ -308,17 +308,17 @@ function chooseModel(model) {
   const card = Object.assign(make("a", "Model card"), { href: model.card, onclick: showCard });
   about.append(card);
   mask.hidden = at("brush").hidden = !view().holes;
-  forget();
+  reset();
 }
 
-// A link alone would come without the key.
+// A plain link would omit the key.
 async function showCard(event) {
   event.preventDefault();
   try {
     const text = await (await call(event.target.href)).text();
-    forget();
+    reset();
     at("result").append(make("pre", text, "card"));
-  } catch (error) { showTrouble(error); }
+  } catch (error) { showError(error); }
 }
 
 async function listModels() {
@@ -326,8 +326,8 @@ async function listModels() {
   try {
     ({ models } = await (await call("../v1/models")).json());
   } catch (error) {
-    at("title").textContent = error.status === 401 ? "This fleet asks for a key" : "The fleet cannot be reached";
-    return showTrouble(error);
+    at("title").textContent = error.status === 401 ? "An API key is required" : "The gateway is unreachable";
+    return showError(error);
   }
   at("models").replaceChildren(...models.map(model => {
     const tab = make("button", model.title ?? words(model.name), model.ready_replicas ? "" : "away");
@@ -342,7 +342,7 @@ async function listModels() {
     const model = models.find(each => each.name === wanted) ?? models[0];
     if (model && model !== state.model) chooseModel(model);
   };
-  // Tabs change the address, so that Back and Forward change the model.
+  // Tabs change the URL's hash, so that Back and Forward switch the model.
   onhashchange = follow;
   follow();
 }

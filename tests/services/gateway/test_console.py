@@ -1,4 +1,4 @@
-"""The page itself is for everybody; what it shows needs a key where there are keys."""
+"""The console's files are public; the API behind it requires a key where keys are configured."""
 
 import hashlib
 import http.client
@@ -16,7 +16,7 @@ def guarded(start: Start, make_service: MakeService, open_gateway: OpenGateway) 
     return open_gateway({"echo": [start(make_service()).url]}, keys=keys).url
 
 
-def test_the_front_door_leads_to_the_console(guarded: str) -> None:
+def test_root_redirects_to_console(guarded: str) -> None:
     reply = httpx2.get(guarded, follow_redirects=True)
 
     assert (reply.status_code, reply.url.path) == (200, "/console/")
@@ -24,7 +24,7 @@ def test_the_front_door_leads_to_the_console(guarded: str) -> None:
     assert httpx2.get(f"{guarded}/v1/models").status_code == 401
 
 
-def test_whatever_the_console_is_made_of_comes_from_the_gateway_and_nothing_else_may_run(guarded: str) -> None:
+def test_console_loads_only_gateway_files_under_strict_policy(guarded: str) -> None:
     page = httpx2.get(f"{guarded}/console/")
     policy = page.headers["content-security-policy"]
 
@@ -37,13 +37,13 @@ def test_whatever_the_console_is_made_of_comes_from_the_gateway_and_nothing_else
         assert httpx2.get(f"{guarded}/console/{name}").status_code == 200
 
 
-def test_nothing_outside_of_its_folder_is_told(guarded: str) -> None:
+def test_console_serves_no_file_outside_its_folder(guarded: str) -> None:
     for path in ("/console/../app.py", "/console/%2e%2e/app.py", "/console/..%2fapp.py"):
         assert httpx2.get(guarded + path).status_code in (401, 404)
 
 
-def test_its_folder_leads_nowhere_else(guarded: str) -> None:
-    """The targets go out as they are, which clients would normalise."""
+def test_console_folder_does_not_redirect(guarded: str) -> None:
+    """Sends the targets unchanged over a raw connection, because HTTP clients normalise them."""
     for target in ("/console/.", "/console/./.", "/console//.", "/console/%2e"):
         connection = http.client.HTTPConnection(guarded.removeprefix("http://"), timeout=10)
         connection.request("GET", target)

@@ -1,4 +1,4 @@
-"""What the console's script does in Chromium, over a real gateway and the real services with their shipped weights."""
+"""The console in Chromium, with a real gateway and the real services with their shipped weights."""
 
 import importlib
 import io
@@ -19,7 +19,7 @@ from tests.services.gateway.conftest import running
 
 pytestmark = needs_chromium
 
-DONE = "document.querySelector('#status').textContent.startsWith('Answered') || !!document.querySelector('.problem')"
+DONE = "document.querySelector('#status').textContent.startsWith('Finished') || !!document.querySelector('.problem')"
 SHOWN = "document.querySelector('#photo').naturalWidth > 0 && document.querySelector('#easel').hidden === false"
 
 
@@ -37,7 +37,7 @@ def gateway() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """The console when all models are ready; no test may leave it in trouble."""
+    """Yields a page with the console after all models are ready, and fails if a script error occurred."""
     with open_page(tmp_path_factory.mktemp("browser")) as page:
         page.open(f"{gateway}/readyz")
         page.wait("fetch('/readyz').then(reply => reply.ok)")
@@ -54,7 +54,7 @@ def choose_model(page: Page, name: str) -> None:
 
 
 def run(page: Page) -> None:
-    page.click("#ask")
+    page.click("#run")
     page.wait(DONE)
     assert not page.evaluate("document.querySelector('.problem')?.innerText ?? ''")
 
@@ -66,24 +66,24 @@ def plain_jpeg(path: Path, grey: int, size: tuple[int, int] = (96, 64)) -> Path:
 
 @pytest.mark.parametrize("grey", [0, 255])
 @pytest.mark.parametrize("model", ["hdr_correct", "hoi", "hra_screening", "svbrdf"])
-def test_black_and_white_photos_are_told_of(page: Page, tmp_path: Path, model: str, grey: int) -> None:
+def test_black_and_white_photos_show_results(page: Page, tmp_path: Path, model: str, grey: int) -> None:
     choose_model(page, model)
     page.choose("#file", plain_jpeg(tmp_path / "plain.jpg", grey))
     page.wait(SHOWN)
     run(page)
-    told = page.text("#result")
-    assert "null" not in told.split("The whole record")[0]
+    result = page.text("#result")
+    assert "null" not in result.split("Full record")[0]
     assert page.evaluate("document.querySelector('#result figure img').naturalWidth > 0")
     if model == "hdr_correct":
-        assert "unknown" in told
+        assert "unknown" in result
 
 
-def test_holes_are_painted_by_a_click_and_nothing_is_asked_without(page: Page, tmp_path: Path) -> None:
+def test_click_paints_hole_and_run_needs_hole(page: Page, tmp_path: Path) -> None:
     choose_model(page, "inpaint")
     page.choose("#file", plain_jpeg(tmp_path / "photo.jpg", 128, (300, 200)))
     page.wait(SHOWN)
-    assert page.evaluate("document.querySelector('#ask').disabled")
-    assert page.text("#missing") == "Paint over what is to be filled first."
+    assert page.evaluate("document.querySelector('#run').disabled")
+    assert page.text("#missing") == "Paint the holes to fill first."
 
     page.click("#mask")
     dot = page.evaluate(
@@ -95,10 +95,10 @@ def test_holes_are_painted_by_a_click_and_nothing_is_asked_without(page: Page, t
     run(page)
 
     page.click("#clear")
-    assert page.evaluate("document.querySelector('#ask').disabled")
+    assert page.evaluate("document.querySelector('#run').disabled")
 
 
-def test_back_and_forward_switch_the_model(page: Page) -> None:
+def test_back_and_forward_switch_model(page: Page) -> None:
     for name in ("hoi", "svbrdf"):
         choose_model(page, name)
     page.evaluate("history.back()")
@@ -119,4 +119,4 @@ def test_notes_are_shown_in_words(page: Page, tmp_path: Path, model: str) -> Non
     if model == "inpaint":
         page.click("#mask")
     run(page)
-    assert "The file holds several pictures; only the first was used." in page.text("#result")
+    assert "The file contains several pictures; only the first was used." in page.text("#result")
