@@ -1,9 +1,9 @@
-"""Inpainting: a photo with holes in, the photo with the holes filled out."""
+"""Predictor that fills the holes of a photo."""
 
-from services.inpaint.filling import fill_holes
+from services.inpaint.coarse_to_fine import fill_holes
+from services.inpaint.compositing.paste import paste
 from services.inpaint.holes import find_holes
-from services.inpaint.levels import Level
-from services.inpaint.pasting import paste
+from services.inpaint.pyramid import PyramidLevel
 from services.inpaint.rendering import render
 from services.inpaint.result import InpaintRequest, InpaintResult
 from services.inpaint.schemas import DECLARATION, InpaintOptions
@@ -45,7 +45,7 @@ class InpaintPredictor(Predictor[InpaintOptions, InpaintRequest, InpaintResult])
         picture, hole = request.picture, request.holes.mask
         if not request.holes.pixels:
             return InpaintResult(request, picture.pixels, ())
-        filled = yield from fill_holes(Level(to_srgb(picture), hole), self._sides_px)
+        filled = yield from fill_holes(PyramidLevel(to_srgb(picture), hole), self._sides_px)
         return InpaintResult(request, paste(picture, hole, filled.fill), filled.passes)
 
     def notes(self, result: InpaintResult) -> list[str]:

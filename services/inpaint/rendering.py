@@ -1,10 +1,10 @@
-"""A result as picture, as map of what is synthesised, or as record."""
+"""Renders a result as picture, as map of synthesised pixels, or as record."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from services.inpaint.filling import Pass
+from services.inpaint.coarse_to_fine import LevelPass
 from services.inpaint.holes import Holes, connected_regions
 from services.inpaint.result import InpaintResult
 from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, PictureFormat, SynthesisedRegion
@@ -16,20 +16,21 @@ from sightline.imaging.encoder import encode, encoding_notes
 from sightline.imaging.picture import Picture
 from sightline.inference.predictor import Rendered
 
-LISTED_REGIONS = 100
+MAX_LISTED_REGIONS = 100
 
 
 def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Rendered:
-    """The picture's format is the option's if there is one; the record is JSON whatever the option says."""
+    """Renders the result; the option `format` takes precedence over a picture's media type, but not over JSON."""
     if media_type == JSON:
         return Rendered(describe(result, evidence).model_dump_json().encode(), JSON, _headers(result))
     fixed = result.request.options.format
     media_type = fixed.media_type if fixed else media_type
-    lost = encoding_notes(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
-    return Rendered(_draw(result, media_type), media_type, _headers(result), lost)
+    notes = encoding_notes(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
+    return Rendered(_encode_picture(result, media_type), media_type, _headers(result), notes)
 
 
 def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
+    """Returns the record of a result."""
     picture, holes = result.request.picture, result.request.holes
     regions = connected_regions(holes.mask)
     return InpaintRecord(
@@ -39,29 +40,33 @@ def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
         synthesised_pixels=holes.pixels,
         mask_source=holes.source,
         region_count=len(regions),
-        regions=[SynthesisedRegion(box_xyxy=each.box_xyxy, pixels=each.pixels) for each in regions[:LISTED_REGIONS]],
+        regions=[
+            SynthesisedRegion(box_xyxy=each.box_xyxy, pixels=each.pixels) for each in regions[:MAX_LISTED_REGIONS]
+        ],
         passes=[_describe_pass(each) for each in result.passes],
         evidence=evidence,
     )
 
 
-def _describe_pass(done: Pass) -> NetworkPass:
-    sides = sorted({window.side_px for window in done.windows})
-    return NetworkPass(scale=done.scale, windows=len(done.windows), sides_px=sides)
+def _describe_pass(level: LevelPass) -> NetworkPass:
+    sides = sorted({window.side_px for window in level.windows})
+    return NetworkPass(scale=level.scale, windows=len(level.windows), sides_px=sides)
 
 
-def _draw(result: InpaintResult, media_type: str) -> bytes:
+def _encode_picture(result: InpaintResult, media_type: str) -> bytes:
     picture = result.request.picture
     if result.request.options.output is Output.PHOTO:
         return encode(result.pixels, media_type, picture, alpha=result.alpha)
     if media_type == PictureFormat.JPEG.media_type:
         offered = [each.media_type for each in PictureFormat if each is not PictureFormat.JPEG]
-        raise Problem(Code.NOT_ACCEPTABLE, "The map of synthesised pixels never comes as JPEG.", offered=offered)
-    return _draw_map(picture, result.request.holes, media_type)
+        raise Problem(
+            Code.NOT_ACCEPTABLE, "The map of synthesised pixels is lossless and not available as JPEG.", offered=offered
+        )
+    return _encode_map(picture, result.request.holes, media_type)
 
 
-def _draw_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
-    """255 = synthesised, stored and turned the way the photo is."""
+def _encode_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
+    """Encodes the map, 255 = synthesised, in the stored frame of the photo."""
     pixels = np.repeat(holes.mask[..., None] * np.uint8(255), 3, axis=2)
     return encode(pixels, media_type, picture.with_srgb_pixels(pixels, grey=True), lossless=True)
 

@@ -12,6 +12,8 @@ from sightline.imaging.regions import Regions
 
 
 class PictureFormat(StrEnum):
+    """Formats of the returned picture."""
+
     PNG = "png"
     JPEG = "jpeg"
     WEBP = "webp"
@@ -22,49 +24,51 @@ class PictureFormat(StrEnum):
 
 
 class Output(StrEnum):
-    """Which picture comes back."""
+    """Kinds of returned picture."""
 
     PHOTO = "photo"
     MAP = "map"
 
 
 class InpaintOptions(BaseModel):
-    """Form fields or query parameters of the request."""
+    """Options of a request, as form fields or query parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     regions: Json[Regions] | None = Field(
         default=None,
-        # An `example` would be sent by the documentation's page.
-        description="Holes as boxes and polygons in JSON, in pixels of the displayed picture; instead of a mask. "
-        'Such as {"boxes": [[120, 80, 260, 190]], "polygons": [[[10, 10], [60, 12], [40, 70]]]}',
+        # The documentation page would send an `example` with every request.
+        description="Holes as boxes and polygons in JSON, in pixels of the displayed picture, instead of a mask. "
+        'Example: {"boxes": [[120, 80, 260, 190]], "polygons": [[[10, 10], [60, 12], [40, 70]]]}',
     )
     format: PictureFormat | None = Field(
-        default=None, description="Format of the picture that comes back, whichever picture `Accept` prefers"
+        default=None, description="Format of the returned picture; takes precedence over `Accept`"
     )
     output: Output = Field(
         default=Output.PHOTO,
-        description="`photo` is the filled photo; `map` one channel, 255 where a pixel is synthesised",
+        description="`photo` returns the filled photo, `map` one channel with 255 for synthesised pixels",
     )
 
 
 class SynthesisedRegion(BaseModel):
-    """Holes that touch each other."""
+    """A connected region of holes."""
 
-    box_xyxy: tuple[int, int, int, int] = Field(description="Around it, half-open", examples=[[120, 80, 260, 190]])
+    box_xyxy: tuple[int, int, int, int] = Field(description="Bounding box, half-open", examples=[[120, 80, 260, 190]])
     pixels: int
 
 
 class NetworkPass(BaseModel):
-    """One look of the network, from coarse to fine."""
+    """One pass of the network, at one size of the photo."""
 
-    scale: int = Field(description="The photo was shrunk by this factor", examples=[4])
-    windows: int = Field(description="Squares that the network saw; with 0 the coarser pass was only enlarged")
-    sides_px: list[int] = Field(description="Their sides", examples=[[256, 512]])
+    scale: int = Field(description="Factor by which the photo was shrunk", examples=[4])
+    windows: int = Field(
+        description="Number of windows that the network processed; with 0 the coarser pass was only upsampled"
+    )
+    sides_px: list[int] = Field(description="Side lengths of the windows", examples=[[256, 512]])
 
 
 class InpaintRecord(BaseModel):
-    """What was done to the photo."""
+    """Record of the synthesised pixels and the passes that produced them."""
 
     width: int
     height: int
@@ -72,7 +76,7 @@ class InpaintRecord(BaseModel):
     synthesised_pixels: int
     mask_source: str = Field(examples=["mask"])
     region_count: int
-    regions: list[SynthesisedRegion] = Field(description="The largest ones first")
+    regions: list[SynthesisedRegion] = Field(description="The largest regions, in descending order of size")
     passes: list[NetworkPass]
     evidence: Evidence
 
@@ -80,9 +84,9 @@ class InpaintRecord(BaseModel):
 DESCRIPTION = """Fills irregular holes of a photo with a partial-convolution U-Net.
 
 The holes come from a second picture `mask`, from `regions`, or from the photo's transparent pixels. The photo comes
-back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise; in PNG
-every pixel outside the holes is the one that was sent. What comes back in the holes is invented, in large photos by
-copying other parts of the photo: it says nothing about what was there."""
+back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise. In PNG,
+all pixels outside the holes are unchanged. The pixels in the holes are invented, in large photos by copying other parts
+of the photo: they are no evidence of what was there."""
 
 DECLARATION = ModelDeclaration(
     name="inpaint",
@@ -92,8 +96,8 @@ DECLARATION = ModelDeclaration(
         PictureField("image", "The photo: JPEG, PNG (8 or 16 bit), WebP, TIFF, HEIC or AVIF", sample="photo.jpg"),
         PictureField(
             "mask",
-            "White where the photo is to be filled; any mode, resized to the photo if need be. Left out when `regions` "
-            "or the photo's transparent pixels say where the holes are",
+            "White where the photo is to be filled; any mode, resized to the photo. Not needed with `regions` or where "
+            "transparent pixels of the photo mark the holes",
             required=False,
             sample="mask.png",
         ),

@@ -25,7 +25,7 @@ def client(monkeypatch: pytest.MonkeyPatch, serve: Serve, shipped_like: Weights)
         yield client
 
 
-def test_photo_and_mask_in_picture_out(client: httpx2.Client, png: Png) -> None:
+def test_photo_and_mask_return_a_picture(client: httpx2.Client, png: Png) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     mask = np.zeros((300, 400), np.uint8)
     mask[100:200, 150:260] = 255
@@ -37,7 +37,7 @@ def test_photo_and_mask_in_picture_out(client: httpx2.Client, png: Png) -> None:
     assert np.array_equal(back[mask == 0], pixels[mask == 0])
 
 
-def test_see_through_picture_as_bare_body(client: httpx2.Client, png: Png) -> None:
+def test_transparent_picture_as_bare_body(client: httpx2.Client, png: Png) -> None:
     pixels = np.full((50, 60, 4), 120, np.uint8)
     pixels[10:20, 10:20] = 0
     pixels[..., 3][pixels[..., 3] > 0] = 255
@@ -57,12 +57,12 @@ def test_see_through_picture_as_bare_body(client: httpx2.Client, png: Png) -> No
         ({"format": "bmp"}, "invalid_request"),
     ],
 )
-def test_what_cannot_be_done_is_a_problem(client: httpx2.Client, png: Png, options: dict[str, str], code: str) -> None:
+def test_bad_requests_return_problems(client: httpx2.Client, png: Png, options: dict[str, str], code: str) -> None:
     reply = client.post("/v1/inpaint", files={"image": png(np.zeros((50, 60, 3), np.uint8))}, data=options)
     assert (reply.status_code, reply.json()["code"]) == (400, code)
 
 
-def test_documentation_names_the_options(client: httpx2.Client) -> None:
+def test_documentation_lists_the_options(client: httpx2.Client) -> None:
     route = client.get("/openapi.json").json()["paths"]["/v1/inpaint"]["post"]
     form = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert {"image", "mask", "regions", "format", "output"} <= set(form)

@@ -38,7 +38,7 @@ def square(height: int, width: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16"])
-def test_mask_of_any_mode(photo: Picture, mode: str) -> None:
+def test_mask_of_any_mode_gives_the_same_holes(photo: Picture, mode: str) -> None:
     mask = Image.fromarray(square(20, 30))
     if mode == "I;16":
         mask = Image.fromarray(square(20, 30).astype(np.uint16) * 257)
@@ -58,7 +58,7 @@ def test_mask_of_another_size_is_stretched(photo: Picture, png: Png) -> None:
     assert not holes.mask[10:].any()
 
 
-def test_regions(photo: Picture) -> None:
+def test_regions_give_holes(photo: Picture) -> None:
     regions = Regions.model_validate({"boxes": [[1, 2, 4, 6]], "polygons": [[[20, 10], [29, 10], [29, 19]]]})
     holes = find_holes(photo, None, regions, LIMITS)
     assert holes.source is MaskSource.REGIONS
@@ -73,7 +73,7 @@ def test_transparent_pixels_are_holes(see_through: Picture) -> None:
     assert np.array_equal(holes.mask, square(20, 30) // 255)
 
 
-def test_mask_goes_before_alpha(see_through: Picture, png: Png) -> None:
+def test_mask_takes_precedence_over_alpha(see_through: Picture, png: Png) -> None:
     holes = find_holes(see_through, png(square(20, 30)[::-1].copy()), None, LIMITS)
     assert holes.source is MaskSource.MASK
     assert holes.mask[12, 6] == 1
@@ -85,15 +85,15 @@ def assert_bad(sources: Callable[[], Any]) -> None:
     assert caught.value.code is Code.BAD_MASK
 
 
-def test_no_source_is_refused(photo: Picture) -> None:
+def test_missing_hole_source_is_refused(photo: Picture) -> None:
     assert_bad(lambda: find_holes(photo, None, None, LIMITS))
 
 
-def test_two_sources_are_refused(photo: Picture, png: Png) -> None:
+def test_mask_with_regions_is_refused(photo: Picture, png: Png) -> None:
     assert_bad(lambda: find_holes(photo, png(square(20, 30)), Regions(), LIMITS))
 
 
-def test_nothing_but_hole_is_refused(photo: Picture, png: Png) -> None:
+def test_mask_over_the_whole_photo_is_refused(photo: Picture, png: Png) -> None:
     assert_bad(lambda: find_holes(photo, png(np.full((20, 30), 255, np.uint8)), None, LIMITS))
 
 
@@ -101,7 +101,7 @@ def test_unreadable_mask_is_refused(photo: Picture, png: Png) -> None:
     assert_bad(lambda: find_holes(photo, png(square(20, 30))[:60], None, LIMITS))
 
 
-def test_empty_mask_is_no_mistake(photo: Picture, png: Png) -> None:
+def test_empty_mask_is_accepted(photo: Picture, png: Png) -> None:
     assert find_holes(photo, png(np.zeros((20, 30), np.uint8)), None, LIMITS).pixels == 0
 
 

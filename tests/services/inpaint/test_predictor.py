@@ -92,7 +92,7 @@ def test_known_pixels_are_bit_identical_with_16_bits(ask: Ask, png: Png, height:
     assert np.array_equal(back[mask == 0], pixels[mask == 0])
 
 
-def test_holes_are_painted_by_the_network(ask: Ask, png: Png) -> None:
+def test_network_paints_holes(ask: Ask, png: Png) -> None:
     pixels = np.full((500, 600, 3), TONE, np.uint8)
     mask = np.zeros((500, 600), np.uint8)
     mask[100:380, 250:] = 255
@@ -100,7 +100,7 @@ def test_holes_are_painted_by_the_network(ask: Ask, png: Png) -> None:
     assert np.abs(opened(ask(image=png(pixels), mask=png(mask))).astype(int) - TONE).max() <= 1
 
 
-def test_grey_stays_grey(ask: Ask, png: Png) -> None:
+def test_grey_photo_stays_grey(ask: Ask, png: Png) -> None:
     pixels, mask = np.full((90, 80), TONE, np.uint8), np.zeros((90, 80), np.uint8)
     mask[20:50, 30:80] = 255
     back = opened(ask(image=png(pixels), mask=png(mask)))
@@ -136,7 +136,7 @@ def test_colour_tags_are_kept(ask: Ask, png: Png, tags: bytes, *, deep: bool) ->
     assert np.abs(to_srgb(picture)[mask == 255].astype(int) - TONE).max() <= (1 if deep else 4)
 
 
-def test_says_what_a_format_cannot_keep(ask: Ask, png: Png) -> None:
+def test_notes_name_losses_of_the_format(ask: Ask, png: Png) -> None:
     deep = bytes(imagecodecs.png_encode(noise(1, 40, 50, 3).astype(np.uint16) * 257))
     regions = {"regions": '{"boxes": [[5, 5, 30, 30]]}'}
     for asked, notes in (("png", None), ("jpeg", "reduced-to-8-bit"), ("webp", "reduced-to-8-bit")):
@@ -144,7 +144,7 @@ def test_says_what_a_format_cannot_keep(ask: Ask, png: Png) -> None:
         assert reply.headers.get("X-Sightline-Notes") == notes
 
 
-def test_alpha_that_was_the_mask_becomes_opaque(ask: Ask, png: Png) -> None:
+def test_alpha_used_as_mask_becomes_opaque(ask: Ask, png: Png) -> None:
     pixels = np.full((60, 70, 4), 200, np.uint8)
     pixels[10:30, 20:40] = 0
     back = opened(ask(image=png(pixels)))
@@ -160,7 +160,7 @@ def test_alpha_is_kept_beside_another_mask(ask: Ask, png: Png) -> None:
     assert np.array_equal(opened(reply)[..., 3], pixels[..., 3])
 
 
-def test_turned_photo_with_mask_in_the_displayed_frame(ask: Ask, png: Png) -> None:
+def test_rotated_photo_with_mask_in_the_displayed_frame(ask: Ask, png: Png) -> None:
     stored, exif = noise(2, 40, 70, 3), Image.Exif()
     exif[0x0112] = 6
     mask = np.zeros((70, 40), np.uint8)
@@ -176,7 +176,7 @@ def test_turned_photo_with_mask_in_the_displayed_frame(ask: Ask, png: Png) -> No
 
 
 @pytest.mark.parametrize("size", [(1, 2), (3, 5000), (1500, 2), (257, 511)])
-def test_odd_sizes(ask: Ask, png: Png, size: tuple[int, int]) -> None:
+def test_odd_sizes_keep_their_size(ask: Ask, png: Png, size: tuple[int, int]) -> None:
     pixels, mask = noise(3, *size, 3), np.zeros(size, np.uint8)
     mask[:, size[1] // 2 :] = 255
     back = opened(ask(image=png(pixels), mask=png(mask)))
@@ -192,7 +192,7 @@ def test_single_pixel_cannot_be_a_hole(ask: Ask, png: Png) -> None:
     assert opened(ask(image=png(pixel), mask=png(pixel * 0))).tolist() == [[255]]
 
 
-def test_empty_mask_gives_the_photo_back_and_says_so(ask: Ask, png: Png) -> None:
+def test_empty_mask_returns_the_photo_with_a_note(ask: Ask, png: Png) -> None:
     pixels = noise(4, 30, 40, 3)
     reply = ask(image=png(pixels), mask=png(np.zeros((30, 40), np.uint8)))
     assert np.array_equal(opened(reply), pixels)
@@ -201,7 +201,7 @@ def test_empty_mask_gives_the_photo_back_and_says_so(ask: Ask, png: Png) -> None
 
 
 @pytest.mark.parametrize(("asked", "got"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
-def test_format_option_goes_before_accept(ask: Ask, png: Png, asked: str, got: str) -> None:
+def test_format_option_takes_precedence_over_accept(ask: Ask, png: Png, asked: str, got: str) -> None:
     options = {"format": asked, "regions": '{"boxes": [[5, 5, 30, 30]]}'}
     reply = ask(image=png(noise(5, 60, 50, 3)), options=options, accept="image/webp")
     assert reply.media_type == f"image/{asked}"
@@ -210,7 +210,7 @@ def test_format_option_goes_before_accept(ask: Ask, png: Png, asked: str, got: s
 
 
 @pytest.mark.parametrize("accept", ["image/png", "image/webp"])
-def test_map_marks_what_is_synthesised(ask: Ask, png: Png, accept: str) -> None:
+def test_map_marks_synthesised_pixels(ask: Ask, png: Png, accept: str) -> None:
     options = {"output": "map", "regions": '{"boxes": [[5, 6, 30, 20]]}'}
     back = opened(ask(image=png(noise(6, 60, 50, 4)), options=options, accept=accept))
     expected = np.zeros((60, 50), np.uint8)
@@ -228,7 +228,7 @@ def test_map_is_never_lossy(ask: Ask, png: Png) -> None:
     assert caught.value.code is Code.NOT_ACCEPTABLE
 
 
-def test_record(ask: Ask, png: Png) -> None:
+def test_record_describes_regions_and_passes(ask: Ask, png: Png) -> None:
     options = {"regions": '{"boxes": [[5, 6, 30, 20], [40, 40, 45, 45]]}', "format": "jpeg"}
     reply = ask(image=png(noise(7, 60, 50, 3)), options=options, accept="application/json")
     record = json.loads(reply.body)
@@ -241,7 +241,7 @@ def test_record(ask: Ask, png: Png) -> None:
     assert record["evidence"]["parameters"]["regions"]["boxes"] == [[5, 6, 30, 20], [40, 40, 45, 45]]
 
 
-def test_tiff_in_png_out(ask: Ask, png: Png) -> None:
+def test_tiff_photo_returns_png(ask: Ask, png: Png) -> None:
     file, pixels = io.BytesIO(), noise(8, 40, 50, 3)
     tifffile.imwrite(file, pixels, photometric="rgb")
     mask = irregular(8, 40, 50)
@@ -249,7 +249,7 @@ def test_tiff_in_png_out(ask: Ask, png: Png) -> None:
     assert np.array_equal(back[mask == 0], pixels[mask == 0])
 
 
-def test_weights_of_one_fixed_size(ask_lama: Ask, png: Png) -> None:
+def test_fixed_size_weights_fill_holes(ask_lama: Ask, png: Png) -> None:
     for size in ((40, 30), (700, 900)):
         pixels, mask = np.full((*size, 3), TONE, np.uint8), np.zeros(size, np.uint8)
         mask[10:30, 5:28] = 255
@@ -264,7 +264,7 @@ def test_oblong_weights_are_refused(lama_like: Weights, settings: ServiceSetting
         InpaintPredictor(replace(lama_like, contract=contract), settings)
 
 
-def test_create_takes_replaced_weights(lama_like: Weights) -> None:
+def test_create_loads_replaced_weights(lama_like: Weights) -> None:
     predictor = create(ServiceSettings(weights=lama_like.path))
     assert predictor.declaration.route == "/v1/inpaint"
     assert predictor.weights.identity("inpaint").version == "2021.1"

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.inpaint.windows import MARGIN_PX, Window, cover, network_pixels
+from services.inpaint.windows import MARGIN_PX, NetworkWindow, cover, network_pixels
 
 SIDES_PX = (256, 512)
 
 
-def margin_px(window: Window, row: int, column: int, shape: tuple[int, ...]) -> int:
+def margin_px(window: NetworkWindow, row: int, column: int, shape: tuple[int, ...]) -> int:
     """Context between a pixel and the window's edge, not counting edges that are the picture's; < 0 outside."""
     far_row, far_column = window.top + window.side_px, window.left + window.side_px
     distances = [
@@ -30,7 +30,7 @@ def holes(shape: tuple[int, int], *boxes: tuple[int, int, int, int]) -> NDArray[
 
 @settings(max_examples=60)
 @given(st.integers(1, 1400), st.integers(1, 1400), st.integers(0, 2**32 - 1), st.sampled_from([(256, 512), (512,)]))
-def test_every_pixel_is_seen_with_context(height: int, width: int, seed: int, sides_px: tuple[int, ...]) -> None:
+def test_cover_gives_every_pixel_context(height: int, width: int, seed: int, sides_px: tuple[int, ...]) -> None:
     rng = np.random.default_rng(seed)
     todo = np.zeros((height, width), np.uint8)
     for _ in range(rng.integers(1, 12)):
@@ -54,21 +54,21 @@ def test_windows_stay_inside_the_picture_where_it_is_large_enough(height: int, w
         assert window.left + window.side_px <= max(width, window.side_px)
 
 
-def test_nothing_to_do_needs_no_window() -> None:
+def test_no_missing_pixels_need_no_window() -> None:
     assert cover(holes((300, 300)), SIDES_PX) == []
 
 
 @pytest.mark.parametrize(
     ("box", "expected"),
     [
-        ((500, 600, 560, 700), Window(402, 522, 256)),
-        ((500, 600, 700, 900), Window(344, 494, 512)),
-        ((0, 0, 30, 30), Window(0, 0, 256)),
-        ((970, 1170, 1000, 1200), Window(744, 944, 256)),
+        ((500, 600, 560, 700), NetworkWindow(402, 522, 256)),
+        ((500, 600, 700, 900), NetworkWindow(344, 494, 512)),
+        ((0, 0, 30, 30), NetworkWindow(0, 0, 256)),
+        ((970, 1170, 1000, 1200), NetworkWindow(744, 944, 256)),
     ],
     ids=["small", "large", "first corner", "last corner"],
 )
-def test_one_hole_gets_one_window_around_it(box: tuple[int, int, int, int], expected: Window) -> None:
+def test_one_hole_gets_one_window_around_it(box: tuple[int, int, int, int], expected: NetworkWindow) -> None:
     assert cover(holes((1000, 1200), box), SIDES_PX) == [expected]
 
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.inpaint.completion import Completion
-from services.inpaint.copying import Stencil, copy_known
-from services.inpaint.levels import Fill, Level, Pixels, halve, touched
-from services.inpaint.scenes import make_scene
+from services.inpaint.patch_completion.em import Completion
+from services.inpaint.patch_completion.shift_map import LowResolutionCompletion, copy_by_shift_map
+from services.inpaint.patch_completion.texture_features import extract_features
+from services.inpaint.pyramid import Fill, Pixels, PyramidLevel, halve, halve_hole
 from tests.extreme_pictures import random_extremes
 
 TONE = 105
@@ -26,29 +26,29 @@ def finish(work: Generator[float, None, ResultT]) -> ResultT:
             return result
 
 
-def shrunk(photo: Level, halvings: int) -> tuple[Pixels, Pixels]:
+def shrunk(photo: PyramidLevel, halvings: int) -> tuple[Pixels, Pixels]:
     """Pixels and touched hole."""
     small = photo
     for _ in range(halvings):
         small = halve(small)
-    return small.pixels, touched(photo.hole, halvings)
+    return small.pixels, halve_hole(photo.hole, halvings)
 
 
-def copied(photo: Level, halvings: int, *, seed: int = 0, shift: tuple[int, int] | None = None) -> Fill:
+def copied(photo: PyramidLevel, halvings: int, *, seed: int = 0, shift: tuple[int, int] | None = None) -> Fill:
     """All from one shift, or each small pixel from any known patch; in tone with what is in the hole."""
-    stencil = stencil_of(photo, halvings, np.random.default_rng(seed), tone=TONE)
+    low = low_resolution(photo, halvings, np.random.default_rng(seed), tone=TONE)
     if shift is not None:
-        stencil.completion.shifts[make_scene(stencil.small, stencil.completion.hole).holed_patches()] = shift
-    return finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))
+        low.completion.shifts[extract_features(low.pixels, low.completion.hole).target_mask()] = shift
+    return finish(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)))
 
 
-def noisy(height: int, width: int, *, low: int = 0, high: int = 256) -> Level:
+def noisy(height: int, width: int, *, low: int = 0, high: int = 256) -> PyramidLevel:
     pixels = np.random.default_rng(0).integers(low, high, (height, width, 3), np.uint8)
-    return Level(pixels, np.zeros((height, width), np.uint8))
+    return PyramidLevel(pixels, np.zeros((height, width), np.uint8))
 
 
 @pytest.mark.parametrize("halvings", [0, 1, 3])
-def test_one_shift_copies_pixel_by_pixel(halvings: int) -> None:
+def test_uniform_shift_map_copies_pixel_by_pixel(halvings: int) -> None:
     scale, photo = 2**halvings, noisy(320, 400, low=95, high=116)
     photo.pixels[:, 200:] = photo.pixels[:, :200]
     photo.hole[10 * scale : 20 * scale, 200 + 8 * scale : 200 + 15 * scale] = 1
@@ -59,19 +59,19 @@ def test_one_shift_copies_pixel_by_pixel(halvings: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(60, 300), st.integers(60, 300), st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_holes_get_known_tones_and_the_rest_nothing(height: int, width: int, halvings: int, seed: int) -> None:
+def test_copies_fill_holes_only(height: int, width: int, halvings: int, seed: int) -> None:
     rng, photo = np.random.default_rng(seed), noisy(height, width, low=100, high=110)
     photo.hole[:] = np.kron(rng.random((-(-height // 30), -(-width // 30))) < 0.4, np.ones((30, 30)))[:height, :width]
     photo.hole[:60, :60] = 0
     photo.pixels[photo.hole == 1] = 255
     small, hole = shrunk(photo, halvings)
-    if make_scene(small, hole == 1).known_patches().any():
+    if extract_features(small, hole == 1).source_mask().any():
         fill = copied(photo, halvings, seed=seed)
         assert not fill[photo.hole == 0].any()
         assert np.abs(fill[photo.hole == 1] / 257 - TONE).max(initial=0) < 12
 
 
-def test_tone_is_that_of_the_completed_picture() -> None:
+def test_copies_take_the_tone_of_the_completion() -> None:
     photo = noisy(320, 320, low=60, high=70)
     photo.hole[80:240, 80:240] = 1
     inside = copied(photo, 2)[100:220, 100:220] / 257
@@ -79,16 +79,16 @@ def test_tone_is_that_of_the_completed_picture() -> None:
     assert inside.mean() == pytest.approx(TONE, abs=1)
 
 
-def test_copies_take_the_tone_of_what_they_meet() -> None:
+def test_copies_match_the_tone_around_the_hole() -> None:
     photo = noisy(320, 400, low=60, high=70)
     photo.pixels[:, 200:] += 20
     photo.hole[60:260, 240:360] = 1
     small, hole = shrunk(photo, 2)
     shifts = np.zeros((*hole.shape, 2), np.int32)
-    shifts[make_scene(small, hole == 1).holed_patches()] = (0, -50)
+    shifts[extract_features(small, hole == 1).target_mask()] = (0, -50)
     values = small - np.float32(20) * hole[..., None]
-    stencil = Stencil(Completion(values, hole == 1, shifts), small, 4)
-    fill = finish(copy_known(photo, stencil, photo.hole.astype(np.float32)))[60:260, 240:360] / 257
+    low = LowResolutionCompletion(Completion(values, hole == 1, shifts), small, 4)
+    fill = finish(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)))[60:260, 240:360] / 257
     assert fill[:4].mean() == pytest.approx(84.5, abs=5)
     assert fill[90:110, 50:70].mean() < 72
 
@@ -99,22 +99,26 @@ def test_copies_keep_to_their_share_at_black_and_white(white_share: float, halvi
     """The rest of each pixel is for the network to fill."""
     rng = np.random.default_rng(seed)
     pixels = random_extremes(rng, (150, 180), np.uint8, white_share=white_share, block_px=30, grey=False)
-    photo = Level(pixels, np.zeros(pixels.shape[:2], np.uint8))
+    photo = PyramidLevel(pixels, np.zeros(pixels.shape[:2], np.uint8))
     photo.hole[40:90, 50:110] = 1
     share = np.asarray(photo.hole * rng.random(photo.size), np.float32)
-    stencil = stencil_of(photo, halvings, rng, tone=white_share * 255)
-    fill = finish(copy_known(photo, stencil, share))
+    low = low_resolution(photo, halvings, rng, tone=white_share * 255)
+    fill = finish(copy_by_shift_map(photo, low, share))
     assert (fill <= np.rint(share * np.float32(65535))[..., None]).all()
     black_and_white = rng.integers(0, 2, (*photo.size, 3)) * 65535
     whole = fill + np.rint(black_and_white * (1 - share[..., None].astype(float)))
     assert whole[photo.hole == 1].max() <= 65536
 
 
-def stencil_of(photo: Level, halvings: int, rng: np.random.Generator, *, tone: float) -> Stencil:
+def low_resolution(
+    photo: PyramidLevel, halvings: int, rng: np.random.Generator, *, tone: float
+) -> LowResolutionCompletion:
     """Each small pixel from any known patch, and then made to be of that tone."""
     small, hole = shrunk(photo, halvings)
-    scene = make_scene(small, hole == 1)
-    sources, near = np.argwhere(scene.known_patches()), scene.holed_patches()
+    scene = extract_features(small, hole == 1)
+    sources, near = np.argwhere(scene.source_mask()), scene.target_mask()
     shifts = np.zeros((*hole.shape, 2), np.int32)
     shifts[near] = sources[rng.integers(len(sources), size=np.count_nonzero(near))] - np.argwhere(near)
-    return Stencil(Completion(np.full(small.shape, tone, np.float32), hole == 1, shifts), small, 2**halvings)
+    return LowResolutionCompletion(
+        Completion(np.full(small.shape, tone, np.float32), hole == 1, shifts), small, 2**halvings
+    )

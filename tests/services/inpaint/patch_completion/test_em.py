@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.inpaint.completion import Completion, complete
-from services.inpaint.scenes import make_scene
+from services.inpaint.patch_completion.em import Completion, complete_holes
+from services.inpaint.patch_completion.texture_features import extract_features
 
 ResultT = TypeVar("ResultT")
 
@@ -23,7 +23,7 @@ def finish(work: Generator[float, None, ResultT]) -> tuple[ResultT, list[float]]
 def completed(pixels: NDArray[np.uint8], hole: NDArray[np.bool_], *, guess: int | None = None) -> Completion:
     """The guess in the hole is one grey, the mean unless given."""
     grey = np.uint8(pixels.mean() if guess is None else guess)
-    result, _ = finish(complete(np.where(hole[..., None], grey, pixels), hole))
+    result, _ = finish(complete_holes(np.where(hole[..., None], grey, pixels), hole))
     assert result is not None
     return result
 
@@ -34,7 +34,7 @@ def boxed(height: int, width: int) -> NDArray[np.bool_]:
     return hole
 
 
-def test_tiles_go_on_through_a_hole() -> None:
+def test_completion_continues_tiles() -> None:
     rows, columns = np.mgrid[:120, :180]
     pixels = np.repeat((120 + 60 * ((rows // 8 + columns // 8) % 2))[..., None], 3, 2).astype(np.uint8)
     hole = boxed(120, 180)
@@ -43,7 +43,7 @@ def test_tiles_go_on_through_a_hole() -> None:
     assert errors.mean() < 6
 
 
-def test_grass_is_as_rough_in_the_hole_as_around() -> None:
+def test_completion_is_as_textured_as_its_surroundings() -> None:
     pixels = np.random.default_rng(0).integers(60, 180, (150, 200, 1), np.uint8).repeat(3, 2)
     hole = boxed(150, 200)
     result = completed(pixels, hole)
@@ -53,7 +53,7 @@ def test_grass_is_as_rough_in_the_hole_as_around() -> None:
     assert copied.std() == pytest.approx(pixels.std(), rel=0.15)
 
 
-def test_gradients_stay_smooth() -> None:
+def test_completion_keeps_gradients_smooth() -> None:
     columns = np.arange(200) * 0.5 + 50
     pixels = np.broadcast_to(columns[None, :, None], (130, 200, 3)).astype(np.uint8)
     hole = boxed(130, 200)
@@ -62,7 +62,7 @@ def test_gradients_stay_smooth() -> None:
     assert np.abs(np.diff(values, axis=1)).max() < 8
 
 
-def test_the_guess_says_which_of_two_textures() -> None:
+def test_completion_follows_the_guess_between_two_textures() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(30, 70, (160, 240, 1), np.uint8).repeat(3, 2)
     pixels[:, 120:] += 140
@@ -72,21 +72,21 @@ def test_the_guess_says_which_of_two_textures() -> None:
     assert dark < bright
 
 
-def test_shifts_lead_to_known_patches() -> None:
+def test_shifts_lead_to_source_patches() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (90, 110, 3), np.uint8)
     hole = np.kron(rng.random((9, 11)) < 0.3, np.ones((10, 10))) > 0
-    result, scene = completed(pixels, hole), make_scene(pixels, hole)
-    rows, columns = np.nonzero(scene.holed_patches())
+    result, scene = completed(pixels, hole), extract_features(pixels, hole)
+    rows, columns = np.nonzero(scene.target_mask())
     shifts = result.shifts[rows, columns]
-    assert scene.known_patches()[rows + shifts[:, 0], columns + shifts[:, 1]].all()
+    assert scene.source_mask()[rows + shifts[:, 0], columns + shifts[:, 1]].all()
     assert np.array_equal(result.values[~hole], pixels[~hole])
 
 
-def test_the_same_every_time_and_bit_by_bit() -> None:
+def test_completion_is_deterministic_and_reports_progress() -> None:
     pixels, hole = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8), boxed(150, 150)
-    first, shares = finish(complete(pixels, hole))
-    second, _ = finish(complete(pixels, hole))
+    first, shares = finish(complete_holes(pixels, hole))
+    second, _ = finish(complete_holes(pixels, hole))
     assert first is not None
     assert second is not None
     assert np.array_equal(first.shifts, second.shifts)
@@ -98,7 +98,7 @@ def test_the_same_every_time_and_bit_by_bit() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 300), (200, 200)])
-def test_nothing_comes_of_hardly_anything_known(size: tuple[int, int]) -> None:
+def test_completion_needs_enough_source_patches(size: tuple[int, int]) -> None:
     hole = np.ones(size, bool)
     hole[:8, :12] = False
-    assert finish(complete(np.zeros((*size, 3), np.uint8), hole))[0] is None
+    assert finish(complete_holes(np.zeros((*size, 3), np.uint8), hole))[0] is None

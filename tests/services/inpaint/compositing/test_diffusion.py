@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.restoration import inpaint_biharmonic
 
-from services.inpaint.diffusion import RIM_SHARE, diffuse, interpolate, prefer_diffused
+from services.inpaint.compositing.diffusion import RIM_SHARE, biharmonic_fill, blend_rim, interpolate
 
 Floats = NDArray[np.float32]
 
@@ -29,17 +29,17 @@ def error(filled: Floats, hole: Floats) -> float:
     return float(np.abs(filled - waves())[hole == 1].max())
 
 
-def test_slopes_and_bends_go_on_through_a_scratch() -> None:
+def test_biharmonic_fill_continues_slopes_through_a_scratch() -> None:
     hole = scratch()
 
-    diffused = diffuse(holed(waves(), hole), hole)
+    diffused = biharmonic_fill(holed(waves(), hole), hole)
 
     assert error(diffused, hole) < 0.02
     assert error(diffused, hole) < error(interpolate(holed(waves(), hole), hole), hole) / 3
     assert np.array_equal(diffused[hole == 0], waves()[hole == 0])
 
 
-def test_is_close_to_the_exact_solution_at_the_rim() -> None:
+def test_biharmonic_fill_is_close_to_the_exact_solution_at_the_rim() -> None:
     rng = np.random.default_rng(0)
     pixels = (waves() + rng.normal(0, 0.02, waves().shape)).astype(np.float32)
     hole = np.zeros((64, 64), np.float32)
@@ -49,23 +49,23 @@ def test_is_close_to_the_exact_solution_at_the_rim() -> None:
 
     rim = np.zeros((64, 64), bool)
     rim[16:18, 18:46] = True
-    assert np.abs(diffuse(holed(pixels, hole), hole) - exact)[rim].mean() < 0.03
+    assert np.abs(biharmonic_fill(holed(pixels, hole), hole) - exact)[rim].mean() < 0.03
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (33, 64)])
-def test_any_size_and_no_known_pixel_are_fine(size: tuple[int, int]) -> None:
+def test_biharmonic_fill_takes_any_size_and_no_known_pixel(size: tuple[int, int]) -> None:
     pixels = np.full((*size, 3), 0.5, np.float32)
 
-    assert np.isfinite(diffuse(pixels, np.ones(size, np.float32))).all()
-    assert np.allclose(diffuse(pixels, np.zeros(size, np.float32)), pixels)
+    assert np.isfinite(biharmonic_fill(pixels, np.ones(size, np.float32))).all()
+    assert np.allclose(biharmonic_fill(pixels, np.zeros(size, np.float32)), pixels)
 
 
-def test_the_rim_is_diffused_and_the_depths_are_predicted() -> None:
+def test_blend_rim_fades_from_diffusion_to_the_prediction() -> None:
     hole = np.zeros((96, 96), np.float32)
     hole[8:88, 8:88] = 1
     predicted, diffused = np.zeros((96, 96, 3), np.float32), np.ones((96, 96, 3), np.float32)
 
-    joined = prefer_diffused(predicted, diffused, hole)[..., 0]
+    joined = blend_rim(predicted, diffused, hole)[..., 0]
 
     assert joined[8, 48] == pytest.approx(RIM_SHARE, abs=0.05)
     assert np.all(np.diff(joined[8:48, 48]) < 0)

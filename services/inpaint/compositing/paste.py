@@ -1,17 +1,17 @@
-"""The fill, put into a photo of any depth and colour space."""
+"""Pasting of filled holes into a photo of any bit depth and colour space."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.inpaint.levels import Fill
+from services.inpaint.pyramid import Fill
 from sightline.imaging.colour_spaces.conversion import from_srgb
 from sightline.imaging.picture import Picture, Samples
 
-STRIP_ROWS = 256  # colours are converted strip by strip, which bounds the memory
+STRIP_ROWS = 256  # bounds the memory of colour conversion
 
 
 def paste(picture: Picture, hole: NDArray[np.uint8], fill: Fill) -> Samples:
-    """A copy of the photo's pixels that differs from them in the holes only."""
+    """Returns a copy of the photo's pixels with its holes filled; all other pixels are bit-identical."""
     pixels = picture.pixels.copy()
     for top in range(0, picture.height, STRIP_ROWS):
         rows = slice(top, top + STRIP_ROWS)
@@ -28,4 +28,5 @@ def _colours(fill: Fill, picture: Picture) -> NDArray[np.uint8] | NDArray[np.flo
 
 
 def make_opaque(alpha: Samples, hole: NDArray[np.uint8]) -> Samples:
+    """Returns the alpha channel with the holes opaque."""
     return np.where(hole == 1, np.iinfo(alpha.dtype).max, alpha).astype(alpha.dtype)

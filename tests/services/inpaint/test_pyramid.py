@@ -6,12 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.inpaint.levels import TILE_PX, Level, add_colours, distance_px, enlarge, halve, new_fill, touched
+from services.inpaint.pyramid import (
+    TILE_PX,
+    PyramidLevel,
+    accumulate,
+    halve,
+    halve_hole,
+    hole_depth_px,
+    new_fill,
+    upsample,
+)
 from tests.extreme_pictures import extreme_pixels
 
 
-def level(height: int, width: int, *, value: int = 100) -> Level:
-    return Level(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
+def level(height: int, width: int, *, value: int = 100) -> PyramidLevel:
+    return PyramidLevel(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -28,7 +37,7 @@ def test_halving_averages_known_pixels_alone(height: int, width: int, seed: int)
 
 
 @pytest.mark.parametrize(("known", "hole"), [(0, 1), (1, 1), (2, 0), (3, 0), (4, 0)])
-def test_half_of_four_must_be_known(known: int, hole: int) -> None:
+def test_halving_needs_two_known_pixels_of_four(known: int, hole: int) -> None:
     full = level(2, 4)
     full.hole[:, :2] = (np.arange(4) >= known).reshape(2, 2)
     assert halve(full).hole.tolist() == [[hole, 0]]
@@ -44,49 +53,49 @@ def test_last_known_pixel_survives_all_halvings() -> None:
     assert current.pixels.tolist() == [[[9, 9, 9]]]
 
 
-def test_distance_counts_from_the_nearest_known_pixel() -> None:
+def test_hole_depth_counts_from_the_nearest_known_pixel() -> None:
     full = level(1, 9)
     full.hole[0, 2:7] = 1
-    assert distance_px(full)[0].round().tolist() == [0, 0, 1, 2, 3, 2, 1, 0, 0]
+    assert hole_depth_px(full)[0].round().tolist() == [0, 0, 1, 2, 3, 2, 1, 0, 0]
 
 
 @pytest.mark.parametrize("size", [(50, 71), (TILE_PX + 33, 31), (64, 2 * TILE_PX + 1)])
-def test_enlarging_meets_the_picture_it_was_halved_from(size: tuple[int, int]) -> None:
+def test_upsampling_inverts_halving_of_smooth_photos(size: tuple[int, int]) -> None:
     rows, columns = np.mgrid[: size[0], : size[1]]
     full = level(*size)
     full.pixels[:] = (40 + 150 * rows / size[0] + 50 * columns / size[1])[..., None]
     half = halve(full)
-    enlarged = enlarge(half, new_fill(half.size), np.ones(size, np.float32))
+    enlarged = upsample(half, new_fill(half.size), np.ones(size, np.float32))
     assert np.abs(enlarged[2:-2, 2:-2] / 257 - full.pixels[2:-2, 2:-2]).max() < 3
 
 
-def test_enlarging_takes_the_fill_in_holes_and_weighs_it() -> None:
+def test_upsampling_weighs_the_fill_in_holes() -> None:
     half = level(8, 8)
     half.hole[:] = 1
     fill = new_fill(half.size)
     fill[:] = 40_000
     share = np.zeros((15, 16), np.float32)
     share[4:9, 4:9] = 0.5
-    enlarged = enlarge(half, fill, share)
+    enlarged = upsample(half, fill, share)
     assert (enlarged[4:9, 4:9] == 20_000).all()
     assert enlarged.sum() == 25 * 3 * 20_000
 
 
-def test_what_is_touched_stays_touched_however_small() -> None:
+def test_halved_hole_keeps_single_pixels() -> None:
     hole = np.zeros((75, 101), np.uint8)
     hole[74, 100] = hole[10, 40] = 1
-    small = touched(hole, 3)
+    small = halve_hole(hole, 3)
     assert small.shape == (10, 13)
     assert np.argwhere(small).tolist() == [[1, 5], [9, 12]]
-    assert np.array_equal(touched(hole, 0), hole)
+    assert np.array_equal(halve_hole(hole, 0), hole)
 
 
 @given(extreme_pixels(dtypes=(np.uint8,)), st.integers(0, 2**32 - 1))
-def test_halves_are_the_means_of_known_pixels_at_black_and_white(pixels: NDArray[np.uint8], seed: int) -> None:
+def test_halving_at_black_and_white_equals_floating_point(pixels: NDArray[np.uint8], seed: int) -> None:
     rng = np.random.default_rng(seed)
     hole = (rng.random(pixels.shape[:2]) < 0.4).astype(np.uint8)
     hole[0, 0] = 0
-    half = halve(Level(pixels, hole))
+    half = halve(PyramidLevel(pixels, hole))
     known = 1.0 - hole[..., None]
     counts, sums = _sums_of_four(known), _sums_of_four(known * pixels)
     inside = half.hole == 0
@@ -100,15 +109,15 @@ def _sums_of_four(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @given(extreme_pixels(dtypes=(np.uint16,)), st.integers(1, 6), st.integers(0, 2**32 - 1))
-def test_colours_by_their_shares_add_up_to_the_colour(pixels: NDArray[np.uint16], parts: int, seed: int) -> None:
+def test_accumulated_shares_add_up_to_the_colour(pixels: NDArray[np.uint16], parts: int, seed: int) -> None:
     fill, shares = new_fill(pixels.shape[:2]), np.random.default_rng(seed).dirichlet(np.ones(parts))
     for share in shares:
-        add_colours(fill, pixels * np.float32(share))
+        accumulate(fill, pixels * np.float32(share))
     assert np.abs(fill.astype(float) - pixels).max() <= parts
 
 
-def test_shares_above_one_saturate() -> None:
+def test_accumulated_shares_above_one_saturate() -> None:
     fill = new_fill((2, 2))
     for _ in range(3):
-        add_colours(fill, np.full((2, 2, 3), 30_000, np.float32))
+        accumulate(fill, np.full((2, 2, 3), 30_000, np.float32))
     assert (fill == 65_535).all()

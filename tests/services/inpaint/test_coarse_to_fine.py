@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.inpaint import copying, filling, levels
-from services.inpaint.filling import MAX_LEVEL_PIXELS, REACH_PX, WINDOWS_A_ROUND, fill_holes
-from services.inpaint.levels import Level
+from services.inpaint import coarse_to_fine, pyramid
+from services.inpaint.coarse_to_fine import MAX_LEVEL_PIXELS, NETWORK_DEPTH_PX, WINDOWS_PER_ROUND, fill_holes
+from services.inpaint.patch_completion import shift_map
+from services.inpaint.pyramid import PyramidLevel
 from services.inpaint.windows import network_pixels
 from sightline.inference.predictor import Plan, Round
 from tests.extreme_pictures import random_extremes
@@ -23,23 +24,23 @@ MARGIN = 12  # of 255, by which fills may leave the range of what is known
 DrivePlan = Callable[[Plan[Any]], Any]
 
 
-def photo(height: int, width: int, *, value: int = 200) -> Level:
-    return Level(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
+def photo(height: int, width: int, *, value: int = 200) -> PyramidLevel:
+    return PyramidLevel(np.full((height, width, 3), value, np.uint8), np.zeros((height, width), np.uint8))
 
 
-def with_hole(level: Level, top: int, left: int, bottom: int, right: int) -> Level:
+def with_hole(level: PyramidLevel, top: int, left: int, bottom: int, right: int) -> PyramidLevel:
     level.hole[top:bottom, left:right] = 1
     level.pixels[level.hole == 1] = 255
     return level
 
 
-def filled_values(fill: NDArray[np.uint16], level: Level) -> NDArray[np.float64]:
+def filled_values(fill: NDArray[np.uint16], level: PyramidLevel) -> NDArray[np.float64]:
     return np.asarray(fill[level.hole == 1] / 65535)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 700), st.integers(2, 700), st.floats(0.01, 0.9), st.integers(0, 2**32 - 1))
-def test_every_hole_pixel_is_filled_and_nothing_else(height: int, width: int, share: float, seed: int) -> None:
+def test_fill_covers_every_hole_pixel_and_no_other(height: int, width: int, share: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     level = photo(height, width, value=64)
     coarse = rng.random((-(-height // 60), -(-width // 60))) < share
@@ -61,7 +62,7 @@ def drive_evenly(plan: Plan[Any]) -> Any:
         return stop.value
 
 
-def test_network_never_sees_what_lies_in_a_hole(drive: DrivePlan) -> None:
+def test_network_input_excludes_pixels_in_holes(drive: DrivePlan) -> None:
     level = with_hole(photo(300, 420), 40, 50, 260, 370)
     plan = fill_holes(level, SIDES_PX)
 
@@ -78,7 +79,7 @@ def test_network_never_sees_what_lies_in_a_hole(drive: DrivePlan) -> None:
 
 
 def test_thin_holes_are_filled_at_full_size_at_once(drive: DrivePlan) -> None:
-    level = with_hole(photo(800, 900), 400, 0, 400 + 2 * REACH_PX - 10, 900)
+    level = with_hole(photo(800, 900), 400, 0, 400 + 2 * NETWORK_DEPTH_PX - 10, 900)
     passes = drive(fill_holes(level, SIDES_PX)).passes
     assert [each.scale for each in passes] == [1]
 
@@ -102,7 +103,7 @@ def test_large_pictures_that_are_nearly_all_hole_are_filled_by_the_network_alone
     assert np.abs(filled_values(result.fill, level) - TONE).max() < 0.01
 
 
-def test_grain_goes_on_through_large_holes(drive: DrivePlan) -> None:
+def test_large_holes_keep_the_grain(drive: DrivePlan) -> None:
     level = photo(900, 1200)
     level.pixels[:] = np.random.default_rng(0).integers(60, 180, (900, 1200, 1), np.uint8)
     known = level.pixels.std()
@@ -112,7 +113,7 @@ def test_grain_goes_on_through_large_holes(drive: DrivePlan) -> None:
     assert middle.mean() == pytest.approx(120, abs=4)
 
 
-def test_large_pictures_are_filled_the_same_every_time(drive: DrivePlan) -> None:
+def test_fill_of_large_photos_is_deterministic(drive: DrivePlan) -> None:
     level = with_hole(photo(620, 700), 200, 200, 400, 500)
     level.pixels[:] = np.random.default_rng(0).integers(0, 256, level.pixels.shape, np.uint8)
     first, second = (drive(fill_holes(level, SIDES_PX)).fill for _ in range(2))
@@ -121,7 +122,7 @@ def test_large_pictures_are_filled_the_same_every_time(drive: DrivePlan) -> None
 
 
 def test_progress_rises_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filling, "WINDOWS_A_ROUND", 2)
+    monkeypatch.setattr(coarse_to_fine, "WINDOWS_PER_ROUND", 2)
     plan = fill_holes(with_hole(photo(900, 1300), 40, 50, 860, 1250), SIDES_PX)
     samples, shares = next(plan), []
     with suppress(StopIteration):
@@ -134,13 +135,13 @@ def test_progress_rises_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.5 < shares[-1] < 1
 
 
-def test_small_pictures_are_seen_whole(drive: DrivePlan) -> None:
+def test_small_photos_are_one_window(drive: DrivePlan) -> None:
     level = with_hole(photo(250, 256), 20, 20, 230, 240)
     (only,) = drive(fill_holes(level, SIDES_PX)).passes
     assert (only.scale, [window.side_px for window in only.windows]) == (1, [256])
 
 
-def test_weights_of_one_size_get_that_size_alone(drive: DrivePlan) -> None:
+def test_fixed_size_network_gets_windows_of_that_size_only(drive: DrivePlan) -> None:
     for size in ((30, 40), (600, 500), (2000, 1000)):
         level = with_hole(photo(*size, value=64), 5, 5, size[0] // 2, size[1] // 2)
         result = drive(fill_holes(level, (512,)))
@@ -148,13 +149,13 @@ def test_weights_of_one_size_get_that_size_alone(drive: DrivePlan) -> None:
         assert np.abs(filled_values(result.fill, level) - TONE).max() < 0.01
 
 
-def test_tone_of_network_and_coarser_levels_meet(drive: DrivePlan) -> None:
+def test_tones_of_network_and_coarser_levels_meet(drive: DrivePlan) -> None:
     level = with_hole(photo(900, 900, value=64), 200, 200, 700, 700)
     values = filled_values(drive(fill_holes(level, SIDES_PX)).fill, level)
     assert np.abs(values - TONE).max() < 0.002
 
 
-def test_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
+def test_network_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
     level = photo(4000, 6000)
     rng = np.random.default_rng(1)
     level.hole[:] = np.kron(rng.random((10, 15)) < 0.6, np.ones((400, 400), np.uint8))
@@ -171,18 +172,18 @@ def test_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
                 return stop.value
 
     passes = drive(watched()).passes
-    assert max(seen) <= WINDOWS_A_ROUND
+    assert max(seen) <= WINDOWS_PER_ROUND
     assert all(network_pixels(each.windows) <= MAX_LEVEL_PIXELS for each in passes)
     assert sum(network_pixels(each.windows) for each in passes) < 2 * MAX_LEVEL_PIXELS
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.integers(0, 2**32 - 1))
-def test_sums_at_black_and_white_are_those_of_floating_point(white_share: float, overshoots: bool, seed: int) -> None:
+def test_sums_at_black_and_white_equal_floating_point(white_share: float, overshoots: bool, seed: int) -> None:
     """Of windows that overlap, and of a network that may leave the range of colours."""
     rng = np.random.default_rng(seed)
     pixels = random_extremes(rng, (200, 330), np.uint8, white_share=white_share, block_px=25, grey=False)
-    level = with_hole(Level(pixels, np.zeros((200, 330), np.uint8)), 90, 20, 110, 310)
+    level = with_hole(PyramidLevel(pixels, np.zeros((200, 330), np.uint8)), 90, 20, 110, 310)
     found = drive_by_noise(fill_holes(level, (256,)), seed, overshoots=overshoots).fill[level.hole == 1]
     with pytest.MonkeyPatch.context() as patch:
         sum_in_floating_point(patch)
@@ -198,7 +199,7 @@ def test_copies_of_large_pictures_leave_no_specks_at_black_and_white(white: bool
     coarse = cv2.resize(rng.standard_normal((9, 12)).astype(np.float32), (720, 560), interpolation=cv2.INTER_CUBIC)
     light = np.clip(0.97 + 0.1 * coarse + 0.02 * rng.standard_normal(coarse.shape), 0, 1)
     grey = np.rint(255 * (light if white else 1 - light)).astype(np.uint8)
-    level = with_hole(Level(np.dstack([grey] * 3), np.zeros(grey.shape, np.uint8)), 150, 200, 400, 520)
+    level = with_hole(PyramidLevel(np.dstack([grey] * 3), np.zeros(grey.shape, np.uint8)), 150, 200, 400, 520)
     values = drive_by_noise(fill_holes(level, SIDES_PX), 0, overshoots=True).fill[level.hole == 1] / 257
     known = level.pixels[level.hole == 0].astype(float)
     assert (values > known.min() - MARGIN).all()
@@ -225,14 +226,14 @@ def sum_in_floating_point(patch: pytest.MonkeyPatch) -> None:
     def new_fill(size: tuple[int, int]) -> NDArray[np.float64]:
         return np.zeros((*size, 3), np.float64)
 
-    def add_colours(fill: NDArray[np.float64], colours: NDArray[np.float32]) -> None:
+    def accumulate(fill: NDArray[np.float64], colours: NDArray[np.float32]) -> None:
         fill += colours
 
-    def compose(level: Level, fill: NDArray[np.float64]) -> NDArray[np.uint8]:
-        return levels.compose(level, np.clip(np.rint(fill), 0, 65535).astype(np.uint16))
+    def composite(level: PyramidLevel, fill: NDArray[np.float64]) -> NDArray[np.uint8]:
+        return pyramid.composite(level, np.clip(np.rint(fill), 0, 65535).astype(np.uint16))
 
-    for module in (levels, copying, filling):
+    for module in (pyramid, shift_map, coarse_to_fine):
         patch.setattr(module, "new_fill", new_fill)
-    for module in (copying, filling):
-        patch.setattr(module, "add_colours", add_colours)
-    patch.setattr(filling, "compose", compose)
+    for module in (shift_map, coarse_to_fine):
+        patch.setattr(module, "accumulate", accumulate)
+    patch.setattr(coarse_to_fine, "composite", composite)

@@ -1,45 +1,45 @@
-"""Known pixels diffused into a hole, which close to its rim beats any network."""
+"""Harmonic and biharmonic interpolation of holes, which beats networks close to the rim of a hole."""
 
 import cv2
 import numpy as np
 
-from services.inpaint.levels import Floats
+from services.inpaint.pyramid import Floats
 
 RELAX_SIGMAS_PX = (4, 2, 1)
-STEPS = 12  # of conjugate gradients: they carry the rim's slopes a dozen pixels into the hole, and no more counts
+ITERATIONS = 12  # of conjugate gradients: they carry the rim's gradients a dozen pixels into the hole, which is enough
 RIM_SHARE, RIM_DEPTH_PX = 0.7, 4
 
 
-def prefer_diffused(predicted: Floats, diffused: Floats, hole: Floats) -> Floats:
-    """The prediction (h, w, 3), giving way to diffusion at the rim of holes (h, w), less with each pixel from it."""
+def blend_rim(predicted: Floats, diffused: Floats, hole: Floats) -> Floats:
+    """Blends the prediction (h, w, 3) into diffusion at the rim of holes (h, w), fading with depth."""
     depth_px = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
     share = np.float32(RIM_SHARE) * np.exp(-np.maximum(depth_px - 1, 0) / np.float32(RIM_DEPTH_PX))[..., None]
     return np.asarray(predicted + share * (diffused - predicted), np.float32)
 
 
-def diffuse(pixels: Floats, hole: Floats) -> Floats:
-    """Fill the holes so that the picture bends little: biharmonic diffusion (Damelin and Hoang 2018).
+def biharmonic_fill(pixels: Floats, hole: Floats) -> Floats:
+    """Fills holes by biharmonic diffusion (Damelin and Hoang 2018), which continues gradients.
 
-    It is begun from a membrane and left after a few steps, as only the rim's surroundings matter.
+    Starts from `interpolate` and stops after a few iterations, as only the surroundings of the rim matter.
     """
     inside = hole[..., None]
     filled = interpolate(pixels, hole)
-    residual = -_bending(filled) * inside
+    residual = -_bilaplacian(filled) * inside
     direction, error = residual, _dot(residual, residual)
-    for _ in range(STEPS):
-        bent = _bending(direction) * inside
-        curvature = _dot(direction, bent)
+    for _ in range(ITERATIONS):
+        curved = _bilaplacian(direction) * inside
+        curvature = _dot(direction, curved)
         if curvature <= np.finfo(np.float32).tiny:
             break
         filled = filled + error / curvature * direction
-        residual = residual - error / curvature * bent
+        residual = residual - error / curvature * curved
         error, before = _dot(residual, residual), error
         direction = residual + error / before * direction
     return filled
 
 
 def interpolate(pixels: Floats, hole: Floats) -> Floats:
-    """Spread the known pixels into the holes, coarse to fine (pull-push of Gortler et al., "The Lumigraph", 1996)."""
+    """Interpolates holes coarse to fine by pull-push (Gortler et al., "The Lumigraph", 1996), then blurs them."""
     spread = _pull_push(pixels, 1 - hole)
     for sigma_px in RELAX_SIGMAS_PX:
         spread = np.where(hole[..., None] > 0, _blur(spread, sigma_px), pixels)
@@ -59,7 +59,7 @@ def _pull_push(pixels: Floats, known: Floats) -> Floats:
     return np.asarray(np.where(known[..., None] > 0, pixels, enlarged), np.float32)
 
 
-def _bending(values: Floats) -> Floats:
+def _bilaplacian(values: Floats) -> Floats:
     return _laplacian(_laplacian(values))
 
 
