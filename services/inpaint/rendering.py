@@ -33,6 +33,7 @@ def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
     """Returns the record of a result."""
     picture, holes = result.request.picture, result.request.holes
     regions = connected_regions(holes.mask)
+    listed = regions[:MAX_LISTED_REGIONS]
     return InpaintRecord(
         width=picture.width,
         height=picture.height,
@@ -40,9 +41,7 @@ def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
         synthesised_pixels=holes.pixels,
         mask_source=holes.source,
         region_count=len(regions),
-        regions=[
-            SynthesisedRegion(box_xyxy=each.box_xyxy, pixels=each.pixels) for each in regions[:MAX_LISTED_REGIONS]
-        ],
+        regions=[SynthesisedRegion(box_xyxy=each.box_xyxy, pixels=each.pixels) for each in listed],
         passes=[_describe_pass(each) for each in result.passes],
         evidence=evidence,
     )
@@ -59,9 +58,7 @@ def _encode_picture(result: InpaintResult, media_type: str) -> bytes:
         return encode(result.pixels, media_type, picture, alpha=result.alpha)
     if media_type == PictureFormat.JPEG.media_type:
         offered = [each.media_type for each in PictureFormat if each is not PictureFormat.JPEG]
-        raise Problem(
-            Code.NOT_ACCEPTABLE, "The map of synthesised pixels is lossless and not available as JPEG.", offered=offered
-        )
+        raise Problem(Code.NOT_ACCEPTABLE, "The map of synthesised pixels is not available as JPEG.", offered=offered)
     return _encode_map(picture, result.request.holes, media_type)
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.inpaint.holes import Holes, MaskSource, Region, connected_regions, find_holes
+from services.inpaint.holes import HoleRegion, Holes, MaskSource, connected_regions, find_holes
 from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
@@ -110,5 +110,5 @@ def test_connected_regions_come_largest_first() -> None:
     mask[1:3, 1:3] = 1
     mask[3, 3] = 1
     mask[8:12, 6:12] = 1
-    assert connected_regions(mask) == [Region((6, 8, 12, 12), 24), Region((1, 1, 4, 4), 5)]
+    assert connected_regions(mask) == [HoleRegion((6, 8, 12, 12), 24), HoleRegion((1, 1, 4, 4), 5)]
     assert connected_regions(Holes(np.zeros((3, 3), np.uint8), MaskSource.MASK).mask) == []
