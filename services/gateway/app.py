@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
 from services.gateway import fleet_status, v2
-from services.gateway.auth.api_keys import KeyRing, RunningLimit
+from services.gateway.auth.api_keys import AuthenticationMiddleware, KeyRing, RunningLimit
 from services.gateway.auth.browser_security import (
     HostCheckMiddleware,
     NamedOriginsMiddleware,
@@ -18,14 +18,13 @@ from services.gateway.auth.browser_security import (
     ResponseHeadersMiddleware,
     cors_options,
 )
-from services.gateway.auth.middleware import AuthenticationMiddleware
 from services.gateway.documentation.openapi import add_openapi
 from services.gateway.jobs import routes, webhooks
 from services.gateway.jobs.backend import JobBackend, open_job_backend
 from services.gateway.jobs.schemas import job_json
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.pages import add_console, add_docs
-from services.gateway.requests.body import RouteBodyLimitMiddleware
+from services.gateway.requests.context import OwnBodyMiddleware
 from services.gateway.requests.dispatch import Proxy, ProxyRoute
 from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
 from services.gateway.settings import GatewaySettings
@@ -89,7 +88,7 @@ def create_app(
         redirect_slashes=False,
     )
     install_problem_handlers(app)
-    _add_middleware(app, registry, keys, settings, takes_jobs=components.jobs.redis_url is not None)
+    _add_middleware(app, registry, keys, settings)
     # The busiest routes come first, as they are tried in order.
     _add_model_routes(app, settings)
     _add_own_routes(app, registry, settings)
@@ -111,19 +110,13 @@ class GatewayComponents:
     metrics: GatewayMetrics
 
 
-def _add_middleware(
-    app: FastAPI, registry: CollectorRegistry, keys: KeyRing, settings: GatewaySettings, *, takes_jobs: bool
-) -> None:
-    """The last added runs first."""
-    max_job_bytes = settings.max_job_bytes if takes_jobs else settings.max_bytes
-    app.add_middleware(
-        RouteBodyLimitMiddleware,
-        job_routes=[route_of(model) for model in settings.upstreams],
-        max_bytes=settings.max_bytes,
-        max_job_bytes=max_job_bytes,
-    )
+def _add_middleware(app: FastAPI, registry: CollectorRegistry, keys: KeyRing, settings: GatewaySettings) -> None:
+    # The last added runs first.
+    model_routes = [route_of(model) for model in settings.upstreams]
+    app.add_middleware(OwnBodyMiddleware, model_routes=model_routes, max_bytes=settings.max_bytes)
     app.add_middleware(AuthenticationMiddleware, keys=keys)
-    install_middleware(app, HttpMetrics(registry), max_bytes=max_job_bytes, guards=_guards(settings))
+    # `RequestBody` limits the bodies: which limit holds depends on whether the request becomes a job.
+    install_middleware(app, HttpMetrics(registry), max_bytes=None, guards=_guards(settings))
 
 
 def _guards(settings: GatewaySettings) -> list[Middleware]:

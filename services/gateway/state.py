@@ -6,8 +6,7 @@ from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 from starlette.types import Scope
 
-from services.gateway.auth.api_keys import Caller, RunningLimit
-from services.gateway.auth.middleware import caller_of
+from services.gateway.auth.api_keys import Caller, RunningLimit, caller_of
 from services.gateway.jobs.backend import JobBackend, require_job_backend
 from services.gateway.jobs.webhooks import Webhooks
 from services.gateway.metrics import GatewayMetrics

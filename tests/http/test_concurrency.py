@@ -43,12 +43,12 @@ def test_undeclared_bytes_are_reserved_as_they_come() -> None:
     limits = limiter()
     permit = Permit(limits, "a")
     with Permit(limits, "b").admit(1), permit.admit(10):
-        permit.receive(10)
+        permit.hold(10)
         assert limits.size_bytes == 11
-        permit.receive(50)
+        permit.hold(60)
         assert limits.size_bytes == 61
         with pytest.raises(Problem):
-            permit.receive(41)
+            permit.hold(101)
     assert limits.size_bytes == 0
 
 
@@ -57,7 +57,7 @@ def test_waived_permit_gives_its_bytes_back() -> None:
     permit = Permit(limits, "a")
     with permit.admit(60):
         permit.waive()
-        permit.receive(1000)
+        permit.hold(1000)
         assert (limits.requests, limits.size_bytes) == (1, 0)
     assert (limits.requests, limits.size_bytes) == (0, 0)
 

@@ -11,9 +11,14 @@ from uuid import uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, TypeAdapter
 from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.gateway.pages import ASSETS_PATH, CONSOLE_PATH
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
+from sightline.http.connections import address_of
+from sightline.http.middleware import PROBE_PATHS, add_log_fields
+from sightline.http.problem_responses import problem_response
 from sightline.http.request_headers import bearer_token
 from sightline.jobs.job import Priority, read_priority
 from sightline.jobs.queue import JobQueue
@@ -22,6 +27,8 @@ SHARE_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 RETRY_AFTER_S = 2.0
 MARGIN_S = 30.0
+OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
+_CALLER = "sightline.caller"
 
 
 def _model_name(name: str) -> str:
@@ -171,3 +178,36 @@ class RunningLimit:
 def _too_many(limit: int) -> Problem:
     detail = f"As many requests and jobs of this key run as may: {limit}; wait until one has ended."
     return Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, max_running=limit)
+
+
+class AuthenticationMiddleware:
+    """Finds out who calls before anything of the request is read; probes, metrics, documents and the
+    console's own files are for everybody."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self.app, self._keys = app, keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_open(scope["path"]):
+            try:
+                scope[_CALLER] = self._keys.caller(Headers(scope=scope), address=address_of(scope["client"]))
+            except Problem as problem:
+                await problem_response(problem, scope["path"], {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+                return
+            add_log_fields(scope, owner=scope[_CALLER].owner)
+        await self.app(scope, receive, send)
+
+
+def caller_of(scope: Scope) -> Caller:
+    caller: Caller = scope[_CALLER]
+    return caller
+
+
+def fairness_key_of(scope: Scope) -> str:
+    """Whose share a request takes; of what is open to everybody, that of its address."""
+    caller: Caller = scope.get(_CALLER) or Caller(address=address_of(scope["client"]))
+    return caller.share
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith((f"{ASSETS_PATH}/", f"{CONSOLE_PATH}/"))

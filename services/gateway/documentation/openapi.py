@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from services.gateway.auth.middleware import OPEN_PATHS
+from services.gateway.auth.api_keys import OPEN_PATHS
 from services.gateway.documentation.jobs import INVALID_REPLIES, document_jobs
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.upstream.health_poller import Catalog, Document

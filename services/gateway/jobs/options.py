@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from services.gateway.auth.api_keys import Caller
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import JobReason, Priority, Webhook
+from sightline.jobs.job import Priority, Webhook
 from sightline.jobs.webhooks.address_guard import AddressGuard, validate_webhook
 
 _LIMIT_CHARACTERS = 4096
@@ -25,7 +25,7 @@ _ESCAPED = re.compile(r"\\(.)")
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """Those that are known here; whatever else a client prefers is ignored, as the standard asks."""
+    """The supported preferences of a request; others are ignored, as RFC 7240 requires."""
 
     respond_async: bool = False
     wait_s: int | None = None
@@ -35,15 +35,15 @@ class Preferences:
         return self.respond_async or self.wait_s is not None
 
     def applied(self, *, max_wait_s: float, later: bool) -> str:
-        """The value of `Preference-Applied`; a wait that was cut says how long it was."""
-        honoured = ["respond-async"] if self.respond_async and later else []
+        """Returns the value of `Preference-Applied`, with the wait that was granted."""
+        applied = ["respond-async"] if self.respond_async and later else []
         if self.wait_s is not None:
-            honoured.append(f"wait={min(self.wait_s, int(max_wait_s))}")
-        return ", ".join(honoured)
+            applied.append(f"wait={min(self.wait_s, int(max_wait_s))}")
+        return ", ".join(applied)
 
 
 def read_preferences(values: Sequence[str]) -> Preferences:
-    """From every `Prefer` header of a request; of a preference that comes twice the first counts."""
+    """Parses all `Prefer` headers of a request; of a repeated preference the first counts."""
     found: dict[str, str] = {}
     for name, value in _preferences(values):
         found.setdefault(name, value)
@@ -61,12 +61,15 @@ def _seconds(text: str) -> int | None:
 
 
 def read_idempotency_key(headers: Headers) -> str | None:
-    """A quoted string as the draft standard has it, or the bare text that many clients send."""
+    """Returns the key from a quoted string, as in the draft standard, or from the bare text that many clients send.
+
+    Raises Problem INVALID_REQUEST.
+    """
     sent = headers.getlist(names.IDEMPOTENCY_KEY)
     if not sent:
         return None
     if len(sent) > 1:
-        raise Problem(Code.INVALID_REQUEST, f"{names.IDEMPOTENCY_KEY} comes once.")
+        raise Problem(Code.INVALID_REQUEST, f"Send the header {names.IDEMPOTENCY_KEY} only once.")
     text = sent[0].strip()
     if quoted := _QUOTED_KEY.fullmatch(text):
         return _ESCAPED.sub(r"\1", quoted[1])
@@ -78,7 +81,7 @@ def read_idempotency_key(headers: Headers) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What a request's headers say about a job that it may become."""
+    """The options of the job that a request may become."""
 
     owner: str
     caller: str
@@ -88,20 +91,17 @@ class JobOptions:
     webhook: Webhook | None
 
     @property
-    def reason(self) -> JobReason | None:
-        """Why it is a job, whatever its picture is like."""
-        if self.preferences.asks_for_job or self.webhook:
-            return JobReason.ASKED
-        return JobReason.KEY if self.idempotency_key else None
+    def asks_for_job(self) -> bool:
+        return self.preferences.asks_for_job or self.webhook is not None
 
     @property
     def needs_job(self) -> bool:
-        """Whether it cannot be honoured without one; a wait alone may be ignored, as every preference."""
+        """True for options that cannot be honoured without a job; a wait alone may be ignored, as any preference."""
         return bool(self.preferences.respond_async or self.webhook or self.idempotency_key)
 
 
 def read_job_options(headers: Headers, caller: Caller, guard: AddressGuard) -> JobOptions:
-    """Raises Problem INVALID_REQUEST or FORBIDDEN."""
+    """Parses the job options in the headers; raises Problem INVALID_REQUEST or FORBIDDEN."""
     return JobOptions(
         owner=caller.owner,
         caller=caller.share,
@@ -117,6 +117,6 @@ def _webhook(headers: Headers, guard: AddressGuard) -> Webhook | None:
     if url is None and secret is None:
         return None
     if not url or not secret:
-        detail = f"A webhook needs both {names.WEBHOOK} and {names.WEBHOOK_SECRET}."
+        detail = f"A webhook needs both headers: {names.WEBHOOK} and {names.WEBHOOK_SECRET}."
         raise Problem(Code.INVALID_REQUEST, detail)
     return validate_webhook(url, secret, guard)

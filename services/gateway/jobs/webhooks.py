@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
 
-from services.gateway.auth.middleware import fairness_key_of
+from services.gateway.auth.api_keys import fairness_key_of
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.address_guard import MAX_URL_CHARACTERS, validate_webhook

@@ -1,23 +1,53 @@
-"""Finds the headers of the pictures in a request body while the body streams by, without parsing the form."""
+"""Checks the size of the pictures in a request by their headers while the body arrives."""
 
 from contextlib import suppress
 from typing import Protocol
 
-from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers
 
+from services.gateway.requests.context import RequestBody
+from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Problem
 from sightline.http.multipart import FormParser, MultipartError, PartHeaders, boundary_of
+from sightline.http.negotiation import OCTET_STREAM
+from sightline.http.request_headers import media_type_of, require_uncompressed
 from sightline.imaging.header import HeaderSniffer, ImageHeader
+from sightline.imaging.limits import PixelLimits, require_pixels_within
 
 IMAGE_FIELD = b"image"
 PICTURE_FIELDS = frozenset({IMAGE_FIELD, b"mask"})
-_BARE_TYPES = (b"", b"application/octet-stream")
+_BARE_TYPES = ("", OCTET_STREAM)
+
+
+async def admit_pictures(body: RequestBody, headers: Headers, settings: GatewaySettings) -> int:
+    """Returns the pixels of the largest picture whose header has arrived; 0 without one.
+
+    Reads until the headers of all pictures are known, at most `peek_bytes`; the service checks the rest. Raises Problem
+    UNSUPPORTED_FORMAT, UNREADABLE_IMAGE, or TOO_MANY_PIXELS for one picture or all of them together.
+    """
+    sniffer = sniffer_for(headers)
+    if sniffer is None:
+        return 0
+    require_uncompressed(headers)
+    while not (sniffer.complete or body.complete or body.size_bytes >= settings.peek_bytes):
+        sniffer.feed(await body.read())
+        _check(sniffer, body, settings)
+    return max((header.pixels for header in sniffer.headers), default=0)
+
+
+def _check(sniffer: "BodySniffer", body: RequestBody, settings: GatewaySettings) -> None:
+    if sniffer.header is not None:
+        # `RequestBody` limits the bytes.
+        limits = PixelLimits(body.size_bytes, settings.max_pixels, settings.max_side_px)
+        limits.check(sniffer.header, body.size_bytes)
+    require_pixels_within([header.pixels for header in sniffer.headers], settings.max_request_pixels)
 
 
 class BodySniffer(Protocol):
-    """Fed until `done` to know the first picture; done without its `header` means that only the service can judge it.
+    """Finds the headers of the pictures in a body that is fed to it.
 
-    Fed on until `complete`, it knows all `headers`, of masks as well.
+    `done` once the first picture's `header` is known, or can only be read by the service. `complete` once all `headers`
+    are known, those of masks included.
     """
 
     @property
@@ -31,19 +61,17 @@ class BodySniffer(Protocol):
     def feed(self, chunk: bytes) -> None: ...
 
 
-def sniffer_for(content_type: str) -> BodySniffer | None:
-    """None where the body is neither a form nor a bare picture."""
-    boundary = boundary_of(content_type)
+def sniffer_for(headers: Headers) -> BodySniffer | None:
+    """Returns a sniffer for the body's media type; None where it is neither a form nor a bare picture."""
+    boundary = boundary_of(headers.get("content-type", ""))
     if boundary is not None:
         return FormSniffer(boundary)
-    media_type, _ = parse_options_header(content_type)
-    if media_type.startswith(b"image/") or media_type in _BARE_TYPES:
-        return PictureSniffer()
-    return None
+    media_type = media_type_of(headers)
+    return PictureSniffer() if media_type.startswith("image/") or media_type in _BARE_TYPES else None
 
 
 class PictureSniffer:
-    """A body that is the picture."""
+    """The sniffer of a body that is a picture."""
 
     def __init__(self) -> None:
         self._header = HeaderSniffer()
@@ -69,9 +97,9 @@ class PictureSniffer:
 
 
 class FormSniffer:
-    """A multipart form; looks for the parts that are pictures, wherever they come.
+    """The sniffer of a multipart form: finds the parts that are pictures, in any order.
 
-    A broken first `image` raises its Problem; what is wrong with further ones the service says in their place.
+    A broken first `image` raises its Problem; the service reports faults of the others.
     """
 
     def __init__(self, boundary: bytes) -> None:

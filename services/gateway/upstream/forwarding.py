@@ -1,31 +1,81 @@
+"""Forwards requests to replicas and their replies to clients, with the headers that may pass each way."""
+
+import re
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPMethod, HTTPStatus
 
 import structlog
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ConnectionTimeoutError, StreamReader
+from multidict import CIMultiDict
+from starlette.datastructures import Headers
 from starlette.types import Scope
 from yarl import URL
 
+from services.gateway.auth.api_keys import Caller
 from services.gateway.requests.context import RequestContext
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import Gateway
-from services.gateway.upstream.proxy_headers import SKIPPED_AUTO_HEADERS, LinkRewriter, reply_headers, request_headers
 from services.gateway.upstream.replicas import Replica
+from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.middleware import add_log_fields, is_head
 from sightline.http.problem_responses import current_request_id
-from sightline.runtime.tracing import exemplar
+from sightline.runtime.tracing import exemplar, inject
 
 log = structlog.get_logger()
 
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+# Browsers read // and /\ at the beginning as the name of another host.
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
+_LINK = re.compile(r"<([^<>]*)>")
+LINK_HEADERS = frozenset((b"location", b"content-location", b"link"))
+# These lead clients or proxies elsewhere, and no service needs them. CORS is decided by the gateway.
+DROPPED_REPLY_HEADERS = frozenset(
+    (b"refresh", b"alt-svc", b"alt-used", b"x-accel-redirect", b"x-sendfile", b"sourcemap")
+)
+DROPPED_REPLY_PREFIX = b"access-control-"
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_FLEET_CREDENTIAL = names.FLEET_CREDENTIAL.lower().encode()
+_NOT_FORWARDED = _HOP_BY_HOP | {
+    b"host",
+    b"expect",  # the gateway's server has answered it when the body begins to arrive
+    # Secrets for the gateway alone.
+    b"authorization",
+    b"x-api-key",
+    names.WEBHOOK_SECRET.lower().encode(),
+    # Set by the gateway itself.
+    names.REQUEST_ID.lower().encode(),
+    names.DEADLINE_MS.lower().encode(),
+    _FLEET_CREDENTIAL,
+    names.CALLER.lower().encode(),
+    names.PRIORITY.lower().encode(),
+}
+# aiohttp would add these where the client sent none.
+SKIPPED_AUTO_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_NOT_RETURNED = _HOP_BY_HOP | {b"server", b"date", _FLEET_CREDENTIAL}
+
 
 class RequestForwarder:
-    """A request's way to a replica and the reply's way back, with whichever replicas it takes.
+    """Forwards one request to a replica, or to further ones, and the reply to the client.
 
-    A replica that cannot be connected to has seen nothing of the request, and one that answers 503 has not begun with
-    it: then the next one is tried, as long as the body can still be sent from its first byte. Any other failure is
-    the client's to know, because the replica may have worked on the request.
+    A replica that refuses the connection has received nothing, and one that answers 503 has not begun: then another one
+    is tried while the body can be sent from its first byte. After any other failure the replica may have worked on the
+    request, so the client gets the error.
     """
 
     def __init__(self, gateway: Gateway, model: str, context: RequestContext) -> None:
@@ -42,10 +92,10 @@ class RequestForwarder:
     def _running(self) -> AbstractAsyncContextManager[None]:
         if self._context.scope["method"] != HTTPMethod.POST:
             return nullcontext()
-        return self._gateway.running_limit.hold(self._context.caller, longest_s=self._context.longest_s)
+        return self._gateway.running_limit.hold(self._context.caller, longest_s=self._context.max_duration_s)
 
     async def _attempt(self) -> bool:
-        """Whether a replica's reply was passed back; otherwise the next one is to be tried."""
+        """Returns True once a reply has been sent to the client, False to try another replica."""
         replica = self._gateway.fleet.choose(self._model, self._context.caller.share, excluding=self._tried)
         self._tried.add(replica)
         add_log_fields(self._context.scope, replica=replica.url)
@@ -55,7 +105,7 @@ class RequestForwarder:
                 return self._retry("connect")
             async with reply:
                 if reply.status == HTTPStatus.UNAUTHORIZED:
-                    # A caller's key is checked here, so it is this gateway that the service does not know.
+                    # The caller's key was checked by this gateway, so the service refuses the fleet credential.
                     log.error("fleet_credential_refused", model=self._model, replica=replica.url)
                     replica.set_ready(ready=False)
                     if self._can_try_another():
@@ -63,7 +113,7 @@ class RequestForwarder:
                     raise _refused(self._model)
                 if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and self._can_try_another():
                     return self._retry("unavailable")
-                await self._pass_back(reply)
+                await self._send_reply(reply)
         return True
 
     def _can_try_another(self) -> bool:
@@ -74,7 +124,7 @@ class RequestForwarder:
         return False
 
     async def _open(self, replica: Replica) -> ClientResponse | None:
-        """The beginning of the reply; None where there is no connection to be had."""
+        """Returns the reply once its headers have arrived; None where the replica cannot be connected to."""
         started = time.perf_counter()
         try:
             reply = await self._request(replica)
@@ -90,7 +140,7 @@ class RequestForwarder:
         return await self._gateway.session.request(
             "HEAD" if is_head(self._context.scope) else self._context.scope["method"],
             _address(replica, self._context.scope),
-            headers=request_headers(
+            headers=upstream_headers(
                 self._context.headers,
                 caller=self._context.caller,
                 request_id=current_request_id(),
@@ -108,16 +158,16 @@ class RequestForwarder:
         if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             replica.observe(duration_s)
 
-    async def _pass_back(self, reply: ClientResponse) -> None:
+    async def _send_reply(self, reply: ClientResponse) -> None:
         links = LinkRewriter(reply.url, public_prefix(self._context.scope))
         headers = reply_headers(reply.raw_headers, links=links, body_sha256=self._body.sha256)
         await self._context.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         try:
-            await self._pass_body(reply.content)
+            await self._send_body(reply.content)
         except (ClientError, OSError):
             log.warning("reply_cut_short", model=self._model)
 
-    async def _pass_body(self, content: StreamReader) -> None:
+    async def _send_body(self, content: StreamReader) -> None:
         more = True
         while more:
             chunk = await content.readany()
@@ -127,17 +177,94 @@ class RequestForwarder:
 
 def _address(replica: Replica, scope: Scope) -> URL:
     if not scope["raw_path"].startswith(b"/"):
-        # It would become part of the host.
+        # A path without a slash would become part of the host.
         raise Problem(Code.NOT_FOUND, "There is nothing at this address.")
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     return URL(f"{replica.url}{path}?{query}" if query else f"{replica.url}{path}", encoded=True)
 
 
 def _failed(model: str) -> Problem:
-    detail = f"The service of {model} broke off; it may have worked on the request, so it was not sent again."
+    detail = f"The service of {model} closed the connection. It may have worked on the request; send it again."
     return Problem(Code.UPSTREAM_FAILED, detail, model=model)
 
 
 def _refused(model: str) -> Problem:
     detail = f"The service of {model} refused this gateway; an operator must give both the same fleet credential."
     return Problem(Code.UPSTREAM_FAILED, detail, model=model)
+
+
+class LinkRewriter:
+    """Rewrites the links in the reply to a request for `url` to lead to the gateway, under its public path `prefix`.
+
+    A service knows its own address alone. A client that followed it would bypass the gateway, and send its key along.
+    """
+
+    def __init__(self, url: URL, prefix: str) -> None:
+        self._url, self._prefix = url, prefix
+
+    def header(self, name: bytes, value: bytes) -> bytes | None:
+        """Returns the value for clients; None for a header to drop."""
+        if name in DROPPED_REPLY_HEADERS or name.startswith(DROPPED_REPLY_PREFIX):
+            return None
+        if name not in LINK_HEADERS:
+            return value
+        text = value.decode("latin-1")
+        rewritten = self._links(text) if name == b"link" else self.reference(text)
+        return None if rewritten is None else rewritten.encode("ascii")
+
+    def reference(self, text: str) -> str | None:
+        """Returns the reference with the gateway's path; None where it leads to another host or is malformed."""
+        try:
+            target = self._url.join(URL(text.strip()))
+            if target.origin() != self._url.origin():
+                return None
+        except ValueError:
+            return None
+        local = target.raw_path_qs + (f"#{target.raw_fragment}" if target.raw_fragment else "")
+        return self._prefix + local if _LOCAL_PATH.fullmatch(local) else None
+
+    def _links(self, text: str) -> str | None:
+        """Returns the rewritten `Link` header; None, to drop it, where one target leads to another host."""
+        targets = [self.reference(target) for target in _LINK.findall(text)]
+        if not targets or None in targets or not text.isascii():
+            return None
+        remaining = iter(targets)
+        return _LINK.sub(lambda _: f"<{next(remaining)}>", text)
+
+
+def upstream_headers(
+    headers: Headers, *, caller: Caller, request_id: str, left_s: float, fleet_credential: str | None = None
+) -> CIMultiDict[str]:
+    """Returns the headers for a service: the client's end-to-end headers, and those that the gateway sets.
+
+    Raises Problem INVALID_REQUEST or FORBIDDEN for the priority.
+    """
+    forwarded = CIMultiDict(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in _end_to_end(headers.raw, _NOT_FORWARDED)
+    )
+    forwarded[names.REQUEST_ID] = request_id
+    forwarded[names.CALLER], forwarded[names.PRIORITY] = caller.share, caller.priority(headers)
+    forwarded[names.DEADLINE_MS] = str(max(1, int(left_s * 1000)))
+    if fleet_credential is not None:
+        forwarded[names.FLEET_CREDENTIAL] = fleet_credential
+    inject(forwarded)
+    return forwarded
+
+
+def reply_headers(raw: RawHeaders, *, links: LinkRewriter, body_sha256: str | None) -> list[tuple[bytes, bytes]]:
+    """Returns the headers for the client: the service's end-to-end headers, with links rewritten."""
+    headers = [
+        (name.lower(), rewritten)
+        for name, value in _end_to_end(raw, _NOT_RETURNED)
+        if (rewritten := links.header(name.lower(), value)) is not None
+    ]
+    if body_sha256 is not None:
+        headers.append((names.BODY_SHA256.lower().encode(), body_sha256.encode()))
+    return headers
+
+
+def _end_to_end(raw: RawHeaders, hidden: frozenset[bytes]) -> Iterable[tuple[bytes, bytes]]:
+    hidden |= {
+        token.strip().lower() for name, value in raw if name.lower() == b"connection" for token in value.split(b",")
+    }
+    return ((name, value) for name, value in raw if name.lower() not in hidden)

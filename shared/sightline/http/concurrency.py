@@ -68,11 +68,11 @@ class Permit:
     def __init__(self, limiter: ConcurrencyLimiter, caller: str) -> None:
         self._limiter, self._caller = limiter, caller
         self._reserved_bytes = 0
-        self._received_bytes = 0
         self._waived = False
 
     @contextmanager
     def admit(self, declared_bytes: int = 0) -> Iterator[None]:
+        """Takes a place and room for the declared bytes, and gives both back at the end."""
         self._limiter.check(self._caller)
         self._limiter.add(self._caller, requests=1)
         try:
@@ -82,17 +82,15 @@ class Permit:
             self._limiter.add(self._caller, requests=-1, size_bytes=-self._reserved_bytes)
 
     def waive(self) -> None:
-        """Gives the room for the body back, and makes no more: it goes where it takes none."""
+        """Gives the room for the body back and reserves no more, for a body that is written to disk."""
         self._waived = True
         self._limiter.add(self._caller, size_bytes=-self._reserved_bytes)
         self._reserved_bytes = 0
 
-    def receive(self, count: int) -> None:
-        """Makes room for bytes that came without having been declared."""
-        if self._waived:
-            return
-        self._received_bytes += count
-        self._reserve(max(0, self._received_bytes - self._reserved_bytes))
+    def hold(self, size_bytes: int) -> None:
+        """Reserves room for a body of `size_bytes` in all, beyond what was declared."""
+        if not self._waived:
+            self._reserve(max(0, size_bytes - self._reserved_bytes))
 
     def _reserve(self, count: int) -> None:
         if count:

@@ -1,4 +1,4 @@
-"""Middleware of every HTTP process: request id, access log, metrics, size limit, HEAD, empty parameters."""
+"""What happens to every request before and after its handler: id, size limit, access log, metrics."""
 
 import re
 import time
@@ -41,15 +41,17 @@ _IS_HEAD = "sightline.is_head"
 
 
 def install_middleware(
-    app: FastAPI, metrics: HttpMetrics, *, max_bytes: int, guards: Sequence[Middleware] = ()
+    app: FastAPI, metrics: HttpMetrics, *, max_bytes: int | None, guards: Sequence[Middleware] = ()
 ) -> None:
-    """Adds the middleware to the application.
+    """Adds the middleware of every server: request id, access log, `guards` in their order, limit of bodies, rewriting.
 
-    The last added runs first: id, access log, `guards` in their order, size limit, then what changes the request.
+    With `max_bytes` None, the application limits bodies itself.
     """
+    # The last added runs first.
     app.add_middleware(EmptyParametersMiddleware)
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
+    if max_bytes is not None:
+        app.add_middleware(BodyLimitMiddleware, max_bytes=max_bytes)
     for guard in reversed(guards):
         app.add_middleware(guard.cls, *guard.args, **guard.kwargs)
     app.add_middleware(AccessLogMiddleware, metrics=metrics)
@@ -57,12 +59,12 @@ def install_middleware(
 
 
 def add_log_fields(scope: Scope, **facts: Any) -> None:
-    """Adds fields to the access log line of this request."""
+    """Add facts to the access log line of this request."""
     scope.setdefault(_FACTS, {}).update(facts)
 
 
 class RequestIdMiddleware:
-    """Adopts a well-formed id from the client or makes one, binds it to the logs and adds it to the reply."""
+    """Takes over a sane id from the client or makes one, binds it to the logs and puts it on the reply."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -88,7 +90,7 @@ def _request_id(headers: Headers) -> str:
 
 
 class AccessLogMiddleware:
-    """Writes one log line and one observation for each request, named by its route template."""
+    """One log line and one observation for each request, named by its route template."""
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self.app, self.metrics = app, metrics
@@ -120,12 +122,12 @@ class AccessLogMiddleware:
 
 
 def route_template(scope: Scope) -> str:
-    """Returns the path of the route with its parameters unfilled: bounded in number, and free of user input."""
+    """The path of the route with its parameters unfilled: bounded in number, and free of what users type."""
     return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 class EmptyParametersMiddleware:
-    """Drops query parameters without a value, as browsers send them for form fields left empty."""
+    """Drops query parameters without a value: a form that was not filled in sends them, and they count as absent."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -167,8 +169,9 @@ class BodyLimitMiddleware:
         await self.app(scope, count, send)
 
 
-def too_many_bytes(limit_bytes: int) -> Problem:
-    return Problem(Code.TOO_MANY_BYTES, f"The request is larger than {limit_bytes} bytes.", limit_bytes=limit_bytes)
+def too_many_bytes(limit_bytes: int, *, hint: str = "") -> Problem:
+    detail = f"The request is larger than {limit_bytes} bytes.{hint}"
+    return Problem(Code.TOO_MANY_BYTES, detail, limit_bytes=limit_bytes)
 
 
 def declared_bytes(scope: Scope) -> int:
@@ -195,7 +198,7 @@ class HeadMiddleware:
 
 
 def is_head(scope: Scope) -> bool:
-    """Returns whether the client wants the headers alone; routes with long or endless bodies check it."""
+    """Whether the client asked for the headers alone, which routes with long or endless bodies need to know."""
     return scope["method"] == "HEAD" or bool(scope.get(_IS_HEAD))
 
 

@@ -1,15 +1,32 @@
+import asyncio
 import hashlib
 import json
+from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
 
+import httpx2
 import pytest
 from pydantic import ValidationError
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 
 from services.gateway.auth.api_keys import Caller, KeyRing, KeySettings, read_keys
 from services.gateway.settings import GatewaySettings
 from sightline.api.problems import Code, Problem
-from sightline.jobs.job import Priority
+from sightline.jobs.connection import connect
+from sightline.jobs.job import BlobRef, JobReason, Priority, StoredRequest, Submission
+from sightline.jobs.queue import JobQueue
+from sightline.jobs.settings import JobSettings
+from tests.services.gateway.conftest import Hand, MakeService, OpenGateway, Server, Start
+
+KEYS = {
+    name: {"sha256": hashlib.sha256(name.encode()).hexdigest(), "priority": priority}
+    for name, priority in (("desk", "interactive"), ("archive", "bulk"))
+}
+DESK, ARCHIVE = {"Authorization": "Bearer desk"}, {"X-Api-Key": "archive"}
+LATER = {"Prefer": "respond-async"}
 
 
 def settings_of(key: str, **more: object) -> KeySettings:
@@ -101,3 +118,150 @@ def test_refuses_keys_that_are_none(key: dict[str, object]) -> None:
 def test_refuses_one_key_for_two() -> None:
     with pytest.raises(ValueError, match="same digest"):
         KeyRing({"a": settings_of("one"), "b": settings_of("one")})
+
+
+@pytest.fixture
+def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings) -> Server:
+    return open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, keys=KEYS)
+
+
+@pytest.mark.parametrize("path", ["/v1/echo", "/v1/models", "/v1/jobs", "/v2/models/echo", "/nowhere"])
+def test_asks_for_a_key(gateway: Server, path: str) -> None:
+    for headers in ({}, {"X-Api-Key": "wrong"}):
+        reply = httpx2.post(gateway.url + path, headers=headers)
+        assert (reply.status_code, reply.json()["code"]) == (401, Code.UNAUTHORIZED)
+        assert reply.headers["www-authenticate"] == "Bearer"
+        assert reply.json()["request_id"] == reply.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/ready"])
+def test_probes_metrics_and_documents_are_for_everybody(gateway: Server, path: str) -> None:
+    assert httpx2.get(gateway.url + path).status_code == 200
+
+
+def test_the_key_opens_the_models(gateway: Server, png: bytes) -> None:
+    assert httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=DESK).content == png
+    security = httpx2.get(f"{gateway.url}/openapi.json").json()
+    assert security["security"] == [{"bearer": []}, {"api_key": []}]
+    assert set(security["components"]["securitySchemes"]) == {"bearer", "api_key"}
+
+
+def test_a_callers_jobs_are_its_own(gateway: Server, hand: Hand, png: bytes) -> None:
+    path = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={**DESK, **LATER}).headers["location"]
+    assert hand.take().job.owner == "desk"
+    assert httpx2.get(gateway.url + path, headers=DESK).status_code == 200
+    assert httpx2.get(f"{gateway.url}/v1/jobs", headers=ARCHIVE).json()["jobs"] == []
+    for method, end in (("GET", ""), ("GET", "/result"), ("GET", "/events"), ("DELETE", "")):
+        reply = httpx2.request(method, gateway.url + path + end, headers=ARCHIVE)
+        assert (reply.status_code, reply.json()["code"]) == (404, Code.NOT_FOUND)
+
+
+def test_keys_of_two_callers_do_not_meet(gateway: Server, png: bytes) -> None:
+    ids = {
+        httpx2.post(f"{gateway.url}/v1/echo", content=body, headers={**key, **LATER, "Idempotency-Key": "k"}).json()[
+            "id"
+        ]
+        for key, body in ((DESK, png), (ARCHIVE, png + b"!"))
+    }
+    assert len(ids) == 2
+
+
+def test_a_key_for_bulk_work_gets_no_other(gateway: Server, png: bytes) -> None:
+    reply = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={**ARCHIVE, **LATER})
+    assert reply.json()["priority"] == "bulk"
+    asked = {**ARCHIVE, **LATER, "X-Sightline-Priority": "interactive"}
+    reply = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=asked)
+    assert (reply.status_code, reply.json()["code"]) == (403, Code.FORBIDDEN)
+
+
+@pytest.fixture
+def limited(start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings) -> Server:
+    """A gateway of two models; the key `lab` is for one of them, `desk` for both."""
+    keys = {**KEYS, "lab": {"sha256": hashlib.sha256(b"lab").hexdigest(), "models": ["echo"]}}
+    services = {"echo": make_service(), "other_one": make_service(_tell, model="other_one")}
+    upstreams = {name: [start(service).url] for name, service in services.items()}
+    return open_gateway(upstreams, jobs=jobs, keys=keys)
+
+
+async def _tell(_: Request) -> Response:
+    return Response("the other model")
+
+
+LAB = {"X-Api-Key": "lab"}
+
+
+OTHER_PATHS = [
+    *("/v1/other-one", "/v1/other%2Done", "/v1/%6fther-one", "/v1//other-one", "/v1/Other-one", "/v1/other_one"),
+    *("/v1/other-one/", "/v1/other-one/more", "/v1/other-one%2F", "/v1/echo/../other-one", "/v1/echo/%2e%2e/other-one"),
+    *("/v1/models/other_one", "/v1/models/other_one/card", "/v1/models/other%5Fone/card", "/v1/models/OTHER_ONE/card"),
+    *("/v2/models/other_one", "/v2/models/other_one/infer", "/v2/models/other%5fone/infer", "/v2/models/other-one"),
+    *("/v2/models/echo/../other_one/infer", "/v2/models/other_one/versions/1/infer", "/V1/other-one"),
+]
+
+
+def test_a_key_for_one_model_reaches_no_other(limited: Server) -> None:
+    for method, path in product(("GET", "POST"), OTHER_PATHS):
+        connection = HTTPConnection(*limited.address)
+        # The path as it is: other clients resolve dots.
+        connection.request(method, path, body=b"x", headers={**LAB, **LATER, "Content-Type": "text/plain"})
+        reply = connection.getresponse()
+        body = reply.read()
+        connection.close()
+        assert b"the other model" not in body, (method, path)
+        if "/../" not in path and "/%2e%2e/" not in path:  # which the service of `echo` answers
+            assert reply.status in (403, 404, 405), (method, path)
+        if reply.status == 403:
+            assert json.loads(body)["code"] == Code.FORBIDDEN
+
+
+def test_another_model_is_forbidden_not_unknown(limited: Server) -> None:
+    for method, path in (
+        *(("POST", "/v1/other-one"), ("POST", "/v1/%6fther-one"), ("GET", "/v1/models/other_one")),
+        *(
+            ("GET", "/v1/models/other_one/card"),
+            ("POST", "/v2/models/other_one/infer"),
+            ("GET", "/v2/models/other_one"),
+        ),
+    ):
+        assert httpx2.request(method, limited.url + path, headers=LAB).status_code == 403, path
+        assert httpx2.request(method, limited.url + path, headers=DESK).status_code != 403, path
+
+
+def test_a_key_for_one_model_works_for_that_one(limited: Server, png: bytes) -> None:
+    assert httpx2.post(f"{limited.url}/v1/echo", content=png, headers=LAB).content == png
+    assert [model["name"] for model in httpx2.get(f"{limited.url}/v1/models", headers=LAB).json()["models"]] == ["echo"]
+    index = httpx2.post(f"{limited.url}/v2/repository/index", headers=LAB).json()
+    assert [entry["name"] for entry in index] == ["echo"]
+
+
+def test_jobs_of_other_models_are_forbidden_but_can_be_deleted(
+    limited: Server, hand: Hand, jobs: JobSettings, png: bytes
+) -> None:
+    refused = httpx2.post(f"{limited.url}/v1/other-one", content=png, headers={**LAB, **LATER})
+    assert refused.status_code == 403
+    assert hand.idle("other_one")
+    own = httpx2.post(f"{limited.url}/v1/echo", content=png, headers={**LAB, **LATER}).headers["location"]
+    # From the time before the key was limited.
+    earlier = f"/v1/jobs/{asyncio.run(_submit(jobs, owner='lab', model='other_one'))}"
+    listed = httpx2.get(f"{limited.url}/v1/jobs", headers=LAB).json()["jobs"]
+    assert [job["links"]["self"] for job in listed] == [own]
+    assert httpx2.get(f"{limited.url}/v1/jobs?model=other_one", headers=LAB).status_code == 403
+    for end in ("", "/result", "/events"):
+        reply = httpx2.get(limited.url + earlier + end, headers=LAB)
+        assert (reply.status_code, reply.json()["code"]) == (403, Code.FORBIDDEN)
+    assert httpx2.delete(limited.url + earlier, headers=LAB).json()["state"] == "cancelled"
+
+
+async def _submit(jobs: JobSettings, *, owner: str, model: str) -> str:
+    submission = Submission(
+        id="job-1",
+        model=model,
+        owner=owner,
+        priority=Priority.INTERACTIVE,
+        reason=JobReason.ASKED,
+        request=StoredRequest(f"/v1/{model}", "", "image/png", None, BlobRef("0" * 64, 1)),
+        request_id="request-1",
+        fingerprint="0" * 64,
+    )
+    async with connect(str(jobs.redis_url)) as redis:
+        return (await JobQueue(redis, jobs).submit(submission)).id

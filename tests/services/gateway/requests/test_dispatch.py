@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -9,7 +10,10 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from services.gateway.jobs.options import JobOptions, Preferences
+from services.gateway.requests.dispatch import JobDecision
 from sightline.api.problems import Code
+from sightline.jobs.job import JobReason, Priority
 from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Server, Start, encode_png
 
 SETTINGS: dict[str, Any] = {"max_bytes": 200_000, "max_pixels": 64 * 32, "peek_bytes": 50_000}
@@ -132,3 +136,40 @@ def test_pictures_come_without_a_content_encoding(gateway: Server, bodies: Bodie
         reply = httpx2.post(f"{gateway.url}/v1/echo", content=large, headers={"Content-Encoding": encoding})
         assert reply.status_code == status, encoding
     assert not bodies
+
+
+def options(*, asks: bool = False, key: str | None = None) -> JobOptions:
+    return JobOptions("public", "caller", Preferences(respond_async=asks), Priority.INTERACTIVE, key, webhook=None)
+
+
+@pytest.mark.parametrize(
+    ("asks", "key", "size_bytes", "reason"),
+    [
+        (False, None, 100, None),
+        (False, None, 101, JobReason.BYTES),
+        (False, "k", 100, JobReason.KEY),
+        (False, "k", 101, JobReason.BYTES),
+        (True, "k", 101, JobReason.ASKED),
+    ],
+)
+def test_reason_of_a_job_by_its_headers(asks: bool, key: str | None, size_bytes: int, reason: JobReason | None) -> None:
+    decision = JobDecision(options(asks=asks, key=key), takes_jobs=True, max_bytes=100, sync_pixels=1000)
+    assert decision.from_headers(size_bytes) is reason
+    assert replace(decision, takes_jobs=False).from_headers(size_bytes) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "pixels", "after"),
+    [
+        (None, 1000, None),
+        (None, 1001, JobReason.PIXELS),
+        (JobReason.KEY, 1000, JobReason.KEY),
+        (JobReason.KEY, 1001, JobReason.PIXELS),
+        (JobReason.ASKED, 1001, JobReason.ASKED),
+        (JobReason.BYTES, 1001, JobReason.BYTES),
+    ],
+)
+def test_reason_of_a_job_by_its_pixels(before: JobReason | None, pixels: int, after: JobReason | None) -> None:
+    decision = JobDecision(options(), takes_jobs=True, max_bytes=100, sync_pixels=1000)
+    assert decision.from_pixels(before, pixels) is after
+    assert replace(decision, takes_jobs=False).from_pixels(None, pixels) is None

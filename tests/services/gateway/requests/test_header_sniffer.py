@@ -5,6 +5,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 
 from services.gateway.requests.header_sniffer import BodySniffer, FormSniffer, sniffer_for
 from sightline.api.problems import Code, Problem
@@ -114,7 +115,7 @@ def test_what_is_no_picture_is_refused() -> None:
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
 def test_reads_a_bare_picture(content_type: str) -> None:
-    peek = sniffer_for(content_type)
+    peek = sniffer_for(Headers({"Content-Type": content_type}))
     assert peek is not None
     feed(peek, png(640, 480), 3)
     assert peek.done
@@ -124,7 +125,7 @@ def test_reads_a_bare_picture(content_type: str) -> None:
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
 def test_other_bodies_are_not_looked_into(content_type: str) -> None:
-    assert sniffer_for(content_type) is None
+    assert sniffer_for(Headers({"Content-Type": content_type})) is None
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 64, 100_000])
