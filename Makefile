@@ -70,7 +70,7 @@ dashboards: $(VENV)/.dev ## Regenerate Grafana's dashboards
 	@$(BIN)/python deploy/grafana/dashboards.py
 
 .PHONY: console
-console: $(VENV)/.dev ## Write the console's views of the models anew
+console: $(VENV)/.dev ## Regenerate the console's views from the models' declarations
 	@$(BIN)/python deploy/console_views.py
 
 .PHONY: evaluate

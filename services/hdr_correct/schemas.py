@@ -91,6 +91,6 @@ DECLARATION = ModelDeclaration(
     record=HdrRecord,
     sample_output="out.png",
     console=ConsoleView(
-        (JSON, JPEG), caption="Corrected", downloads={"Scene (OpenEXR)": OPENEXR, "Everything (ZIP)": ZIP}
+        (JSON, JPEG), caption="Corrected photo", downloads={"Scene (OpenEXR)": OPENEXR, "Everything (ZIP)": ZIP}
     ),
 )

@@ -173,5 +173,5 @@ DECLARATION = ModelDeclaration(
     options=HoiOptions,
     media_types=(JSON, PNG, JPEG, JSON_LD, GRAPHML),
     record=HoiRecord,
-    console=ConsoleView((JSON, JPEG), caption="People, things and what is done"),
+    console=ConsoleView((JSON, JPEG), caption="People, objects and interactions"),
 )

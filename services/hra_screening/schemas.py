@@ -141,5 +141,5 @@ DECLARATION = ModelDeclaration(
     media_types=(JSON, PNG, JPEG),
     record=ScreeningRecord,
     headers=(headers.DECISION, headers.CATEGORY),
-    console=ConsoleView((JSON, JPEG), caption="Where the network looked for the most likely class"),
+    console=ConsoleView((JSON, JPEG), caption="Regions that support the most likely class"),
 )

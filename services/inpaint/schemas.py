@@ -105,5 +105,5 @@ DECLARATION = ModelDeclaration(
     record=InpaintRecord,
     headers=(headers.SYNTHESISED_SHARE,),
     sample_output="out.png",
-    console=ConsoleView((PNG,), caption="Filled"),
+    console=ConsoleView((PNG,), caption="Filled photo"),
 )

@@ -112,7 +112,7 @@ DECLARATION = ModelDeclaration(
     sample_output="material.zip",
     console=ConsoleView(
         (JSON, APNG),
-        caption="The surface with a light going around",
+        caption="Surface under a rotating light",
         downloads={"Maps (ZIP)": ZIP, "Material (GLB)": GLB, "Maps (OpenEXR)": OPENEXR},
     ),
 )
