@@ -8,7 +8,7 @@ from subprocess import DEVNULL
 import pytest
 import redis
 
-from sightline.cli.fleet import is_taken, plan_fleet
+from sightline.cli.fleet import is_port_taken, plan_fleet
 from sightline.cli.supervisor import Program
 from sightline.http.fleet_credential import read_credentials
 from tests.redis_server import EXECUTABLES
@@ -118,5 +118,5 @@ def test_the_address_is_one_that_can_be_opened(state: Path, host: str, address: 
 def test_a_port_in_use_is_noticed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert is_taken("127.0.0.1", port)
-    assert not is_taken("127.0.0.1", port)
+        assert is_port_taken("127.0.0.1", port)
+    assert not is_port_taken("127.0.0.1", port)

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from sightline.cli.interruption import Interrupted, StopRequest, raising_interrupted, unless_stopped
+from sightline.cli.interruption import Interrupted, StopRequest, interrupted_by_signals, run_unless_stopped
 
 
 def interrupt() -> None:
@@ -15,7 +15,7 @@ def interrupt() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_an_exit_with_its_code(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted) as caught, raising_interrupted():
+    with pytest.raises(Interrupted) as caught, interrupted_by_signals():
         os.kill(os.getpid(), number)
     assert caught.value.code == 128 + number
     assert signal.getsignal(number) is before
@@ -46,12 +46,12 @@ def test_work_that_never_ends_is_left_alone_after_a_signal() -> None:
     stop, never = StopRequest(), threading.Event()
     with stop.handling_signals():
         threading.Timer(0.2, interrupt).start()
-        assert unless_stopped(never.wait, stop) is None
+        assert run_unless_stopped(never.wait, stop) is None
     never.set()
 
 
 def test_work_that_ends_gives_its_result_or_its_error() -> None:
     stop = StopRequest()
-    assert unless_stopped(partial(int, "7"), stop) == 7
+    assert run_unless_stopped(partial(int, "7"), stop) == 7
     with pytest.raises(ValueError, match="invalid literal"):
-        unless_stopped(partial(int, "seven"), stop)
+        run_unless_stopped(partial(int, "seven"), stop)

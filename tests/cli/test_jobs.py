@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from sightline.api.problems import Code, Problem
 from sightline.cli.app import build_app
-from sightline.cli.landmark import landmark
+from sightline.cli.state_folder import redis_url_file
 from sightline.jobs.blob_references import BlobReferences
 from sightline.jobs.connection import connect
 from sightline.jobs.job import BlobRef, Job, JobReason, JobState, Priority, StoredRequest, Submission, Webhook
@@ -210,7 +210,7 @@ def test_redis_is_that_of_the_fleet_that_runs_here(
     office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.queue("job")
-    with landmark(tmp_path, office.url):
+    with redis_url_file(tmp_path, office.url):
         assert [job["id"] for job in facts("list", "--state", str(tmp_path))] == ["job"]
     assert "no fleet is running" in str(run("list", "--state", str(tmp_path)).exception)
     monkeypatch.setenv("SIGHTLINE_REDIS_URL", office.url)

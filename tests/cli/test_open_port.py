@@ -10,8 +10,8 @@ import httpx2
 import psutil
 import pytest
 
-from sightline.cli.fleet import listen_on, listening, serve_command
-from sightline.cli.supervisor import Ending, Patience, Program, supervised
+from sightline.cli.fleet import listen_on, open_listener, serve_command
+from sightline.cli.supervisor import Program, ProgramExit, RestartPolicy, supervised
 
 LIMIT_S = 60.0
 HOST = "127.0.0.1"
@@ -55,15 +55,15 @@ async def begin_an_upload(port: int) -> asyncio.StreamWriter:
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 async def test_nobody_is_turned_away(tmp_path: Path, sent: signal.Signals) -> None:
-    endings: list[Ending] = []
-    with listening(HOST, 0) as listener:
+    endings: list[ProgramExit] = []
+    with open_listener(HOST, 0) as listener:
         port = listener.getsockname()[1]
         url = f"http://{HOST}:{port}"
         environment = {"SIGHTLINE_UPSTREAMS": '{"echo": ["http://127.0.0.1:9"]}', "SIGHTLINE_DRAIN_S": "4"}
         program = Program(
             "gateway", serve_command("gateway"), environment | listen_on(HOST, port), tmp_path / "log", listener
         )
-        async with supervised(program, patience=Patience(first_wait_s=0.1), notify=endings.append):
+        async with supervised(program, patience=RestartPolicy(first_wait_s=0.1), notify=endings.append):
             first, done = await pid_serving(url), asyncio.Event()
             uploading = await begin_an_upload(port)
             knocking = asyncio.create_task(knock_until(done, url))
@@ -82,10 +82,10 @@ async def test_nobody_is_turned_away(tmp_path: Path, sent: signal.Signals) -> No
 
 
 async def test_the_port_is_closed_at_the_end(tmp_path: Path) -> None:
-    with listening(HOST, 0) as listener:
+    with open_listener(HOST, 0) as listener:
         port = listener.getsockname()[1]
         program = Program("gateway", serve_command("gateway"), listen_on(HOST, port), tmp_path / "log", listener)
-        async with supervised(program, patience=Patience(), notify=lambda _: None):
+        async with supervised(program, patience=RestartPolicy(), notify=lambda _: None):
             await pid_serving(f"http://{HOST}:{port}")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, port))

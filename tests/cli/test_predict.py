@@ -10,10 +10,10 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from sightline.cli import remote
+from sightline.cli import server_client
 from sightline.cli.app import build_app
-from sightline.cli.faults import Fault
-from sightline.cli.remote import RemoteError
+from sightline.cli.output import CommandError
+from sightline.cli.server_client import RemoteError
 from tests.cli.scripted_server import ScriptedServer, Step
 from tests.imaging import hostile
 
@@ -81,8 +81,8 @@ def test_a_key_comes_from_the_option_or_the_environment(
 def test_a_large_picture_is_followed_to_its_result(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "POLL_PAUSE_S", 0.01)
-    monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(server_client, "POLL_PAUSE_S", 0.01)
+    monkeypatch.setattr(server_client, "FIRST_PAUSE_S", 0.01)
     server.script = [
         (202, {"Location": "http://127.0.0.1:9/v1/jobs/evil"}, job("queued", position=2, eta_s=14.2)),
         (200, {}, job("queued", position=1, eta_s=7)),
@@ -121,7 +121,7 @@ def test_a_large_picture_is_followed_to_its_result(
 def test_what_is_no_result_is_never_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
     server.script = [reply, (200, {}, {"the card": "of a model"})]
     (tmp_path / "out.png").write_bytes(b"from an earlier run")
-    with pytest.raises(Fault):
+    with pytest.raises(CommandError):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"from an earlier run"]
     assert sum(asked.method == "POST" for asked in server.asked) == 1
@@ -162,7 +162,7 @@ def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> N
 
 def test_tells_of_an_answer_that_is_no_problem_details(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [(502, {}, b"<html>\x1b[31mbad gateway</html>")]
-    with pytest.raises(Fault, match=r"is not Sightline.*bad gateway") as caught:
+    with pytest.raises(CommandError, match=r"is not Sightline.*bad gateway") as caught:
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert "\x1b" not in str(caught.value)
 
@@ -187,15 +187,15 @@ def test_a_wrong_address_is_explained(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(Fault, match=reason):
+    with pytest.raises(CommandError, match=reason):
         predict("inpaint", PHOTO, "-o", tmp_path / "o.png", "--url", url.replace("PORT", str(server.server_port)))
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "REPLY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_client, "REPLY_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(Fault, match="timed out"):
+        with pytest.raises(CommandError, match="timed out"):
             predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", url)
 
 
@@ -217,7 +217,7 @@ def test_nothing_runs_where_the_result_could_not_be_written(server: ScriptedServ
     photo.write_bytes(PHOTO.read_bytes())
     (tmp_path / "folder.png").mkdir()
     for out, reason in [("no/where/out.png", "no folder"), ("folder.png", "is a folder"), ("photo.jpg", "the input")]:
-        with pytest.raises(Fault, match=reason):
+        with pytest.raises(CommandError, match=reason):
             predict("inpaint", photo, "-o", tmp_path / out, "--url", server.url)
     assert server.asked == []
     assert photo.read_bytes() == PHOTO.read_bytes()

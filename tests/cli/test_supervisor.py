@@ -9,19 +9,19 @@ from subprocess import PIPE, Popen
 import psutil
 import pytest
 
-from sightline.cli.supervisor import Ending, Patience, Program, supervised
+from sightline.cli.supervisor import Program, ProgramExit, RestartPolicy, supervised
 
-IMPATIENT = Patience(first_wait_s=0.01, longest_wait_s=0.05, grace_s=0.5)
+IMPATIENT = RestartPolicy(first_wait_s=0.01, longest_wait_s=0.05, grace_s=0.5)
 REPORT_PID = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).open('a').write(f'{os.getpid()}\\n');"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
 
 SUPERVISE = """
 import asyncio, pathlib, sys
-from sightline.cli.supervisor import Patience, Program, supervised
+from sightline.cli.supervisor import RestartPolicy, Program, supervised
 
 async def main():
     program = Program("sleeper", (sys.executable, "-c", sys.argv[1], sys.argv[2]), {}, pathlib.Path(sys.argv[3]))
-    async with supervised(program, patience=Patience(), notify=print):
+    async with supervised(program, patience=RestartPolicy(), notify=print):
         await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -53,7 +53,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest.mark.anyio
 async def test_a_crashed_child_is_started_again(tmp_path: Path) -> None:
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     program = python(REPORT_PID + "sys.exit(7)", tmp_path)
     async with supervised(program, patience=IMPATIENT, notify=endings.append):
         await until(lambda: len(endings) >= 3)
@@ -63,7 +63,7 @@ async def test_a_crashed_child_is_started_again(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_waits_longer_after_each_crash_up_to_a_limit(tmp_path: Path) -> None:
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     async with supervised(python("raise SystemExit(1)", tmp_path), patience=IMPATIENT, notify=endings.append):
         await until(lambda: len(endings) >= 5)
     assert [ending.wait_s for ending in endings[:5]] == [0.01, 0.02, 0.04, 0.05, 0.05]
@@ -71,8 +71,8 @@ async def test_waits_longer_after_each_crash_up_to_a_limit(tmp_path: Path) -> No
 
 @pytest.mark.anyio
 async def test_a_child_that_ran_steadily_is_started_again_soon(tmp_path: Path) -> None:
-    endings: list[Ending] = []
-    patience = Patience(first_wait_s=0.01, steady_s=0.0)
+    endings: list[ProgramExit] = []
+    patience = RestartPolicy(first_wait_s=0.01, steady_s=0.0)
     async with supervised(python("raise SystemExit(1)", tmp_path), patience=patience, notify=endings.append):
         await until(lambda: len(endings) >= 3)
     assert {ending.wait_s for ending in endings} == {0.01}
@@ -80,7 +80,7 @@ async def test_a_child_that_ran_steadily_is_started_again_soon(tmp_path: Path) -
 
 @pytest.mark.anyio
 async def test_a_killed_child_is_started_again_and_the_signal_is_told(tmp_path: Path) -> None:
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     program = python(REPORT_PID + "time.sleep(600)", tmp_path)
     async with supervised(program, patience=IMPATIENT, notify=endings.append):
         await until(lambda: pids(tmp_path))
@@ -111,7 +111,7 @@ async def test_a_child_that_ignores_the_request_to_end_is_killed(tmp_path: Path)
 @pytest.mark.anyio
 async def test_output_goes_to_the_log_and_the_environment_is_added(tmp_path: Path) -> None:
     code = "import os, sys; print(os.environ['GREETING'], bool(os.environ['PATH'])); sys.exit('no luck')"
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     async with supervised(python(code, tmp_path, GREETING="hello"), patience=IMPATIENT, notify=endings.append):
         await until(lambda: endings)
     log = (tmp_path / "child.log").read_text()

@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from sightline.cli.fleet import LOOPBACK, free_port
-from sightline.cli.supervisor import Ending, Patience, Program, supervised
+from sightline.cli.supervisor import Program, ProgramExit, RestartPolicy, supervised
 from sightline.inference.weights import Weights
 from sightline.jobs.job import JobState
 from tests.serving.hanging_service import HANGS_ALWAYS, HANGS_ONCE
@@ -18,12 +18,12 @@ from tests.serving.worker.test_consumer import MakePng, Site, opened, until
 pytestmark = pytest.mark.anyio
 
 EXIT_CODE = 70
-PATIENCE = Patience(first_wait_s=0.05, longest_wait_s=0.1, grace_s=5)
+PATIENCE = RestartPolicy(first_wait_s=0.05, longest_wait_s=0.1, grace_s=5)
 
 
 @asynccontextmanager
 async def kept_running(
-    folder: Path, site: Site, notify: Callable[[Ending], None], *, max_lost_leases: int = 3
+    folder: Path, site: Site, notify: Callable[[ProgramExit], None], *, max_lost_leases: int = 3
 ) -> AsyncIterator[str]:
     """The address of the service; it is started again whenever it ends."""
     port = free_port()
@@ -54,7 +54,7 @@ def is_ready(url: str) -> bool:
 async def test_service_with_a_hanging_batch_restarts_and_its_jobs_end_once(
     redis_url: str, tmp_path: Path, make_png: MakePng, tiny_weights: Weights
 ) -> None:
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     async with opened(redis_url, tmp_path / "blobs", pytest.fail) as site:
         async with kept_running(tiny_weights.path.parent, site, endings.append) as url:
             await until(lambda: is_ready(url))
@@ -74,7 +74,7 @@ async def test_service_with_a_hanging_batch_restarts_and_its_jobs_end_once(
 async def test_job_that_hangs_the_service_each_time_ends_dead(
     redis_url: str, tmp_path: Path, make_png: MakePng, tiny_weights: Weights
 ) -> None:
-    endings: list[Ending] = []
+    endings: list[ProgramExit] = []
     async with (
         opened(redis_url, tmp_path / "blobs", pytest.fail) as site,
         kept_running(tiny_weights.path.parent, site, endings.append, max_lost_leases=2),

@@ -16,9 +16,9 @@ import httpx2
 import psutil
 
 from sightline.cli.fleet import Fleet, free_port, listen_on, plan_fleet
-from sightline.cli.supervisor import Ending, Patience, Program, supervised
+from sightline.cli.supervisor import Program, ProgramExit, RestartPolicy, supervised
 
-PATIENCE = Patience(first_wait_s=0.2, longest_wait_s=0.2)
+PATIENCE = RestartPolicy(first_wait_s=0.2, longest_wait_s=0.2)
 STARTUP_LIMIT_S = 180
 MARK = "CHAOS_NAME"
 TRANSIENT = {500, 502, 503, 504}
@@ -86,7 +86,7 @@ def marked(program: Program) -> Program:
     return replace(program, env={**program.env, MARK: program.name})
 
 
-def ignore(_: Ending) -> None:
+def ignore(_: ProgramExit) -> None:
     pass
 
 

@@ -13,8 +13,7 @@ import httpx2
 import pytest
 
 from sightline.api.routes import route_of
-from sightline.cli.models import find_models
-from sightline.cli.samples import sample_pictures
+from sightline.cli.models import find_models, sample_pictures
 from tests.stack.compose import ROOT, Stack, until
 
 pytestmark = pytest.mark.stack

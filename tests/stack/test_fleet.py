@@ -15,8 +15,7 @@ import tifffile
 from PIL import Image
 
 from sightline.api.routes import route_of
-from sightline.cli.models import find_models
-from sightline.cli.samples import sample_pictures
+from sightline.cli.models import find_models, sample_pictures
 from tests.imaging import hostile
 from tests.stack.compose import PARTS, Stack, until
 

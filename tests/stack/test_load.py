@@ -7,8 +7,7 @@ import pytest
 from docker.models.containers import Container
 
 from sightline.api.routes import route_of
-from sightline.cli.models import find_models
-from sightline.cli.samples import sample_pictures
+from sightline.cli.models import find_models, sample_pictures
 from tests.scripts import load_script
 from tests.stack.compose import ROOT, Stack, until
 from tests.stack.load import cpu_s, open_loop

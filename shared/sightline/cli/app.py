@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from sightline.api.problems import Problem
-from sightline.cli.faults import Fault
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_runtime
+from sightline.cli.output import CommandError
 from sightline.cli.training import add_training
 from sightline.inference.contract import ContractError
 
@@ -53,10 +53,9 @@ def up(
 
 def down(state: State = STATE) -> None:
     """Stop what `sightline up` left running."""
-    from sightline.cli.instance import end_instance
-    from sightline.cli.state_folder import remove_leftovers
+    from sightline.cli.state_folder import remove_leftovers, stop_instance
 
-    pid = end_instance(state, grace_s=DOWN_GRACE_S)
+    pid = stop_instance(state, grace_s=DOWN_GRACE_S)
     remove_leftovers(state)
     typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
 
@@ -151,6 +150,6 @@ def run(arguments: list[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         build_app(arguments[0] if arguments else None)(arguments)
-    except (Fault, Problem, ContractError) as fault:
+    except (CommandError, Problem, ContractError) as fault:
         typer.echo(f"sightline: {fault}", err=True)
         raise SystemExit(1) from None

@@ -17,13 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from sightline.api.routes import route_of
-from sightline.cli.faults import Fault
-from sightline.cli.load import LoadJob, LoadReport
-from sightline.cli.local import LocalModel
-from sightline.cli.models import require_models
-from sightline.cli.remote import key_headers, parse_base_url
-from sightline.cli.samples import sample_pictures
-from sightline.cli.solo import served
+from sightline.cli.load_generator import LoadTestJob, LoadTestReport
+from sightline.cli.local_model import LocalModel
+from sightline.cli.models import require_models, sample_pictures
+from sightline.cli.output import CommandError
+from sightline.cli.server_client import key_headers, parse_base_url
+from sightline.cli.single_service import running_service
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
@@ -33,7 +32,7 @@ PATIENT = {"SIGHTLINE_MAX_QUEUE_MS": "600000", "SIGHTLINE_DEADLINE_MS": "600000"
 
 
 @dataclass(slots=True)
-class Level:
+class BenchLevel:
     """What was measured at one number of connections."""
 
     connections: int
@@ -58,7 +57,7 @@ class Level:
     def percentile_ms(self, q: float) -> float:
         return 1e3 * float(np.percentile(self.latencies_s, q)) if self.latencies_s else float("nan")
 
-    def add(self, report: LoadReport) -> None:
+    def add(self, report: LoadTestReport) -> None:
         self.served_s += report.elapsed_s
         self.latencies_s += report.latencies_s
         self.failures += sum(report.failures.values())
@@ -86,37 +85,37 @@ class BareLoop:
 def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None, api_key: str | None) -> None:
     (model,) = require_models([model])
     pictures = sample_pictures(model)
-    with nullcontext(url) if url else served(model, PATIENT) as address:
+    with nullcontext(url) if url else running_service(model, PATIENT) as address:
         target = str(parse_base_url(address)).rstrip("/") + route_of(model)
         loop = BareLoop(model, pictures)
-        load = LoadJob(url=target, pictures=pictures, headers=key_headers(api_key), connections=2, requests=4)
+        load = LoadTestJob(url=target, pictures=pictures, headers=key_headers(api_key), connections=2, requests=4)
         _load(load)
         levels = [_measure(loop, load, count, requests) for count in connections]
     Console().print(_table(model, levels))
 
 
-def _measure(loop: BareLoop, load: LoadJob, connections: int, requests: int) -> Level:
-    level = Level(connections)
+def _measure(loop: BareLoop, load: LoadTestJob, connections: int, requests: int) -> BenchLevel:
+    level = BenchLevel(connections)
     bare_requests = -(-requests // ROUNDS)
     # Enough for every connection to come round again: the first and the last wave are not at full load.
     served_requests = max(bare_requests, 2 * connections)
-    served = load.model_copy(update={"connections": connections, "requests": served_requests})
+    heavy_load = load.model_copy(update={"connections": connections, "requests": served_requests})
     for _ in range(ROUNDS):
         level.bare_s += loop.run_s(bare_requests)
         level.bare_requests += bare_requests
-        level.add(_load(served))
+        level.add(_load(heavy_load))
     return level
 
 
-def _load(job: LoadJob) -> LoadReport:
-    command = [sys.executable, "-m", "sightline.cli.load"]
+def _load(job: LoadTestJob) -> LoadTestReport:
+    command = [sys.executable, "-m", "sightline.cli.load_generator"]
     done = subprocess.run(command, input=job.model_dump_json(), capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        raise Fault(f"the load client failed: {done.stderr.strip()}")
-    return LoadReport.model_validate_json(done.stdout)
+        raise CommandError(f"the load client failed: {done.stderr.strip()}")
+    return LoadTestReport.model_validate_json(done.stdout)
 
 
-def _table(model: str, levels: list[Level]) -> Table:
+def _table(model: str, levels: list[BenchLevel]) -> Table:
     caption = "bare = decode, infer and encode one after the other in one process, same code and weights"
     table = Table(title=f"{model}: requests per second", caption=caption)
     for heading in ("connections", "HTTP", "bare", "ratio", "p50 ms", "p95 ms", "failed"):

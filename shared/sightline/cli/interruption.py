@@ -23,13 +23,13 @@ class Interrupted(SystemExit):
 
 
 @contextmanager
-def raising_interrupted() -> Iterator[None]:
+def interrupted_by_signals() -> Iterator[None]:
     """Inside the block a signal raises Interrupted, so that context managers clean up."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
         raise Interrupted(number)
 
-    with handled_by(on_signal):
+    with signal_handlers(on_signal):
         yield
 
 
@@ -62,7 +62,7 @@ class StopRequest:
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
         """Inside the block signals only request a stop; further ones end nothing either."""
-        with handled_by(self._on_signal):
+        with signal_handlers(self._on_signal):
             yield
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
@@ -71,16 +71,16 @@ class StopRequest:
         self._stop.set()
 
 
-def unless_stopped(work: Callable[[], T], stop: StopRequest) -> T | None:
+def run_unless_stopped(work: Callable[[], T], stop: StopRequest) -> T | None:
     """What the work returns; None as soon as a signal comes, whatever the work still waits for."""
-    future = in_background(work)
+    future = run_in_thread(work)
     while not stop.by_signal:
         with suppress(TimeoutError):
             return future.result(POLL_S)
     return None
 
 
-def in_background(work: Callable[[], T]) -> "Future[T]":
+def run_in_thread(work: Callable[[], T]) -> "Future[T]":
     """On a thread that the end of the process does not wait for: a server or a decoder may never come back."""
     future: Future[T] = Future()
 
@@ -95,7 +95,7 @@ def in_background(work: Callable[[], T]) -> "Future[T]":
 
 
 @contextmanager
-def handled_by(handler: Any, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
+def signal_handlers(handler: Any, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
     """Python takes handlers on the main thread alone; on others, as in tests, signals stay as they are."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,30 +1,65 @@
 """`sightline jobs`: what is queued, what became of it, and another chance for what died."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
-from sightline.cli.faults import Fault
-from sightline.cli.job_desk import Desk, job_desk
 from sightline.cli.job_tables import show_dead, show_given_up, show_job, show_jobs, show_queues
-from sightline.cli.landmark import find_redis
-from sightline.cli.models import folder_name
+from sightline.cli.models import normalize_model_name
+from sightline.cli.output import CommandError
+from sightline.cli.state_folder import find_redis_url
+from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.connection import connect
+from sightline.jobs.inspector import QueueInspector
 from sightline.jobs.job import JobState
+from sightline.jobs.maintenance import QueueMaintenance
+from sightline.jobs.queue import DeadLetters, JobQueue
+from sightline.jobs.settings import JobSettings
+from sightline.jobs.webhooks.delivery_queue import DeliveryQueue
 
 FOLDER = Path(".sightline")
 MANY = 100_000
-
 Redis = Annotated[
     str | None,
     typer.Option("--redis", envvar="SIGHTLINE_REDIS_URL", help="URL of Redis; default: of the fleet here."),
 ]
 Folder = Annotated[Path, typer.Option("--state", help="State folder of the fleet running here.", file_okay=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Model = Annotated[str | None, typer.Option("--model", parser=folder_name, help="Only jobs of this model.")]
+Model = Annotated[str | None, typer.Option("--model", parser=normalize_model_name, help="Only jobs of this model.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Job ids.")]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAdmin:
+    queue: JobQueue
+    dead_letters: DeadLetters
+    overview: QueueInspector
+    upkeep: QueueMaintenance
+    outbox: DeliveryQueue
+    references: BlobReferences
+
+
+@asynccontextmanager
+async def open_queue_admin(url: str) -> AsyncIterator[QueueAdmin]:
+    try:
+        settings = JobSettings(redis_url=url)
+    except ValidationError as error:
+        raise CommandError("; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())) from None
+    async with connect(url) as redis:
+        yield QueueAdmin(
+            JobQueue(redis, settings),
+            DeadLetters(redis, settings),
+            QueueInspector(redis, settings),
+            QueueMaintenance(redis, settings),
+            DeliveryQueue(redis, settings),
+            BlobReferences(redis, settings),
+        )
 
 
 def add_jobs(app: typer.Typer) -> None:
@@ -47,7 +82,7 @@ def list_jobs(
 ) -> None:
     """List the jobs of one owner, newest first."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         page = await desk.queue.page(owner, limit=limit, state=status, model=model)
         show_jobs(page.jobs, as_json=as_json)
 
@@ -57,7 +92,7 @@ def list_jobs(
 def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
     """Count waiting, running and dead jobs for each model and priority."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         show_queues(await desk.overview.queue_stats(await desk.upkeep.models()), as_json=as_json)
 
     _at_desk(run, redis, folder)
@@ -71,7 +106,7 @@ def show(
 ) -> None:
     """Show one job in full."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         found = await desk.queue.get(job)
         delivery = await desk.outbox.delivery(job)
         show_job(found, await desk.queue.position_of(found), delivery, as_json=as_json)
@@ -82,7 +117,7 @@ def show(
 def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
     """List dead jobs, which used up their attempts, with the reason."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         models = [model] if model else await desk.upkeep.models()
         show_dead([job for each in models for job in await desk.dead_letters.list_for(each)], as_json=as_json)
 
@@ -92,14 +127,14 @@ def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_j
 def retry(
     jobs: Ids = None,
     all_of: Annotated[
-        str | None, typer.Option("--all", parser=folder_name, help="Every dead job of this model.")
+        str | None, typer.Option("--all", parser=normalize_model_name, help="Every dead job of this model.")
     ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
     """Queue dead or failed jobs again, with all attempts."""
 
-    async def run(desk: Desk, job_id: str) -> None:
+    async def run(desk: QueueAdmin, job_id: str) -> None:
         await desk.dead_letters.retry(job_id)
         typer.echo(f"{job_id} is queued again.")
 
@@ -109,14 +144,14 @@ def retry(
 def purge(
     jobs: Ids = None,
     dead_of: Annotated[
-        str | None, typer.Option("--dead", parser=folder_name, help="Every dead job of this model.")
+        str | None, typer.Option("--dead", parser=normalize_model_name, help="Every dead job of this model.")
     ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
 ) -> None:
     """Cancel unfinished jobs, and delete jobs with their pictures and results."""
 
-    async def run(desk: Desk, job_id: str) -> None:
+    async def run(desk: QueueAdmin, job_id: str) -> None:
         await desk.dead_letters.purge(job_id)
         typer.echo(f"{job_id} is gone.")
 
@@ -131,7 +166,7 @@ def webhooks(
 ) -> None:
     """The webhooks that were given up, and why."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         show_given_up(await desk.outbox.given_up(limit=limit), as_json=as_json)
 
     _at_desk(run, redis, folder)
@@ -147,7 +182,7 @@ def resend(
     if bool(jobs) == everything:
         raise typer.BadParameter("name either jobs or --all")
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         found = [job.id for job, _ in await desk.outbox.given_up(limit=MANY)] if everything else jobs or ()
         for job_id in found:
             await desk.outbox.resend(job_id)
@@ -159,7 +194,7 @@ def resend(
 def forget_store(redis: Redis = None, folder: Folder = FOLDER) -> None:
     """Accept the blob store that is there now, when the one that had the jobs' bytes is gone for good."""
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         await desk.references.forget_store()
         typer.echo("The store that is there now is used; jobs whose bytes are missing in it end as gone.")
 
@@ -167,12 +202,12 @@ def forget_store(redis: Redis = None, folder: Folder = FOLDER) -> None:
 
 
 def _for_each(
-    job_ids: list[str] | None, dead_of: str | None, act: Callable[[Desk, str], Awaitable[None]]
-) -> Callable[[Desk], Awaitable[None]]:
+    job_ids: list[str] | None, dead_of: str | None, act: Callable[[QueueAdmin, str], Awaitable[None]]
+) -> Callable[[QueueAdmin], Awaitable[None]]:
     if bool(job_ids) == bool(dead_of):
         raise typer.BadParameter("give either job ids or a model")
 
-    async def run(desk: Desk) -> None:
+    async def run(desk: QueueAdmin) -> None:
         found = [job.id for job in await desk.dead_letters.list_for(dead_of, limit=MANY)] if dead_of else job_ids or ()
         for job_id in found:
             await act(desk, job_id)
@@ -180,13 +215,13 @@ def _for_each(
     return run
 
 
-def _at_desk(work: Callable[[Desk], Awaitable[None]], redis: str | None, folder: Path) -> None:
-    url = redis or find_redis(folder)
+def _at_desk(work: Callable[[QueueAdmin], Awaitable[None]], redis: str | None, folder: Path) -> None:
+    url = redis or find_redis_url(folder)
     if url is None:
-        raise Fault(f"no fleet is running with state folder {folder}; set --redis or SIGHTLINE_REDIS_URL")
+        raise CommandError(f"no fleet is running with state folder {folder}; set --redis or SIGHTLINE_REDIS_URL")
 
     async def run() -> None:
-        async with job_desk(url) as desk:
+        async with open_queue_admin(url) as desk:
             await work(desk)
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -9,9 +10,11 @@ from typing import Any, cast
 import typer
 
 from sightline.api.declaration import ModelDeclaration
-from sightline.cli.faults import Fault
+from sightline.cli.output import CommandError
 from sightline.inference.predictor import AnyPredictor
 from sightline.serving.settings import ServiceSettings
+
+SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def find_models() -> tuple[str, ...]:
@@ -19,14 +22,14 @@ def find_models() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for folder in _services() for file in folder.glob("*/predictor.py")))
 
 
-def folder_name(model: str) -> str:
+def normalize_model_name(model: str) -> str:
     """A model's name as its folder spells it: people also type it as URLs do, `hdr-correct`."""
     return model.strip().lower().replace("-", "_")
 
 
 def require_models(names: Iterable[str]) -> tuple[str, ...]:
     """The named models in either spelling, all of them if none is named."""
-    found, wanted = find_models(), {folder_name(name): name for name in names}
+    found, wanted = find_models(), {normalize_model_name(name): name for name in names}
     if unknown := sorted(set(wanted) - set(found)):
         raise typer.BadParameter(f"there is no model {wanted[unknown[0]]!r}; there are: {', '.join(found) or 'none'}")
     return tuple(name for name in found if not wanted or name in wanted)
@@ -46,9 +49,9 @@ def load_predictor(name: str, settings: ServiceSettings) -> AnyPredictor:
 
 
 def require_runtime() -> None:
-    """Fault where ONNX Runtime is not installed: it is left to the extras, as its builds exclude each other."""
+    """CommandError where ONNX Runtime is not installed: it is left to the extras, as its builds exclude each other."""
     if importlib.util.find_spec("onnxruntime") is None:
-        raise Fault(
+        raise CommandError(
             "ONNX Runtime, which runs the models, is not installed: pip install 'sightline[cpu]', "
             "or 'sightline[gpu]' for NVIDIA GPUs"
         )
@@ -57,3 +60,16 @@ def require_runtime() -> None:
 def _services() -> list[Path]:
     spec = importlib.util.find_spec("services")
     return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+
+
+def sample_pictures(model: str) -> dict[str, Path]:
+    """A request's worth of pictures by field."""
+    return {field: SAMPLES / file for field, file in load_declaration(model).samples.items()}
+
+
+def curl_command(model: str, address: str) -> str:
+    """A command that works in any shell and any folder of this machine."""
+    declaration = load_declaration(model)
+    forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
+    save = f" -o {declaration.sample_output}" if declaration.sample_output else ""
+    return f"curl {forms} {shlex.quote(address + declaration.route)}{save}"

@@ -17,20 +17,18 @@ from rich.text import Text
 
 from sightline.api.declaration import ModelDeclaration
 from sightline.api.media_types import BY_SUFFIX, SIGNATURES
-from sightline.cli.faults import Fault
-from sightline.cli.files import require_writable, write_whole
-from sightline.cli.interruption import Interrupted, raising_interrupted
-from sightline.cli.models import folder_name, require_models, require_runtime
-from sightline.cli.remote import (
+from sightline.cli.interruption import Interrupted, interrupted_by_signals
+from sightline.cli.models import normalize_model_name, require_models, require_runtime
+from sightline.cli.output import CommandError, printable, require_writable, write_whole
+from sightline.cli.server_client import (
     JobStatus,
-    Patience,
     RemoteError,
-    Result,
-    Server,
+    RetryPolicy,
+    ServerClient,
+    ServerResult,
     finished_result,
     follow_job,
 )
-from sightline.cli.text import printable
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
@@ -64,7 +62,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Fault(f"{printable(str(path))} cannot be read: {error.strerror}") from None
+        raise CommandError(f"{printable(str(path))} cannot be read: {error.strerror}") from None
 
 
 def _media_type(out: Path) -> str:
@@ -85,12 +83,12 @@ def _predict_here(model: str, pictures: Mapping[str, bytes], values: Mapping[str
     (model,) = require_models([model])
     require_runtime()
     # The inference runtime takes a second to import, which a request to a server does not need.
-    from sightline.cli.local import LocalModel
+    from sightline.cli.local_model import LocalModel
 
     local = LocalModel(model, ServiceSettings())
     declaration = local.predictor.declaration
     if media_type not in declaration.media_types:
-        raise Fault(f"{model} answers with {', '.join(declaration.media_types)}, not with {media_type}")
+        raise CommandError(f"{model} answers with {', '.join(declaration.media_types)}, not with {media_type}")
     upload = Upload(_only_known(declaration, pictures), _validate(declaration.options, values))
     return local.answer(upload, media_type).body
 
@@ -98,18 +96,18 @@ def _predict_here(model: str, pictures: Mapping[str, bytes], values: Mapping[str
 def _only_known(declaration: ModelDeclaration[Any], pictures: Mapping[str, bytes]) -> dict[str, list[bytes]]:
     fields = {picture.name for picture in declaration.pictures}
     if unknown := sorted(set(pictures) - fields):
-        raise Fault(f"{declaration.name} takes no picture {unknown[0]!r}, only {', '.join(sorted(fields))}")
+        raise CommandError(f"{declaration.name} takes no picture {unknown[0]!r}, only {', '.join(sorted(fields))}")
     return {name: [data] for name, data in pictures.items()}
 
 
 def _validate(options: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
     if unknown := sorted(set(values) - set(options.model_fields)):
-        raise Fault(f"there is no option {unknown[0]!r}, only {', '.join(options.model_fields) or 'none'}")
+        raise CommandError(f"there is no option {unknown[0]!r}, only {', '.join(options.model_fields) or 'none'}")
     try:
         return options.model_validate(values)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise Fault("; ".join(faults)) from None
+        raise CommandError("; ".join(faults)) from None
 
 
 def _predict_remotely(
@@ -121,10 +119,10 @@ def _predict_remotely(
     media_type: str,
 ) -> bytes:
     """The result as the server sent it, in the requested type; RemoteError where it sent something else."""
-    model = folder_name(model)
+    model = normalize_model_name(model)
     if not MODEL_NAME.fullmatch(model):
         raise typer.BadParameter(f"{model!r} is not the name of a model")
-    with Server(url, api_key) as server, raising_interrupted():
+    with ServerClient(url, api_key) as server, interrupted_by_signals():
         try:
             reply = server.predict(model, list(pictures.items()), values, accept=media_type)
         except RemoteError as error:
@@ -138,16 +136,16 @@ def _predict_remotely(
     return result.body
 
 
-def _await_result(server: Server, job: JobStatus, media_type: str) -> Result:
+def _await_result(server: ServerClient, job: JobStatus, media_type: str) -> ServerResult:
     with _cancelled_if_interrupted(server, job), _job_display() as display:
-        patience = Patience(time.sleep, display.note)
+        patience = RetryPolicy(time.sleep, display.note)
         for status in follow_job(server, job, patience):
             display.show(status)
         return finished_result(server, status, patience, accept=media_type)
 
 
 @contextmanager
-def _cancelled_if_interrupted(server: Server, job: JobStatus) -> Iterator[None]:
+def _cancelled_if_interrupted(server: ServerClient, job: JobStatus) -> Iterator[None]:
     """A second signal does not wait for the server's confirmation."""
     try:
         yield
@@ -190,13 +188,13 @@ def _job_display() -> Iterator[_JobDisplay]:
         yield _JobDisplay(console, status)
 
 
-def _require_type(result: Result, media_type: str) -> None:
-    """Fault where the body is not of the type: it is not written, whatever it is."""
+def _require_type(result: ServerResult, media_type: str) -> None:
+    """CommandError where the body is not of the type: it is not written, whatever it is."""
     if result.media_type != media_type:
         shown = printable(result.media_type) or "no media type"
-        raise Fault(f"the server sent {shown} where {media_type} was requested; nothing was written")
+        raise CommandError(f"the server sent {shown} where {media_type} was requested; nothing was written")
     if not _begins_as(result.body, media_type):
-        raise Fault(f"the server sent a body that is not {media_type}, although it says so; nothing was written")
+        raise CommandError(f"the server sent a body that is not {media_type}, although it says so; nothing was written")
 
 
 def _begins_as(body: bytes, media_type: str) -> bool:

@@ -1,20 +1,26 @@
 """The folder of a fleet on this machine: logs, blobs, Redis' data and how to reach it."""
 
+import fcntl
+import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from sightline.cli.landmark import find_redis
-from sightline.runtime.private_files import private_folder, restrict
+from sightline.cli.output import CommandError
+from sightline.runtime.private_files import private_folder, private_opener, restrict
 
 SOCKET_FOLDER_PREFIX = "sightline-"
 FOLDERS = ("logs", "redis", "blobs")
 FILES = ("up.pid", "redis.url", "metrics-credential")
+POLL_S = 0.1
 
 
-def prepare(state: Path) -> None:
+def prepare_state_folder(state: Path) -> None:
     """Creates the folder, or takes an existing one from other users of this machine.
 
     A folder that also holds other things, such as a home folder, keeps its own permissions; what is in it of the
@@ -40,7 +46,7 @@ def socket_folder() -> Iterator[Path]:
 
 def remove_leftovers(state: Path) -> None:
     """Of a fleet that was killed: the folder of its socket. Only while no fleet runs there."""
-    url = find_redis(state) or ""
+    url = find_redis_url(state) or ""
     folder = Path(url.removeprefix("unix://")).parent
     is_ours = folder.name.startswith(SOCKET_FOLDER_PREFIX) and folder.parent == Path(tempfile.gettempdir())
     if url.startswith("unix://") and is_ours and not folder.is_symlink():
@@ -50,3 +56,89 @@ def remove_leftovers(state: Path) -> None:
 
 def _is_only_state(state: Path) -> bool:
     return {path.name for path in state.iterdir()} <= {*FOLDERS, *FILES}
+
+
+@contextmanager
+def redis_url_file(state: Path, redis_url: str) -> Iterator[None]:
+    file = _file(state)
+    file.unlink(missing_ok=True)
+    with open(file, "x", opener=private_opener, encoding="utf-8") as opened:
+        opened.write(redis_url)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def find_redis_url(state: Path) -> str | None:
+    """None where no fleet has left its mark; one that was killed has, and its Redis is gone."""
+    file = _file(state)
+    return file.read_text("utf-8") if file.is_file() else None
+
+
+def _file(state: Path) -> Path:
+    return state / "redis.url"
+
+
+class AlreadyRunningError(CommandError):
+    """The state folder belongs to a running fleet."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"it runs already, as process {pid}")
+        self.pid = pid
+
+
+@contextmanager
+def instance_lock(folder: Path) -> Iterator[None]:
+    """Holds the folder; the lock ends with the process, so that a stale file never misleads."""
+    if not folder.exists():
+        private_folder(folder)
+    with open(_pid_file(folder), "a+", opener=private_opener, encoding="ascii") as file:
+        if not _try_lock(file):
+            raise AlreadyRunningError(_read_pid(file))
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def stop_instance(folder: Path, *, grace_s: float) -> int | None:
+    """End the fleet that holds the folder; the process it was, None where none was."""
+    if not _pid_file(folder).exists():
+        return None
+    with _pid_file(folder).open("r+", encoding="ascii") as file:
+        if _try_lock(file):
+            return None
+        pid = _read_pid(file)
+        os.kill(pid, signal.SIGTERM)
+        if not _wait_for_lock(file, grace_s):
+            os.kill(pid, signal.SIGKILL)
+            _wait_for_lock(file, grace_s)
+        return pid
+
+
+def _pid_file(folder: Path) -> Path:
+    return folder / "up.pid"
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_pid(file: IO[str]) -> int:
+    file.seek(0)
+    return int(file.read())
+
+
+def _wait_for_lock(file: IO[str], grace_s: float) -> bool:
+    give_up_at = time.monotonic() + grace_s
+    while not _try_lock(file):
+        if time.monotonic() > give_up_at:
+            return False
+        time.sleep(POLL_S)
+    return True

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sightline.cli import tether
+from sightline.cli import parent_death
 from sightline.http.listener import LISTEN_FD, STOPPING_FD
 
 ENDING_S = 0.5  # within which a process has ended that was killed
@@ -33,7 +33,7 @@ class Program:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RestartPolicy:
     """How soon to start a program again, and how long to wait for one that was asked to end."""
 
     first_wait_s: float = 0.5
@@ -46,7 +46,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ProgramExit:
     """A program ended by itself; a negative `code` is the number of the signal that killed it."""
 
     program: Program
@@ -59,7 +59,9 @@ class Ending:
 
 
 @asynccontextmanager
-async def supervised(*programs: Program, patience: Patience, notify: Callable[[Ending], None]) -> AsyncIterator[None]:
+async def supervised(
+    *programs: Program, patience: RestartPolicy, notify: Callable[[ProgramExit], None]
+) -> AsyncIterator[None]:
     """Keeps the programs running inside the block, and ends them all at its end."""
     async with asyncio.TaskGroup() as group:
         keepers = [group.create_task(_keep_running(program, patience, notify)) for program in programs]
@@ -70,7 +72,7 @@ async def supervised(*programs: Program, patience: Patience, notify: Callable[[E
                 keeper.cancel()
 
 
-async def _keep_running(program: Program, patience: Patience, notify: Callable[[Ending], None]) -> None:
+async def _keep_running(program: Program, patience: RestartPolicy, notify: Callable[[ProgramExit], None]) -> None:
     wait_s = patience.first_wait_s
     async with asyncio.TaskGroup() as leaving:
         while True:
@@ -80,7 +82,7 @@ async def _keep_running(program: Program, patience: Patience, notify: Callable[[
                 wait_s = patience.first_wait_s
             if code is None:
                 continue
-            notify(Ending(program, code, wait_s))
+            notify(ProgramExit(program, code, wait_s))
             await asyncio.sleep(wait_s)
             wait_s = patience.next_wait_s(wait_s)
 
@@ -123,7 +125,7 @@ async def _start(program: Program) -> tuple[Process, "asyncio.Future[None]"]:
         with program.log.open("ab") as log:
             # A session of its own keeps the terminal's Ctrl-C away: who ends when is the supervisor's to say.
             process = await asyncio.create_subprocess_exec(
-                *tethered(program.command),
+                *with_parent_death(program.command),
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=STDOUT,
@@ -153,9 +155,9 @@ def _stop_notice() -> tuple["asyncio.Future[None]", int]:
     return stops, writing
 
 
-def tethered(command: tuple[str, ...]) -> tuple[str, ...]:
+def with_parent_death(command: tuple[str, ...]) -> tuple[str, ...]:
     """The command, run so that it ends with the process that runs it."""
-    return (sys.executable, "-IS", tether.__file__, str(os.getpid()), *command)
+    return (sys.executable, "-IS", parent_death.__file__, str(os.getpid()), *command)
 
 
 async def _stop(process: Process, grace_s: float) -> None:

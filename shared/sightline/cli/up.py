@@ -14,15 +14,18 @@ from types import FrameType
 import httpx2
 import typer
 
-from sightline.cli.faults import Fault
-from sightline.cli.fleet import Fleet, is_taken, listening, plan_fleet
-from sightline.cli.instance import only_instance
-from sightline.cli.interruption import Interrupted, handled_by
-from sightline.cli.landmark import landmark
-from sightline.cli.models import require_models
-from sightline.cli.samples import curl_line
-from sightline.cli.state_folder import prepare, remove_leftovers, socket_folder
-from sightline.cli.supervisor import Ending, Patience, supervised
+from sightline.cli.fleet import Fleet, is_port_taken, open_listener, plan_fleet
+from sightline.cli.interruption import Interrupted, signal_handlers
+from sightline.cli.models import curl_command, require_models
+from sightline.cli.output import CommandError
+from sightline.cli.state_folder import (
+    instance_lock,
+    prepare_state_folder,
+    redis_url_file,
+    remove_leftovers,
+    socket_folder,
+)
+from sightline.cli.supervisor import ProgramExit, RestartPolicy, supervised
 from sightline.runtime.private_files import private_umask
 
 POLL_S = 0.2
@@ -30,25 +33,25 @@ HOPELESS_AFTER = 3
 LOG_TAIL_LINES = 20
 
 
-class NotReadyError(Fault):
+class NotReadyError(CommandError):
     """The fleet did not come up."""
 
 
 def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) -> None:
     """Start the fleet and stay until a signal ends it."""
     chosen = require_models(models)
-    if is_taken(host, port):
+    if is_port_taken(host, port):
         raise typer.BadParameter(f"port {port} of {host} is taken; choose another with --port or SIGHTLINE_PORT")
     signals = StopSignals()
-    with signals.handled(), private_umask(), only_instance(state):
-        prepare(state)
+    with signals.handled(), private_umask(), instance_lock(state):
+        prepare_state_folder(state)
         remove_leftovers(state)
-        with socket_folder() as short, listening(host, port) as listener:
+        with socket_folder() as short, open_listener(host, port) as listener:
             redis_socket = short / "redis.sock"
             fleet = plan_fleet(
                 chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket, listener=listener
             )
-            with landmark(state, fleet.redis_url):
+            with redis_url_file(state, fleet.redis_url):
                 asyncio.run(_live(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
 
 
@@ -65,7 +68,7 @@ class StopSignals:
         self._is_stopping = False
 
     def handled(self) -> AbstractContextManager[None]:
-        return handled_by(self._on_signal, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        return signal_handlers(self._on_signal, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
     def attach(self, clean: Callable[[], None]) -> asyncio.Event:
         """The event that the first signal sets in the running loop; `clean` runs before the second one's end."""
@@ -83,14 +86,14 @@ class StopSignals:
             self._loop.call_soon_threadsafe(self._stop.set)
 
 
-class Watch:
+class StartupMonitor:
     """Tells the operator of every ending and remembers who ended how often."""
 
     def __init__(self) -> None:
         self.endings: Counter[str] = Counter()
-        self.last: Ending | None = None
+        self.last: ProgramExit | None = None
 
-    def __call__(self, ending: Ending) -> None:
+    def __call__(self, ending: ProgramExit) -> None:
         typer.echo(str(ending), err=True)
         self.endings[ending.program.name] += 1
         self.last = ending
@@ -104,12 +107,12 @@ async def _live(
     fleet: Fleet, models: tuple[str, ...], ready_s: float, signals: StopSignals, clean: Callable[[], None]
 ) -> None:
     stop = signals.attach(clean)
-    watch = Watch()
+    watch = StartupMonitor()
     failure: NotReadyError | None = None
     typer.echo(f"Starting {', '.join((*models, 'gateway'))} ...")
     async with AsyncExitStack() as stack:
         for step in fleet.steps:
-            await stack.enter_async_context(supervised(*step, patience=Patience(), notify=watch))
+            await stack.enter_async_context(supervised(*step, patience=RestartPolicy(), notify=watch))
         try:
             await _serve(fleet, models, watch, stop, ready_s)
         except NotReadyError as error:
@@ -119,19 +122,21 @@ async def _live(
         raise failure
 
 
-async def _serve(fleet: Fleet, models: tuple[str, ...], watch: Watch, stop: asyncio.Event, ready_s: float) -> None:
+async def _serve(
+    fleet: Fleet, models: tuple[str, ...], watch: StartupMonitor, stop: asyncio.Event, ready_s: float
+) -> None:
     if await _ready_or_stopped(fleet, watch, stop, ready_s):
         _say_ready(fleet, models)
         await stop.wait()
     typer.echo("Stopping. Press Ctrl-C again to stop at once.")
 
 
-def _tail(ending: Ending) -> str:
+def _tail(ending: ProgramExit) -> str:
     lines = ending.program.log.read_text("utf-8", "replace").splitlines()
     return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-async def _ready_or_stopped(fleet: Fleet, watch: Watch, stop: asyncio.Event, ready_s: float) -> bool:
+async def _ready_or_stopped(fleet: Fleet, watch: StartupMonitor, stop: asyncio.Event, ready_s: float) -> bool:
     """True once the gateway says that every model is ready, False if told to stop before."""
     give_up_at = time.monotonic() + ready_s
     async with httpx2.AsyncClient(base_url=fleet.address, trust_env=False, timeout=5) as client:
@@ -157,4 +162,4 @@ def _say_ready(fleet: Fleet, models: tuple[str, ...]) -> None:
     typer.echo("Ctrl-C stops it.")
     if models:
         example = "inpaint" if "inpaint" in models else models[0]
-        typer.echo(f"Try it from another terminal:\n\n{curl_line(example, fleet.address)}")
+        typer.echo(f"Try it from another terminal:\n\n{curl_command(example, fleet.address)}")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sightline.api.screening import CATEGORIES, Category
-from sightline.cli.screening.finding import Finding
+from sightline.cli.screening.journal import FileResult
 
-MakeFinding = Callable[..., Finding]
+MakeFinding = Callable[..., FileResult]
 
 
 def draw(path: Path, seed: int, *, height: int = 48, width: int = 64) -> Path:
@@ -33,12 +33,12 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make_finding() -> MakeFinding:
+def make_file_result() -> MakeFinding:
     def make(
         file: str = "a.png", most_likely: Category = Category.ARMS, chance: float = 0.9, **more: object
-    ) -> Finding:
+    ) -> FileResult:
         rest = (1 - chance) / (len(CATEGORIES) - 1)
-        return Finding.model_validate(
+        return FileResult.model_validate(
             {
                 "file": file,
                 "size_bytes": 10,

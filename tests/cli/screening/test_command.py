@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from services.hra_screening.app import create
 from sightline.cli.app import build_app
-from sightline.cli.faults import Fault
+from sightline.cli.output import CommandError
 from sightline.cli.screening.journal import NAME
 from tests.cli.screening.conftest import draw
 from tests.cli.scripted_server import ScriptedServer
@@ -107,7 +107,7 @@ def test_a_second_run_asks_for_new_and_changed_files_alone(pictures: Path, tmp_p
 def test_another_threshold_needs_another_folder_or_a_new_start(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     screen(pictures, "-o", out)
-    with pytest.raises(Fault, match="--anew"):
+    with pytest.raises(CommandError, match="--anew"):
         screen(pictures, "-o", out, "--threshold", "0.5")
     screen(pictures, "-o", out, "--threshold", "0.0", "--anew")
     assert rows(out)["a.png"]["decision"] != "abstain"
@@ -182,7 +182,7 @@ def test_what_was_found_is_written_where_the_server_gives_up(
     identity = {"name": "hra_screening", "version": "1", "weights_sha256": "ab" * 32}
     refused = {"code": "unauthorized", "detail": "The key was withdrawn."}
     server.script = [(200, {}, {"weights": identity}), *[(401, {}, refused)] * 4]
-    with pytest.raises(Fault, match="withdrawn"):
+    with pytest.raises(CommandError, match="withdrawn"):
         screen(pictures, "-o", tmp_path / "out", "--url", server.url)
     assert set(rows(tmp_path / "out")) == {"empty.png"}
     assert "1 of 8 done" in (tmp_path / "out" / "report.html").read_text("utf-8")
@@ -192,7 +192,7 @@ def test_what_was_found_is_written_where_the_server_gives_up(
     ("url", "reason"), [("localhost:8080", "does not begin"), ("http://127.0.0.1:9", "refused"), ("http://", "host")]
 )
 def test_a_wrong_address_is_reported_at_once(pictures: Path, tmp_path: Path, url: str, reason: str) -> None:
-    with pytest.raises(Fault, match=reason):
+    with pytest.raises(CommandError, match=reason):
         screen(pictures, "-o", tmp_path / "out", "--url", url)
 
 
@@ -201,12 +201,12 @@ def test_another_server_at_the_address_is_reported_at_once(
 ) -> None:
     server.script = [(503, {}, b"<html>down for maintenance</html>"), (200, {}, b"<html>hello</html>")]
     for _ in range(2):
-        with pytest.raises(Fault, match="is not Sightline"):
+        with pytest.raises(CommandError, match="is not Sightline"):
             screen(pictures, "-o", tmp_path / "out", "--url", server.url)
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
-    with pytest.raises(Fault, match="no pictures"):
+    with pytest.raises(CommandError, match="no pictures"):
         screen(tmp_path, "-o", tmp_path / "out")
 
 

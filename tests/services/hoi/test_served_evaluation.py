@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.hoi.app import create
-from sightline.cli.samples import sample_pictures
+from sightline.cli.models import sample_pictures
 from sightline.postprocessing.interactions import Composition
 from sightline.training.hoi.coco import Scene
 from sightline.training.hoi.contract import read_facts

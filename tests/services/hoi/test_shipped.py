@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from services.hoi.app import create
-from sightline.cli.samples import sample_pictures
+from sightline.cli.models import sample_pictures
 from tests.services.asking import ready_client
 from tests.services.hoi.test_app import Serve
 

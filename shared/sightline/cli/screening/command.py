@@ -1,4 +1,4 @@
-"""The command: from a folder to its tables and its report."""
+"""`sightline screen`: screens a folder, and writes tables and a report."""
 
 import os
 import sys
@@ -11,18 +11,14 @@ from pathlib import Path
 
 import typer
 
-from sightline.cli.faults import Fault
 from sightline.cli.interruption import StopRequest
-from sightline.cli.remote import Notify
-from sightline.cli.screening.asking import Asker, Here, There, stoppable_pause
-from sightline.cli.screening.finding import Finding, Trouble
-from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, Heading, Journal
-from sightline.cli.screening.progress import meter
-from sightline.cli.screening.report import Report, write_report
-from sightline.cli.screening.screen import Screening
-from sightline.cli.screening.tables import write_tables
-from sightline.cli.screening.walking import Listing, UnreadableFolder, list_files
-from sightline.cli.text import printable
+from sightline.cli.output import CommandError, printable
+from sightline.cli.screening.clients import LocalClient, RemoteClient, ScreeningClient, stoppable_pause
+from sightline.cli.screening.file_listing import Listing, UnreadableFolder, list_files
+from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, FileError, FileResult, Journal, JournalHeader
+from sightline.cli.screening.results import ReportInfo, write_report, write_tables
+from sightline.cli.screening.run import ScreeningRun, progress_meter
+from sightline.cli.server_client import Notify
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
 from sightline.runtime.resources import available_cores
@@ -33,8 +29,8 @@ SOME_FAILED = 3
 """Exit code of a run that finished, but could not read every file and folder."""
 
 
-class Notes:
-    """Messages of waiting threads: on standard error, while there is a progress bar above it."""
+class NotePrinter:
+    """Prints messages of waiting threads: on standard error, or above the progress bar while there is one."""
 
     def __init__(self) -> None:
         self.show: Notify = lambda message: typer.echo(printable(message), err=True)
@@ -44,21 +40,21 @@ class Notes:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A run as far as it came: the files in their order, then the folders that could not be read."""
+class ScreeningOutcome:
+    """Results of a run, complete or not: files in their order, then folders that could not be read."""
 
     listing: Listing
-    files: Sequence[Finding]
-    folders: Sequence[Finding]
+    files: Sequence[FileResult]
+    folders: Sequence[FileResult]
     known: int
 
     @property
-    def findings(self) -> Sequence[Finding]:
+    def results(self) -> Sequence[FileResult]:
         return [*self.files, *self.folders]
 
     @property
     def failed_files(self) -> int:
-        return sum(finding.error is not None for finding in self.files)
+        return sum(result.error is not None for result in self.files)
 
     @property
     def is_complete(self) -> bool:
@@ -78,33 +74,33 @@ def screen(
     follow_links: bool,
     anew: bool,
 ) -> None:
-    """Tables and report are written however the run ends, also by Ctrl-C or because a server stays away."""
+    """Screens a folder. Writes tables and report however the run ends, including by Ctrl-C or a lost server."""
     _prepare(out, anew=anew)
-    stop, notes = StopRequest(), Notes()
-    with _askers(url, api_key, threshold, stop, notes) as askers:
-        model = askers[0].model
+    stop, notes = StopRequest(), NotePrinter()
+    with _clients(url, api_key, threshold, stop, notes) as clients:
+        model = clients[0].model
         listing = list_files(folder, leaving_out=out, every_file=every_file, follow_links=follow_links)
         _require_pictures(listing, folder)
         with stop.handling_signals(), Journal(out) as journal:
-            journal.begin(Heading(model=model, threshold=threshold))
-            outcome, failure = _run(journal, askers, threshold, listing, stop, notes)
-            findings = outcome.findings
+            journal.begin(JournalHeader(model=model, threshold=threshold))
+            outcome, failure = _run(journal, clients, threshold, listing, stop, notes)
+            results = outcome.results
             if group_near_duplicates and not stop.by_signal:
-                findings = with_groups(findings)
-            report = Report(folder.resolve(), model, _now(), thumbnails, tuple(_remarks(outcome)))
-            _write(out, findings, listing, report, stop)
-        _tell(outcome, out, stop)
-        _end(outcome, failure, stop)
+                results = with_near_duplicate_groups(results)
+            report = ReportInfo(folder.resolve(), model, _now(), thumbnails, tuple(_remarks(outcome)))
+            _write(out, results, listing, report, stop)
+        _print_summary(outcome, out, stop)
+        _finish(outcome, failure, stop)
 
 
-def with_groups(findings: Sequence[Finding]) -> list[Finding]:
-    """Near-duplicates with the number of their group, from 1; copies belong to the group of what they are copies of."""
-    hashed = [at for at, finding in enumerate(findings) if finding.perceptual_hash]
-    groups = near_duplicates([int(findings[at].perceptual_hash or "0", 16) for at in hashed])
+def with_near_duplicate_groups(results: Sequence[FileResult]) -> list[FileResult]:
+    """Sets the group number (from 1) of near-duplicates; copies belong to the group of their original."""
+    hashed = [at for at, result in enumerate(results) if result.perceptual_hash]
+    groups = near_duplicates([int(results[at].perceptual_hash or "0", 16) for at in hashed])
     numbers = {hashed[place]: number for number, group in enumerate(groups, 1) for place in group}
     return [
-        finding.model_copy(update={"near_duplicates": numbers[at]}) if at in numbers else finding
-        for at, finding in enumerate(findings)
+        result.model_copy(update={"near_duplicates": numbers[at]}) if at in numbers else result
+        for at, result in enumerate(results)
     ]
 
 
@@ -114,79 +110,79 @@ def _prepare(out: Path, *, anew: bool) -> None:
         if anew:
             (out / NAME).unlink(missing_ok=True)
     except OSError as error:
-        raise Fault(f"{printable(str(out))} cannot be the folder of results: {error.strerror}") from None
+        raise CommandError(f"{printable(str(out))} cannot be the folder of results: {error.strerror}") from None
 
 
 @contextmanager
-def _askers(
-    url: str | None, api_key: str | None, threshold: float | None, stop: StopRequest, notes: Notes
-) -> Iterator[Sequence[Asker]]:
+def _clients(
+    url: str | None, api_key: str | None, threshold: float | None, stop: StopRequest, notes: NotePrinter
+) -> Iterator[Sequence[ScreeningClient]]:
     if url is not None:
-        with closing(There(url, threshold, api_key, stoppable_pause(stop), notes)) as server:
+        with closing(RemoteClient(url, threshold, api_key, stoppable_pause(stop), notes)) as server:
             yield [server] * REQUESTS_AT_ONCE
         return
-    first = Here(threshold)
-    # One model for each core beats one that runs on all of them; a GPU is shared by none.
+    first = LocalClient(threshold)
+    # One model per core is faster than one on all cores; on a GPU one model is enough.
     others = available_cores() - 1 if first.on_cpu else 0
-    yield [first, *(Here(threshold) for _ in range(others))]
+    yield [first, *(LocalClient(threshold) for _ in range(others))]
 
 
 def _require_pictures(listing: Listing, folder: Path) -> None:
     if any(each.path == folder for each in listing.unreadable_folders):
-        raise Fault(f"{printable(str(folder))} cannot be read: {listing.unreadable_folders[0].reason}")
+        raise CommandError(f"{printable(str(folder))} cannot be read: {listing.unreadable_folders[0].reason}")
     if not listing.files and not listing.unreadable_folders:
         remarks = " ".join(_left_out(listing)) or "It holds no files."
-        raise Fault(f"there are no pictures in {printable(str(folder))}. {remarks}")
+        raise CommandError(f"there are no pictures in {printable(str(folder))}. {remarks}")
 
 
 def _run(
     journal: Journal,
-    askers: Sequence[Asker],
+    clients: Sequence[ScreeningClient],
     threshold: float | None,
     listing: Listing,
     stop: StopRequest,
-    notes: Notes,
-) -> tuple[Outcome, Exception | None]:
-    """How far the run came, and what ended it early."""
+    notes: NotePrinter,
+) -> tuple[ScreeningOutcome, Exception | None]:
+    """Returns the outcome, and the exception that ended the run early, if any."""
     failure = None
-    with meter(len(listing.files)) as progress:
+    with progress_meter(len(listing.files)) as progress:
         notes.show = progress.note
-        screening = Screening(journal, askers, threshold, progress, stop)
+        screening = ScreeningRun(journal, clients, threshold, progress, stop)
         try:
             screening.run(listing.files)
-        except Exception as error:  # what was found before is written down whatever it was
+        except Exception as error:  # earlier results are written whatever the error
             failure = error
-    stop.request()  # ends the threads that wait for a server
+    stop.request()  # ends threads that wait for a server
     if stop.by_signal:
-        decoder_pool.stop()  # and those that wait for a decoder
-    files = [journal.findings[file.name] for file in listing.files if screening.is_done(file)]
-    folders = [_finding_of(folder) for folder in listing.unreadable_folders]
-    return Outcome(listing, files, folders, progress.known), failure
+        decoder_pool.stop()  # ends threads that wait for a decoder
+    files = [journal.results[file.name] for file in listing.files if screening.is_done(file)]
+    folders = [_folder_result(folder) for folder in listing.unreadable_folders]
+    return ScreeningOutcome(listing, files, folders, progress.known), failure
 
 
-def _finding_of(folder: UnreadableFolder) -> Finding:
-    trouble = Trouble(code=UNREADABLE_FOLDER, detail=f"The folder cannot be read: {folder.reason}")
-    return Finding(file=folder.name, size_bytes=0, modified_ns=0, error=trouble)
+def _folder_result(folder: UnreadableFolder) -> FileResult:
+    file_error = FileError(code=UNREADABLE_FOLDER, detail=f"The folder cannot be read: {folder.reason}")
+    return FileResult(file=folder.name, size_bytes=0, modified_ns=0, error=file_error)
 
 
-def _write(out: Path, findings: Sequence[Finding], listing: Listing, report: Report, stop: StopRequest) -> None:
-    """The tables first: thumbnails take long."""
+def _write(out: Path, results: Sequence[FileResult], listing: Listing, report: ReportInfo, stop: StopRequest) -> None:
+    """Writes the tables first, because thumbnails take long."""
     paths = {file.name: file.path for file in listing.files}
     paths |= {folder.name: folder.path for folder in listing.unreadable_folders}
     try:
-        write_tables(out, findings)
-        write_report(out, findings, paths, report, stop)
+        write_tables(out, results)
+        write_report(out, results, paths, report, stop)
     except OSError as error:
-        raise Fault(f"the results cannot be written into {printable(str(out))}: {error.strerror}") from error
+        raise CommandError(f"the results cannot be written into {printable(str(out))}: {error.strerror}") from error
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _tell(outcome: Outcome, out: Path, stop: StopRequest) -> None:
-    review = sum(bool(finding.needs_review) for finding in outcome.findings)
-    copies = sum(finding.copy_of is not None for finding in outcome.findings)
+def _print_summary(outcome: ScreeningOutcome, out: Path, stop: StopRequest) -> None:
+    review = sum(bool(result.needs_review) for result in outcome.results)
+    copies = sum(result.copy_of is not None for result in outcome.results)
     typer.echo(
         f"{len(outcome.files)} files: {review} to review, {outcome.failed_files} failed, {copies} copies; "
         f"{outcome.known} were done before."
@@ -196,8 +192,8 @@ def _tell(outcome: Outcome, out: Path, stop: StopRequest) -> None:
     typer.echo(f"Wrote results.csv, results.jsonl and report.html into {printable(str(out))}.")
 
 
-def _remarks(outcome: Outcome) -> Iterable[str]:
-    """What a reader of the results must know of what is missing in them."""
+def _remarks(outcome: ScreeningOutcome) -> Iterable[str]:
+    """Yields sentences on what is missing in the results."""
     if not outcome.is_complete:
         yield f"{len(outcome.files)} of {len(outcome.listing.files)} done; run again to continue."
     if count := len(outcome.folders):
@@ -213,7 +209,7 @@ def _left_out(listing: Listing) -> Iterable[str]:
 
 
 def by_suffix(counts: Counter[str]) -> str:
-    """The most frequent first."""
+    """Returns counts by suffix as text, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{count} {suffix}" for suffix, count in ordered[:MAX_SUFFIXES_SHOWN]]
     rest = sum(count for _, count in ordered[MAX_SUFFIXES_SHOWN:])
@@ -224,9 +220,9 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _end(outcome: Outcome, failure: Exception | None, stop: StopRequest) -> None:
+def _finish(outcome: ScreeningOutcome, failure: Exception | None, stop: StopRequest) -> None:
     if stop.by_signal:
-        # A thread may still be waiting for a server or a decoder, which the end of the interpreter would wait for.
+        # A normal exit would wait for threads that still wait for a server or a decoder.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(stop.exit_code)

@@ -1,4 +1,4 @@
-"""Who is asked about the pictures: a model in this process, or a server."""
+"""Clients that screen pictures: with the model in this process, or on a server."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,54 +8,54 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from sightline.api.problems import Problem
-from sightline.cli.faults import Fault
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import require_runtime
-from sightline.cli.remote import (
+from sightline.cli.output import CommandError
+from sightline.cli.screening.journal import BatchReply, FileError, PictureReply
+from sightline.cli.server_client import (
     JobStatus,
     Notify,
     NotSightlineError,
-    Patience,
     Pause,
     RemoteError,
-    Result,
-    Server,
+    RetryPolicy,
+    ServerClient,
+    ServerResult,
     UnreachableError,
     finished_result,
     follow_job,
 )
-from sightline.cli.screening.finding import Answer, Reply, Trouble
 
 MODEL = "hra_screening"
 JSON = "application/json"
 CPU = "CPUExecutionProvider"
 REFUSED = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND))
-GO_ON = "run the same command again to continue"
+CONTINUE_HINT = "run the same command again to continue"
 
 
-class Stopped(Exception):
-    """The run was asked to stop while a server was being waited for."""
+class StopRequestedError(Exception):
+    """A stop was requested while waiting for a server."""
 
 
 class JobFailedError(RemoteError):
-    """The job ended without a result: it was given up, cancelled, or its pictures are at fault."""
+    """A job ended without a result: it was abandoned or cancelled, or its pictures are at fault."""
 
 
-class Asker(Protocol):
-    """Answers in the order of the pictures; a picture at fault has its problem in its place."""
+class ScreeningClient(Protocol):
+    """Screens a batch. Results are in the order of the pictures; one that cannot be processed has its problem."""
 
     @property
     def model(self) -> str: ...
-    def ask(self, pictures: Sequence[bytes]) -> Reply: ...
+    def screen(self, pictures: Sequence[bytes]) -> BatchReply: ...
 
 
-class Here:
-    """The model in this process, on the calling thread."""
+class LocalClient:
+    """The model in this process; runs on the calling thread."""
 
     def __init__(self, threshold: float | None) -> None:
         require_runtime()
         # The inference runtime takes a second to import, which a request to a server does not need.
-        from sightline.cli.local import LocalModel
+        from sightline.cli.local_model import LocalModel
         from sightline.inference.predictor import Upload
         from sightline.serving.settings import ServiceSettings
 
@@ -63,14 +63,14 @@ class Here:
         self._local, self._upload = LocalModel(MODEL, settings), Upload
         self._options = self._local.predictor.declaration.options.model_validate({"threshold": threshold})
 
-    def ask(self, pictures: Sequence[bytes]) -> Reply:
+    def screen(self, pictures: Sequence[bytes]) -> BatchReply:
         try:
             body = self._local.answer(self._upload({"image": pictures}, self._options), JSON).body
         except Problem as problem:
             if len(pictures) > 1:
                 raise
             return self._refused(problem)
-        return parse(body)
+        return parse_reply(body)
 
     @property
     def model(self) -> str:
@@ -80,62 +80,65 @@ class Here:
     def on_cpu(self) -> bool:
         return self._local.provider == CPU
 
-    def _refused(self, problem: Problem) -> Reply:
-        trouble = Trouble(code=problem.code, detail=problem.detail)
-        return Reply(results=[Answer(problem=trouble)], model=self.model)
+    def _refused(self, problem: Problem) -> BatchReply:
+        file_error = FileError(code=problem.code, detail=problem.detail)
+        return BatchReply(results=[PictureReply(problem=file_error)], model=self.model)
 
 
-class There:
-    """A gateway or service at an address, over HTTP. May be used by several threads at once."""
+class RemoteClient:
+    """A gateway or service over HTTP. Several threads may use it at once."""
 
     def __init__(self, url: str, threshold: float | None, api_key: str | None, pause: Pause, notify: Notify) -> None:
-        self._server = Server(url, api_key)
+        self._server = ServerClient(url, api_key)
         self._options = {} if threshold is None else {"threshold": repr(threshold)}
-        self._patience = Patience(pause, notify)
+        self._patience = RetryPolicy(pause, notify)
 
     def close(self) -> None:
         self._server.close()
 
     @property
     def model(self) -> str:
-        """Fault within seconds where there is no screening at the address; a fleet that starts is waited for."""
+        """Name, version and digest of the weights; waits for a fleet that is starting.
+
+        Raises CommandError within seconds if the address does not offer screening.
+        """
         card = self._patience.call(self._get_card).body
         try:
-            return named(json.loads(card)["weights"])
+            return model_name(json.loads(card)["weights"])
         except (ValueError, KeyError, TypeError):
-            raise Fault(
+            raise CommandError(
                 f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
             ) from None
 
-    def ask(self, pictures: Sequence[bytes]) -> Reply:
-        """A batch that is refused as a whole is asked about picture by picture."""
+    def screen(self, pictures: Sequence[bytes]) -> BatchReply:
+        """Screens a batch; if it is refused as a whole, screens its pictures one by one."""
         try:
-            return parse(self._result(pictures).body)
+            return parse_reply(self._result(pictures).body)
         except RemoteError as error:
             if ends_the_run(error):
-                raise Fault(f"{error}; {GO_ON}") from error
+                raise CommandError(f"{error}; {CONTINUE_HINT}") from error
             if len(pictures) > 1:
-                return joined([self.ask([picture]) for picture in pictures])
-            return Reply(results=[Answer(problem=trouble_of(error))], model="")
+                return join_replies([self.screen([picture]) for picture in pictures])
+            return BatchReply(results=[PictureReply(problem=file_error(error))], model="")
 
-    def _get_card(self) -> Result:
+    def _get_card(self) -> ServerResult:
         try:
             return self._server.model_card(MODEL)
         except (UnreachableError, NotSightlineError) as error:
-            # At first this is a wrong address and no outage to wait for.
-            raise Fault(str(error)) from error
+            # Before the first reply this means a wrong address, not an outage.
+            raise CommandError(str(error)) from error
 
-    def _result(self, pictures: Sequence[bytes]) -> Result:
+    def _result(self, pictures: Sequence[bytes]) -> ServerResult:
         files = [("image", picture) for picture in pictures]
         reply = self._patience.call(lambda: self._server.predict(MODEL, files, self._options, accept=JSON))
         return self._job_result(reply) if isinstance(reply, JobStatus) else reply
 
-    def _job_result(self, job: JobStatus) -> Result:
-        """Large pictures become jobs, however long these wait in the queue."""
+    def _job_result(self, job: JobStatus) -> ServerResult:
+        """Waits for the job that large pictures become, however long it is queued."""
         try:
             *_, job = follow_job(self._server, job, self._patience)
             return finished_result(self._server, job, self._patience, accept=JSON)
-        except Stopped:
+        except StopRequestedError:
             self._cancel(job)
             raise
         except RemoteError as error:
@@ -151,17 +154,17 @@ class There:
 
 
 def stoppable_pause(stop: StopRequest) -> Pause:
-    """Raises Stopped as soon as the run is asked to stop."""
+    """Returns a sleep function that raises StopRequestedError as soon as a stop is requested."""
 
     def pause(seconds: float) -> None:
         if stop.wait(seconds):
-            raise Stopped
+            raise StopRequestedError
 
     return pause
 
 
 def ends_the_run(error: RemoteError) -> bool:
-    """Whether other pictures would not fare better."""
+    """Returns whether the error would repeat for every other picture."""
     if isinstance(error, JobFailedError):
         return False
     return (
@@ -169,24 +172,26 @@ def ends_the_run(error: RemoteError) -> bool:
     )
 
 
-def trouble_of(error: RemoteError) -> Trouble:
-    return Trouble(code=error.code or f"http_{error.status}", detail=error.detail)
+def file_error(error: RemoteError) -> FileError:
+    return FileError(code=error.code or f"http_{error.status}", detail=error.detail)
 
 
-def parse(body: bytes) -> Reply:
-    """Fault where it is no record of screening, as when the address is of something else."""
+def parse_reply(body: bytes) -> BatchReply:
+    """Raises CommandError for a body that is not a screening record, such as one of another service."""
     try:
         record = json.loads(body)
-        return Reply.model_validate({"results": record["results"], "model": named(record["evidence"]["model"])})
+        return BatchReply.model_validate(
+            {"results": record["results"], "model": model_name(record["evidence"]["model"])}
+        )
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise Fault(f"the reply is not a screening record: {error}") from error
+        raise CommandError(f"the reply is not a screening record: {error}") from error
 
 
-def named(identity: Mapping[str, str]) -> str:
-    """As `X-Sightline-Model` names it."""
+def model_name(identity: Mapping[str, str]) -> str:
+    """Returns the identity in the format of the header `X-Sightline-Model`."""
     return f"{identity['name']}@{identity['version']}+{identity['weights_sha256'][:12]}"
 
 
-def joined(replies: Sequence[Reply]) -> Reply:
+def join_replies(replies: Sequence[BatchReply]) -> BatchReply:
     model = next((reply.model for reply in replies if reply.model), "")
-    return Reply(results=[each for reply in replies for each in reply.results], model=model)
+    return BatchReply(results=[each for reply in replies for each in reply.results], model=model)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sightline.cli.load import LoadJob, run_load
+from sightline.cli.load_generator import LoadTestJob, run_load
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -31,8 +31,8 @@ def photo(tmp_path: Path) -> Path:
     return file
 
 
-def job(url: str, photo: Path, *, connections: int, requests: int) -> LoadJob:
-    return LoadJob(url=url, pictures={"image": photo}, connections=connections, requests=requests)
+def job(url: str, photo: Path, *, connections: int, requests: int) -> LoadTestJob:
+    return LoadTestJob(url=url, pictures={"image": photo}, connections=connections, requests=requests)
 
 
 @pytest.mark.anyio

@@ -10,16 +10,16 @@ from typing import IO
 
 import httpx2
 
-from sightline.cli.faults import Fault
 from sightline.cli.fleet import LOOPBACK, free_port, listen_on, serve_command
-from sightline.cli.supervisor import tethered
+from sightline.cli.output import CommandError
+from sightline.cli.supervisor import with_parent_death
 
 READY_S = 180.0
 STOP_S = 60.0
 
 
 @contextmanager
-def served(model: str, env: Mapping[str, str]) -> Iterator[str]:
+def running_service(model: str, env: Mapping[str, str]) -> Iterator[str]:
     """The address of a service that runs inside the block, once it is ready."""
     port = free_port()
     # Alone, without a gateway, it is asked directly.
@@ -27,7 +27,7 @@ def served(model: str, env: Mapping[str, str]) -> Iterator[str]:
     complete_env = {**inherited, **env, **listen_on(LOOPBACK, port)}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(  # noqa: S603 - our own command line
-            tethered(serve_command(model)),
+            with_parent_death(serve_command(model)),
             env=complete_env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -46,7 +46,7 @@ def _await_ready(address: str, process: "subprocess.Popen[bytes]", log: IO[str])
     while not _is_ready(address):
         if process.poll() is not None or time.monotonic() > give_up_at:
             log.seek(0)
-            raise Fault(f"the service did not become ready:\n{log.read()[-2000:]}")
+            raise CommandError(f"the service did not become ready:\n{log.read()[-2000:]}")
         time.sleep(0.1)
 
 

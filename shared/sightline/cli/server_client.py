@@ -16,8 +16,7 @@ import httpx2
 
 from sightline.api.headers import REQUEST_ID
 from sightline.api.routes import route_of
-from sightline.cli.faults import Fault
-from sightline.cli.text import printable
+from sightline.cli.output import CommandError, printable
 
 CONNECT_TIMEOUT_S = 5.0
 FIRST_REPLY_TIMEOUT_S = 10.0
@@ -41,7 +40,7 @@ Pause = Callable[[float], None]
 Notify = Callable[[str], None]
 
 
-class RemoteError(Fault):
+class RemoteError(CommandError):
     """A server refused or failed. `code` and `request_id` are those of its problem details; `hint` says what to do."""
 
     def __init__(
@@ -77,7 +76,7 @@ class NotSightlineError(RemoteError):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ServerResult:
     """The body of a successful reply and its media type, in lower case and without parameters."""
 
     media_type: str
@@ -106,7 +105,7 @@ class JobStatus:
         return f"Job {self.id}: {self.state}{stage}{position}{eta}"
 
 
-class Server:
+class ServerClient:
     """A gateway or a model service at a base URL, which may have a path prefix. May be used by several threads.
 
     Redirects are never followed: the pictures and the key would go to an address that nobody chose.
@@ -134,13 +133,13 @@ class Server:
     def close(self) -> None:
         self._client.close()
 
-    def get(self, path: str, *, accept: str, timeout_s: float = REPLY_TIMEOUT_S) -> Result:
+    def get(self, path: str, *, accept: str, timeout_s: float = REPLY_TIMEOUT_S) -> ServerResult:
         reply = self._send("GET", path, headers={"Accept": accept}, timeout=_timeout(timeout_s))
         return self._result_in(reply)
 
     def predict(
         self, model: str, pictures: Sequence[tuple[str, bytes]], options: Mapping[str, str], *, accept: str
-    ) -> "Result | JobStatus":
+    ) -> "ServerResult | JobStatus":
         """The result, or the job that large pictures become."""
         form = {"files": list(pictures), "data": dict(options), "headers": {"Accept": accept}}
         reply = self._send("POST", route_of(model), **form)
@@ -163,7 +162,7 @@ class Server:
             return error.status == HTTPStatus.NOT_FOUND and error.code is not None
         return False
 
-    def model_card(self, model: str) -> Result:
+    def model_card(self, model: str) -> ServerResult:
         path = f"/v1/models/{model}/card"
         return self.get(path, accept="application/json", timeout_s=FIRST_REPLY_TIMEOUT_S)
 
@@ -174,7 +173,7 @@ class Server:
         self._result_in(reply)
         return self._job_in(reply)
 
-    def job_result(self, job_id: str, *, accept: str) -> Result:
+    def job_result(self, job_id: str, *, accept: str) -> ServerResult:
         """RemoteError with the problem that the job ended with, if it did not succeed."""
         return self.get(f"/v1/jobs/{job_id}/result", accept=accept)
 
@@ -182,10 +181,10 @@ class Server:
         """Also deletes what was sent and what came of it."""
         self._result_in(self._send("DELETE", f"/v1/jobs/{job_id}", timeout=_timeout(CANCEL_TIMEOUT_S)))
 
-    def _result_in(self, reply: httpx2.Response) -> Result:
+    def _result_in(self, reply: httpx2.Response) -> ServerResult:
         if reply.status_code != HTTPStatus.OK:
             raise self._error_of(reply)
-        return Result(media_type_of(reply), reply.content)
+        return ServerResult(media_type_of(reply), reply.content)
 
     def _error_of(self, reply: httpx2.Response) -> RemoteError:
         """Of a reply that is no success."""
@@ -238,7 +237,7 @@ class Server:
         )
 
 
-class Patience:
+class RetryPolicy:
     """Tries again while a server is away or busy, and reports it once for each outage."""
 
     def __init__(self, pause: Pause, notify: Notify, limit_s: float | None = None) -> None:
@@ -265,7 +264,7 @@ class Patience:
                 return reply
 
 
-def follow_job(server: Server, job: JobStatus, patience: Patience) -> Iterator[JobStatus]:
+def follow_job(server: ServerClient, job: JobStatus, patience: RetryPolicy) -> Iterator[JobStatus]:
     """The job's states up to the final one, also over restarts of the server."""
     pause_s = POLL_PAUSE_S
     while not job.is_final:
@@ -276,26 +275,26 @@ def follow_job(server: Server, job: JobStatus, patience: Patience) -> Iterator[J
     yield job
 
 
-def finished_result(server: Server, job: JobStatus, patience: Patience, *, accept: str) -> Result:
+def finished_result(server: ServerClient, job: JobStatus, patience: RetryPolicy, *, accept: str) -> ServerResult:
     """Of a job in a final state; RemoteError where it did not succeed."""
     request = partial(server.job_result, job.id, accept=accept)
     return patience.call(request) if job.state == "succeeded" else request()
 
 
 def parse_base_url(text: str) -> httpx2.URL:
-    """The address of a server; Fault says what is wrong with it."""
+    """The address of a server; CommandError says what is wrong with it."""
     text = text.strip()
     example = "write it like http://localhost:8080"
     if not re.match(r"https?://", text, re.IGNORECASE):
-        raise Fault(f"{text!r} does not begin with http:// or https://; {example}")
+        raise CommandError(f"{text!r} does not begin with http:// or https://; {example}")
     try:
         url = httpx2.URL(text)
     except (httpx2.InvalidURL, UnicodeError, ValueError) as error:
-        raise Fault(f"{text!r} is no valid address ({error}); {example}") from None
+        raise CommandError(f"{text!r} is no valid address ({error}); {example}") from None
     if not url.host or re.search(r"[\s%\\]", url.host):
-        raise Fault(f"{text!r} names no valid host; {example}")
+        raise CommandError(f"{text!r} names no valid host; {example}")
     if not 0 < (url.port or 80) < 1 << 16:
-        raise Fault(f"{text!r} names no valid port; {example}")
+        raise CommandError(f"{text!r} names no valid port; {example}")
     path = _PASTED_PATHS.sub("", url.path)
     return url.copy_with(path=path or "/", query=None, fragment=None)
 
@@ -384,7 +383,7 @@ def key_headers(api_key: str | None, *, has_login: bool = False) -> dict[str, st
     """A login in the address is for a proxy, which takes the header `Authorization` for itself."""
     key = (api_key or "").strip()
     if not re.fullmatch(r"[!-~]*", key):
-        raise Fault("The API key holds a character that no key has; check --api-key and SIGHTLINE_API_KEY")
+        raise CommandError("The API key holds a character that no key has; check --api-key and SIGHTLINE_API_KEY")
     if not key:
         return {}
     return {"X-Api-Key": key} if has_login else {"Authorization": f"Bearer {key}"}

@@ -1,4 +1,4 @@
-"""The files of a folder, in an order that does not change, and what was left out."""
+"""Lists the files of a folder in a stable order, and what was left out."""
 
 import os
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sightline.cli.text import printable, printable_path
+from sightline.cli.output import printable, printable_path
 
 SUFFIXES = frozenset(
     (
@@ -20,8 +20,8 @@ NO_SUFFIX = "without a suffix"
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """`name` is what is written down: relative to the folder, printable, and unlike that of any other file."""
+class ListedFile:
+    """A file to screen; `name` is relative to the folder, printable and unique."""
 
     path: Path
     name: str
@@ -29,7 +29,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFolder:
-    """`name` ends with `/`, as no file's does."""
+    """A folder that could not be read; `name` ends with `/`, which no file's name does."""
 
     path: Path
     name: str
@@ -38,19 +38,19 @@ class UnreadableFolder:
 
 @dataclass(slots=True)
 class Listing:
-    """The files to screen and everything else that the folder holds; `left_out` counts files by their suffix."""
+    """Files to screen and everything else in the folder; `left_out` counts files by suffix."""
 
-    files: list[File] = field(default_factory=list)
+    files: list[ListedFile] = field(default_factory=list)
     unreadable_folders: list[UnreadableFolder] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     links_not_followed: int = 0
 
 
 def list_files(folder: Path, *, leaving_out: Path, every_file: bool, follow_links: bool) -> Listing:
-    """Pictures by their suffix, or every file.
+    """Lists pictures by their suffix, or every file.
 
-    Links that lead out of the folder are followed only with `follow_links`, and each folder is entered once.
-    A link to another place in the folder is read if it is a file's; what a folder's leads to is listed there.
+    Links that lead out of the folder are followed only with `follow_links`, and each folder is entered once. Links
+    within the folder are read if they lead to files; linked folders are listed only at their own place.
     """
     return _Walk(folder, leaving_out, every_file, follow_links).run()
 
@@ -63,7 +63,7 @@ class _Walk:
         self._listing = Listing()
 
     def run(self) -> Listing:
-        """Not by `os.walk`, which in Python 3.11 calls itself for each level and fails in deep folders."""
+        """Walks without `os.walk`, which recurses in Python 3.11 and fails in deep folders."""
         waiting = [self._root]
         while waiting:
             here = waiting.pop()
@@ -96,12 +96,12 @@ class _Walk:
         return not self._follow_links or self._enters_first(identity)
 
     def _enters_first(self, identity: Identity | None) -> bool:
-        """Several links may lead to one folder, or back to where they are."""
+        """Returns False for a folder that was entered before: several links may lead to it, or form a loop."""
         is_first = identity is None or identity not in self._entered
         self._entered.add(identity)
         return is_first
 
-    def _pictures(self, here: Path, names: list[str]) -> Iterator[File]:
+    def _pictures(self, here: Path, names: list[str]) -> Iterator[ListedFile]:
         for name in names:
             path, suffix = here / name, Path(name).suffix.lower()
             if not self._every_file and suffix not in SUFFIXES:
@@ -109,7 +109,7 @@ class _Walk:
             elif self._leads_out(path) and not self._follow_links:
                 self._listing.links_not_followed += 1
             else:
-                yield File(path, self._name(path))
+                yield ListedFile(path, self._name(path))
 
     def _leads_out(self, path: Path) -> bool:
         return _is_link(path) and not _real(path).is_relative_to(self._real_root)
@@ -122,11 +122,11 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link in a circle; reading it as a file tells why it cannot be read
+        return False  # a circular link; reading it as a file gives the reason
 
 
 def _real(path: Path) -> Path:
-    """Without links, also where they run in circles or the path is too long: what cannot be read stays as it is."""
+    """Resolves links; leaves circular links and paths that are too long as they are."""
     return Path(os.path.realpath(path))
 
 
@@ -135,7 +135,7 @@ def _is_link(path: Path) -> bool:
 
 
 def _identity(folder: Path) -> Identity | None:
-    """None where the folder cannot be reached, which the walk reports."""
+    """Returns device and inode, or None for an unreachable folder, which the walk reports."""
     try:
         about = folder.stat()
     except OSError:

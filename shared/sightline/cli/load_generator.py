@@ -1,4 +1,4 @@
-"""A closed-loop client in a process of its own: `python -m sightline.cli.load < job.json > report.json`.
+"""A closed-loop client in a process of its own: `python -m sightline.cli.load_generator < job.json > report.json`.
 
 Its own process, so that the client's work is not counted against what it is compared with.
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 TIMEOUT_S = 600.0
 
 
-class LoadJob(BaseModel):
+class LoadTestJob(BaseModel):
     """`requests` in all, over so many kept-alive connections, each sending its next when it has the answer."""
 
     url: str
@@ -26,7 +26,7 @@ class LoadJob(BaseModel):
     requests: int
 
 
-class LoadReport(BaseModel):
+class LoadTestReport(BaseModel):
     """`failures` counts what was no success, by status code, 0 for a broken connection."""
 
     elapsed_s: float
@@ -43,7 +43,7 @@ class _Tally:
         self.failures[status] = self.failures.get(status, 0) + 1
 
 
-async def run_load(job: LoadJob) -> LoadReport:
+async def run_load(job: LoadTestJob) -> LoadTestReport:
     form = httpx2.Request("POST", job.url, files={name: path.read_bytes() for name, path in job.pictures.items()})
     body, headers = form.read(), {**job.headers, "Content-Type": form.headers["Content-Type"]}
     tickets, tally = iter(range(job.requests)), _Tally()
@@ -54,7 +54,7 @@ async def run_load(job: LoadJob) -> LoadReport:
             for _ in range(job.connections):
                 group.create_task(_send(session, job.url, body, tickets, tally))
         elapsed_s = time.perf_counter() - started_at
-    return LoadReport(elapsed_s=elapsed_s, latencies_s=tally.latencies_s, failures=tally.failures)
+    return LoadTestReport(elapsed_s=elapsed_s, latencies_s=tally.latencies_s, failures=tally.failures)
 
 
 async def _send(session: ClientSession, url: str, body: bytes, tickets: Iterator[int], tally: _Tally) -> None:
@@ -73,4 +73,4 @@ async def _send(session: ClientSession, url: str, body: bytes, tickets: Iterator
 
 
 if __name__ == "__main__":
-    sys.stdout.write(asyncio.run(run_load(LoadJob.model_validate_json(sys.stdin.read()))).model_dump_json())
+    sys.stdout.write(asyncio.run(run_load(LoadTestJob.model_validate_json(sys.stdin.read()))).model_dump_json())
