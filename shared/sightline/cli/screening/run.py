@@ -271,7 +271,7 @@ def read_file(file: ListedFile) -> LoadedFile:
             detail = f"The file has {about.st_size} bytes; at most {MAX_FILE_BYTES} are loaded."
             file_error = FileError(code=Code.TOO_MANY_BYTES, detail=detail)
             return LoadedFile(file.name, about.st_size, about.st_mtime_ns, file_error=file_error)
-        # A file that grows meanwhile is not loaded beyond the size that is written down.
+        # If the file is growing, no more is read than the size that is recorded.
         data = opened.read(about.st_size)
     digest = hashlib.sha256(data).hexdigest()
     if not data:
