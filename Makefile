@@ -13,9 +13,9 @@ BIN := $(VENV)/bin
 # --no-deps, because a lock is complete: pip needs no resolver and installs nothing without a hash.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCKED := $(PIP_INSTALL) --require-hashes --no-deps
-# The only package outside the lock: builds for CPU and for each CUDA version have different hashes.
-# The range is narrower than in pyproject.toml, so that pip uses an available CPU build instead of a newer CUDA build.
-TORCH := torch>=2.13,<2.14
+# Outside the lock: builds for CPU and for each CUDA version have different hashes. PyPI's builds contain CUDA and also
+# run on a CPU.
+TORCH := torch==2.14.1 torchvision==0.29.1
 
 .PHONY: help
 help: ## List the targets
@@ -34,7 +34,7 @@ $(VENV)/.runtime: $(BIN)/python locks/cpu.txt pyproject.toml
 $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
 	@echo "Installing the packages for tests and training into $(VENV) (once, takes some minutes) ..."
 	@$(LOCKED) -r locks/dev.txt
-	@$(PIP_INSTALL) '$(TORCH)'
+	@$(PIP_INSTALL) $(TORCH)
 	@touch $@
 
 .PHONY: up
@@ -86,14 +86,14 @@ PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --ge
 OF_PROJECT = --build-deps-for editable
 
 .PHONY: lock
-lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11 and a CPU build of torch)
+lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
 	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
-	@echo '$(TORCH)' > locks/torch.in
+	@printf '%s\n' $(TORCH) > locks/torch.in
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
-	@awk '/^[a-z]/ { skip = /^torch==/ } !skip' locks/dev.all > locks/dev.txt
+	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-|cuda-)/ } !skip' locks/dev.all > locks/dev.txt
 	@rm locks/torch.in locks/dev.all
 
 .PHONY: clean
