@@ -71,7 +71,7 @@ def test_invalid_contract_is_refused_by_its_fault(tmp_path: Path, text: str, fau
 
 
 def test_missing_contract_is_refused_by_its_path(tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=r"nowhere\.toml: there is no readable contract"):
+    with pytest.raises(ContractError, match=r"nowhere\.toml: the contract cannot be read"):
         read_contract(tmp_path / "nowhere.toml")
 
 

@@ -127,7 +127,11 @@ def test_fixed_batch_is_filled_up_and_cut(lama_weights: Callable[..., Weights], 
 @pytest.mark.parametrize(
     ("before", "after", "fault"),
     [
-        ('tensor = "picture"', 'tensor = "photo"', r"tensor 'photo' \(image\) is not in the graph|'picture', which"),
+        (
+            'tensor = "picture"',
+            'tensor = "photo"',
+            r"tensor 'photo' \(image\) is not in the graph|'picture' that",
+        ),
         ('tensor = "output"', 'tensor = "result"', r"tensor 'result' \(filled\) is not in the graph"),
         ("[64, 64]", "[64, 128]", "tensor 'picture': axis 3 declared with size 128, the graph fixes 64"),
         ("fixed_batch = 1", "fixed_batch = 2", r"batch \(axis 0\) declared with size 2, the graph fixes 1"),

@@ -72,5 +72,5 @@ def test_estimates_follow_what_is_observed() -> None:
 
 def test_output_of_the_wrong_size_is_found_while_warming(monkeypatch: pytest.MonkeyPatch) -> None:
     session = TimedSession(fixed_s=1.0, each_s=1.0, output_size=2)
-    with pytest.raises(ContractError, match=r"output 'y': a batch should come out as \(1, 4\), it is \(1, 2\)"):
+    with pytest.raises(ContractError, match=r"output 'y': expected a batch of shape \(1, 4\), got \(1, 2\)"):
         warmed(session, monkeypatch)

@@ -30,11 +30,11 @@ def test_blank_batches_fit_their_bucket() -> None:
 @pytest.mark.parametrize(
     ("wrong", "fault"),
     [
-        (sample(5, 4), "shapes fit no size"),
+        (sample(5, 4), "shapes match no size"),
         (sample(4, 4, "float32"), "'image' has the type float32, not uint8"),
         ({"image": np.zeros((4, 4, 3), "uint8")}, "'mask' is missing"),
-        ({**sample(4, 4), "more": np.zeros(1)}, "no input called 'more'"),
-        ({**sample(4, 4), "mask": np.zeros((8, 4, 1), "uint8")}, "shapes fit no size"),
+        ({**sample(4, 4), "more": np.zeros(1)}, "no input 'more'"),
+        ({**sample(4, 4), "mask": np.zeros((8, 4, 1), "uint8")}, "shapes match no size"),
     ],
     ids=["shape", "dtype", "missing", "unknown", "mixed"],
 )

@@ -37,7 +37,7 @@ def test_settings_replace_shipped_weights(make_settings: MakeSettings, tiny_weig
 
 
 def test_missing_weights_are_refused_by_path(make_settings: MakeSettings, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match=r"lost\.onnx: there are no readable weights"):
+    with pytest.raises(ContractError, match=r"lost\.onnx: the weights cannot be read"):
         resolve_weights(make_settings(weights=tmp_path / "lost.onnx"), tmp_path / "shipped.onnx")
 
 
@@ -48,7 +48,7 @@ def test_further_files_are_part_of_the_weights(
     first.write_bytes(tiny_weights.path.read_bytes())
     declared = tiny_weights.path.with_suffix(".toml").read_text()
     contract.write_text(f'{declared}\n[parts]\nheads = "heads.onnx"\n')
-    with pytest.raises(ContractError, match=r"heads\.onnx: there are no readable weights"):
+    with pytest.raises(ContractError, match=r"heads\.onnx: the weights cannot be read"):
         resolve_weights(make_settings(), first)
 
     (tmp_path / "heads.onnx").write_bytes(b"more")

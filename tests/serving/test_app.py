@@ -98,7 +98,7 @@ def test_json_reply_carries_the_evidence(client: httpx2.Client, make_png: MakePn
         ({"image": b"x", "colour": (None, "red")}, "'colour'"),
         ({"image": b"x", "times": (None, "9")}, "options"),
         ({"image": b"not a picture"}, "cannot be read"),
-        ({"image": (None, "text")}, "must be a file"),
+        ({"image": (None, "text")}, "must be sent as a file"),
         ({"image": b"x", "times": ("times", b"\xff\xfe")}, "not text"),
     ],
     ids=["missing", "empty", "unknown", "invalid", "unreadable", "text", "binary-option"],

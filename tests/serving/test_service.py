@@ -111,7 +111,7 @@ async def test_accepted_requests_finish_before_the_end(make_service: MakeService
         task = asyncio.create_task(accepted(holding, draining))
         await holding.wait()
         service.start_draining()
-        with pytest.raises(Problem, match="stops"):
+        with pytest.raises(Problem, match="stopping"):
             service.require_room(ANONYMOUS)
         asyncio.get_running_loop().call_later(0.05, draining.set)
     await task
@@ -155,7 +155,7 @@ async def test_replaced_weights_of_fixed_size_are_the_only_bucket(
     async with ready(service):
         assert service.signature.buckets == ({"h": 16, "w": 16},)
         assert service.identity.contract == "mine"
-        with pytest.raises(Problem, match="fit no size"):
+        with pytest.raises(Problem, match="match no size"):
             await service.run(invert(51), Stages(), FAR)
 
 

@@ -92,7 +92,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _abort(self) -> None:
-        # Before the transport tells of its end, which is later: until then handlers would write to what is closed.
+        # Now, not when the transport reports its end: until then handlers would write to a closed connection.
         self._disconnect_cycles()
         self.transport.abort()
 
@@ -299,7 +299,7 @@ def _malformed() -> Problem:
 
 
 def _too_slow() -> Problem:
-    return Problem(Code.REQUEST_TIMEOUT, "The request came in too slowly; send it again on a faster connection.")
+    return Problem(Code.REQUEST_TIMEOUT, "The request arrived too slowly; send it again on a faster connection.")
 
 
 def _too_many() -> Problem:

@@ -40,7 +40,10 @@ async def enforce_deadline(deadline: float) -> AsyncIterator[None]:
         async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
             yield
     except TimeoutError as error:
-        raise Problem(Code.DEADLINE_EXCEEDED, "The answer was not ready by its deadline.") from error
+        raise Problem(
+            Code.DEADLINE_EXCEEDED,
+            "The result was not ready by the deadline; allow more time or send a smaller picture.",
+        ) from error
 
 
 async def _wait_for_hangup(receive: Receive) -> None:

@@ -18,7 +18,7 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.problem_responses import problem_response
 
-# For probes and Prometheus, which know no secret. They tell the model, its version and counts, nothing of any request.
+# For probes and Prometheus, which have no secret. They show the model, its version and counts, nothing of a request.
 OPEN_PATHS = frozenset(("/livez", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"))
 OPEN_METHODS = frozenset((HTTPMethod.GET, HTTPMethod.HEAD))
 MIN_CHARACTERS = 16

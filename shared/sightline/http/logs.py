@@ -31,7 +31,7 @@ def configure_logging(level: str = "info", *, service: str) -> None:
 
 def _formatter(service: str) -> logging.Formatter:
     def add_service(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        event.pop("color_message", None)  # uvicorn says everything twice
+        event.pop("color_message", None)  # uvicorn's second copy of the message
         return {**event, "service": service}
 
     return structlog.stdlib.ProcessorFormatter(

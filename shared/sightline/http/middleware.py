@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 REQUEST_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 UNMATCHED = "unmatched"
-# Asked every few seconds, told when bad.
+# Called every few seconds, and logged only when they fail.
 PROBE_PATHS = {"/livez", "/readyz", "/metrics", "/metrics/targets", "/v2/health/live", "/v2/health/ready"}
 _FACTS = "sightline.access_facts"
 

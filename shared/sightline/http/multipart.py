@@ -157,7 +157,7 @@ async def read_form(body: AsyncIterator[bytes], content_type: str, limits: FormL
     except MultipartError as error:
         raise Problem(Code.INVALID_REQUEST, "The form cannot be read: it is not valid multipart/form-data.") from error
     if not parser.complete:
-        raise Problem(Code.INVALID_REQUEST, "The form ends before its last boundary.")
+        raise Problem(Code.INVALID_REQUEST, "The form ends before its last boundary; send it again in full.")
     return collector.fields
 
 
@@ -209,7 +209,7 @@ class _Collector:
 
 def field_too_long(name: str, limit_bytes: int) -> Problem:
     name = name[:_MAX_QUOTED_CHARACTERS]
-    detail = f"The field {name!r} exceeded maximum size: it may have {limit_bytes} bytes."
+    detail = f"The field {name!r} is larger than {limit_bytes} bytes; send a shorter value."
     return Problem(Code.INVALID_REQUEST, detail, field=name, limit_bytes=limit_bytes)
 
 

@@ -84,7 +84,11 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problem = Problem(Code.INVALID_REQUEST, "The request has invalid fields.", errors=invalid_fields(error))
+    problem = Problem(
+        Code.INVALID_REQUEST,
+        "Some fields of the request are invalid; `errors` lists them.",
+        errors=invalid_fields(error),
+    )
     return problem_response(problem, request.url.path)
 
 
@@ -117,7 +121,7 @@ def _sentence(error: HTTPException) -> str:
 
 
 async def _on_disconnect(request: Request, error: Exception) -> Response:
-    return problem_response(Problem(Code.CANCELLED, "The client hung up."), request.url.path)
+    return problem_response(Problem(Code.CANCELLED, "The client closed the connection."), request.url.path)
 
 
 class UnhandledErrorMiddleware:

@@ -21,7 +21,7 @@ class ServerSettings(BaseSettings):
         default=(), description="Addresses or networks of proxies, which bring the connections of many clients"
     )
     max_connections_per_address: PositiveInt = Field(default=512, description="Of IPv6, per network of 64 bits")
-    head_timeout_s: PositiveFloat = Field(default=20, description="For the request line and the headers to come in")
+    head_timeout_s: PositiveFloat = Field(default=20, description="Time for the request line and the headers to arrive")
     keep_alive_s: PositiveInt = Field(
         # Longer than clients and gateways keep an idle connection, so that they are the ones to close it.
         default=65,
@@ -31,8 +31,8 @@ class ServerSettings(BaseSettings):
         default=512, ge=0, description="A client that sends or takes less is cut off after rate_window_s; 0: never"
     )
     rate_window_s: PositiveFloat = 20
-    drain_s: PositiveFloat = Field(default=30, description="How long a stopping service works on what it accepted")
-    drain_notice_s: float = Field(default=0, ge=0, description="How long it says so before it closes its port")
+    drain_s: PositiveFloat = Field(default=30, description="Time that a stopping service has for accepted requests")
+    drain_notice_s: float = Field(default=0, ge=0, description="Time from not ready to closing the port")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -95,7 +95,7 @@ class Adapter:
         """Raises ContractError where the graph is not what its contract declares."""
         inputs = {tensor.name: tensor for tensor in graph_inputs}
         if undeclared := sorted(set(inputs) - {each.declared.tensor for each in self.inputs}):
-            raise ContractError(f"the graph wants the input {undeclared[0]!r}, which is not declared")
+            raise ContractError(f"the graph has an input {undeclared[0]!r} that the contract does not declare")
         outputs = {tensor.name: tensor for tensor in graph_outputs}
         for sides, graph in ((self.inputs, inputs), (self.outputs, outputs)):
             for each in sides:

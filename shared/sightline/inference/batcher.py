@@ -138,7 +138,7 @@ class MicroBatcher:
             last = math.inf if requester is None else self._ranks.next(requester)
             backlog_s = self._backlog_s(last) if any(self._queues.values()) else 0.0
         if backlog_s > self._max_queue_s:
-            raise Problem(Code.OVERLOADED, "Too much work is queued.", retry_after_s=backlog_s)
+            raise Problem(Code.OVERLOADED, "Too much work is queued; try again later.", retry_after_s=backlog_s)
 
     @property
     def has_room(self) -> bool:
@@ -181,14 +181,14 @@ class MicroBatcher:
         with self._changed:
             for queue in self._queues.values():
                 for pending in queue:
-                    pending.resolve(Problem(Code.NOT_READY, "The service stops."))
+                    pending.resolve(Problem(Code.NOT_READY, "The service is stopping; try again shortly."))
                 queue.clear()
             self._observe_pending()
 
     def _put(self, pending: PendingSample) -> None:
         """Queues a sample; call it only while `_changed` is held."""
         if self._closed:
-            raise Problem(Code.NOT_READY, "The service stops.")
+            raise Problem(Code.NOT_READY, "The service is stopping; try again shortly.")
         bisect.insort(self._queues[pending.key], pending, key=lambda each: each.rank)
         self._observe_pending()
         self._changed.notify()
@@ -201,7 +201,9 @@ class MicroBatcher:
     def _drop(self, pending: PendingSample) -> None:
         self._queues[pending.key].remove(pending)
         self._observer.dropped("cancelled" if pending.future.done() else "expired")
-        pending.resolve(Problem(Code.DEADLINE_EXCEEDED, "The deadline passed before the model was free."))
+        pending.resolve(
+            Problem(Code.DEADLINE_EXCEEDED, "The deadline passed before the model was free; allow more time.")
+        )
         self._observe_pending()
 
     def _next_batch(self) -> list[PendingSample] | None:

@@ -150,7 +150,7 @@ def read_contract(path: Path) -> Contract:
     try:
         return Contract.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
-        raise ContractError(f"{path}: there is no readable contract: {error.strerror}") from error
+        raise ContractError(f"{path}: the contract cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:

@@ -134,7 +134,7 @@ class _Execution(Generic[ResultT]):
         try:
             return await asyncio.gather(*tasks)
         finally:
-            # When one fails the request fails, and the others would run for nobody.
+            # When one fails the request fails, and nobody awaits the others.
             for task in tasks:
                 task.cancel()
 

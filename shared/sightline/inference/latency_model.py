@@ -73,4 +73,4 @@ def _check_outputs(outputs: Tensors, signature: ModelSignature, key: BucketKey, 
     for spec, shape in zip(signature.outputs, signature.output_shapes(key), strict=True):
         if outputs[spec.name].shape != (size, *shape):
             found = outputs[spec.name].shape
-            raise ContractError(f"output {spec.name!r}: a batch should come out as {(size, *shape)}, it is {found}")
+            raise ContractError(f"output {spec.name!r}: expected a batch of shape {(size, *shape)}, got {found}")

@@ -36,10 +36,10 @@ class InferenceSettings(BaseSettings):
         min_length=1,
         description="Tried in this order; without `cpu` in it the service refuses to start rather than fall back",
     )
-    device: int = Field(default=0, ge=0, description="Which GPU")
-    gpu_memory_bytes: PositiveInt | None = Field(default=None, description="The most that the GPU arena may take")
+    device: int = Field(default=0, ge=0, description="Index of the GPU")
+    gpu_memory_bytes: PositiveInt | None = Field(default=None, description="Largest size of the GPU memory arena")
     tf32: bool = Field(default=True, description="TensorFloat-32 convolutions on CUDA")
-    tensorrt_cache: Path | None = Field(default=None, description="Folder of engines built ahead")
+    tensorrt_cache: Path | None = Field(default=None, description="Folder of prebuilt engines")
     intra_op_threads: int = Field(default=0, ge=0, description="Threads of one run on the CPU; 0 takes every core")
 
     max_bytes: PositiveInt = 64 * MEBIBYTE

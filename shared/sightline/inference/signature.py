@@ -78,14 +78,27 @@ class ModelSignature:
     def _check_names(self, sample: Tensors) -> None:
         wanted = {spec.name for spec in self.inputs}
         if unknown := sorted(set(sample) - wanted):
-            raise Problem(Code.INVALID_REQUEST, f"There is no input called {unknown[0]!r}.", inputs=sorted(wanted))
+            raise Problem(
+                Code.INVALID_REQUEST,
+                f"There is no input {unknown[0]!r}; `inputs` lists the model's inputs.",
+                inputs=sorted(wanted),
+            )
         if missing := sorted(wanted - set(sample)):
-            raise Problem(Code.INVALID_REQUEST, f"The input {missing[0]!r} is missing.", inputs=sorted(wanted))
+            raise Problem(
+                Code.INVALID_REQUEST,
+                f"The input {missing[0]!r} is missing; send every input that `inputs` lists.",
+                inputs=sorted(wanted),
+            )
 
     def _wrong_shapes(self, key: BucketKey) -> Problem:
         shapes = _named_shapes(self, key)
         accepted = [_named_shapes(self, each) for each in self.keys]
-        return Problem(Code.INVALID_REQUEST, "The shapes fit no size of this model.", shapes=shapes, accepted=accepted)
+        return Problem(
+            Code.INVALID_REQUEST,
+            "The shapes match no size of this model; send one of those that `accepted` lists.",
+            shapes=shapes,
+            accepted=accepted,
+        )
 
 
 def _named_shapes(signature: ModelSignature, key: BucketKey) -> dict[str, list[int]]:

@@ -83,7 +83,7 @@ def resolve_weights(settings: InferenceSettings, shipped: Path) -> Weights:
 def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
     """Reads every file once. Raises ContractError where one is missing or differs from its digest in the contract."""
     if not path.is_file():
-        raise ContractError(f"{path}: there are no readable weights: there is no such file")
+        raise ContractError(f"{path}: the weights cannot be read: no such file")
     declared = read_contract(contract)
     parts = {name: path.with_name(file) for name, file in sorted(declared.parts.items())}
     whole, digests = hashlib.sha256(), dict[str, str]()
@@ -112,7 +112,7 @@ def _digest_file(path: Path, whole: "hashlib._Hash") -> str:
                 own.update(block)
                 whole.update(block)
     except OSError as error:
-        raise ContractError(f"{path}: there are no readable weights: {error.strerror}") from error
+        raise ContractError(f"{path}: the weights cannot be read: {error.strerror}") from error
     return own.hexdigest()
 
 

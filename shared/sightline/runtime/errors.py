@@ -39,7 +39,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _says_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, Problem):
-        return False  # its text is for people
+        return False  # its text is written for users, and may contain such words
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)
 
 

@@ -43,7 +43,7 @@ def card_router(service: ModelService) -> APIRouter:
 
 def require_model(asked: str, name: str) -> None:
     if asked != name:
-        raise Problem(Code.NOT_FOUND, "There is no such model.", models=[name])
+        raise Problem(Code.NOT_FOUND, "There is no such model here; `models` lists the available ones.", models=[name])
 
 
 def _card(service: ModelService) -> ModelCard:

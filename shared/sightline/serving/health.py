@@ -31,7 +31,7 @@ class ServiceReadiness(BaseModel):
     precision: str
     takes_jobs: bool = Field(description="Whether it works on queued jobs")
     jobs_detail: str | None = Field(default=None, description="Why it takes no jobs, where it should")
-    estimated_queue_ms: float = Field(ge=0, description="How long all that is queued and running will take")
+    estimated_queue_ms: float = Field(ge=0, description="Estimated time until everything queued and running is done")
 
 
 def health_router(service: ModelService) -> APIRouter:

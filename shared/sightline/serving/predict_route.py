@@ -110,4 +110,7 @@ async def _read(
             async with asyncio.timeout(timeout_s):
                 return await read(request)
     except TimeoutError as error:
-        raise Problem(Code.DEADLINE_EXCEEDED, "The request took too long to come in.") from error
+        raise Problem(
+            Code.DEADLINE_EXCEEDED,
+            "The upload took too long; send it again on a faster connection, or send a smaller picture.",
+        ) from error

@@ -53,7 +53,7 @@ class ServiceState(StrEnum):
 DETAILS = {
     ServiceState.WARMING: "The model is loading and warming up.",
     ServiceState.UNHEALTHY: "The model failed on its last batch.",
-    ServiceState.DRAINING: "The service stops.",
+    ServiceState.DRAINING: "The service is stopping.",
     ServiceState.FAILED: "The model did not load.",
 }
 

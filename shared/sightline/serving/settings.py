@@ -20,16 +20,20 @@ class ServiceSettings(ServerSettings, InferenceSettings, FleetCredentialSettings
     )
     codec_threads: int = Field(default=0, ge=0, description="Threads that decode and encode; 0 takes every core")
     max_batch: PositiveInt = 8
-    max_queue_ms: PositiveFloat = Field(default=20_000, description="Estimated work ahead beyond which to refuse")
-    max_in_flight: PositiveInt = Field(default=128, description="Requests held at once beyond which to refuse")
-    max_in_flight_bytes: PositiveInt = Field(default=1024 * MEBIBYTE, description="The same for their bodies together")
-    read_timeout_s: PositiveFloat = Field(default=120, description="How long a request may take to come in")
+    max_queue_ms: PositiveFloat = Field(
+        default=20_000, description="Requests are refused beyond so much estimated work ahead"
+    )
+    max_in_flight: PositiveInt = Field(default=128, description="Requests are refused beyond so many in flight")
+    max_in_flight_bytes: PositiveInt = Field(
+        default=1024 * MEBIBYTE, description="The same for the total size of their bodies"
+    )
+    read_timeout_s: PositiveFloat = Field(default=120, description="Time for a request body to arrive")
     stall_s: PositiveFloat = Field(
         default=120, description="A batch that runs longer means that the device hangs: the process ends with code 70"
     )
     deadline_ms: PositiveFloat = Field(default=28_000, description="For requests that name none; proxies cut at 30 s")
-    job_slots: int = Field(default=2, ge=0, description="Jobs worked on at once; with 0 this replica takes none")
-    job_deadline_s: PositiveFloat = Field(default=900, description="How long one attempt at a job may take")
+    job_slots: int = Field(default=2, ge=0, description="Jobs run at once; with 0 this replica takes none")
+    job_deadline_s: PositiveFloat = Field(default=900, description="Time limit of one attempt at a job")
 
     @property
     def codec_workers(self) -> int:

@@ -14,7 +14,7 @@ from sightline.http.request_headers import media_type_of, require_uncompressed
 from sightline.inference.predictor import OptionsT, Upload
 
 _URL_ENCODED = "application/x-www-form-urlencoded"
-# The last is what curl says of --data-binary, whatever it sends.
+# curl sends the last one with --data-binary, whatever the content.
 BARE = ("image/", "application/octet-stream", _URL_ENCODED)
 MAX_OPTION_BYTES = 1 << 20
 SPARE_FIELDS = 64
@@ -65,7 +65,9 @@ class UploadReader(Generic[OptionsT]):
         media_type = media_type_of(request.headers)
         if media_type and not media_type.startswith(BARE):
             sent = media_type[:_MAX_QUOTED_CHARACTERS]
-            detail = f"A body of type {sent!r} is not accepted; send a form, or the bare picture."
+            detail = (
+                f"A body of type {sent!r} is not accepted; send a multipart form, or the picture itself as the body."
+            )
             raise Problem(Code.UNSUPPORTED_FORMAT, detail, accepted=[MULTIPART, "image/*"])
         body = await request.body()
         if media_type == _URL_ENCODED and body.partition(b"=")[0].decode("latin-1") in self._accepted:
@@ -92,11 +94,17 @@ class UploadReader(Generic[OptionsT]):
         for name, picture in self._pictures.items():
             sent = pictures.get(name, ())
             if picture.required and not sent:
-                raise Problem(Code.INVALID_REQUEST, f"The picture {name!r} is missing.", field=name)
+                raise Problem(
+                    Code.INVALID_REQUEST, f"The picture {name!r} is missing; send it in the form.", field=name
+                )
             if len(sent) > 1 and not picture.repeatable:
-                raise Problem(Code.INVALID_REQUEST, f"There is more than one picture {name!r}.", field=name)
+                raise Problem(
+                    Code.INVALID_REQUEST, f"There is more than one picture {name!r}; send one per request.", field=name
+                )
             if not picture.repeatable and not all(sent):
-                raise Problem(Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty.", field=name)
+                raise Problem(
+                    Code.UNREADABLE_IMAGE, f"The picture {name!r} is empty; choose a file with content.", field=name
+                )
 
     def _validate(self, values: Values) -> OptionsT:
         single = {
@@ -105,7 +113,9 @@ class UploadReader(Generic[OptionsT]):
         try:
             return self._options.model_validate(single)
         except ValidationError as error:
-            problem = Problem(Code.INVALID_REQUEST, "Some options are not valid.", errors=invalid_fields(error))
+            problem = Problem(
+                Code.INVALID_REQUEST, "Some options are invalid; `errors` lists them.", errors=invalid_fields(error)
+            )
             raise problem from error
 
 
@@ -128,7 +138,7 @@ def _query_values(request: Request) -> dict[str, list[str]]:
 
 def _picture(field: FormField) -> bytes:
     if not field.is_file:
-        raise Problem(Code.INVALID_REQUEST, f"The field {field.name!r} must be a file.", field=field.name)
+        raise Problem(Code.INVALID_REQUEST, f"The field {field.name!r} must be sent as a file.", field=field.name)
     return field.content
 
 
@@ -141,4 +151,6 @@ def _text(field: FormField) -> str:
     except UnicodeDecodeError as error:
         if not field.is_file:
             return field.content.decode("latin-1")
-        raise Problem(Code.INVALID_REQUEST, f"The field {field.name!r} is not text.", field=field.name) from error
+        raise Problem(
+            Code.INVALID_REQUEST, f"The field {field.name!r} is not text in UTF-8.", field=field.name
+        ) from error

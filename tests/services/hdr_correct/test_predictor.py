@@ -244,7 +244,7 @@ def test_weights_of_sizes_that_cannot_be_fitted_are_refused(curves: Weights, set
 
 
 def test_missing_weights_are_named(tmp_path: Any) -> None:
-    with pytest.raises(ContractError, match="no readable weights"):
+    with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))
 
 

@@ -338,5 +338,5 @@ def test_what_cannot_be_read_is_a_problem(ask: Ask, png: Png) -> None:
 
 
 def test_missing_weights_are_named(tmp_path: Any) -> None:
-    with pytest.raises(ContractError, match="no readable weights"):
+    with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))

@@ -222,5 +222,5 @@ def test_the_networks_size_is_the_one_closest_in_proportion(
 
 
 def test_missing_weights_are_named(tmp_path: Any) -> None:
-    with pytest.raises(ContractError, match="no readable weights"):
+    with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))

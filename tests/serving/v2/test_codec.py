@@ -65,11 +65,11 @@ def binary(**changes: Any) -> dict[str, Any]:
         (body({**JSON_INPUT, "name": "x" * 300}), "not an inference request"),
         (body(*[JSON_INPUT] * 65), "not an inference request"),
         (body(JSON_INPUT, id="x" * 2000), "not an inference request"),
-        (body(JSON_INPUT, outputs=[{"name": "y"}] * 2), "output 'y' comes twice"),
+        (body(JSON_INPUT, outputs=[{"name": "y"}] * 2), "output 'y' is listed twice"),
         (body(JSON_INPUT, outputs=[{"name": "y"}] * 65), "not an inference request"),
         (body(JSON_INPUT, outputs=[{"name": "y", "parameters": {"binary_data": "false"}}]), "true or false"),
         (body(JSON_INPUT, parameters={"binary_data_output": 1}), "true or false"),
-        (body(binary(parameters={"binary_data_size": True}), tail=b"1234"), "more bytes than there are"),
+        (body(binary(parameters={"binary_data_size": True}), tail=b"1234"), "more bytes than the body has"),
         (body(binary(datatype="BOOL"), tail=b"\x00\x01\x02\x01"), "each is 0 or 1"),
         ((b"{}", 3), "declared length"),
         (body(), "not an inference request"),
@@ -78,16 +78,16 @@ def binary(**changes: Any) -> dict[str, Any]:
         (body({**JSON_INPUT, "datatype": "BYTES"}), "not an inference request"),
         (body({**JSON_INPUT, "data": [1, 300]}), "is not UINT8"),
         (body({**JSON_INPUT, "data": [1, "two"]}), "is not UINT8"),
-        (body({**JSON_INPUT, "data": [[1], [2, 3]]}), "has 3 values, its shape makes 2"),
+        (body({**JSON_INPUT, "data": [[1], [2, 3]]}), "has 3 values; its shape requires 2"),
         (body({**JSON_INPUT, "data": None}), "has no data"),
-        (body(JSON_INPUT, JSON_INPUT), "comes twice"),
-        (body(binary(), tail=b"123"), "more bytes than there are"),
-        (body(binary(), tail=b"12345"), "left over"),
-        (body(binary(shape=[1, 5]), tail=b"1234"), "4 bytes, its shape and type make 5"),
+        (body(JSON_INPUT, JSON_INPUT), "is listed twice"),
+        (body(binary(), tail=b"123"), "more bytes than the body has"),
+        (body(binary(), tail=b"12345"), "follow the last tensor"),
+        (body(binary(shape=[1, 5]), tail=b"1234"), "4 bytes; its shape and type require 5"),
         (body(binary(shape=[10**9, 10**9]), tail=b"1234"), "by their shapes"),
-        (body(binary(parameters={"binary_data_size": -1})), "more bytes than there are"),
-        (body(binary(parameters={"binary_data_size": "4"}), tail=b"1234"), "more bytes than there are"),
-        (body(binary(data=[1, 2, 3, 4]), tail=b"1234"), "in the JSON and behind"),
+        (body(binary(parameters={"binary_data_size": -1})), "more bytes than the body has"),
+        (body(binary(parameters={"binary_data_size": "4"}), tail=b"1234"), "more bytes than the body has"),
+        (body(binary(data=[1, 2, 3, 4]), tail=b"1234"), "in the JSON and after"),
         (body(binary(parameters={"shared_memory_region": "r"})), "not supported"),
     ],
 )
@@ -282,7 +282,7 @@ def test_batches_are_split_and_joined() -> None:
     samples = codec.split(batch, max_samples=3)
     assert [sample["x"].tolist() for sample in samples] == [[0, 1], [2, 3], [4, 5]]
     np.testing.assert_array_equal(codec.join(samples)["x"], batch["x"])
-    with pytest.raises(Problem, match="At most 2"):
+    with pytest.raises(Problem, match="at most 2"):
         codec.split(batch, max_samples=2)
-    with pytest.raises(Problem, match="differ"):
+    with pytest.raises(Problem, match="the same batch dimension"):
         codec.split({**batch, "y": np.arange(2)}, max_samples=3)

@@ -81,7 +81,7 @@ def test_client_infers_tensors(
 def test_client_reads_the_text_of_a_refusal(client: Any, triton: ModuleType) -> None:
     sent = triton.InferInput("image", [1, 5, 5, 3], "UINT8")
     sent.set_data_from_numpy(np.zeros((1, 5, 5, 3), np.uint8))
-    with pytest.raises(Exception, match="fit no size") as caught:
+    with pytest.raises(Exception, match="match no size") as caught:
         client.infer(MODEL, [sent])
     assert vars(caught.value)["_status"] == "400"
     with pytest.raises(Exception, match="no such model"):

@@ -50,7 +50,7 @@ def decode(body: bytes, json_bytes: int | None, max_values: int) -> DecodedReque
     No model accepts more than `max_values` in one request. Raises Problem INVALID_REQUEST.
     """
     if json_bytes is not None and not 0 <= json_bytes <= len(body):
-        raise _invalid("The declared length of the JSON header is more than the body.")
+        raise _invalid("The declared length of the JSON header exceeds the body.")
     request = _parse(body[:json_bytes])
     _check_names(request)
     _check_sizes(request, max_values)
@@ -60,7 +60,9 @@ def decode(body: bytes, json_bytes: int | None, max_values: int) -> DecodedReque
         batch[each.name], tensors = _decode_input(each, tensors)
         each.data = None  # the text is several times as large as the tensor
     if tensors:
-        raise _invalid(f"{len(tensors)} bytes are left over behind the tensors.")
+        raise _invalid(
+            f"{len(tensors)} bytes follow the last tensor; declare them in `binary_data_size`, or leave them out."
+        )
     return DecodedRequest(request, batch)
 
 
@@ -68,7 +70,9 @@ def check_outputs(request: InferRequest, names: Collection[str]) -> None:
     """Raises Problem INVALID_REQUEST where a requested output is not one of the model's."""
     for each in request.outputs:
         if each.name not in names:
-            raise _invalid(f"There is no output {each.name!r}.", outputs=sorted(names))
+            raise _invalid(
+                f"There is no output {each.name!r}; `outputs` lists the model's outputs.", outputs=sorted(names)
+            )
 
 
 def encode(request: InferRequest, batch: Tensors, *, model: str, version: str) -> EncodedReply:
@@ -85,7 +89,9 @@ def _parse(text: bytes) -> InferRequest:
     try:
         return InferRequest.model_validate(parse_json(text))
     except ValidationError as error:
-        raise _invalid("The JSON is not an inference request.", errors=invalid_fields(error)) from error
+        raise _invalid(
+            "The JSON is not an inference request; `errors` lists its faults.", errors=invalid_fields(error)
+        ) from error
 
 
 def _check_names(request: InferRequest) -> None:
@@ -93,7 +99,7 @@ def _check_names(request: InferRequest) -> None:
         names: set[str] = set()
         for each in tensors:
             if each.name in names:
-                raise _invalid(f"The {kind} {each.name!r} comes twice.")
+                raise _invalid(f"The {kind} {each.name!r} is listed twice; list it once.")
             names.add(each.name)
             _refuse_unsupported(each)
     for parameters in (request.parameters, *(each.parameters for each in request.outputs)):
@@ -111,7 +117,7 @@ def _check_sizes(request: InferRequest, max_values: int) -> None:
 def _refuse_unsupported(tensor: RequestInput | RequestOutput) -> None:
     for name in UNSUPPORTED:
         if name in tensor.parameters:
-            raise _invalid(f"The tensor {tensor.name!r} asks for {name}, which is not supported.")
+            raise _invalid(f"The tensor {tensor.name!r} has the parameter {name}, which is not supported.")
 
 
 def _decode_input(declared: RequestInput, tensors: memoryview) -> tuple[NDArray[Any], memoryview]:
@@ -119,9 +125,9 @@ def _decode_input(declared: RequestInput, tensors: memoryview) -> tuple[NDArray[
         return _from_json(declared), tensors
     size_bytes = declared.parameters[BINARY_SIZE]
     if declared.data is not None:
-        raise _invalid(f"The input {declared.name!r} has data in the JSON and behind it.")
+        raise _invalid(f"The input {declared.name!r} has data both in the JSON and after it; send one of them.")
     if type(size_bytes) is not int or not 0 <= size_bytes <= len(tensors):
-        raise _invalid(f"The input {declared.name!r} declares more bytes than there are.")
+        raise _invalid(f"The input {declared.name!r} declares more bytes than the body has.")
     return _from_bytes(declared, tensors[:size_bytes]), tensors[size_bytes:]
 
 
@@ -129,7 +135,7 @@ def _from_bytes(declared: RequestInput, data: memoryview) -> NDArray[Any]:
     dtype = np.dtype(DTYPES[declared.datatype])
     expected_bytes = math.prod(declared.shape) * dtype.itemsize
     if len(data) != expected_bytes:
-        detail = f"The input {declared.name!r} has {len(data)} bytes, its shape and type make {expected_bytes}."
+        detail = f"The input {declared.name!r} has {len(data)} bytes; its shape and type require {expected_bytes}."
         raise _invalid(detail)
     if declared.datatype is DataType.BOOL and np.frombuffer(data, np.uint8).max() > 1:
         raise _invalid(f"The bytes of the input {declared.name!r} are not {declared.datatype}: each is 0 or 1.")
@@ -159,7 +165,7 @@ def _encode_output(values: NDArray[Any], wanted: RequestOutput, binary: bool, te
 def _flag(parameters: Parameters, name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise _invalid(f"The parameter {name} is true or false.")
+        raise _invalid(f"The parameter {name} must be true or false.")
     return value
 
 
@@ -167,10 +173,10 @@ def split(batch: Tensors, *, max_samples: int) -> list[Tensors]:
     """Returns the samples of a batch, whose tensors all lead with the same batch dimension."""
     counts = {values.shape[0] for values in batch.values()}
     if len(counts) != 1:
-        raise _invalid("The inputs differ in their batch dimension.")
+        raise _invalid("The inputs must have the same batch dimension.")
     count = counts.pop()
     if count > max_samples:
-        raise _invalid(f"At most {max_samples} samples fit in one request.", limit=max_samples)
+        raise _invalid(f"A request may have at most {max_samples} samples; send fewer.", limit=max_samples)
     return [{name: values[index] for name, values in batch.items()} for index in range(count)]
 
 

@@ -47,9 +47,9 @@ class NumberText:
         structure, size = self.text.translate(None, _ALL_BUT_STRUCTURE), math.prod(shape)
         count = structure.count(b",") + 1
         if count != size:
-            raise _invalid(f"The input {name!r} has {count} values, its shape makes {size}.")
+            raise _invalid(f"The input {name!r} has {count} values; its shape requires {size}.")
         if structure not in (_structure([size]), _structure(shape)):
-            raise _invalid(f"The data of the input {name!r} is neither flat nor nested as its shape is.")
+            raise _invalid(f"The data of the input {name!r} must be flat, or nested according to its shape.")
         try:
             return _joined(_pieces(self.text.translate(_BRACKETS_TO_SPACES)), size, data_type)
         except (ValueError, TypeError, OverflowError) as error:
@@ -74,7 +74,7 @@ def parse_json(text: bytes) -> Any:
 
     rest = _DATA.sub(cut, text)
     if len(rest) > MAX_REST_BYTES:
-        detail = f"The JSON has more than {MAX_REST_BYTES} bytes beside arrays of numbers called `data`."
+        detail = f"The JSON has more than {MAX_REST_BYTES} bytes outside of arrays of numbers called `data`."
         raise _invalid(detail, limit_bytes=MAX_REST_BYTES)
     try:
         return json.loads(
@@ -94,7 +94,7 @@ def json_values(values: NDArray[Any], *, name: str) -> Iterator[bytes]:
             text = json.dumps(flat[start : start + PIECE_VALUES].tolist(), allow_nan=False)[1:-1]
             yield (", " if start else "").encode() + text.encode()
     except ValueError as error:
-        detail = f"The output {name!r} has values that are no JSON numbers; ask for it with `binary_data`."
+        detail = f"The output {name!r} has values that JSON cannot express; request it with `binary_data`."
         raise _invalid(detail) from error
 
 

@@ -193,11 +193,15 @@ def _json_bytes(request: Request) -> int | None:
     if declared is None:
         return None
     if not (declared.isascii() and declared.isdecimal() and len(declared) <= MAX_LENGTH_DIGITS):
-        raise Problem(Code.INVALID_REQUEST, f"The header {HEADER_LENGTH} is not a number of bytes.")
+        raise Problem(Code.INVALID_REQUEST, f"The header {HEADER_LENGTH} must be a whole number of bytes.")
     return int(declared)
 
 
 def _require_version(service: ModelService, model: str, version: str) -> None:
     require_model(model, service.name)
     if version != service.identity.version:
-        raise Problem(Code.NOT_FOUND, "There is no such version.", versions=[service.identity.version])
+        raise Problem(
+            Code.NOT_FOUND,
+            "There is no such version of the model; `versions` lists the available ones.",
+            versions=[service.identity.version],
+        )
