@@ -1,4 +1,4 @@
-"""Between 8 and 16 bits per sample, full range to full range."""
+"""Conversion of samples between bit depths, full range to full range."""
 
 from functools import lru_cache
 from typing import Any
@@ -10,19 +10,19 @@ from sightline.imaging.picture import Samples
 
 
 def to_8_bit(samples: Samples) -> NDArray[np.uint8]:
-    """Rounded; the same array where it has 8 bits already."""
+    """Rounds samples to 8 bits; returns the same array if it has 8 bits."""
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
     return _rounding_table()[samples]
 
 
 def expand_to_16_bit(samples: Samples, bits: int) -> Samples:
-    """Samples of 9 to 15 bits, in uint16, to the full range of 16."""
-    return _widening_table(bits)[np.minimum(samples, (1 << bits) - 1)]
+    """Scales samples of 9 to 15 bits, in uint16, to the full range of 16."""
+    return _expansion_table(bits)[np.minimum(samples, (1 << bits) - 1)]
 
 
 def quantize(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
-    """uint8, uint16 or floating point in 0..1 to uint8 or uint16."""
+    """Converts uint8, uint16 or floating point in 0..1 to uint8 or uint16."""
     if values.dtype == dtype:
         return values
     if values.dtype == np.uint8:
@@ -35,7 +35,7 @@ def quantize(values: NDArray[Any], dtype: np.dtype[Any]) -> Samples:
 
 
 @lru_cache(maxsize=8)
-def _widening_table(bits: int) -> NDArray[np.uint16]:
+def _expansion_table(bits: int) -> NDArray[np.uint16]:
     top = (1 << bits) - 1
     return ((np.arange(top + 1, dtype=np.uint64) * 65_535 + top // 2) // top).astype(np.uint16)
 

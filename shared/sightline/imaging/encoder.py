@@ -1,4 +1,4 @@
-"""Pixels to bytes, in the frame, colour space and size of the photo they came from."""
+"""Encoding of results in the frame, colour space and size of the photo that they come from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ _PNG = "image/png"
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What an encoder gets: samples (h, w, c) in the stored frame as in a DecodedImage."""
+class _EncodeJob:
+    """Input of an encoder: samples (h, w, c) in the stored frame, as in a DecodedImage, and options."""
 
     samples: Samples
     metadata: Metadata
@@ -42,17 +42,16 @@ def encode(
     quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
 ) -> bytes:
-    """A file in the stored frame of `like`, with its orientation, profile or colour tags, and no other metadata.
+    """Encodes pixels in the stored frame of the photo `like`, with its orientation, profile or colour tags only.
 
-    WebP holds the displayed frame without an orientation, which browsers do not heed there. Of HDR photos JPEG and WebP
-    hold what a display without HDR shows.
+    WebP stores the displayed frame, as browsers ignore its orientation. JPEG and WebP of HDR photos are tone-mapped.
 
-    pixels: (h, w, 3) in the displayed frame and colour space of `like`, of a grey photo the first channel counts;
-    alpha: (h, w), dropped by JPEG. PNG is bit-exact for 8 and 16 bits, WebP is for 8 bits if `lossless`.
-    Raises Problem NOT_ACCEPTABLE for other media types and for pictures that the format cannot hold.
+    pixels: (h, w, 3) in the displayed frame and colour space of `like`; for grey photos the first channel is used.
+    alpha: (h, w), dropped by JPEG. PNG is bit-exact for 8 and 16 bits, WebP for 8 bits if `lossless`.
+    Raises Problem NOT_ACCEPTABLE for other media types and for pictures that are too large for the format.
     """
     if media_type not in _ENCODERS:
-        raise Problem(Code.NOT_ACCEPTABLE, "Pictures are written as PNG, JPEG or WebP.", offered=list(_ENCODERS))
+        raise Problem(Code.NOT_ACCEPTABLE, "Pictures are available as PNG, JPEG or WebP.", offered=list(_ENCODERS))
     _require_sides(pixels, media_type)
     if like.is_hdr and media_type != _PNG:
         shown = to_srgb(replace(like, pixels=pixels))
@@ -61,14 +60,14 @@ def encode(
     if media_type != _PNG and not lossless:
         pixels, like = _coded_for_8_bits(pixels, like)
         alpha = None if alpha is None else alpha if pixels.dtype == alpha.dtype else to_8_bit(alpha)
-    orientation = like.orientation if media_type in _TURNED_BY_BROWSERS else 1
+    orientation = like.orientation if media_type in _ORIENTED_BY_BROWSERS else 1
     samples = to_stored(_joined(pixels, alpha, grey=like.grey), orientation)
-    metadata = replace(_described(media_type, like), orientation=orientation)
-    return _ENCODERS[media_type](_Plan(samples, metadata, quality, lossless))
+    metadata = replace(_colour_metadata(media_type, like), orientation=orientation)
+    return _ENCODERS[media_type](_EncodeJob(samples, metadata, quality, lossless))
 
 
 def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]:
-    """Shadows of linear light would fall apart into a few steps."""
+    """Changes linear light to sRGB's curve, as 8 bits would leave its shadows a few steps only."""
     tags = like.colour_tags
     if tags is None or tag_conversion.suits_8_bits(tags):
         return pixels, like
@@ -77,31 +76,31 @@ def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]
 
 
 def encoding_notes(pixels: Samples, media_type: str) -> tuple[str, ...]:
-    """Notes on what these pixels lose in this format."""
+    """Returns notes on the losses of these pixels in this format."""
     return (REDUCED_TO_8_BIT,) if pixels.itemsize > 1 and media_type in _ENCODERS and media_type != _PNG else ()
 
 
-def _described(media_type: str, like: Picture) -> Metadata:
-    """The colour space of `like` in the terms of the format: only PNG has tags."""
+def _colour_metadata(media_type: str, like: Picture) -> Metadata:
+    """Returns the colour space of `like` in the terms of the format: only PNG has tags."""
     tags = like.colour_tags
     if tags is None:
         return Metadata(icc_profile=like.icc_profile)
     profile = None if tags.is_hdr or tags.is_srgb else tag_conversion.icc_profile(tags, grey=like.grey)
     if media_type != _PNG:
         return Metadata(icc_profile=profile)
-    # Of photos that were no PNG a profile helps viewers that do not know cICP.
+    # For photos that were no PNG, a profile serves viewers that do not support cICP.
     return Metadata(icc_profile=None if like.format is ImageFormat.PNG else profile, colour_tags=tags)
 
 
 def _require_sides(pixels: Samples, media_type: str) -> None:
-    longest_px = max(pixels.shape[:2])
-    if longest_px > _MAX_SIDE_PX[media_type]:
+    longest_px, max_side_px = max(pixels.shape[:2]), _MAX_SIDE_PX[media_type]
+    if longest_px > max_side_px:
         raise Problem(
             Code.NOT_ACCEPTABLE,
-            f"The picture's longer side has {longest_px} pixels; {media_type} holds {_MAX_SIDE_PX[media_type]}.",
+            f"The picture's longer side has {longest_px} pixels; {media_type} allows at most {max_side_px}.",
             side_px=longest_px,
-            max_side_px=_MAX_SIDE_PX[media_type],
-            offered=[other for other, side_px in _MAX_SIDE_PX.items() if longest_px <= side_px],
+            max_side_px=max_side_px,
+            offered=[other for other, limit_px in _MAX_SIDE_PX.items() if longest_px <= limit_px],
         )
 
 
@@ -110,67 +109,67 @@ def _joined(pixels: Samples, alpha: Samples | None, *, grey: bool) -> Samples:
     return colour if alpha is None else np.dstack([colour, alpha])
 
 
-def _encode_png(plan: _Plan) -> bytes:
-    # libpng's fastest settings, which beat its default on photos in size too: deflate finds little but runs in them.
-    samples = _flat(plan.samples)
-    # The room that imagecodecs would set aside is too little for noise in pictures of a pixel or two in width.
-    room_bytes = samples.nbytes + samples.nbytes // 8 + 2 * samples.shape[0] + 4096
+def _encode_png(job: _EncodeJob) -> bytes:
+    # libpng's fastest settings, which give smaller files of photos than its defaults: photos have few matches but runs.
+    samples = _squeeze_grey(job.samples)
+    # The buffer that imagecodecs allocates is too small for noise in pictures of one or two pixels in width.
+    buffer_bytes = samples.nbytes + samples.nbytes // 8 + 2 * samples.shape[0] + 4096
     file = imagecodecs.png_encode(
         samples,
         level=imagecodecs.PNG.COMPRESSION.SPEED,
         strategy=imagecodecs.PNG.STRATEGY.RLE,
         filter=imagecodecs.PNG.FILTER.SUB,
-        out=room_bytes,
+        out=buffer_bytes,
     )
-    return png.with_metadata(bytes(file), plan.metadata)
+    return png.with_metadata(bytes(file), job.metadata)
 
 
-def _encode_jpeg(plan: _Plan) -> bytes:
-    """Full chroma resolution: subsampling would bleed the colours of a filled hole over its edge."""
-    samples = to_8_bit(plan.samples)
+def _encode_jpeg(job: _EncodeJob) -> bytes:
+    """Keeps full chroma resolution: subsampling would bleed colours of a filled hole over its edge."""
+    samples = to_8_bit(job.samples)
     if samples.shape[-1] < 3:
-        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :1]), plan.quality, "GRAY", "Gray")
+        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :1]), job.quality, "GRAY", "Gray")
     else:
-        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :3]), plan.quality, "RGB", "444")
-    return jpeg.with_metadata(file, plan.metadata)
+        file = simplejpeg.encode_jpeg(np.ascontiguousarray(samples[..., :3]), job.quality, "RGB", "444")
+    return jpeg.with_metadata(file, job.metadata)
 
 
-def _encode_webp(plan: _Plan) -> bytes:
-    """`exact` keeps the colours below transparent pixels."""
-    file, (samples, metadata) = BytesIO(), _without_grey_profile(plan)
-    image = Image.fromarray(_flat(samples))
+def _encode_webp(job: _EncodeJob) -> bytes:
+    """Keeps the colours of transparent pixels (`exact`)."""
+    file, (samples, metadata) = BytesIO(), _without_grey_profile(job)
+    image = Image.fromarray(_squeeze_grey(samples))
     image.save(
         file,
         "WEBP",
-        quality=0 if plan.lossless else plan.quality,  # of lossless files the effort
-        lossless=plan.lossless,
-        method=0 if plan.lossless else 2,
+        quality=0 if job.lossless else job.quality,  # for lossless files the effort
+        lossless=job.lossless,
+        method=0 if job.lossless else 2,
         exact=True,
         icc_profile=metadata.icc_profile or b"",
     )
     return file.getvalue()
 
 
-def _without_grey_profile(plan: _Plan) -> tuple[Samples, Metadata]:
-    """WebP knows no grey, so that a profile of grey tones would not fit its pixels: they become sRGB."""
-    samples, profile = to_8_bit(plan.samples), plan.metadata.icc_profile
+def _without_grey_profile(job: _EncodeJob) -> tuple[Samples, Metadata]:
+    """Converts grey with a profile to sRGB: WebP has no grey, for which a grey profile is made."""
+    samples, profile = to_8_bit(job.samples), job.metadata.icc_profile
     if profile is None or samples.shape[-1] > 2:
-        return samples, plan.metadata
+        return samples, job.metadata
     rgb = icc_profiles.to_srgb(samples[..., 0], profile, ColourSpace.GREY)
     return np.dstack([rgb, samples[..., 1:]]), Metadata()
 
 
-def _flat(samples: Samples) -> Samples:
-    """(h, w) instead of (h, w, 1)."""
-    flat = samples[..., 0] if samples.shape[-1] == 1 else samples
-    # To NumPy the strides of sides of one pixel do not matter, to libpng they do.
-    return flat.copy() if 1 in flat.shape else flat
+def _squeeze_grey(samples: Samples) -> Samples:
+    """Returns (h, w) for (h, w, 1)."""
+    squeezed = samples[..., 0] if samples.shape[-1] == 1 else samples
+    # NumPy ignores the strides of sides of one pixel, libpng does not.
+    return squeezed.copy() if 1 in squeezed.shape else squeezed
 
 
-_ENCODERS: Mapping[str, Callable[[_Plan], bytes]] = {
+_ENCODERS: Mapping[str, Callable[[_EncodeJob], bytes]] = {
     "image/png": _encode_png,
     "image/jpeg": _encode_jpeg,
     "image/webp": _encode_webp,
 }
-_TURNED_BY_BROWSERS = frozenset({"image/png", "image/jpeg"})
+_ORIENTED_BY_BROWSERS = frozenset({"image/png", "image/jpeg"})
 _MAX_SIDE_PX: Mapping[str, int] = {"image/png": 0x7FFFFFFF, "image/jpeg": 65_500, "image/webp": 16_383}

@@ -1,4 +1,4 @@
-"""Names of files that people send by mistake, by their first bytes."""
+"""Names of unsupported file types, by the signatures (magic numbers) at their start."""
 
 import re
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def describe_file_type(start: bytes) -> str | None:
-    """With its article, such as `a PDF document`; None for bytes that nothing is known of. 12 bytes tell most names."""
+    """Returns the type with its article, such as `a PDF document`, or None; 12 bytes suffice for most types."""
     for signature, name in _SIGNATURES.items():
         if start.startswith(signature):
             return name
@@ -82,17 +82,17 @@ def describe_file_type(start: bytes) -> str | None:
         return _RIFF.get(start[8:12])
     if start[4:8] in _QUICKTIME_BOXES:
         return _ISO_BRANDS[b"qt  "]
-    return _name_of_text(start.removeprefix(_BYTE_ORDER_MARK).lstrip().lower())
+    return _describe_text(start.removeprefix(_BYTE_ORDER_MARK).lstrip().lower())
 
 
 def describe_iso_media(major_brand: bytes) -> str | None:
-    """Of a file with an `ftyp` box: films, recordings and raw files share the structure of HEIC and AVIF."""
+    """Returns the type of a file with an `ftyp` box: videos and recordings share the structure of HEIC and AVIF."""
     if major_brand in _ISO_BRANDS:
         return _ISO_BRANDS[major_brand]
     return "an MP4 video" if _MP4_BRAND.match(major_brand) else None
 
 
-def _name_of_text(text: bytes) -> str | None:
+def _describe_text(text: bytes) -> str | None:
     if text.startswith(b"<"):
         return next((name for mark, name in _XML_MARKS.items() if mark in text), "an XML document")
     return "a JSON document" if text[:1] in (b"{", b"[") else None

@@ -1,4 +1,4 @@
-"""Format and size of a picture out of its first bytes: pure Python, no decoder, safe on hostile files."""
+"""Readers of picture headers: format and size from the first bytes, in pure Python, safe on hostile files."""
 
 import struct
 from collections.abc import Callable, Mapping
@@ -18,17 +18,17 @@ from sightline.imaging.formats import (
 __all__ = ["HEADER_LIMIT_BYTES", "HeaderSniffer", "ImageFormat", "ImageHeader", "read_header", "require_header"]
 
 HEADER_LIMIT_BYTES = 1 << 20
-"""Stop peeking into a stream here.
+"""Maximum length of a stream's start in which a header is searched.
 
-A JPEG, PNG, WebP, GIF, HEIC or AVIF file that has not told its size by then is unreadable for a streaming reader.
-A TIFF file may keep its directory behind the pixels, as most writers do: only who holds all of it can tell.
+A JPEG, PNG, WebP, GIF, HEIC or AVIF file without a size up to there is unreadable for a streaming reader. Most writers
+of TIFF store the directory behind the pixels: its header needs the whole file.
 """
 
-_SIGNATURE_BYTES, _NAMING_BYTES = 12, 512
+_SIGNATURE_BYTES, _DESCRIBED_BYTES = 12, 512
 
 
 def read_header(prefix: Buffer) -> ImageHeader | None:
-    """The header, or None when the file's start does not tell yet; a longer start never changes an answer.
+    """Returns the header, or None if it needs more of the file; a longer start never changes a result.
 
     Raises Problem UNSUPPORTED_FORMAT for an unknown signature or variant, UNREADABLE_IMAGE for a broken header.
     """
@@ -39,7 +39,7 @@ def read_header(prefix: Buffer) -> ImageHeader | None:
 
 
 def require_header(data: Buffer) -> ImageHeader:
-    """The header of a whole file."""
+    """Returns the header of a whole file; raises Problem UNREADABLE_IMAGE if it is incomplete."""
     header = read_header(data)
     if header is None:
         raise unreadable("The file ends before its header does.")
@@ -47,7 +47,7 @@ def require_header(data: Buffer) -> ImageHeader:
 
 
 class HeaderSniffer:
-    """Reads the header of a stream, looking again only once the bytes it waits for have come."""
+    """Incremental reader of a stream's header, which parses again only when the bytes that it needs have arrived."""
 
     def __init__(self) -> None:
         self.header: ImageHeader | None = None
@@ -56,16 +56,17 @@ class HeaderSniffer:
 
     @property
     def exhausted(self) -> bool:
-        """No header within HEADER_LIMIT_BYTES, or none to be expected there: further feeding is in vain."""
+        """Whether the first HEADER_LIMIT_BYTES have no header or cannot have one; feeding more is useless."""
         return self.header is None and max(len(self._start), self._needed_bytes) > HEADER_LIMIT_BYTES
 
     def feed(self, chunk: Buffer) -> ImageHeader | None:
+        """Adds the next bytes and returns the header once it is complete."""
         if self.header is None and not self.exhausted:
             self._start += chunk
-            self._look()
+            self._parse()
         return self.header
 
-    def _look(self) -> None:
+    def _parse(self) -> None:
         if len(self._start) < self._needed_bytes:
             return
         try:
@@ -79,7 +80,7 @@ def _parse(data: Buffer) -> ImageHeader:
         raise IncompleteError(_SIGNATURE_BYTES)
     parser = _parser(bytes(data[:_SIGNATURE_BYTES]))
     if parser is None:
-        raise unsupported_file(file_types.describe_file_type(bytes(data[:_NAMING_BYTES])))
+        raise unsupported_file(file_types.describe_file_type(bytes(data[:_DESCRIBED_BYTES])))
     return parser(data)
 
 

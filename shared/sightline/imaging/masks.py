@@ -1,4 +1,4 @@
-"""Where the holes are: masks are (h, w) uint8 in the displayed frame of the photo, 1 = hole."""
+"""Hole masks from mask pictures, alpha channels and regions: (h, w) uint8 in the displayed frame, 1 = hole."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,41 +21,42 @@ Points = NDArray[np.float64]
 
 _HALF = 128
 _ASPECT_TOLERANCE = 0.01
-_TOP_PX = -4096.0  # shapes that reach a little beyond the photo are filled as they are
-# About a third of a second each. A contour crosses each row of a photo a few times.
+_TOP_PX = -4096.0  # shapes that start above the photo by less than this are filled unclipped
+# Each bound is about a third of a second; a contour crosses each row of a photo a few times.
 _MAX_EDGE_ROWS, _MAX_FILLED_PX = 10_000_000, 10_000_000_000
 
 
 def decode_mask(data: bytes, picture: Picture, limits: PixelLimits) -> Mask:
-    """White, or lighter than half, is a hole; transparent parts count as black.
+    """Decodes a mask picture, in which pixels lighter than half are holes and transparent ones are black.
 
-    A mask of another size is stretched over the photo, without smoothing. One that was painted over the photo's
-    stored frame, as its sides tell, is turned with the photo.
+    A mask of another size is scaled to the photo without smoothing. A mask of the photo's stored frame, recognised by
+    its aspect ratio, is rotated with the photo. Raises Problem BAD_MASK for unreadable masks.
     """
     mask = _decode(data, limits)
     holes = (_lightness(mask) >= _HALF).astype(np.uint8)
     if mask.orientation == 1 and _fits_stored_frame_only(mask, picture):
         holes = np.asarray(to_displayed(holes, picture.orientation), np.uint8)
-    return _stretched(holes, picture)
+    return _scale_to(holes, picture)
 
 
 def alpha_mask(picture: Picture) -> Mask:
-    """Where the photo is transparent, at least by half."""
+    """Returns the pixels that are at least half transparent; raises Problem BAD_MASK without an alpha channel."""
     if picture.alpha is None:
         raise Problem(
             Code.BAD_MASK,
-            "Nothing says which pixels to fill: send a 'mask' or 'regions', or a photo with transparent pixels.",
+            "The holes are missing: send a 'mask' or 'regions', or a photo with transparent pixels.",
         )
     return (to_8_bit(picture.alpha) < _HALF).astype(np.uint8)
 
 
 def regions_mask(regions: Regions | Mapping[str, Any], size: tuple[int, int]) -> Mask:
-    """The pixels whose centres lie in a polygon or box, and those that a polygon's outline crosses.
+    """Returns the pixels whose centres lie in a polygon or box, and those that a polygon's outline crosses.
 
-    size: height and width of the displayed photo; what reaches beyond is cut off.
+    size: height and width of the displayed photo, to which shapes are clipped. Raises Problem BAD_MASK for invalid
+    regions and for shapes that take too long to fill.
     """
     checked = _checked(regions)
-    polygons = [_without_part_above(np.array(polygon, np.float64)) for polygon in checked.polygons]
+    polygons = [_clip_above(np.array(polygon, np.float64)) for polygon in checked.polygons]
     _require_bounded_cost(polygons, checked.boxes, size)
     mask = np.zeros(size, np.uint8)
     for polygon in polygons:
@@ -93,11 +94,11 @@ def _same_aspect(size_px: tuple[int, int], other_px: tuple[int, int]) -> bool:
     return abs(size_px[0] * other_px[1] / (size_px[1] * other_px[0]) - 1) < _ASPECT_TOLERANCE
 
 
-def _stretched(holes: Mask, picture: Picture) -> Mask:
+def _scale_to(holes: Mask, picture: Picture) -> Mask:
     if holes.shape == (picture.height, picture.width):
         return holes
-    stretched = cv2.resize(holes, (picture.width, picture.height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(stretched, np.uint8)
+    scaled = cv2.resize(holes, (picture.width, picture.height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(scaled, np.uint8)
 
 
 def _checked(regions: Regions | Mapping[str, Any]) -> Regions:
@@ -109,8 +110,8 @@ def _checked(regions: Regions | Mapping[str, Any]) -> Regions:
         raise Problem(Code.BAD_MASK, "The regions are not valid polygons and boxes.") from None
 
 
-def _without_part_above(points: Points) -> Points:
-    """The polygon (n, 2) cut off far above the picture: OpenCV visits every row from the polygon's first one."""
+def _clip_above(points: Points) -> Points:
+    """Clips a polygon (n, 2) far above the picture: OpenCV visits every row from the polygon's topmost point."""
     after = np.roll(points, -1, axis=0)
     inside, after_inside = points[:, 1] >= _TOP_PX, after[:, 1] >= _TOP_PX
     steps = np.where(inside == after_inside, 1.0, after[:, 1] - points[:, 1])
@@ -122,7 +123,7 @@ def _without_part_above(points: Points) -> Points:
 
 
 def _require_bounded_cost(polygons: Sequence[Points], boxes: Sequence[Box], size: tuple[int, int]) -> None:
-    """Filling takes time by the rows that each edge crosses, and by the pixels of each shape."""
+    """Raises if filling takes too long: its time grows with the rows that edges cross and the pixels of shapes."""
     height, width = size
     rows, pixels = 0.0, 0.0
     for x, y in (polygon.T for polygon in polygons if len(polygon)):
@@ -143,7 +144,7 @@ def _require_bounded_cost(polygons: Sequence[Points], boxes: Sequence[Box], size
 def _fill_polygon(mask: Mask, polygon: Points) -> None:
     if not len(polygon):
         return
-    # OpenCV's points are pixel centres, ours are measured from the corner of the first pixel; 1/256 px steps.
+    # OpenCV measures from the centre of the first pixel, regions from its corner; steps of 1/256 pixel.
     fixed_point = np.rint((polygon - 0.5) * 256).astype(np.int32)
     cv2.fillPoly(mask, [fixed_point], 1, lineType=cv2.LINE_8, shift=8)
 

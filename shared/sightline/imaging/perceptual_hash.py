@@ -1,4 +1,4 @@
-"""Near-duplicates: a hash that survives scaling, recompression and small changes of tone."""
+"""Perceptual hash, robust to scaling, recompression and small changes of tone, and groups of near-duplicates."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,27 @@ from numpy.typing import NDArray
 
 HASH_BITS = 64
 NEAR_DUPLICATE_BITS = 6
-"""Hashes that differ in at most so many bits are of copies of one picture; unrelated ones differ in about half."""
+"""Maximum Hamming distance between copies of one picture; unrelated pictures differ in about half of the bits."""
 
-_SIDE_PX, _LOW = 32, 8
+_SIDE_PX, _LOW_FREQUENCIES = 32, 8
 _CHUNK = 1024
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> int:
-    """64 bits of (h, w, 3) sRGB: the signs, around their median, of the lowest frequencies of the grey picture.
+    """Returns the 64-bit pHash of (h, w, 3) sRGB (Zauner 2010).
 
-    The pHash of Zauner (2010): an 8x8 corner of the cosine transform of 32x32 pixels. Its constant term is left out.
+    The bits compare the 8x8 lowest frequencies of the grey picture's cosine transform (32x32) with their median, from
+    which the constant term is left out.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_SIDE_PX, _SIDE_PX), interpolation=cv2.INTER_AREA).astype(np.float32)
-    low = cv2.dct(small)[:_LOW, :_LOW].ravel()
+    low = cv2.dct(small)[:_LOW_FREQUENCIES, :_LOW_FREQUENCIES].ravel()
     return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes(), "big")
 
 
 def near_duplicates(hashes: Sequence[int], *, max_bits: int = NEAR_DUPLICATE_BITS) -> list[list[int]]:
-    """Groups of two or more places whose hashes are near each other, by single links; in order of first place."""
-    # Equal hashes count once: a folder of plain pictures would have as many pairs as its square.
+    """Groups indices of near-duplicate hashes by single linkage; groups have two or more, in order of first index."""
+    # Equal hashes count once: a folder of plain pictures would have a quadratic number of pairs.
     distinct = list(dict.fromkeys(hashes))
     parents = list(range(len(distinct)))
     for first, second in _near_pairs(np.array(distinct, np.uint64), max_bits):
@@ -41,7 +42,7 @@ def near_duplicates(hashes: Sequence[int], *, max_bits: int = NEAR_DUPLICATE_BIT
 
 
 def _near_pairs(hashes: NDArray[np.uint64], max_bits: int) -> list[tuple[int, int]]:
-    """Compared in blocks, as all differences of 10,000 hashes at once would take gigabytes."""
+    """Compares hashes in blocks, as all differences of 10,000 hashes at once would take gigabytes."""
     pairs: list[tuple[int, int]] = []
     for start in range(0, len(hashes), _CHUNK):
         block = hashes[start : start + _CHUNK]

@@ -1,4 +1,4 @@
-"""Polygons and boxes that mark parts of a photo, as they come in JSON."""
+"""JSON schema of polygons and boxes that mark parts of a photo."""
 
 from typing import Annotated, Self
 
@@ -11,13 +11,13 @@ _MAX_JSON_BYTES = 1 << 20
 
 Coordinate = Annotated[float, AllowInfNan(False), Field(ge=-1e6, le=1e6)]
 Point = tuple[Coordinate, Coordinate]
-# The first fault is enough: a list of all takes many times the room of the document.
+# Validation stops at the first error: a list of all would take many times the memory of the document.
 Polygon = Annotated[list[Point], Field(min_length=3, max_length=_MAX_POINTS, fail_fast=True)]
 Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 
 
 class Regions(BaseModel):
-    """In pixels of the displayed photo; (0, 0) is the corner of its first pixel, x to the right, y down."""
+    """Marked parts of a photo, in pixels of the displayed frame; (0, 0) is the corner of its top left pixel."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,15 +38,19 @@ class Regions(BaseModel):
 
     @model_validator(mode="after")
     def _few_points(self) -> Self:
-        if sum(map(len, self.polygons)) > _MAX_POINTS:  # filling takes time by points and by rows of the photo
+        if sum(map(len, self.polygons)) > _MAX_POINTS:  # the time of filling grows with the number of points
             raise ValueError(f"at most {_MAX_POINTS} points are allowed")
         return self
 
 
 def parse_regions(document: str | bytes) -> Regions:
-    """Raises Problem BAD_MASK."""
+    """Parses a JSON document; raises Problem BAD_MASK, which names the place of the first error."""
     if len(document) > _MAX_JSON_BYTES:
-        raise Problem(Code.BAD_MASK, "The regions are too long.", max_bytes=_MAX_JSON_BYTES)
+        raise Problem(
+            Code.BAD_MASK,
+            f"The regions have more than {_MAX_JSON_BYTES} bytes; send a mask instead.",
+            max_bytes=_MAX_JSON_BYTES,
+        )
     try:
         return Regions.model_validate_json(document)
     except ValidationError as error:

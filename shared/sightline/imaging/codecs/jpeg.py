@@ -1,4 +1,4 @@
-"""JPEG: libjpeg-turbo for the usual files, Pillow for those that it is too strict about."""
+"""JPEG through libjpeg-turbo, and through Pillow for colour models and files that libjpeg-turbo rejects."""
 
 import re
 import struct
@@ -13,54 +13,54 @@ from sightline.imaging.formats import Buffer, ImageHeader, unreadable
 from sightline.imaging.picture import DecodedImage, Samples
 
 _MODES = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
-# Every scan of a progressive file is a pass over all pixels: a file of empty scans would keep a core busy for hours.
+# Each scan of a progressive file is a pass over all pixels: a file of empty scans would take hours.
 _MAX_SCANS = 200
 _DAMAGED = "The JPEG file is truncated or damaged."
 _END, _FILLER = b"\xff\xd9", b"\x6d\xb6\xdb" * 64
-# Stuffed bytes, TEM and restart markers have no length behind them.
+# Stuffed bytes, TEM and restart markers have no length field.
 _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
-    """Files without an end marker are read where their pixels are complete; what follows the picture is cut off."""
+    """Decodes a file whose coefficients are complete, even without an end marker; ignores data behind the picture."""
     _require_few_scans(data)
     ending = jpeg_scans.find_ending(data)
     if not (ending.marked or ending.complete):
         raise unreadable(_DAMAGED)
     whole = data if ending.marked else data[: ending.at] + _END
-    strict = _decode_tidily(whole, header, min_short_side_px)
+    strict = _decode_without_stray_bytes(whole, header, min_short_side_px)
     if strict is not None and ending.marked:
         return DecodedImage(strict, jpeg.read_metadata(whole))
     if not (ending.complete and jpeg_scans.has_all_restart_markers(data[: ending.at])):
         raise unreadable(_DAMAGED)
     decoded = _decode_leniently(whole, header, min_short_side_px)
 
-    def needs_no_byte_behind(end: int) -> bool:
-        """Lenient decoders fill in what is missing. It would come out otherwise with other bytes at the end."""
+    def is_complete_at(end: int) -> bool:
+        """Lenient decoders conceal missing data: then other bytes at the end would change the pixels."""
         padded = _decode_leniently(data[:end] + _FILLER + _END, header, min_short_side_px)
         return np.array_equal(decoded.samples, padded.samples)
 
-    if not needs_no_byte_behind(ending.at) or _reads_padding(data, ending.at, needs_no_byte_behind):
+    if not is_complete_at(ending.at) or _reads_padding(data, ending.at, is_complete_at):
         raise unreadable(_DAMAGED)
     return decoded
 
 
-def _reads_padding(data: bytes, end: int, needs_no_byte_behind: Callable[[int], bool]) -> bool:
-    """Whether pixels come from zeros that pad a file of which parts are missing: zeros decode like a picture.
+def _reads_padding(data: bytes, end: int, is_complete_at: Callable[[int], bool]) -> bool:
+    """Returns whether pixels come from zeros that pad a truncated file: zeros decode like a picture.
 
-    Plain areas may be coded in zeros as well, but then all of them are needed.
+    Plain areas may be coded as zeros as well, but then all of the zeros are needed.
     """
     padding_at = jpeg_scans.padding_start(data, end)
-    if padding_at == end or needs_no_byte_behind(padding_at):
+    if padding_at == end or is_complete_at(padding_at):
         return False
-    return needs_no_byte_behind(end - jpeg_scans.MIN_PADDING_BYTES // 2)
+    return is_complete_at(end - jpeg_scans.MIN_PADDING_BYTES // 2)
 
 
-def _decode_tidily(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:
-    """None where only lenient decoders read the file, or the colour model needs them."""
-    for tidied in (data, jpeg_scans.without_stray_bytes(data)):
+def _decode_without_stray_bytes(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> Samples | None:
+    """Returns None if only lenient decoders can read the file or its colour model."""
+    for candidate in (data, jpeg_scans.without_stray_bytes(data)):
         try:
-            return _decode_strictly(tidied, header, min_short_side_px)
+            return _decode_strictly(candidate, header, min_short_side_px)
         except ValueError as error:
             if _is_damage(str(error)):
                 raise unreadable(_DAMAGED) from error
@@ -78,7 +78,7 @@ def _decode_leniently(data: bytes, header: ImageHeader, min_short_side_px: int |
 def _decode_strictly(
     data: bytes, header: ImageHeader, min_short_side_px: int | None, *, strict: bool = True
 ) -> Samples | None:
-    """None for colour models that need more than libjpeg's naive conversion."""
+    """Returns None for colour models that need more than libjpeg's naive conversion."""
     height, width, model, _ = simplejpeg.decode_jpeg_header(data)
     if (width, height) != (header.width, header.height):
         raise unreadable("The picture's size is not the one that its header gives.")
@@ -91,7 +91,7 @@ def _decode_strictly(
 
 
 def _is_damage(message: str) -> bool:
-    """Stray bytes between segments harm nothing; missing or impossible codes leave parts of the picture grey."""
+    """Stray bytes between segments are harmless; missing or impossible codes leave parts of the picture grey."""
     return message.startswith(("Premature end", "Corrupt JPEG data")) and "extraneous bytes" not in message
 
 
@@ -103,7 +103,7 @@ def _require_few_scans(data: Buffer) -> None:
 
 
 def count_scans(data: Buffer, position: int) -> int:
-    """Scans from the first, whose entropy-coded data starts at `position`, up to one more than the limit."""
+    """Counts scans, up to one more than the limit; the data of the first scan starts at `position`."""
     scans = 1
     while scans <= _MAX_SCANS and (found := _ENTROPY_CODED_END.search(data, position)):
         marker = data[found.end() - 1]

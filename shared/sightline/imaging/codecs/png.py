@@ -1,4 +1,4 @@
-"""PNG through libpng: palettes, small bit depths and transparent colours arrive expanded, 16 bits stay 16 bits."""
+"""PNG through libpng, which expands palettes, small bit depths and transparent colours, and keeps 16 bits."""
 
 import imagecodecs
 import numpy as np
@@ -9,6 +9,7 @@ from sightline.imaging.picture import FIRST_FRAME_ONLY, DecodedImage, Samples
 
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
+    """Decodes the default image; ignores everything behind its pixels."""
     samples = _decode(png.up_to_pixels(data), header, png.channels(data))
     notes = (FIRST_FRAME_ONLY,) if header.frames != 1 else ()
     return DecodedImage(np.atleast_3d(samples), png.read_metadata(data), notes)

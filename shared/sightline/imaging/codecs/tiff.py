@@ -1,4 +1,4 @@
-"""TIFF through tifffile: integer samples of up to 16 bits, raw or in the compressions of scanners and editors."""
+"""TIFF through tifffile: integer samples of up to 16 bits, in the compressions of scanners and editors."""
 
 from collections.abc import Mapping
 from io import BytesIO
@@ -32,17 +32,18 @@ _CHANNELS: Mapping[int, int] = {
     PHOTOMETRIC.MINISBLACK: 1,
     PHOTOMETRIC.PALETTE: 1,
     PHOTOMETRIC.RGB: 3,
-    PHOTOMETRIC.YCBCR: 3,  # JPEG only, which arrives as RGB
+    PHOTOMETRIC.YCBCR: 3,  # in JPEG compression only, which decodes to RGB
     PHOTOMETRIC.SEPARATED: 4,
 }
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _MAX_EXTRA_SAMPLES = 4
-# A tile may reach beyond the picture, but it is unpacked whole: a huge one on a small picture is a bomb.
+# A tile may be larger than the picture, but is decompressed whole: a huge one in a small picture is a bomb.
 _MAX_TILE_PX = 4096 * 4096
 
 
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
-    # The flags keep vendors' tags from sending the reader to further directories.
+    """Decodes the first page of full resolution."""
+    # The flags keep vendors' tags from leading the reader to further directories.
     with TiffFile(BytesIO(data), is_lsm=False, is_scanimage=False, is_ndpi=False) as file:
         chosen = tiff.picture_directory(data)
         page = _page_at(file, chosen.offset)
@@ -74,19 +75,19 @@ def _require_supported(page: TiffPage) -> None:
 
 
 def _require_segments(page: TiffPage, data: bytes) -> None:
-    """All strips or tiles lie within the file: tifffile fills absent ones with black."""
+    """Raises if strips or tiles are missing or too large: tifffile fills missing ones with black."""
     if page.is_tiled and page.tilewidth * page.tilelength > max(_MAX_TILE_PX, 4 * page.imagewidth * page.imagelength):
         raise unreadable("The TIFF file's tiles are far larger than the picture.")
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     whole = all(size > 0 and start > 0 and start + size <= len(data) for start, size in segments)
-    if not whole or len(segments) < prod(page.chunked) or sum(page.databytecounts) < _least_bytes(page):
+    if not whole or len(segments) < prod(page.chunked) or sum(page.databytecounts) < _min_bytes(page):
         raise unreadable("The TIFF file is truncated or damaged.")
     if page.compression in _JPEG:
         _require_small_jpegs(page, [data[start : start + size] for start, size in segments])
 
 
-def _least_bytes(page: TiffPage) -> int:
-    """Raw samples are read in one piece, whatever the byte counts say."""
+def _min_bytes(page: TiffPage) -> int:
+    """Returns the size of uncompressed samples, which tifffile reads in one piece whatever the byte counts are."""
     if page.compression != COMPRESSION.NONE:
         return 0
     return page.imagewidth * page.imagelength * page.samplesperpixel * page.bitspersample // 8
@@ -102,7 +103,7 @@ def _require_small_jpegs(page: TiffPage, streams: list[bytes]) -> None:
 
 
 def _interleaved(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
-    """(h, w, c) whatever the planar configuration."""
+    """Returns (h, w, c) for either planar configuration."""
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
         samples = np.moveaxis(samples, 0, -1)
     shape = (page.imagelength, page.imagewidth, page.samplesperpixel)
@@ -110,7 +111,7 @@ def _interleaved(page: TiffPage, samples: NDArray[Any]) -> NDArray[Any]:
 
 
 def _interpret(page: TiffPage, samples: NDArray[Any]) -> Samples:
-    """Samples (h, w, c) as stored to grey, RGB or CMYK of 8 or 16 bits and full range, alpha last if there is any."""
+    """Converts stored samples (h, w, c) to grey, RGB or CMYK of 8 or 16 bits and full range, with alpha last."""
     channels = _CHANNELS[page.photometric]
     colour = _colour(page, samples[..., :channels])
     kinds = [int(kind) for kind in page.extrasamples]
@@ -135,7 +136,7 @@ def _colour(page: TiffPage, samples: NDArray[Any]) -> Samples:
 
 
 def _palette(page: TiffPage) -> Samples:
-    """(2 ** bits, 3) of 8 bits: palettes are stored with 16, by some writers with 8."""
+    """Returns (2 ** bits, 3) of 8 bits; palettes are stored with 16 bits, by some writers with 8."""
     table = page.colormap
     if table is None or page.bitspersample > 8 or table.shape != (3, 1 << page.bitspersample):
         raise unreadable("The TIFF file's palette is broken.")

@@ -1,4 +1,4 @@
-"""Between a photo's own colour space, which a profile or tags describe, and sRGB."""
+"""Conversion between a photo's colour space, given by an ICC profile or colour tags, and sRGB."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.imaging.bit_depth import quantize, to_8_bit
-from sightline.imaging.colour_spaces import icc_profiles, tag_conversion
+from sightline.imaging.colour_spaces import icc_profiles, tag_conversion, transfer_functions
 from sightline.imaging.colour_spaces.icc_profiles import ColourSpace
 from sightline.imaging.colour_spaces.tags import BT709
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
@@ -15,7 +15,7 @@ from sightline.imaging.picture import Picture, Samples
 
 
 def to_srgb(picture: Picture) -> NDArray[np.uint8]:
-    """(h, w, 3)"""
+    """Returns (h, w, 3) sRGB; HDR is tone-mapped."""
     if picture.colour_tags is not None and not picture.colour_tags.is_srgb:
         return tag_conversion.to_srgb(picture.pixels, picture.colour_tags)
     pixels, profile = to_8_bit(picture.pixels), picture.icc_profile
@@ -27,17 +27,17 @@ def to_srgb(picture: Picture) -> NDArray[np.uint8]:
 
 
 def linearization_table(picture: Picture) -> NDArray[np.float32] | None:
-    """The linear light 0..1 of each sample value, where sRGB's primaries and a curve are all that describes it."""
+    """Returns the linear light 0..1 of each sample value; None for other primaries than sRGB's and for HDR."""
     if is_srgb(picture):
         return decode_srgb(np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1))
     tags = picture.colour_tags
     if tags is None or tags.is_hdr or tags.chromaticities != BT709:
         return None
-    return tag_conversion.linearization_table(tags, picture.pixels.dtype)
+    return transfer_functions.linearization_table(tags, picture.pixels.dtype)
 
 
 def is_srgb(picture: Picture) -> bool:
-    """Whether the samples are sRGB's, whatever describes them."""
+    """Returns whether the samples are sRGB, by colour tags, by profile or by default."""
     if picture.colour_tags is not None:
         return picture.colour_tags.is_srgb
     profile = picture.icc_profile
@@ -45,10 +45,10 @@ def is_srgb(picture: Picture) -> bool:
 
 
 def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
-    """sRGB (..., 3), uint8 or floating point in 0..1, to the photo's colour space and sample type; grey stays grey.
+    """Converts sRGB (..., 3), uint8 or floating point in 0..1, to the photo's colour space and sample type.
 
-    Floating point keeps the precision of 16-bit photos. With a profile, 16-bit photos take 10 s per 60 megapixels:
-    convert the changed pixels only.
+    Grey photos stay grey. Floating point keeps the precision of 16-bit photos. With a profile, 16-bit
+    photos take 10 s per 60 megapixels: convert changed pixels only.
     """
     if not pixels.size:
         return np.empty(pixels.shape, picture.pixels.dtype)
@@ -58,7 +58,7 @@ def from_srgb(pixels: NDArray[Any], picture: Picture) -> Samples:
 
 
 def cmyk_to_srgb(samples: Samples, profile: bytes | None) -> NDArray[np.uint8]:
-    """(h, w, 4) with 0 = no ink to (h, w, 3), by the profile or else as inks that absorb ideally."""
+    """Converts (h, w, 4) with 0 = no ink to (h, w, 3), by the profile, or else as ideal inks."""
     inks = np.ascontiguousarray(to_8_bit(samples))
     if profile is not None and icc_profiles.is_usable(profile, ColourSpace.CMYK):
         return icc_profiles.to_srgb(inks, profile, ColourSpace.CMYK)
@@ -72,7 +72,7 @@ def _rgb_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
         return tag_conversion.from_srgb(row, picture.colour_tags, dtype)
     if profile is None or icc_profiles.is_srgb(profile):
         return quantize(row, dtype)
-    return icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
+    return icc_profiles.from_srgb(_sufficient_precision(row, dtype), profile, ColourSpace.RGB, dtype=dtype)
 
 
 def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
@@ -81,14 +81,14 @@ def _grey_from_srgb(row: NDArray[Any], picture: Picture) -> Samples:
         neutral = cv2.cvtColor(cv2.cvtColor(_floats(row), cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         return tag_conversion.from_srgb(neutral, picture.colour_tags, dtype)
     if profile is None:
-        grey = quantize(cv2.cvtColor(_exact_enough(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
+        grey = quantize(cv2.cvtColor(_sufficient_precision(row, dtype), cv2.COLOR_RGB2GRAY), dtype)
     else:
-        grey = icc_profiles.from_srgb(_exact_enough(row, dtype), profile, ColourSpace.GREY, dtype=dtype)
+        grey = icc_profiles.from_srgb(_sufficient_precision(row, dtype), profile, ColourSpace.GREY, dtype=dtype)
     return np.repeat(grey.reshape(1, -1, 1), 3, axis=-1)
 
 
-def _exact_enough(row: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """8 bits for 8-bit photos, which is 10 times faster, else float32."""
+def _sufficient_precision(row: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Returns 8 bits for 8-bit photos, whose conversion is 10 times faster, else float32."""
     if dtype == np.uint8:
         return quantize(row, dtype)
     return _floats(row)

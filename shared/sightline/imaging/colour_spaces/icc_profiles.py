@@ -1,4 +1,7 @@
-"""ICC profiles: relative colorimetric with black point compensation, by LittleCMS."""
+"""Colour conversion by ICC profiles through LittleCMS, and bounds on its cost (ICC.1:2022, sections 7 and 10).
+
+The rendering intent is relative colorimetric with black point compensation.
+"""
 
 import struct
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from sightline.imaging.picture import Samples
 
 MAX_PROFILE_BYTES = 4 << 20  # press profiles have 0.5 to 3 MiB
 _HEADER_BYTES, _MAX_TAGS = 128, 100
-# The colour engine searches a curve from its start for each of 4096 steps when it inverts it. Real curves have
+# LittleCMS inverts a curve by 4096 searches from its start. Real curves have
 # at most 4096 points.
 _MAX_CURVE_POINTS = 16_384
 # Real chains have up to seven elements, and their curves a few segments. Each is evaluated for every pixel.
@@ -23,7 +26,7 @@ _CURVE, _CHAIN, _CURVE_SET, _SEGMENTED_CURVE = b"curv", b"mpet", b"cvst", b"curf
 
 
 class ColourSpace(StrEnum):
-    """As the colour engine names them."""
+    """Colour models of profiles, by LittleCMS's names."""
 
     RGB = "rgb"
     GREY = "gray"
@@ -36,7 +39,7 @@ class ColourSpace(StrEnum):
 
 @lru_cache(maxsize=16)
 def is_usable(profile: bytes, space: ColourSpace) -> bool:
-    """Whether the profile is of this space and converts to sRGB, and back where pixels must be written in it."""
+    """Returns whether the profile is of this space and converts to sRGB, and, except for CMYK, back."""
     if len(profile) > MAX_PROFILE_BYTES or not has_bounded_cost(profile):
         return False
     try:
@@ -50,20 +53,20 @@ def is_usable(profile: bytes, space: ColourSpace) -> bool:
 
 @lru_cache(maxsize=16)
 def is_srgb(profile: bytes) -> bool:
-    """sRGB under any name: no 8-bit colour changes by more than rounding."""
+    """Returns whether no 8-bit colour changes by more than rounding, whatever the profile's name."""
     probe = _probe(ColourSpace.RGB)
     change = to_srgb(probe, profile, ColourSpace.RGB).astype(int) - probe
     return bool(np.abs(change).max() <= 1)
 
 
 def to_srgb(pixels: NDArray[np.uint8], profile: bytes, space: ColourSpace) -> NDArray[np.uint8]:
-    """(h, w[, c]) of the profile's space to (h, w, 3) sRGB."""
+    """Converts (h, w[, c]) of the profile's space to (h, w, 3) sRGB."""
     converted = _transform(pixels, profile, _srgb(), space, ColourSpace.RGB, np.dtype(np.uint8), precise=False)
     return np.asarray(converted, np.uint8)
 
 
 def from_srgb(pixels: NDArray[Any], profile: bytes, space: ColourSpace, *, dtype: np.dtype[Any]) -> Samples:
-    """(h, w, 3) sRGB, uint8 or float32 in 0..1, to (h, w[, c]) of the profile's space, uint8 or uint16."""
+    """Converts (h, w, 3) sRGB, uint8 or float32 in 0..1, to (h, w[, c]) of the profile's space, uint8 or uint16."""
     # LittleCMS's optimised curves are 10 times faster, but off by up to 15/255 in the shadows of 16-bit pictures.
     precise = dtype == np.uint16
     return _transform(pixels, _srgb(), profile, ColourSpace.RGB, space, dtype, precise=precise)
@@ -90,7 +93,7 @@ def _transform(
         target,
         colorspace=source_space.value,
         outcolorspace=target_space.value,
-        out=converted,  # type: ignore[arg-type]  # the stub forgets arrays
+        out=converted,  # type: ignore[arg-type]  # the stub lacks arrays
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags | imagecodecs.CMS.FLAGS.NOOPTIMIZE if precise else flags,
     )
@@ -103,14 +106,14 @@ def _srgb() -> bytes:
 
 
 def _probe(space: ColourSpace) -> NDArray[np.uint8]:
-    """A row of colours that covers the space: (1, n) of grey, else (1, n, c)."""
+    """Returns a row of colours that covers the space: (1, n) for grey, else (1, n, c)."""
     levels = np.linspace(0, 255, 9).round().astype(np.uint8)
     colours = np.stack(np.meshgrid(*[levels] * space.channels), axis=-1).reshape(1, -1, space.channels)
     return colours[..., 0] if space is ColourSpace.GREY else colours
 
 
 def has_bounded_cost(profile: bytes) -> bool:
-    """Whether curves are short and chains of transforms have few stages, so that a conversion takes usual time."""
+    """Returns whether curves are short and transforms have few elements, so that conversion takes the usual time."""
     try:
         return all(_is_cheap(profile[start : start + size]) for start, size in _tags(profile))
     except struct.error:
@@ -118,7 +121,7 @@ def has_bounded_cost(profile: bytes) -> bool:
 
 
 def _tags(profile: bytes) -> Iterator[tuple[int, int]]:
-    """Offset and size of each tag that lies within the profile, as the colour engine skips the others."""
+    """Yields offset and size of each tag within the profile; LittleCMS skips the others."""
     (count,) = struct.unpack_from(">I", profile, _HEADER_BYTES)
     for number in range(min(count, _MAX_TAGS)):
         _, start, size = struct.unpack_from(">4sII", profile, _HEADER_BYTES + 4 + 12 * number)
@@ -141,7 +144,7 @@ def _is_short_chain(tag: bytes) -> bool:
 
 
 def _has_few_segments(element: bytes) -> bool:
-    """Of an element that is a set of segmented curves; of others it is true."""
+    """Returns whether a set of segmented curves has few segments; True for other elements."""
     if element[:4] != _CURVE_SET:
         return True
     (channels,) = struct.unpack_from(">H", element, 8)

@@ -1,4 +1,4 @@
-"""Colour described without an ICC profile: coding-independent code points (ITU-T H.273), PNG's `gAMA` and `cHRM`."""
+"""Colour spaces without an ICC profile: coding-independent code points (ITU-T H.273), PNG's `gAMA` and `cHRM`."""
 
 import struct
 import zlib
@@ -13,15 +13,15 @@ BT709: Chromaticities = (0.3127, 0.3290, 0.640, 0.330, 0.300, 0.600, 0.150, 0.06
 BT2020: Chromaticities = (0.3127, 0.3290, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)
 
 PEAK_NITS = 1000.0
-"""Of HDR pictures that do not state their brightest light."""
+"""Default peak of HDR pictures, in cd/m2."""
 
 _UNSPECIFIED = 2
-_SRGB_GAMMA, _GAMMA_TOLERANCE = 0.45455, 0.05  # what libpng and browsers take for sRGB's curve
+_SRGB_GAMMA, _GAMMA_TOLERANCE = 0.45455, 0.05  # libpng and browsers treat such gammas as sRGB
 _MIN_EXPONENT, _MAX_EXPONENT = 0.1, 10.0
 
 
 class Transfer(StrEnum):
-    """The curve from light to code values."""
+    """Transfer functions from light to code values."""
 
     SRGB = "srgb"
     GAMMA = "gamma"
@@ -31,10 +31,10 @@ class Transfer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ColourTags:
-    """How code values of full range stand for light.
+    """A colour space: primaries and white point, and the transfer function of full-range code values.
 
-    exponent: of light = code ** exponent where the transfer is GAMMA; peak_nits: the brightest light of an HDR picture;
-    png_chunks: the whole chunks that say the same in a PNG file.
+    exponent: of light = code ** exponent for Transfer.GAMMA; peak_nits: brightest light of an HDR picture in cd/m2;
+    png_chunks: the equivalent chunks of a PNG file.
     """
 
     chromaticities: Chromaticities
@@ -64,7 +64,7 @@ _PRIMARIES: Mapping[int, Chromaticities] = {
     12: (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     22: (0.3127, 0.3290, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
 }
-# BT.709 and its kin are shown by the curve of a reference display (BT.1886), as browsers do for PNG.
+# BT.709 and similar codes are displayed by BT.1886's curve, as in browsers' PNG decoders.
 _TRANSFERS: Mapping[int, tuple[Transfer, float]] = {
     **dict.fromkeys((1, 6, 11, 14, 15), (Transfer.GAMMA, 2.4)),
     4: (Transfer.GAMMA, 2.2),
@@ -74,12 +74,12 @@ _TRANSFERS: Mapping[int, tuple[Transfer, float]] = {
     16: (Transfer.PQ, 1.0),
     18: (Transfer.HLG, 1.0),
 }
-# In HEIF, browsers show BT.709 and its kin by sRGB's curve: cameras and encoders write these codes for such pictures.
+# In HEIF, browsers display these codes by sRGB's curve, as cameras and encoders write them for sRGB pictures.
 _SRGB_IN_HEIF = frozenset({1, 6, 11, 14, 15})
 
 
 def tags_from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, png_chunks: bytes) -> ColourTags | None:
-    """None for code points that are unspecified, reserved or too rare to be known here."""
+    """Returns None for code points that are unspecified, reserved or not supported."""
     if primaries not in _PRIMARIES or transfer not in _TRANSFERS:
         return None
     curve, exponent = _TRANSFERS[transfer]
@@ -87,7 +87,7 @@ def tags_from_cicp(primaries: int, transfer: int, *, peak_nits: float | None, pn
 
 
 def tags_from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) -> ColourTags | None:
-    """Of the `nclx` colour of a HEIF file; None where it is sRGB, unspecified or unknown."""
+    """Returns the tags for HEIF's `nclx` colour; None if it is sRGB, unspecified or unknown."""
     primaries = 1 if primaries == _UNSPECIFIED else primaries
     transfer = 13 if transfer in _SRGB_IN_HEIF or transfer == _UNSPECIFIED else transfer
     chunks = png_chunk(b"cICP", bytes([primaries & 0xFF, transfer & 0xFF, 0, 1]))
@@ -98,7 +98,7 @@ def tags_from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) ->
 
 
 def tags_from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunks: bytes) -> ColourTags | None:
-    """Of PNG's `gAMA`, which is the exponent of code = light ** gamma, and `cHRM`; None for absurd values."""
+    """Returns the tags for PNG's `gAMA`, of code = light ** gamma, and `cHRM`; None for implausible values."""
     if chromaticities is None and abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE:
         return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
     if not gamma or not _MIN_EXPONENT <= 1 / gamma <= _MAX_EXPONENT:
@@ -107,8 +107,10 @@ def tags_from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_
 
 
 def srgb_tags(*, png_chunks: bytes) -> ColourTags:
+    """Returns the tags for PNG's `sRGB`."""
     return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
 
 
 def png_chunk(kind: bytes, payload: bytes) -> bytes:
+    """Returns a PNG chunk with length and checksum."""
     return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))

@@ -1,15 +1,15 @@
-"""AV1: the size in the sequence headers of a stream of OBUs (AV1 specification, sections 5.3 and 5.5)."""
+"""AV1 streams: frame sizes in the sequence headers of a stream of OBUs (AV1 specification, sections 5.3 and 5.5)."""
 
 from collections.abc import Iterator
 
 from sightline.imaging.formats import IncompleteError, read_exactly, unreadable
 
 _SEQUENCE_HEADER = 1
-_MAX_UNITS = 4096
+_MAX_OBUS = 4096
 
 
-class _Bits:
-    """Reads a payload bit by bit, the most significant first."""
+class _BitReader:
+    """Reader of a payload bit by bit, the most significant first."""
 
     def __init__(self, payload: bytes) -> None:
         self._value = int.from_bytes(payload, "big")
@@ -21,8 +21,8 @@ class _Bits:
             raise unreadable("An AV1 sequence header is broken.")
         return self._value >> self._left & ((1 << count) - 1)
 
-    def read_variable(self) -> None:
-        """An unsigned value whose leading zeros tell its length (`uvlc`)."""
+    def skip_uvlc(self) -> None:
+        """Skips an unsigned value of variable length (`uvlc`)."""
         zeros = 0
         while not self.read(1):
             zeros += 1
@@ -30,39 +30,39 @@ class _Bits:
 
 
 def frame_sizes(stream: bytes) -> list[tuple[int, int]]:
-    """Largest width and height that each sequence header announces."""
+    """Returns the maximum width and height that each sequence header gives."""
     try:
-        return [_frame_size(payload) for kind, payload in _units(stream) if kind == _SEQUENCE_HEADER]
+        return [_frame_size(payload) for kind, payload in _obus(stream) if kind == _SEQUENCE_HEADER]
     except IncompleteError:
         raise unreadable("The AV1 data is truncated or damaged.") from None
 
 
-def _units(stream: bytes) -> Iterator[tuple[int, bytes]]:
+def _obus(stream: bytes) -> Iterator[tuple[int, bytes]]:
     position = 0
-    for _ in range(_MAX_UNITS):
+    for _ in range(_MAX_OBUS):
         if position >= len(stream):
             return
         head = stream[position]
         position += 2 if head & 4 else 1
-        size_bytes, position = _unit_size(stream, position) if head & 2 else (len(stream) - position, position)
+        size_bytes, position = _obu_size(stream, position) if head & 2 else (len(stream) - position, position)
         yield head >> 3 & 15, read_exactly(stream, position, size_bytes)[:64]
         position += size_bytes
     raise unreadable("The AV1 data has too many parts.")
 
 
-def _unit_size(stream: bytes, position: int) -> tuple[int, int]:
-    """A little-endian base-128 number and the offset behind it."""
+def _obu_size(stream: bytes, position: int) -> tuple[int, int]:
+    """Returns a little-endian base-128 number (`leb128`) and the offset behind it."""
     size_bytes = 0
-    for place in range(8):
-        digit = read_exactly(stream, position + place, 1)[0]
-        size_bytes |= (digit & 0x7F) << 7 * place
+    for byte in range(8):
+        digit = read_exactly(stream, position + byte, 1)[0]
+        size_bytes |= (digit & 0x7F) << 7 * byte
         if digit < 0x80:
-            return size_bytes, position + place + 1
+            return size_bytes, position + byte + 1
     raise unreadable("The AV1 data is truncated or damaged.")
 
 
 def _frame_size(payload: bytes) -> tuple[int, int]:
-    bits = _Bits(payload)
+    bits = _BitReader(payload)
     bits.read(4)  # profile, still picture
     if bits.read(1):  # reduced header
         bits.read(5)
@@ -72,7 +72,7 @@ def _frame_size(payload: bytes) -> tuple[int, int]:
     return bits.read(width_bits) + 1, bits.read(height_bits) + 1
 
 
-def _skip_operating_points(bits: _Bits) -> None:
+def _skip_operating_points(bits: _BitReader) -> None:
     delay_bits = _skip_timing(bits) if bits.read(1) else 0
     display_delays = bits.read(1)
     for _ in range(bits.read(5) + 1):
@@ -85,11 +85,11 @@ def _skip_operating_points(bits: _Bits) -> None:
             bits.read(4)
 
 
-def _skip_timing(bits: _Bits) -> int:
-    """The width of the buffer delays, or 0 where the decoder model is absent."""
+def _skip_timing(bits: _BitReader) -> int:
+    """Returns the width of the buffer delays in bits, or 0 without a decoder model."""
     bits.read(64)
     if bits.read(1):
-        bits.read_variable()
+        bits.skip_uvlc()
     if not bits.read(1):
         return 0
     delay_bits = bits.read(5) + 1

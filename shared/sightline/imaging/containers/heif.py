@@ -1,4 +1,4 @@
-"""HEIC and AVIF: boxes; the primary item's `ispe` property holds the size (ISO/IEC 23008-12, section 6.5.3)."""
+"""HEIF container of HEIC and AVIF: boxes, and the properties of the primary item (ISO/IEC 23008-12, section 6.5)."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -37,26 +37,29 @@ _PICTURE_BRANDS = frozenset(
     }
 )
 _SEQUENCE_BRANDS = frozenset({b"hevc", b"hevx", b"msf1", b"avis"})
-# Real files hold a handful of boxes on the top level and some hundred properties; a meta box of megabytes is a trap.
+# Real files have a handful of top-level boxes and some hundred properties; larger ones are hostile.
 _MAX_BOXES, _MAX_ENTRIES, _MAX_META_BYTES = 64, 16_384, 1 << 20
 
 
-# EXIF orientations before and after a quarter turn against the clock and after mirroring.
+# EXIF orientations before and after a counterclockwise quarter turn, and before and after mirroring.
 _COUNTERCLOCKWISE = {1: 8, 8: 3, 3: 6, 6: 1, 2: 5, 5: 4, 4: 7, 7: 2}
 _LEFT_TO_RIGHT = {1: 2, 2: 1, 3: 4, 4: 3, 5: 6, 6: 5, 7: 8, 8: 7}
 _TOP_TO_BOTTOM = {1: 4, 4: 1, 2: 3, 3: 2, 5: 8, 8: 5, 6: 7, 7: 6}
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class IsoBox:
+    """A box of the ISO base media file format (ISO/IEC 14496-12)."""
+
     kind: bytes
     payload: memoryview
 
 
 def read_header(data: Buffer) -> ImageHeader:
+    """Reads the header; raises Problem UNSUPPORTED_FORMAT for videos and other codecs."""
     brands = _brands(data)
-    if brands.isdisjoint(_PICTURE_BRANDS) and (film := describe_iso_media(read_exactly(data, 8, 4))):
-        raise unsupported_file(film)
+    if brands.isdisjoint(_PICTURE_BRANDS) and (video := describe_iso_media(read_exactly(data, 8, 4))):
+        raise unsupported_file(video)
     meta = read_meta(data)
     try:
         properties = _primary_properties(meta)
@@ -68,7 +71,7 @@ def read_header(data: Buffer) -> ImageHeader:
 
 
 def read_metadata(data: Buffer) -> Metadata:
-    """The profile or tags of the primary picture's colour, and the EXIF orientation that its transforms amount to."""
+    """Reads profile or colour tags of the primary picture, and its transforms as EXIF orientation."""
     try:
         properties = _primary_properties(read_meta(data))
         colours = {bytes(box.payload[:4]): box.payload[4:] for box in properties if box.kind == b"colr"}
@@ -86,16 +89,16 @@ def _read_nclx(payload: memoryview | None, peak_nits: float | None) -> ColourTag
     return tags_from_nclx(primaries, transfer, peak_nits=peak_nits)
 
 
-def _peak_nits(properties: list[Box]) -> float | None:
-    """The brightest light of the content (`clli`), else of the display on which it was graded (`mdcv`)."""
+def _peak_nits(properties: list[IsoBox]) -> float | None:
+    """Returns the brightest light of the content (`clli`), else of the mastering display (`mdcv`), in cd/m2."""
     found = {box.kind: box.payload for box in properties}
     (content_nits,) = struct.unpack_from(">H", found.get(b"clli", bytes(2)))
     (display_nits,) = struct.unpack_from(">I", found.get(b"mdcv", bytes(20)), 16)
     return content_nits or display_nits / 10_000 or None
 
 
-def _orientation(properties: list[Box]) -> int:
-    """The quarter turns (`irot`) and mirrorings (`imir`) in their order, as one EXIF orientation."""
+def _orientation(properties: list[IsoBox]) -> int:
+    """Returns rotations (`irot`) and mirrorings (`imir`), in their order, as one EXIF orientation."""
     orientation = 1
     for box in properties:
         if box.kind == b"irot":
@@ -107,7 +110,7 @@ def _orientation(properties: list[Box]) -> int:
 
 
 def read_meta(data: Buffer) -> dict[bytes, memoryview]:
-    """The payloads of the boxes that describe the file's items."""
+    """Returns the payloads of the boxes in the meta box, by kind."""
     return {box.kind: box.payload for box in boxes(_meta(data)[4:])}
 
 
@@ -120,7 +123,7 @@ def _brands(data: Buffer) -> frozenset[bytes]:
 
 
 def _meta(data: Buffer) -> memoryview:
-    """The payload of the meta box, which may stand behind the coded pictures."""
+    """Returns the payload of the meta box, which may follow the coded pictures."""
     position = 0
     for _ in range(_MAX_BOXES):
         kind, head_bytes, size_bytes = _box_head(data, position)
@@ -133,7 +136,7 @@ def _meta(data: Buffer) -> memoryview:
 
 
 def _box_head(data: Buffer, position: int) -> tuple[bytes, int, int]:
-    """Kind, length of the head, length of the box with its head."""
+    """Returns kind, size of the box header, and size of the box with its header."""
     size_bytes, kind = struct.unpack(">I4s", read_exactly(data, position, 8))
     head_bytes = 8
     if size_bytes == 1:
@@ -144,18 +147,19 @@ def _box_head(data: Buffer, position: int) -> tuple[bytes, int, int]:
     return kind, head_bytes, size_bytes
 
 
-def boxes(payload: memoryview) -> Iterator[Box]:
+def boxes(payload: memoryview) -> Iterator[IsoBox]:
+    """Yields the boxes of a payload."""
     position = 0
     while position < len(payload):
         try:
             kind, head_bytes, size_bytes = _box_head(payload, position)
         except IncompleteError:
             raise unreadable("The HEIF file has a broken box.") from None
-        yield Box(kind, payload[position + head_bytes : position + size_bytes])
+        yield IsoBox(kind, payload[position + head_bytes : position + size_bytes])
         position += size_bytes
 
 
-def _primary_properties(meta: Mapping[bytes, memoryview]) -> list[Box]:
+def _primary_properties(meta: Mapping[bytes, memoryview]) -> list[IsoBox]:
     primary = _primary_item(meta[b"pitm"])
     parts = {box.kind: box.payload for box in boxes(meta[b"iprp"])}
     known = list(boxes(parts[b"ipco"]))
@@ -169,7 +173,7 @@ def _primary_item(payload: memoryview) -> int:
 
 
 def _associated(payload: memoryview, item: int) -> list[int]:
-    """1-based numbers of the properties of an item (`ipma`)."""
+    """Returns the 1-based numbers of an item's properties (`ipma`)."""
     version, wide = payload[0], payload[3] & 1
     (entries,) = struct.unpack_from(">I", payload, 4)
     position, item_layout = 8, struct.Struct(">I" if version else ">H")
@@ -189,7 +193,7 @@ def _association_numbers(payload: memoryview, position: int, count: int, *, wide
     return [number & 0x7F for number in struct.unpack_from(f">{count}B", payload, position)]
 
 
-def _size(properties: list[Box]) -> tuple[int, int]:
+def _size(properties: list[IsoBox]) -> tuple[int, int]:
     for box in properties:
         if box.kind == b"ispe" and len(box.payload) >= 12:
             width, height = struct.unpack_from(">II", box.payload, 4)
@@ -198,8 +202,8 @@ def _size(properties: list[Box]) -> tuple[int, int]:
     raise unreadable("The HEIF file gives no size of its primary picture.")
 
 
-def _bit_depth(properties: list[Box]) -> int:
-    """As stated, or else by the decoder's configuration."""
+def _bit_depth(properties: list[IsoBox]) -> int:
+    """Returns the stated bit depth (`pixi`), or else that of the decoder configuration."""
     for box in properties:
         if box.kind == b"pixi" and len(box.payload) > 5:
             return max(8, *box.payload[5 : 5 + box.payload[4]])
@@ -213,7 +217,7 @@ def _bit_depth(properties: list[Box]) -> int:
 
 
 def _codec(meta: Mapping[bytes, memoryview]) -> ImageFormat:
-    """By the decoder configurations present: brands alone do not tell HEIC from AVIF."""
+    """Returns the format by decoder configuration, as brands alone do not distinguish HEIC from AVIF."""
     parts = {box.kind: box.payload for box in boxes(meta[b"iprp"])}
     for box in boxes(parts[b"ipco"]):
         if box.kind in _CODECS:

@@ -1,4 +1,4 @@
-"""JPEG: a chain of marker segments, of which SOFn holds the size (ITU-T T.81, annex B)."""
+"""JPEG container: marker segments, header and metadata (ITU-T T.81, annex B)."""
 
 import re
 import struct
@@ -33,7 +33,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xff]")
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`start` is the offset of the payload behind the length field."""
+    """A marker segment; start, size_bytes: of the payload behind the length field."""
 
     marker: int
     start: int
@@ -41,7 +41,7 @@ class Segment:
 
 
 def segments(data: Buffer) -> Iterator[Segment]:
-    """The segments up to and including the start of the first scan."""
+    """Yields the segments up to and including the start of the first scan."""
     position = 2
     for _ in range(_MAX_SEGMENTS):
         position, marker = _next_marker(data, position)
@@ -58,7 +58,7 @@ def segments(data: Buffer) -> Iterator[Segment]:
 
 
 def _next_marker(data: Buffer, position: int) -> tuple[int, int]:
-    """The offset behind the marker and its code; fill bytes (0xFF) and stray bytes before it are skipped."""
+    """Returns the offset behind the marker and its code, after skipping fill bytes (0xFF) and stray bytes."""
     found = _MARKER.search(data, position, position + _MAX_STRAY_BYTES)
     if found:
         return found.end(), data[found.end() - 1]
@@ -68,6 +68,7 @@ def _next_marker(data: Buffer, position: int) -> tuple[int, int]:
 
 
 def read_header(data: Buffer) -> ImageHeader:
+    """Reads the header from the frame header (SOFn)."""
     for segment in segments(data):
         if segment.marker in START_OF_FRAME:
             return _frame_header(segment, read_exactly(data, segment.start, 6))
@@ -86,10 +87,12 @@ def _frame_header(segment: Segment, fields: bytes) -> ImageHeader:
 
 
 def is_progressive(markers: Iterable[int]) -> bool:
+    """Returns whether these markers contain that of a progressive frame."""
     return not _PROGRESSIVE.isdisjoint(markers)
 
 
 def read_metadata(data: Buffer) -> Metadata:
+    """Reads EXIF orientation and ICC profile."""
     exif = b""
     icc_parts: dict[int, bytes] = {}
     for segment in segments(data):
@@ -103,7 +106,7 @@ def read_metadata(data: Buffer) -> Metadata:
 
 
 def with_metadata(data: bytes, metadata: Metadata) -> bytes:
-    """The file with a profile and an orientation in front of its tables; it must have neither yet."""
+    """Inserts profile and orientation before the tables; the file must have neither yet."""
     added = []
     if metadata.orientation != 1:
         added.append(_segment(APP1, _EXIF + tiff.orientation_exif(metadata.orientation)))
@@ -113,7 +116,7 @@ def with_metadata(data: bytes, metadata: Metadata) -> bytes:
 
 
 def _icc_payloads(profile: bytes) -> list[bytes]:
-    """A segment holds 64 KiB; the parts are numbered from 1."""
+    """Splits a profile into segments of at most 64 KiB, numbered from 1."""
     starts = range(0, len(profile), _ICC_PART_BYTES)
     return [
         _ICC + bytes([number, len(starts)]) + profile[start : start + _ICC_PART_BYTES]
@@ -122,7 +125,7 @@ def _icc_payloads(profile: bytes) -> list[bytes]:
 
 
 def _behind_jfif(data: bytes) -> int:
-    """JFIF wants its own segment first."""
+    """Returns the offset behind the JFIF segment, which must come first."""
     first = next(segments(data))
     return first.start + first.size_bytes if first.marker == _APP0 else 2
 

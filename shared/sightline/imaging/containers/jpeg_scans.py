@@ -1,4 +1,4 @@
-"""JPEG's scans: where the coded picture ends, and whether every coefficient is in it (ITU-T T.81, annexes B and G)."""
+"""Scans of JPEG files: end of the coded picture and completeness of its coefficients (ITU-T T.81, annexes B and G)."""
 
 import math
 import re
@@ -15,14 +15,14 @@ _MAX_SEGMENTS, _MAX_FILL_BYTES = 4096, 4096
 _DRI = 0xDD
 _RESTART_MARKER = re.compile(rb"\xff[\xd0-\xd7]")
 MIN_PADDING_BYTES = 32
-"""Fewer zeros than this at the end of a scan may be its own codes."""
+"""Fewer zeros than this at the end of a scan may be part of its codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """at: the offset behind the coded data that the picture needs; marked: an end marker stands there.
+    """End of the coded picture; at: the offset behind the coded data that it needs; marked: an end marker follows.
 
-    complete: each coefficient of each component has been sent to its last bit, as far as the scans' headers say.
+    complete: by the scans' headers, all coefficients of all components have been sent to their last bit.
     """
 
     at: int
@@ -31,7 +31,7 @@ class Ending:
 
 
 def find_ending(data: Buffer) -> Ending:
-    """Of a file whose segments before the first scan are sound. What follows a complete picture is not looked at."""
+    """Finds the end of a file with valid segments before the first scan; ignores data behind a complete picture."""
     progress = _Progress(data)
     position = 0
     for marker, position, end in _segments_and_scans(data):
@@ -45,13 +45,13 @@ def find_ending(data: Buffer) -> Ending:
 
 
 def padding_start(data: bytes, end: int) -> int:
-    """The offset in the run of zeros before `end` from which they are no part of the codes before them, or `end`."""
+    """Returns the offset in the run of zeros before `end` from which on they cannot be codes, or `end`."""
     at = len(data[:end].rstrip(b"\0")) + MIN_PADDING_BYTES // 2
     return at if end - at >= MIN_PADDING_BYTES // 2 else end
 
 
 def has_all_restart_markers(data: Buffer) -> bool:
-    """Whether each scan has as many as its interval asks for: decoders skip what they cannot read between them."""
+    """Returns whether each scan has all its restart markers: decoders skip unreadable data between them."""
     interval = next((_interval(data, each.start) for each in jpeg.segments(data) if each.marker == _DRI), 0)
     for marker, start, end in _segments_and_scans(data):
         if marker == _DRI:
@@ -59,7 +59,7 @@ def has_all_restart_markers(data: Buffer) -> bool:
         elif marker == jpeg.SOS and interval:
             found = _ENTROPY_CODED_END.search(data, end)
             markers = sum(1 for _ in _RESTART_MARKER.finditer(data, end, found.start() if found else len(data)))
-            if markers < (_coded_units(data, read_exactly(data, start, end - start)) - 1) // interval:
+            if markers < (_mcu_count(data, read_exactly(data, start, end - start)) - 1) // interval:
                 return False
     return True
 
@@ -68,8 +68,8 @@ def _interval(data: Buffer, start: int) -> int:
     return int.from_bytes(read_exactly(data, start, 2), "big")
 
 
-def _coded_units(data: Buffer, scan_header: bytes) -> int:
-    """MCUs of a scan: of several components as they are interleaved, of one its blocks."""
+def _mcu_count(data: Buffer, scan_header: bytes) -> int:
+    """Returns the number of MCUs of a scan: interleaved units of several components, or blocks of a single one."""
     frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
     fields = read_exactly(data, frame.start, frame.size_bytes)
     height, width = int.from_bytes(fields[1:3], "big"), int.from_bytes(fields[3:5], "big")
@@ -85,7 +85,7 @@ def _fill_bytes_at_end(data: Buffer) -> int:
 
 
 def _segments_and_scans(data: Buffer) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of the payload of each segment from the first scan on; ends where no segment follows."""
+    """Yields marker, start and end of the payload of each segment from the first scan on."""
     *_, first = jpeg.segments(data)
     marker, start, end = first.marker, first.start, first.start + first.size_bytes
     for _ in range(_MAX_SEGMENTS):
@@ -101,7 +101,7 @@ def _segments_and_scans(data: Buffer) -> Iterator[tuple[int, int, int]]:
 
 
 class _Progress:
-    """Which coefficients of each component are complete."""
+    """Bit sets of complete coefficients by component."""
 
     def __init__(self, data: Buffer) -> None:
         frame = next(each for each in jpeg.segments(data) if each.marker in jpeg.START_OF_FRAME)
@@ -122,7 +122,7 @@ class _Progress:
 
 
 def without_stray_bytes(data: bytes) -> bytes:
-    """The file without what stands between the segments before its first scan, which decoders skip."""
+    """Removes stray bytes between the segments before the first scan, which decoders skip."""
     *_, last = segments = list(jpeg.segments(data))
     kept = [data[each.start - 4 : each.start + each.size_bytes] for each in segments]
     return b"".join([data[:2], *kept, data[last.start + last.size_bytes :]])

@@ -1,4 +1,4 @@
-"""PNG: a chain of chunks; IHDR comes first, acTL tells an animation (PNG third edition, sections 5 and 11)."""
+"""PNG container: chunks, header and metadata (PNG third edition, sections 5 and 11)."""
 
 import struct
 import zlib
@@ -29,7 +29,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _MAX_CHUNKS_BEFORE_PIXELS, _MAX_CHUNKS = 1024, 200_000
 _MAX_ICC_BYTES = 16 << 20
-_DESCRIBING = frozenset({b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI"})
+_METADATA_CHUNKS = frozenset({b"eXIf", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"mDCV", b"cLLI"})
 _COLOUR_AT, _PALETTE = 25, 3
 _CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _TRANSPARENCY_BYTES = {0: 2, 2: 6}
@@ -40,7 +40,7 @@ _BIT_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """`start` is the offset of the data behind length and kind."""
+    """A chunk; start, size_bytes: of the data behind length and kind."""
 
     kind: bytes
     start: int
@@ -48,7 +48,7 @@ class Chunk:
 
 
 def chunks(data: Buffer, *, limit: int) -> Iterator[Chunk]:
-    """The chunks in front of IEND."""
+    """Yields the chunks before IEND; raises Problem UNREADABLE_IMAGE for more than `limit`."""
     position = len(SIGNATURE)
     for _ in range(limit):
         size_bytes, kind = struct.unpack(">I4s", read_exactly(data, position, 8))
@@ -62,6 +62,7 @@ def chunks(data: Buffer, *, limit: int) -> Iterator[Chunk]:
 
 
 def read_header(data: Buffer) -> ImageHeader:
+    """Reads the header from IHDR, and the number of frames from acTL."""
     width, height, bit_depth = _image_header(read_exactly(data, len(SIGNATURE), 25))
     return ImageHeader(ImageFormat.PNG, width, height, _frames(data), bit_depth)
 
@@ -88,27 +89,27 @@ def _frames(data: Buffer) -> int:
 
 
 def channels(data: Buffer) -> int:
-    """Of the decoded picture: palettes become RGB, and a sound tRNS chunk becomes alpha."""
+    """Returns the channels of the decoded picture: palettes become RGB, a valid tRNS chunk becomes alpha."""
     colour, palette_colours = read_exactly(data, _COLOUR_AT, 1)[0], 0
     for chunk in chunks(data, limit=_MAX_CHUNKS_BEFORE_PIXELS):
         if chunk.kind == b"IDAT":
             break
         if chunk.kind == b"PLTE":
             palette_colours = chunk.size_bytes // 3
-        if chunk.kind == b"tRNS" and _is_sound_transparency(data, chunk, colour, palette_colours):
+        if chunk.kind == b"tRNS" and _is_valid_transparency(data, chunk, colour, palette_colours):
             return _CHANNELS[colour] + 1
     return _CHANNELS[colour]
 
 
-def _is_sound_transparency(data: Buffer, chunk: Chunk, colour: int, palette_colours: int) -> bool:
+def _is_valid_transparency(data: Buffer, chunk: Chunk, colour: int, palette_colours: int) -> bool:
     payload = read_exactly(data, chunk.start - 4, chunk.size_bytes + 8)
     by_palette = colour == _PALETTE and 0 < chunk.size_bytes <= palette_colours
     fits = by_palette or chunk.size_bytes == _TRANSPARENCY_BYTES.get(colour)
     return fits and zlib.crc32(payload[:-4]) == int.from_bytes(payload[-4:], "big")
 
 
-def _sound_chunks(data: Buffer) -> Iterator[Chunk]:
-    """The chunks up to IEND, or up to where the chain breaks behind the first pixels; the last may be cut short."""
+def _valid_chunks(data: Buffer) -> Iterator[Chunk]:
+    """Yields the chunks up to IEND, or up to the first invalid one behind the pixels; the last may be truncated."""
     pixels = False
     walk = chunks(data, limit=_MAX_CHUNKS)
     while True:
@@ -125,12 +126,12 @@ def _sound_chunks(data: Buffer) -> Iterator[Chunk]:
 
 
 def up_to_pixels(data: bytes) -> bytes:
-    """The file without what follows its pixels, and with an end; the same bytes where nothing but the end follows.
+    """Returns the file up to its pixels and an end chunk; the same bytes if nothing else follows the pixels.
 
-    A last IDAT chunk that is cut short gets the length and checksum of what is there: the decoder judges the pixels.
+    A truncated last IDAT chunk gets the length and checksum of its remaining data; the decoder validates the pixels.
     """
     last = None
-    for chunk in _sound_chunks(data):
+    for chunk in _valid_chunks(data):
         last = chunk if chunk.kind == b"IDAT" else last
     if last is None:
         return data
@@ -143,14 +144,14 @@ def up_to_pixels(data: bytes) -> bytes:
 
 
 def read_metadata(data: Buffer) -> Metadata:
-    """Of a whole file: some writers put the EXIF data behind the pixels, where browsers do not heed it."""
+    """Reads the metadata of a whole file: some writers put EXIF behind the pixels, where browsers ignore it."""
     before: dict[bytes, bytes] = {}
     late_exif, behind_pixels = b"", False
-    for chunk in _sound_chunks(data):
+    for chunk in _valid_chunks(data):
         behind_pixels = behind_pixels or chunk.kind == b"IDAT"
         if chunk.kind == b"eXIf" and behind_pixels:
             late_exif = bytes(data[chunk.start : chunk.start + chunk.size_bytes])
-        elif chunk.kind in _DESCRIBING and not behind_pixels:
+        elif chunk.kind in _METADATA_CHUNKS and not behind_pixels:
             before.setdefault(chunk.kind, read_exactly(data, chunk.start, chunk.size_bytes))
     orientation = tiff.read_orientation(before.get(b"eXIf", b""))
     late = orientation == 1 != tiff.read_orientation(late_exif)
@@ -158,7 +159,7 @@ def read_metadata(data: Buffer) -> Metadata:
 
 
 def _read_colour(described: Mapping[bytes, bytes]) -> Metadata:
-    """In the order of precedence of the PNG specification: cICP, iCCP, sRGB, gAMA with cHRM."""
+    """Reads the colour space in the order of precedence of the specification: cICP, iCCP, sRGB, gAMA with cHRM."""
     coded = _read_cicp(described)
     if coded is not None:
         return Metadata(colour_tags=coded)
@@ -175,14 +176,14 @@ def _read_colour(described: Mapping[bytes, bytes]) -> Metadata:
 
 def _read_cicp(described: Mapping[bytes, bytes]) -> ColourTags | None:
     payload = described.get(b"cICP", b"")
-    if len(payload) != 4 or payload[2]:  # PNG has no other matrix than the identity
+    if len(payload) != 4 or payload[2]:  # PNG allows the identity matrix only
         return None
     kept = _kept(described, b"cICP", b"mDCV", b"cLLI")
     return tags_from_cicp(payload[0], payload[1], peak_nits=_peak_nits(described), png_chunks=kept)
 
 
 def _peak_nits(described: Mapping[bytes, bytes]) -> float | None:
-    """The brightest light of the content, else of the display on which it was graded."""
+    """Returns the brightest light of the content (`cLLI`), else of the mastering display (`mDCV`), in cd/m2."""
     levels, mastering = described.get(b"cLLI", b""), described.get(b"mDCV", b"")
     values = [levels[:4]] * (len(levels) == 8) + [mastering[16:20]] * (len(mastering) == 24)
     return next((int.from_bytes(value, "big") / 10_000 for value in values if any(value)), None)
@@ -209,7 +210,7 @@ def _kept(described: Mapping[bytes, bytes], *kinds: bytes) -> bytes:
 
 
 def _inflate_profile(payload: bytes) -> bytes:
-    """The profile, or the empty bytes where it is broken or a bomb."""
+    """Returns the profile, or empty bytes if it is invalid or inflates to too many bytes."""
     _, _, compressed = payload.partition(b"\0")
     try:
         inflater = zlib.decompressobj()
@@ -220,7 +221,7 @@ def _inflate_profile(payload: bytes) -> bytes:
 
 
 def with_metadata(data: bytes, metadata: Metadata) -> bytes:
-    """The file with a profile, colour tags and an orientation behind its header; it must have none of them yet."""
+    """Inserts profile, colour tags and orientation behind the header; the file must have none of them yet."""
     added = [metadata.colour_tags.png_chunks] if metadata.colour_tags is not None else []
     if metadata.icc_profile is not None:
         added.append(png_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc_profile)))

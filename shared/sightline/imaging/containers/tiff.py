@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: a directory of tags anywhere in the file (TIFF 6.0, section 2); EXIF uses the same structure."""
+"""TIFF and BigTIFF container: directories of tags (TIFF 6.0, section 2), which EXIF uses as well."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ _MAX_ENTRIES, _MAX_VALUES, _MAX_DIRECTORIES = 4096, 16, 64
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Widths of the fields: classic files count in 2 and 4 bytes, BigTIFF in 8."""
+    """Byte order and field widths: classic files have counts of 2 and offsets of 4 bytes, BigTIFF of 8 bytes."""
 
     order: str
     count: str
@@ -47,19 +47,20 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Integer tags of one picture of the file; `offset` is where the directory starts."""
+    """Integer tags of one page of the file; offset: the start of the directory in the file."""
 
     tags: Mapping[int, tuple[int, ...]]
     next_offset: int
     offset: int
 
     def first(self, tag: int, default: int = 0) -> int:
+        """Returns the first value of a tag."""
         values = self.tags.get(tag) or (default,)
         return values[0]
 
     @property
     def kind(self) -> int:
-        """The bits of NewSubfileType, also where the older SubfileType says so."""
+        """The bits of NewSubfileType, or their equivalent of the older SubfileType."""
         return self.first(NEW_SUBFILE_TYPE) | (_REDUCED if self.first(SUBFILE_TYPE) == _OLD_REDUCED else 0)
 
     @property
@@ -77,6 +78,7 @@ class Directory:
 
 
 def read_header(data: Buffer) -> ImageHeader:
+    """Reads the header from the directory of the first picture of full resolution."""
     directory = picture_directory(data)
     width, height = directory.first(IMAGE_WIDTH), directory.first(IMAGE_LENGTH)
     if not width or not height:
@@ -86,9 +88,9 @@ def read_header(data: Buffer) -> ImageHeader:
 
 
 def picture_directory(data: Buffer) -> Directory:
-    """That of the first picture of full resolution: thumbnails and masks may come before it.
+    """Returns the directory of the first picture of full resolution, which may follow thumbnails and masks.
 
-    Where all are reduced, the largest. Raises Problem UNSUPPORTED_FORMAT for a camera's raw data.
+    If all are reduced, returns the largest. Raises Problem UNSUPPORTED_FORMAT for camera raw data.
     """
     seen: list[Directory] = []
     for directory in _directories(data, sub_directories=True):
@@ -105,7 +107,7 @@ def picture_directory(data: Buffer) -> Directory:
 
 
 def _directories(data: Buffer, *, sub_directories: bool) -> Iterator[Directory]:
-    """In the order of the file; those that belong to a directory (SubIFDs) follow it, if wanted."""
+    """Yields directories in the order of the file; those of SubIFDs, if wanted, follow their parent."""
     layout, start = _layout(data)
     waiting, known = [start], set[int]()
     while waiting and len(known) < _MAX_DIRECTORIES:
@@ -120,7 +122,7 @@ def _directories(data: Buffer, *, sub_directories: bool) -> Iterator[Directory]:
 
 
 def read_orientation(data: Buffer) -> int:
-    """Of a TIFF file or of EXIF data; 1 where there is none or the data is broken."""
+    """Reads the orientation of a TIFF file or of EXIF data; returns 1 if it is missing or invalid."""
     try:
         return read_directory(data, frozenset({ORIENTATION})).orientation or 1
     except (Problem, IncompleteError):
@@ -128,12 +130,12 @@ def read_orientation(data: Buffer) -> int:
 
 
 def orientation_exif(orientation: int) -> bytes:
-    """EXIF data that holds nothing but the orientation."""
+    """Returns EXIF data with the orientation only."""
     return struct.pack("<4sIHHHIHHI", SIGNATURES[0], 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
 
 
 def has_more_pages(data: Buffer, chosen: Directory) -> bool:
-    """Whether the file has pictures of full resolution beside the chosen one."""
+    """Returns whether the file has other pictures of full resolution."""
     try:
         return any(
             each.is_picture and each.offset != chosen.offset for each in _directories(data, sub_directories=False)
@@ -143,7 +145,7 @@ def has_more_pages(data: Buffer, chosen: Directory) -> bool:
 
 
 def read_directory(data: Buffer, wanted: frozenset[int]) -> Directory:
-    """The first directory; of the wanted tags only integer values, and the first few of them."""
+    """Reads the first directory: integer values of the wanted tags, at most the first 16 of each."""
     layout, start = _layout(data)
     return _read_directory_at(data, layout, start, wanted)
 
@@ -164,7 +166,7 @@ def _read_directory_at(data: Buffer, layout: _Layout, start: int, wanted: frozen
 
 
 def _layout(data: Buffer) -> tuple[_Layout, int]:
-    """The layout and the offset of the first directory."""
+    """Returns the layout and the offset of the first directory."""
     signature = read_exactly(data, 0, 4)
     if signature not in SIGNATURES:
         raise unreadable("The TIFF header is broken.")

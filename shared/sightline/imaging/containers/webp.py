@@ -1,4 +1,4 @@
-"""WebP: RIFF chunks; the first is VP8, VP8L or VP8X (RFC 9649)."""
+"""WebP container: RIFF chunks, of which the first is VP8, VP8L or VP8X (RFC 9649)."""
 
 import struct
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ _MAX_CHUNKS = 1024
 
 
 def read_header(data: Buffer) -> ImageHeader:
+    """Reads the header from the first chunk."""
     kind = read_exactly(data, 12, 4)
     if kind == b"VP8X":
         return _extended(read_exactly(data, 20, 10))
@@ -55,10 +56,11 @@ def _header(width: int, height: int, frames: int | None) -> ImageHeader:
 
 
 def read_metadata(data: Buffer) -> Metadata:
+    """Reads the ICC profile; an EXIF orientation is only noted."""
     found = {kind: payload for kind, payload in _chunks(data) if kind in (b"EXIF", b"ICCP")}
     # Some writers put JPEG's prefix before the TIFF header.
     exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
-    # Browsers show WebP as it is stored, and masks are painted over what they show.
+    # Browsers ignore the orientation of WebP, and masks are drawn over the picture in a browser.
     return Metadata(icc_profile=found.get(b"ICCP"), orientation_ignored=tiff.read_orientation(exif) != 1)
 
 

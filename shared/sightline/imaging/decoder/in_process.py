@@ -1,4 +1,4 @@
-"""Bytes of any supported format to a Picture; the limits are checked on the header, before any decoder runs."""
+"""Decoding of any supported format on the calling thread, after its header has passed the limits."""
 
 import hashlib
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from sightline.imaging.picture import (
 
 
 class Decoder(Protocol):
-    """Bytes whose header passed the limits to samples; whatever it raises means an unreadable file."""
+    """Function that decodes a file whose header passed the limits; any exception means an unreadable file."""
 
     def __call__(self, data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage: ...
 
@@ -47,29 +47,29 @@ _DECODERS: Mapping[ImageFormat, Decoder] = {
 
 
 def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
-    """The first picture of a file.
+    """Decodes the first picture of a file.
 
-    With `min_short_side_px`, a JPEG may come scaled down to no less than that on its shorter side.
+    min_short_side_px: JPEGs may be scaled down while decoding, to at least this length of their shorter side.
     Raises Problem UNREADABLE_IMAGE, UNSUPPORTED_FORMAT, TOO_MANY_BYTES or TOO_MANY_PIXELS.
     """
     limits.check_bytes(len(data))
     header = require_header(data)
     limits.check(header, len(data))
-    decoded = _plain(_decoded(data, header, min_short_side_px))
+    decoded = _with_valid_colour(_decode(data, header, min_short_side_px))
     return _picture(decoded, header, hashlib.sha256(data).hexdigest())
 
 
-def _decoded(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
+def _decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     try:
         return _DECODERS[header.format](data, header, min_short_side_px)
     except (Problem, MemoryError):
         raise
-    except Exception as error:  # decoders raise all sorts of errors on broken files
+    except Exception as error:  # decoders raise errors of any kind on damaged files
         raise unreadable(f"The {header.format.upper()} file is truncated or damaged.") from error
 
 
-def _plain(decoded: DecodedImage) -> DecodedImage:
-    """Grey or RGB, with or without alpha, and a profile or tags that fit or none."""
+def _with_valid_colour(decoded: DecodedImage) -> DecodedImage:
+    """Converts CMYK to RGB, and drops a profile or tags that do not fit the samples."""
     profile, tags = decoded.metadata.icc_profile, decoded.metadata.colour_tags
     if decoded.cmyk:
         rgb = cmyk_to_srgb(decoded.samples, profile)
@@ -111,7 +111,7 @@ def _metadata_notes(metadata: Metadata) -> tuple[str, ...]:
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples | None]:
-    """(h, w, c) to (h, w, 3) and alpha (h, w)."""
+    """Splits (h, w, c) into colours (h, w, 3) and alpha (h, w)."""
     channels = samples.shape[-1]
     alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
     if channels < 3:
@@ -124,7 +124,7 @@ def _rgb(grey: Samples) -> Samples:
 
 
 def _displayed_size(samples: Samples, header: ImageHeader, orientation: int) -> tuple[int, int]:
-    """Width and height before any scaled decode, of which only JPEG is capable."""
+    """Returns width and height before scaled decoding, which only JPEG supports."""
     if header.format is not ImageFormat.JPEG:
         return samples.shape[1], samples.shape[0]
     sides = (header.width, header.height)
