@@ -1,4 +1,4 @@
-"""The whole way of a photo with holes, through the same processes that `make up` starts."""
+"""End-to-end tests through the processes that `make up` starts."""
 
 import json
 import os
@@ -48,7 +48,7 @@ with open(photo, "rb") as image, open(mask, "rb") as holes, Client(address, time
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """What `sightline up` printed when it was ready; it ends, and without a complaint, with the module."""
+    """Yields the output of `sightline up` until it is ready; at the end of the module it must exit without errors."""
     command = (*CLI, "up", "--port", str(free_port()), "--state", str(tmp_path_factory.mktemp("state")))
     with Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=PIPE, stderr=PIPE, text=True) as fleet:
         assert fleet.stdout is not None
@@ -77,7 +77,7 @@ def pixels(encoded: bytes) -> NDArray[np.uint8]:
 
 
 def decode_jpeg_as_sent() -> NDArray[np.uint8]:
-    """The photo's pixels by the decoder that the service uses: decoders differ by a shade."""
+    """Decodes the photo with the service's decoder, because decoders differ slightly."""
     from sightline.imaging.decoder.in_process import decode
     from sightline.imaging.limits import PixelLimits
 
@@ -86,14 +86,14 @@ def decode_jpeg_as_sent() -> NDArray[np.uint8]:
     return decode(data, limits).pixels[..., ::-1].astype(np.uint8)
 
 
-def test_the_curl_line_works_as_pasted(printed: str, tmp_path: Path) -> None:
+def test_printed_curl_command_works(printed: str, tmp_path: Path) -> None:
     words = shlex.split(printed.splitlines()[-1])
     done = run([*words, "--silent", "--show-error", "--fail"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert pixels((tmp_path / "out.png").read_bytes()).shape == pixels(PHOTO.read_bytes()).shape
 
 
-def test_a_picture_that_becomes_a_job_comes_back_as_asked_for(address: str, tmp_path: Path) -> None:
+def test_predict_writes_requested_type_from_job(address: str, tmp_path: Path) -> None:
     big = tmp_path / "big.jpg"
     cv2.imwrite(str(big), cv2.resize(pixels(PHOTO.read_bytes()), (5000, 3400)))
     words = ("predict", "hra-screening", str(big), "-o", str(tmp_path / "out.json"), "--url", address)
@@ -104,7 +104,7 @@ def test_a_picture_that_becomes_a_job_comes_back_as_asked_for(address: str, tmp_
     assert (result["width"], result["height"]) == (5000, 3400)
 
 
-def test_the_holes_are_filled_and_nothing_else_is_touched(address: str) -> None:
+def test_inpainting_changes_only_holes(address: str) -> None:
     files = {"image": PHOTO.read_bytes(), "mask": MASK.read_bytes()}
     reply = httpx2.post(f"{address}/v1/inpaint", files=files, timeout=120)
     assert reply.status_code == 200, reply.text
@@ -115,7 +115,7 @@ def test_the_holes_are_filled_and_nothing_else_is_touched(address: str) -> None:
     assert after[holes].std() > 5
 
 
-def test_the_command_line_gives_the_same_picture_without_a_server(address: str, tmp_path: Path) -> None:
+def test_command_line_gives_same_picture_without_server(address: str, tmp_path: Path) -> None:
     here, there = tmp_path / "here.png", tmp_path / "there.png"
     for out, where in ((here, ()), (there, ("--url", address))):
         command = (*CLI, "predict", "inpaint", str(PHOTO), "--mask", str(MASK), "-o", str(out), *where)
@@ -126,7 +126,7 @@ def test_the_command_line_gives_the_same_picture_without_a_server(address: str, 
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed (Debian: chromium)")
-def test_a_browser_shows_every_model_in_the_console(address: str, tmp_path: Path) -> None:
+def test_console_shows_every_model_in_browser(address: str, tmp_path: Path) -> None:
     flags = (
         "--headless",
         "--no-sandbox",
@@ -140,8 +140,8 @@ def test_a_browser_shows_every_model_in_the_console(address: str, tmp_path: Path
     assert "Model card</a>" in done.stdout
 
 
-def test_a_photo_of_108_megapixels_becomes_a_job_of_bounded_memory(address: str) -> None:
-    """12,000 x 9,000 is what common phones take at most."""
+def test_photo_of_108_megapixels_becomes_job_with_bounded_memory(address: str) -> None:
+    """12,000 x 9,000 px is the maximum of common phones."""
     tile = np.random.default_rng(0).integers(100, 130, (900, 1200, 3), np.uint8)
     photo = simplejpeg.encode_jpeg(np.tile(tile, (10, 10, 1)), 85, "RGB", "420")
     fields = {"regions": '{"boxes": [[5000, 3000, 5300, 3200]]}', "format": "jpeg"}
@@ -159,14 +159,14 @@ def test_a_photo_of_108_megapixels_becomes_a_job_of_bounded_memory(address: str)
 
 
 def peak_memory_bytes(model: str) -> int:
-    """The largest resident size that the model's service has had."""
+    """Peak resident memory of the model's service."""
     running = psutil.Process().children(recursive=True)
     services = [each for each in running if any(f"services.{model}" in word for word in each.cmdline())]
     statuses = [Path(f"/proc/{each.pid}/status").read_text() for each in services]
     return max((1024 * int(found[1]) for text in statuses if (found := re.search(r"VmHWM:\s+(\d+)", text))), default=0)
 
 
-def test_bench_prints_the_ratio(address: str) -> None:
+def test_bench_prints_ratio(address: str) -> None:
     command = (*CLI, "bench", "inpaint", "--requests", "1", "--connections", "1", "--url", address)
     done = run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -176,8 +176,8 @@ def test_bench_prints_the_ratio(address: str) -> None:
     assert float(ratio) == pytest.approx(float(served) / float(bare), rel=0.1)
 
 
-def test_schemathesis_finds_nothing(address: str) -> None:
-    """In each phase and with the expectations of schemathesis.toml; another seed tries other requests."""
+def test_schemathesis_finds_no_failure(address: str) -> None:
+    """Runs every phase with the expectations of schemathesis.toml; another seed sends other requests."""
     command = ("schemathesis", "run", f"{address}/openapi.json", "--max-examples", "2", "--seed", "7", "--no-color")
     done = run(command, cwd=ROOT, env=TOOLS, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
@@ -186,7 +186,7 @@ def test_schemathesis_finds_nothing(address: str) -> None:
     assert int(tested[1]) == sum(map(len, httpx2.get(f"{address}/openapi.json").json()["paths"].values()))
 
 
-def test_a_generated_client_inpaints_a_photo(address: str, tmp_path: Path) -> None:
+def test_generated_client_inpaints_photo(address: str, tmp_path: Path) -> None:
     generate = ("openapi-python-client", "generate", "--url", f"{address}/openapi.json", "--fail-on-warning")
     where = ("--meta", "none", "--output-path", str(tmp_path / "fleet_client"))
     done = run((*generate, *where), cwd=tmp_path, env=TOOLS, capture_output=True, text=True, timeout=120)
@@ -225,7 +225,7 @@ def test_problems_and_records_are_components(address: str) -> None:
 
 
 @needs_chromium
-def test_the_documentation_page_sends_only_what_was_typed(address: str, tmp_path: Path) -> None:
+def test_documentation_page_sends_only_typed_values(address: str, tmp_path: Path) -> None:
     with open_page(tmp_path) as page:
         sent = _try_out(page, f"{address}/docs", "hra_screening-predict_hra_screening", [PHOTO])
         fields = dict(re.findall(r"-F '([^=]+)=([^']*)'", sent))
@@ -238,7 +238,7 @@ def test_the_documentation_page_sends_only_what_was_typed(address: str, tmp_path
 
 
 def _try_out(page: Page, url: str, operation: str, files: list[Path]) -> str:
-    """The request, as a curl command, that Swagger UI sends for an operation with nothing but files chosen."""
+    """Returns the curl command of the request that Swagger UI sends for an operation with only files chosen."""
     page.open(url)
     block = f"#operations-{operation}"
     page.wait(f"!!document.querySelector('{block}')")

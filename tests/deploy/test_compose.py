@@ -1,4 +1,4 @@
-"""The compose files by themselves; tests/stack runs them."""
+"""The compose files without Docker; tests/stack runs them."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ SERVICES, GPU = read("docker-compose.yml"), read("deploy/docker-compose.gpu.yml"
 BUILT = {name: service for name, service in SERVICES.items() if "build" in service}
 
 
-def test_every_model_has_a_container_of_its_own() -> None:
+def test_every_model_has_a_container() -> None:
     assert {name for name in BUILT if "SERVICE" in BUILT[name]["build"]["args"]} == set(MODELS)
     for name in MODELS:
         assert SERVICES[name]["profiles"] == [name]
@@ -34,7 +34,7 @@ def test_every_model_has_a_container_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
+def test_container_has_least_privileges(name: str) -> None:
     service = SERVICES[name]
     if name == "secrets":  # runs once, without a network
         assert service["network_mode"] == "none"
@@ -45,14 +45,14 @@ def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
     assert "mem_limit" in service
 
 
-def test_only_the_gateway_and_grafana_have_doors_and_on_this_machine_alone() -> None:
+def test_only_gateway_and_grafana_publish_ports_on_loopback() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert set(ports) == {"gateway", "grafana"}
     assert all(port.startswith(("127.0.0.1:", "${SIGHTLINE_BIND:-127.0.0.1}:")) for (port,) in ports.values())
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_on_a_gpu_a_model_never_falls_back_to_the_cpu(name: str) -> None:
+def test_gpu_model_never_falls_back_to_cpu(name: str) -> None:
     service = GPU[name]
     assert service["build"]["args"] == {"RUNTIME": "gpu"}
     assert service["environment"]["SIGHTLINE_PROVIDERS"] == "${SIGHTLINE_GPU_PROVIDERS:-cuda}"
@@ -61,7 +61,7 @@ def test_on_a_gpu_a_model_never_falls_back_to_the_cpu(name: str) -> None:
     assert device["device_ids"] == [f"${{SIGHTLINE_GPU_{name.replace('-', '_').upper()}:-0}}"]
 
 
-def test_models_answer_their_gateway_alone_and_prometheus_may_ask_it_for_replicas(tmp_path: Path) -> None:
+def test_models_require_fleet_credential_and_prometheus_has_its_own(tmp_path: Path) -> None:
     subprocess.run(["sh", ROOT / "deploy" / "docker" / "make-secrets.sh", tmp_path], check=True)
     for name in (*MODELS, "gateway"):
         file = Path(SERVICES[name]["environment"]["SIGHTLINE_FLEET_CREDENTIAL_FILE"])
@@ -76,7 +76,7 @@ def test_models_answer_their_gateway_alone_and_prometheus_may_ask_it_for_replica
         assert "${SIGHTLINE_SECRETS:-secrets}:/run/sightline:ro" in SERVICES[name]["volumes"]
 
 
-def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
+def test_existing_secrets_are_kept(tmp_path: Path) -> None:
     make = ["sh", str(ROOT / "deploy" / "docker" / "make-secrets.sh"), str(tmp_path)]
     subprocess.run(make, check=True)
     first = {file.name: file.read_text() for file in tmp_path.iterdir()}
@@ -86,8 +86,8 @@ def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
     assert len(set(secrets)) == 4
 
 
-def test_the_gateway_takes_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they are with nothing set by the operator, where Compose leaves empty texts."""
+def test_gateway_accepts_compose_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose passes empty strings for variables that the operator has not set."""
     for name in ("ALLOWED_HOSTS", "TRUSTED_PROXIES", "ROOT_PATH", "CORS_ORIGINS"):
         value = SERVICES["gateway"]["environment"][f"SIGHTLINE_{name}"]
         monkeypatch.setenv(f"SIGHTLINE_{name}", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value))
@@ -97,7 +97,7 @@ def test_the_gateway_takes_its_settings(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_no_image_is_whatever_is_newest(name: str) -> None:
+def test_every_image_has_a_fixed_tag(name: str) -> None:
     tag = SERVICES[name]["image"].partition(":")[2]
     assert tag
     assert tag != "latest"

@@ -1,4 +1,4 @@
-"""The dashboards by themselves; tests/stack asks a Prometheus every question in them."""
+"""The dashboards without Prometheus; tests/stack runs their queries."""
 
 import json
 import re
@@ -20,7 +20,7 @@ def panels(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_is_committed_is_what_the_code_says(tmp_path: Path) -> None:
+def test_committed_dashboards_match_code(tmp_path: Path) -> None:
     load_script(GRAFANA / "dashboards.py").write(tmp_path)
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
         file.name: file.read_text() for file in FILES
@@ -28,7 +28,7 @@ def test_what_is_committed_is_what_the_code_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_panels_lie_side_by_side(file: Path) -> None:
+def test_panels_do_not_overlap(file: Path) -> None:
     taken: set[tuple[int, int]] = set()
     for panel in panels(file):
         place = panel["gridPos"]
@@ -42,7 +42,7 @@ def test_panels_lie_side_by_side(file: Path) -> None:
         taken |= cells
 
 
-def test_every_recording_is_used() -> None:
+def test_every_recording_rule_is_used() -> None:
     rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules" / "recording.yml").read_text())
     names = {rule["record"] for group in rules["groups"] for rule in group["rules"]}
     alerts = ROOT / "deploy" / "prometheus" / "rules" / "alerts.yml"
@@ -51,7 +51,7 @@ def test_every_recording_is_used() -> None:
     assert {name for name in names if not re.search(re.escape(name) + r"\b", text)} == set()
 
 
-def test_the_provisioned_source_is_the_one_that_panels_ask() -> None:
+def test_panels_use_provisioned_data_source() -> None:
     (source,) = yaml.safe_load((GRAFANA / "provisioning/datasources/prometheus.yml").read_text())["datasources"]
     asked = {panel["datasource"]["uid"] for file in FILES for panel in panels(file)}
     assert asked == {source["uid"]}

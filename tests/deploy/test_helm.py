@@ -1,4 +1,4 @@
-"""The chart: linted and rendered by Helm's own SDK, and each object checked against the schema of its kind."""
+"""The chart, linted and rendered by Helm's SDK; each object is checked against the schema of its kind."""
 
 import base64
 import importlib
@@ -74,7 +74,7 @@ def rendered(values: str) -> tuple[Object, ...]:
 
 
 def objects(values: Object, kind: str) -> dict[str, Object]:
-    """By name."""
+    """Objects by name."""
     return {each["metadata"]["name"]: each for each in rendered(json.dumps(values)) if each["kind"] == kind}
 
 
@@ -89,14 +89,14 @@ def environment(deployment: Object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("values", [PLAIN, FULL], ids=["plain", "full"])
-def test_lint_finds_nothing(values: Object) -> None:
+def test_chart_passes_lint(values: Object) -> None:
     findings = helm.lint(str(CHART), values=values)
     messages = findings["messages"] if isinstance(findings, dict) else findings
     assert [finding for finding in messages if "icon" not in str(finding)] == []
 
 
 @pytest.mark.parametrize("values", [PLAIN, FULL], ids=["plain", "full"])
-def test_every_object_is_of_its_kind(values: Object) -> None:
+def test_every_object_matches_its_schema(values: Object) -> None:
     for each in rendered(json.dumps(values)):
         if each["apiVersion"] in CUSTOM:
             check_custom(each)
@@ -105,13 +105,13 @@ def test_every_object_is_of_its_kind(values: Object) -> None:
 
 
 def check_custom(each: Object) -> None:
-    """The schema has to know every field: what it dropped was misspelt."""
+    """Asserts that the schema has every field; a dropped field is misspelt."""
     kind = getattr(importlib.import_module(CUSTOM[each["apiVersion"]]), each["kind"])
     kept = json.loads(kind.model_validate(each).model_dump_json(by_alias=True, exclude_none=True))
     assert set(paths(each)) <= set(paths(kept)), each["metadata"]["name"]
 
 
-def test_a_misspelt_field_would_be_found() -> None:
+def test_misspelt_field_is_detected() -> None:
     (each,) = [each for each in objects(PLAIN, "ScaledObject").values() if each["metadata"]["name"] == "fleet-inpaint"]
     with pytest.raises(AssertionError, match="fleet-inpaint"):
         check_custom({**each, "spec": {**each["spec"], "maxReplicaCounts": 3}})
@@ -130,7 +130,7 @@ def paths(value: Any, at: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("missing", "complaint"), [("redis", "redis.url"), ("blobs", "blobs.url")])
-def test_what_must_be_said_is_asked_for(missing: str, complaint: str) -> None:
+def test_missing_required_value_is_reported(missing: str, complaint: str) -> None:
     values = {key: value for key, value in PLAIN.items() if key != missing}
     with pytest.raises(helm.HelmError, match=complaint):
         rendered(json.dumps(values))
@@ -141,11 +141,11 @@ def test_chart_deploys_every_model() -> None:
     assert set(objects(PLAIN, "Deployment")) == {f"fleet-{part}" for part in parts}
 
 
-def test_the_chart_is_of_this_version() -> None:
+def test_chart_has_version_of_package() -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
 
 
-def test_the_gateway_finds_replicas_by_the_headless_services() -> None:
+def test_gateway_finds_replicas_by_headless_services() -> None:
     upstreams = json.loads(environment(objects(FULL, "Deployment")["fleet-gateway"])["SIGHTLINE_UPSTREAMS"])
     assert upstreams["hdr_correct"] == ["dns+http://fleet-hdr-correct.lab.svc:8000"]
     services = objects(FULL, "Service")
@@ -173,7 +173,7 @@ def test_gateway_and_models_share_a_credential(own: str) -> None:
         assert volume["secret"]["secretName"] == (own or "fleet-fleet-credential")
 
 
-def test_the_gateway_answers_under_its_services_names_and_those_of_an_ingress() -> None:
+def test_gateway_allows_names_of_service_and_ingress() -> None:
     values = {**FULL, "gateway": {"hosts": ["photos.example.org"], "trustedProxies": ["10.1.0.0/16", "fd00::/8"]}}
     env = environment(objects(values, "Deployment")["fleet-gateway"])
     assert env["SIGHTLINE_ALLOWED_HOSTS"].split(",")[2:] == [
@@ -184,7 +184,7 @@ def test_the_gateway_answers_under_its_services_names_and_those_of_an_ingress() 
     assert env["SIGHTLINE_TRUSTED_PROXIES"] == "10.1.0.0/16,fd00::/8"
 
 
-def test_the_gateway_takes_its_settings() -> None:
+def test_gateway_accepts_chart_settings() -> None:
     from services.gateway.settings import GatewaySettings
 
     env = environment(objects(FULL, "Deployment")["fleet-gateway"])
@@ -197,7 +197,7 @@ def test_the_gateway_takes_its_settings() -> None:
 
 
 @pytest.mark.parametrize("name", ["fleet-gateway", "fleet-inpaint", "fleet-hdr-correct"])
-def test_a_pod_may_do_no_more_than_it_must_and_ends_in_peace(name: str) -> None:
+def test_pod_has_least_privileges_and_drains(name: str) -> None:
     spec = objects(FULL, "Deployment")[name]["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"]
     assert not spec["automountServiceAccountToken"]
@@ -210,7 +210,7 @@ def test_a_pod_may_do_no_more_than_it_must_and_ends_in_peace(name: str) -> None:
     assert spec["terminationGracePeriodSeconds"] > pause_s + 30
 
 
-def test_a_gpu_is_asked_for_where_it_is_used_and_nowhere_else() -> None:
+def test_only_gpu_models_request_a_gpu() -> None:
     deployments = objects(FULL, "Deployment")
     assert container(deployments["fleet-inpaint"])["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert container(deployments["fleet-inpaint"])["image"].endswith("-gpu")
@@ -220,7 +220,7 @@ def test_a_gpu_is_asked_for_where_it_is_used_and_nowhere_else() -> None:
     assert "cpu" not in environment(deployments["fleet-inpaint"])["SIGHTLINE_PROVIDERS"]
 
 
-def test_engines_are_built_before_the_service_starts_and_with_its_settings() -> None:
+def test_init_container_builds_engines_with_service_settings() -> None:
     spec = objects(FULL, "Deployment")["fleet-inpaint"]["spec"]["template"]["spec"]
     (build,) = spec["initContainers"]
     assert build["command"] == ["build-engines"]
@@ -229,7 +229,7 @@ def test_engines_are_built_before_the_service_starts_and_with_its_settings() -> 
     assert "initContainers" not in objects(PLAIN, "Deployment")["fleet-inpaint"]["spec"]["template"]["spec"]
 
 
-def test_each_model_scales_on_its_own_queue_and_only_a_rare_one_rests() -> None:
+def test_each_model_scales_by_its_queue_and_to_zero_only_if_configured() -> None:
     scaled = objects(FULL, "ScaledObject")
     triggers = {trigger["name"]: trigger["metadata"] for trigger in scaled["fleet-hoi"]["spec"]["triggers"]}
     assert set(triggers) == {"waiting-jobs", "oldest-job", "requests-in-flight", "turned-away"}
@@ -243,7 +243,7 @@ def test_each_model_scales_on_its_own_queue_and_only_a_rare_one_rests() -> None:
         assert "replicas" not in objects(FULL, "Deployment")[name]["spec"]  # two that say it would fight
 
 
-def test_scalers_ask_for_metrics_that_there_are() -> None:
+def test_scalers_query_existing_metrics() -> None:
     known = "".join(file.read_text() for file in (ROOT / "services" / "gateway").rglob("*.py"))
     for each in objects(FULL, "ScaledObject").values():
         for trigger in each["spec"]["triggers"]:
@@ -251,7 +251,7 @@ def test_scalers_ask_for_metrics_that_there_are() -> None:
             assert name.removeprefix("sightline_jobs_").removesuffix("_total") in known
 
 
-def test_models_are_reached_by_the_gateway_and_prometheus_alone() -> None:
+def test_only_gateway_and_prometheus_reach_models() -> None:
     policy = objects(FULL, "NetworkPolicy")["fleet-models"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     (ingress,) = policy["ingress"]
@@ -263,14 +263,14 @@ def test_models_are_reached_by_the_gateway_and_prometheus_alone() -> None:
         assert policy["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_the_rules_are_those_of_the_compose_fleet() -> None:
+def test_chart_has_rules_of_compose() -> None:
     (installed,) = objects(FULL, "PrometheusRule").values()
     files = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
     groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     assert installed["spec"]["groups"] == groups
 
 
-def test_prometheus_finds_every_service_under_the_names_that_rules_use() -> None:
+def test_prometheus_scrapes_every_service_with_job_names_of_rules() -> None:
     (monitor,) = objects(FULL, "ServiceMonitor").values()
     wanted = monitor["spec"]["selector"]["matchLabels"]
     label = monitor["spec"]["jobLabel"]
@@ -279,7 +279,7 @@ def test_prometheus_finds_every_service_under_the_names_that_rules_use() -> None
     assert {labels[label] for labels in watched.values()} == {"gateway", "model"}
 
 
-def test_training_runs_on_every_machine_under_torchrun() -> None:
+def test_training_runs_torchrun_on_every_machine() -> None:
     (job,) = objects(FULL, "Job").values()
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
     assert job["spec"]["completionMode"] == "Indexed"

@@ -1,4 +1,4 @@
-"""What images leave out is what their programs never import; what they name is there."""
+"""Images omit only packages that their programs never import, and copy only existing files."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def locked(lock: str) -> set[str]:
 
 @cache
 def files_by_module(service: str) -> dict[str, Path | None]:
-    """What serving this service and decoding in a process import."""
+    """Modules that the service and its decoder process import."""
     package = "http" if service == "gateway" else "serving"
     programs = f"sightline.{package}.__main__, services.{service}.app"
     if service != "gateway":
@@ -42,20 +42,20 @@ def files_by_module(service: str) -> dict[str, Path | None]:
 
 
 def imported(service: str) -> set[str]:
-    """Distributions."""
+    """Names of distributions."""
     owners = packages_distributions()
     modules = {name.partition(".")[0] for name in files_by_module(service)}
     return {canonicalize_name(owner) for module in modules for owner in owners.get(module, ())}
 
 
 @pytest.mark.parametrize("service", LEFT_OUT)
-def test_nothing_that_is_imported_is_left_out(service: str) -> None:
+def test_no_imported_package_is_left_out(service: str) -> None:
     missed = (imported(service) & left_out(LEFT_OUT[service])) - OPTIONAL
     assert missed == set()
 
 
 @pytest.mark.parametrize("service", LEFT_OUT)
-def test_what_is_imported_of_the_project_is_copied(service: str) -> None:
+def test_imported_project_modules_are_copied(service: str) -> None:
     dockerfile = DOCKER / ("gateway.Dockerfile" if service == "gateway" else "service.Dockerfile")
     sources = re.findall(r"^COPY (?!--from)(\S+) \S+$", dockerfile.read_text(), re.MULTILINE)
     copied = [ROOT / source.replace("${SERVICE}", service) for source in sources]
@@ -67,12 +67,12 @@ def test_what_is_imported_of_the_project_is_copied(service: str) -> None:
 
 
 @pytest.mark.parametrize("file", sorted(set(LEFT_OUT.values())))
-def test_only_what_is_locked_can_be_left_out(file: str) -> None:
+def test_left_out_packages_are_locked(file: str) -> None:
     assert left_out(file) <= locked("cpu")
 
 
 @pytest.mark.parametrize("file", sorted(DOCKER.glob("*.Dockerfile")), ids=lambda file: file.stem)
-def test_what_is_copied_is_there_and_comes_with_the_context(file: Path) -> None:
+def test_copied_files_exist_in_build_context(file: Path) -> None:
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", file.read_text(), re.MULTILINE)
     sources = [source for line in copied for source in line.split() if "$" not in source]
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
@@ -83,7 +83,7 @@ def test_what_is_copied_is_there_and_comes_with_the_context(file: Path) -> None:
 
 
 @pytest.mark.parametrize("script", sorted(DOCKER.glob("*.sh")), ids=lambda file: file.stem)
-def test_scripts_can_be_run(script: Path) -> None:
+def test_scripts_are_executable(script: Path) -> None:
     assert script.stat().st_mode & 0o111
     shell = script.read_text().splitlines()[0].removeprefix("#!")
     subprocess.run([shell, "-n", str(script)], check=True)

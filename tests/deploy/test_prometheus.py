@@ -1,4 +1,4 @@
-"""The rules by Prometheus' own tool, and what they name by the repository."""
+"""The rules, checked by promtool, and the names in them, checked against the repository."""
 
 import re
 import shutil
@@ -31,17 +31,17 @@ def promtool(*arguments: str) -> None:
 
 
 @needs_promtool
-def test_the_configuration_is_valid() -> None:
+def test_configuration_is_valid() -> None:
     promtool("check", "config", "prometheus.yml")
 
 
 @needs_promtool
-def test_alerts_come_when_they_should() -> None:
+def test_alerts_fire_as_expected() -> None:
     promtool("test", "rules", "tests/alerts.yml")
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_every_alert_is_tested_and_has_a_way_to_mend_it(alert: dict[str, Any]) -> None:
+def test_every_alert_has_test_and_runbook(alert: dict[str, Any]) -> None:
     tests = yaml.safe_load((PROMETHEUS / "tests" / "alerts.yml").read_text())["tests"]
     fired = {case["alertname"] for test in tests for case in test.get("alert_rule_test", ()) if case.get("exp_alerts")}
     assert alert["alert"] in fired
@@ -55,7 +55,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_documents_name_metrics_as_they_are() -> None:
+def test_documents_name_existing_metrics() -> None:
     sources = [file.read_text() for folder in ("shared", "services") for file in (ROOT / folder).rglob("*.py")]
     known = set(re.findall(r'"(sightline_[a-z0-9_]+)"', "\n".join(sources)))
     known |= {f"sightline_jobs_{name}" for name in ("waiting", "oldest_age_seconds", "running", "retrying", "dead")}
