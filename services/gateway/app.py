@@ -28,7 +28,7 @@ from services.gateway.requests.context import OwnBodyMiddleware
 from services.gateway.requests.dispatch import Proxy, ProxyRoute
 from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
 from services.gateway.settings import GatewaySettings
-from services.gateway.state import Gateway, State
+from services.gateway.state import Gateway, LifespanState
 from services.gateway.upstream.health_poller import Catalog, HealthPoller
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline import __version__
@@ -42,13 +42,13 @@ from sightline.http.problem_responses import install_problem_handlers
 from sightline.jobs.connection import connect
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.settings import WebhookSettings
-from sightline.runtime.tasks import in_background
+from sightline.runtime.tasks import TaskSupervisor
 
 ANY_ADDRESS = frozenset(("0.0.0.0", "::", ""))  # noqa: S104 - compared, not bound
 
 
 def create() -> FastAPI:
-    """For `uvicorn --factory`: settings come from the environment."""
+    """Creates the application with settings from the environment; `uvicorn --factory` calls it."""
     settings = GatewaySettings()
     configure_logging(settings.log_level, service="gateway")
     return create_app(settings, jobs=JobSettings(), webhooks=WebhookSettings())
@@ -57,7 +57,7 @@ def create() -> FastAPI:
 def create_app(
     settings: GatewaySettings, *, jobs: JobSettings | None = None, webhooks: WebhookSettings | None = None
 ) -> FastAPI:
-    """Without `jobs`, or a Redis in them, everything is answered at once or not at all."""
+    """Creates the application; without a Redis in `jobs`, every request is processed synchronously."""
     registry, keys = create_registry(), KeyRing(settings.all_keys)
     fleet = ReplicaFleet(
         settings.upstreams,
@@ -84,7 +84,7 @@ def create_app(
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        # Redirects would name whatever `Host` said.
+        # Redirects would repeat the client's `Host`.
         redirect_slashes=False,
     )
     install_problem_handlers(app)
@@ -99,7 +99,7 @@ def create_app(
 
 @dataclass(frozen=True, slots=True)
 class GatewayComponents:
-    """What the gateway is made of before it runs."""
+    """The components that exist before the gateway starts."""
 
     settings: GatewaySettings
     jobs: JobSettings
@@ -120,7 +120,7 @@ def _add_middleware(app: FastAPI, registry: CollectorRegistry, keys: KeyRing, se
 
 
 def _guards(settings: GatewaySettings) -> list[Middleware]:
-    """In the order in which they see a request."""
+    """Returns the checks of requests, in the order in which they apply."""
     hosts = {*settings.allowed_hosts, settings.host} - ANY_ADDRESS
     guards = [
         Middleware(ResponseHeadersMiddleware),
@@ -129,14 +129,15 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
         Middleware(OriginCheckMiddleware, allowed=settings.cors_origins),
     ]
     if settings.cors_origins:
-        # Before authentication, as a preflight carries no key; before what refuses, so that pages can read why.
+        # Before authentication, as a preflight carries no key, and before the origin check, so that pages can read
+        # its refusal.
         guards.insert(3, Middleware(NamedOriginsMiddleware, **cors_options(settings.cors_origins)))
     return guards
 
 
 def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
-    for part in (fleet_status, routes, webhooks, v2):
-        app.include_router(part.router)
+    for module in (fleet_status, routes, webhooks, v2):
+        app.include_router(module.router)
     add_metrics_route(app, registry)
     add_docs(app, assets_url=settings.docs_assets_url)
     add_console(app)
@@ -153,22 +154,24 @@ def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:
 
 def _lifespan(
     components: GatewayComponents, registry: CollectorRegistry
-) -> Callable[[FastAPI], AbstractAsyncContextManager[State]]:
+) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         settings, fleet, catalog = components.settings, components.fleet, components.catalog
+        tasks = TaskSupervisor()
         limiter = ConcurrencyLimiter(
             max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes, bytes_fact="max_inflight_bytes"
         )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(_session(settings))
-            await stack.enter_async_context(in_background(HealthPoller(fleet, catalog, session, settings).run()))
-            hooks, backend = await stack.enter_async_context(_jobs(components, registry))
+            poller = HealthPoller(fleet, catalog, session, settings)
+            await stack.enter_async_context(tasks.running("health poller", poller.run()))
+            hooks, backend = await stack.enter_async_context(_open_jobs(components, registry, tasks))
             running_limit = RunningLimit(
                 backend.queue if backend else None, default=components.jobs.max_running_per_owner
             )
             gateway = Gateway(
-                settings, fleet, catalog, limiter, running_limit, components.metrics, session, hooks, backend
+                settings, fleet, catalog, limiter, running_limit, components.metrics, session, hooks, backend, tasks
             )
             yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": registry}
 
@@ -176,29 +179,33 @@ def _lifespan(
 
 
 @asynccontextmanager
-async def _jobs(
-    components: GatewayComponents, registry: CollectorRegistry
+async def _open_jobs(
+    components: GatewayComponents, registry: CollectorRegistry, tasks: TaskSupervisor
 ) -> AsyncIterator[tuple[webhooks.Webhooks, JobBackend | None]]:
-    """Without Redis there are no jobs, but webhooks can be tried all the same."""
+    """Opens webhooks and the job backend; without Redis only webhooks, for test events."""
     jobs, settings = components.jobs, components.webhooks
-    # A delivery belongs to no request, so that only a configured prefix is known.
+    # A delivery belongs to no request, so only a configured prefix is known.
     render = partial(job_json, prefix=components.settings.root_path)
-    sending = partial(webhooks.open_webhooks, settings, job_settings=jobs, render=render, registry=registry)
+    open_webhooks = partial(
+        webhooks.open_webhooks, settings, job_settings=jobs, render=render, registry=registry, tasks=tasks
+    )
     if jobs.redis_url is None:
-        async with sending(redis=None) as opened:
+        async with open_webhooks(redis=None) as opened:
             yield opened, None
         return
     async with (
         connect(jobs.redis_url) as redis,
-        open_job_backend(redis, components.settings, jobs, components.keys, registry) as backend,
-        sending(redis=redis) as opened,
+        open_job_backend(
+            redis, components.settings, jobs, keys=components.keys, registry=registry, tasks=tasks
+        ) as backend,
+        open_webhooks(redis=redis) as opened,
     ):
         yield opened, backend
 
 
 def _session(settings: GatewaySettings) -> ClientSession:
     return ClientSession(
-        # The fleet bounds what goes to each replica; a second bound here would make probes wait behind work.
+        # `ReplicaFleet` limits the requests to each replica; a limit here would make probes wait behind work.
         connector=TCPConnector(limit=0, limit_per_host=0, keepalive_timeout=settings.upstream_keep_alive_s),
         timeout=ClientTimeout(total=None, sock_connect=settings.connect_timeout_s),
         cookie_jar=DummyCookieJar(),
@@ -207,7 +214,7 @@ def _session(settings: GatewaySettings) -> ClientSession:
 
 
 class NotFound:
-    """Answers what no route does."""
+    """Returns 404 problem details for unknown paths, with the models' routes."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._routes = [route_of(model) for model in settings.upstreams]

@@ -1,5 +1,6 @@
 """Read-only routes on the state of the fleet: health, models, capacity, and Prometheus targets."""
 
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,6 +13,7 @@ from services.gateway.upstream.replicas import Replica
 from sightline.api.problems import Code, Problem
 from sightline.api.routes import route_of
 from sightline.http.fleet_credential import is_accepted
+from sightline.http.request_headers import bearer_token
 
 router = APIRouter()
 TARGETS_PATH = "/metrics/targets"
@@ -22,9 +24,10 @@ class Liveness(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Ready when every configured model that may not rest has a ready replica."""
+    """Ready when every configured model that may not rest has a ready replica, and the gateway's tasks run."""
 
     ready: bool
+    detail: str | None = Field(default=None, description="Why the gateway itself is not ready")
     models: dict[str, bool]
     accepts_jobs: bool = Field(description="Small requests are answered all the same")
     jobs_detail: str | None = Field(default=None, description="Why no jobs are accepted, where they should be")
@@ -42,20 +45,20 @@ async def livez() -> Liveness:
     responses={503: {"model": Readiness}},
 )
 async def readyz(gateway: GatewayDep, response: Response) -> Readiness:
-    fleet = gateway.fleet
-    if not fleet.ready:
-        response.status_code = 503
+    if not gateway.ready:
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     refusal = refusal_of(gateway.job_backend) if gateway.job_backend else None
     return Readiness(
-        ready=fleet.ready,
-        models={model: bool(fleet.ready_replicas(model)) for model in fleet.models},
+        ready=gateway.ready,
+        detail=gateway.tasks.failure,
+        models={model: bool(gateway.fleet.ready_replicas(model)) for model in gateway.fleet.models},
         accepts_jobs=gateway.job_backend is not None and refusal is None,
         jobs_detail=refusal,
     )
 
 
 class Model(BaseModel):
-    """A model of the fleet; what its service has not told yet is null."""
+    """A model of the fleet; fields that its service has not reported yet are null."""
 
     name: str = Field(examples=["inpaint"])
     route: str = Field(examples=["/v1/inpaint"])
@@ -67,7 +70,7 @@ class Model(BaseModel):
     contract: str | None = Field(description="`shipped`, or the name of the declared contract of replaced weights")
     provider: str | None = Field(examples=["CPUExecutionProvider"])
     precision: str | None = Field(examples=["fp32"])
-    card: str = Field(description="Where its model card is", examples=["/v1/models/inpaint/card"])
+    card: str = Field(description="Path of its model card", examples=["/v1/models/inpaint/card"])
     replicas: int
     ready_replicas: int
 
@@ -109,7 +112,7 @@ def _model(gateway: Gateway, name: str, prefix: str) -> Model:
 
 
 class Limits(BaseModel):
-    """What a single request may bring."""
+    """Limits of a single request."""
 
     max_bytes: int
     max_pixels: int
@@ -119,21 +122,21 @@ class Limits(BaseModel):
 
 
 class QueueCapacity(BaseModel):
-    """What a model's queue holds, as it was last looked at."""
+    """The load of a model's queue, as of the last reading."""
 
     waiting: int
     slots: int = Field(description="Jobs that its services run at a time")
-    eta_s: float | None = Field(description="Until a job that is submitted now would probably be finished")
+    eta_s: float | None = Field(description="Estimated seconds until a job that is submitted now is finished")
 
 
 class ModelCapacity(BaseModel):
-    """How busy one model is, seen from this gateway."""
+    """The load of one model, as seen by this gateway."""
 
     name: str = Field(examples=["inpaint"])
     replicas: int
     ready_replicas: int
     in_flight: int
-    estimated_queue_ms: float | None = Field(description="At the least busy ready replica; null where none tells")
+    estimated_queue_ms: float | None = Field(description="At the least busy ready replica; null where none reports it")
     queue: QueueCapacity | None = Field(description="Null where there are no jobs, or while Redis is away")
 
 
@@ -197,17 +200,14 @@ def _require_credential(request: Request) -> None:
     settings: GatewaySettings = gateway_of(request.scope).settings
     if not settings.metrics_credentials:
         raise Problem(Code.NOT_FOUND, "There is nothing at this address.")
-    presented = request.headers.getlist("authorization")
-    scheme, _, token = presented[0].partition(" ") if len(presented) == 1 else ("", "", "")
-    if scheme.lower() != "bearer" or not is_accepted(token.strip().encode("latin-1"), settings.metrics_credentials):
-        detail = (
-            "The addresses of replicas are for Prometheus: send the metrics credential as `Authorization: Bearer …`."
-        )
+    token = bearer_token(request.headers)
+    if token is None or not is_accepted(token.encode("latin-1"), settings.metrics_credentials):
+        detail = "The targets are for Prometheus: send the metrics credential as `Authorization: Bearer …`."
         raise Problem(Code.UNAUTHORIZED, detail)
 
 
 class TargetGroup(BaseModel):
-    """As Prometheus' HTTP service discovery reads it."""
+    """A group of targets in the format of Prometheus' HTTP service discovery."""
 
     targets: list[str]
     labels: dict[str, str]
@@ -215,7 +215,7 @@ class TargetGroup(BaseModel):
 
 @router.get(TARGETS_PATH, include_in_schema=False, dependencies=[Depends(_require_credential)])
 async def list_targets(gateway: GatewayDep) -> list[TargetGroup]:
-    """Every replica that the gateway knows of, ready or not: what it forwards to is what is to be watched."""
+    """Returns every replica that the gateway forwards to, ready or not."""
     return [_group(replica) for replica in gateway.fleet]
 
 

@@ -8,7 +8,7 @@ from sightline.http.metrics import DURATION_BUCKETS_S
 
 
 class GatewayMetrics:
-    """What the gateway measures beside HTTP."""
+    """The gateway's Prometheus metrics besides those of HTTP."""
 
     def __init__(self, registry: CollectorRegistry, fleet: ReplicaFleet) -> None:
         self.requests = Counter(
@@ -39,10 +39,10 @@ class GatewayMetrics:
         self.sent_bytes = Counter("sightline_gateway_sent_bytes", "Reply bodies", ["model"], registry=registry)
         registry.register(FleetCollector(fleet))
         for model in fleet.models:
-            self._announce(model)
+            self._initialize(model)
 
-    def _announce(self, model: str) -> None:
-        """Counters begin at 0 and not with their first event, of which no rate could be told."""
+    def _initialize(self, model: str) -> None:
+        # A counter that begins with its first event has no rate for it: each begins at 0.
         self.upstream_duration_s.labels(model)
         for metric in (self.received_bytes, self.sent_bytes):
             metric.labels(model)
@@ -53,9 +53,9 @@ class GatewayMetrics:
 
 
 class FleetCollector(Collector):
-    """Reads the replicas' state when it is asked for, so that it cannot drift.
+    """Prometheus metrics of the replicas, read from their state at each scrape.
 
-    Everybody may read metrics, so that replicas have labels in place of their addresses.
+    Metrics are public, so replicas appear by their labels instead of their addresses.
     """
 
     def __init__(self, fleet: ReplicaFleet) -> None:

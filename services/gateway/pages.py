@@ -1,4 +1,4 @@
-"""The API's page: Swagger UI from a copy that is shipped, as a machine without the internet has no CDN."""
+"""The pages of the gateway: Swagger UI from a shipped copy, for machines without internet access, and the console."""
 
 import base64
 import hashlib
@@ -22,8 +22,8 @@ DOCS_PATH = "/docs"
 ASSETS_PATH = f"{DOCS_PATH}/assets"
 _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 CONSOLE_PATH = "/console"
-HEADERS = {
-    # Nothing but the gateway's own files and answers: pictures are shown out of blobs, and no page may frame this one.
+CONSOLE_HEADERS = {
+    # Only the gateway's own files and replies; results are shown from blob URLs, and no other page may frame this one.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -36,7 +36,7 @@ def add_docs(app: FastAPI, *, assets_url: str | None) -> None:
     if assets_url is None:
         folder = Path(str(files("fastapi_standalone_docs"))) / "static" / "swagger"
         app.mount(ASSETS_PATH, StaticFiles(directory=folder))
-    # Relative to the page's own address, which may be behind a prefix.
+    # Relative to the page's address, which may be behind a prefix.
     base = (assets_url or ASSETS_PATH.removeprefix("/")).rstrip("/")
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
@@ -53,7 +53,7 @@ def add_docs(app: FastAPI, *, assets_url: str | None) -> None:
 
 
 def _policy(page: str, assets_url: str | None) -> str:
-    """Scripts of the shipped copy and the page's own one, by its digest; requests to this gateway alone."""
+    """Returns a policy that allows the shipped scripts, the page's inline script by its digest, and this gateway."""
     scripts = " ".join(f"'sha256-{_digest(script)}'" for script in _INLINE_SCRIPT.findall(page))
     origin = f" {_origin(assets_url)}" if assets_url else ""
     return (
@@ -78,21 +78,23 @@ def add_console(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     @app.get(CONSOLE_PATH, include_in_schema=False)
-    async def front_door(request: Request) -> RedirectResponse:
+    async def redirect_to_console(request: Request) -> RedirectResponse:
         prefix = public_prefix(request.scope)
-        # Relative where no prefix is known: a proxy may add one without saying so.
+        # Relative where no prefix is known: a proxy may add one without naming it.
         return RedirectResponse(f"{prefix}{CONSOLE_PATH}/" if prefix else f"{CONSOLE_PATH.removeprefix('/')}/")
 
 
 class ConsoleFiles(StaticFiles):
+    """The console's static files, with a content security policy."""
+
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         if isinstance(response, RedirectResponse):
-            # From `/console/.` and the like, to an absolute address that knows no prefix.
+            # Starlette redirects `/console/.` and the like to an absolute address without the prefix.
             raise HTTPException(HTTPStatus.NOT_FOUND)
         return response
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
-        response.headers.update(HEADERS)
+        response.headers.update(CONSOLE_HEADERS)
         return response

@@ -15,11 +15,12 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.upstream.health_poller import Catalog
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.http.concurrency import ConcurrencyLimiter
+from sightline.runtime.tasks import TaskSupervisor
 
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """What the requests share."""
+    """The components that requests share; `job_backend` is None where no Redis is configured."""
 
     settings: GatewaySettings
     fleet: ReplicaFleet
@@ -29,21 +30,28 @@ class Gateway:
     metrics: GatewayMetrics
     session: ClientSession
     webhooks: Webhooks
-    job_backend: JobBackend | None  # None where no Redis is configured
+    job_backend: JobBackend | None
+    tasks: TaskSupervisor
+
+    @property
+    def ready(self) -> bool:
+        """True while every model that may not rest has a ready replica, and all background tasks run."""
+        return self.fleet.ready and self.tasks.failure is None
 
     def start_draining(self) -> None:
-        """Clients that wait for jobs would hold up the end of this process: their jobs go on without it."""
+        """Ends the waits of clients for jobs, which would hold up the end of this process; the jobs go on."""
+        self.tasks.stopping = True
         if self.job_backend is not None:
             self.job_backend.queue.end_streams()
 
 
-class State(TypedDict):
-    """What the lifespan yields."""
+class LifespanState(TypedDict):
+    """The state that the lifespan yields."""
 
     gateway: Gateway
-    service: Gateway  # what the server tells that it is to stop
-    webhooks: Webhooks  # for the routes that need nothing else
-    registry: CollectorRegistry  # where the server shows its own metrics
+    service: Gateway  # `start_draining` is called on it when the server begins to stop
+    webhooks: Webhooks  # for routes that need nothing else
+    registry: CollectorRegistry  # the server registers its own metrics here
 
 
 def gateway_of(scope: Scope) -> Gateway:
@@ -68,12 +76,6 @@ def _prefix(request: Request) -> str:
 
 
 GatewayDep = Annotated[Gateway, Depends(_gateway)]
-
-
 JobBackendDep = Annotated[JobBackend, Depends(_job_backend)]
-
-
 CallerDep = Annotated[Caller, Depends(_caller)]
-
-
 PrefixDep = Annotated[str, Depends(_prefix)]

@@ -49,9 +49,9 @@ async def server_live() -> dict[str, bool]:
 
 @router.get("/health/ready", summary="Whether every model can be reached")
 async def server_ready(gateway: GatewayDep, response: Response) -> dict[str, bool]:
-    if not gateway.fleet.ready:
+    if not gateway.ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return {"ready": gateway.fleet.ready}
+    return {"ready": gateway.ready}
 
 
 @router.post("/repository/index", summary="The models that the caller may use, and their state")

@@ -1,4 +1,4 @@
-"""Who calls: API keys, by their SHA-256, and what each may do."""
+"""API keys: authentication, the rights of each key, and its limit of running requests."""
 
 import hashlib
 from collections import Counter
@@ -23,60 +23,61 @@ from sightline.http.request_headers import bearer_token
 from sightline.jobs.job import Priority, read_priority
 from sightline.jobs.queue import JobQueue
 
-SHARE_CHARACTERS = 16
+ADDRESS_DIGEST_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 RETRY_AFTER_S = 2.0
-MARGIN_S = 30.0
+EXPIRY_MARGIN_S = 30.0  # a request that this process does not sign off is forgotten that long after its deadline
 OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
 _CALLER = "sightline.caller"
 
 
 def _model_name(name: str) -> str:
-    """A model's name in URLs is as good as that of its folder."""
+    """Accepts a model's name as in URLs (`hdr-correct`) or as in code (`hdr_correct`)."""
     return name.replace("-", "_")
 
 
 class KeySettings(BaseModel):
-    """One key; only its digest is configured, so that the configuration gives no access."""
+    """One API key; only its digest is configured, so that reading the configuration gives no access."""
 
     model_config = ConfigDict(extra="forbid")
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
-    priority: Priority = Field(default=Priority.INTERACTIVE, description="The highest it may ask for")
-    max_running: PositiveInt | None = Field(default=None, description="Of its jobs at a time")
+    priority: Priority = Field(default=Priority.INTERACTIVE, description="The highest that it may request")
+    max_running: PositiveInt | None = Field(default=None, description="Requests and jobs that run at a time")
     models: Annotated[frozenset[Annotated[str, AfterValidator(_model_name)]], Field(min_length=1)] | None = Field(
-        default=None, description="The only ones that it may use, such as `inpaint`; all where it is left out"
+        default=None, description="Models that it may use, such as `inpaint`; all where it is left out"
     )
 
 
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-
-
-_file = TypeAdapter(dict[KeyName, KeySettings])
+_keys_file = TypeAdapter(dict[KeyName, KeySettings])
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose request it is; `highest` is the priority that the key may ask for."""
+    """The caller of a request: the name and rights of its key, or the public caller with its address.
+
+    `highest` is the highest priority that it may request; `models` is None where it may use all.
+    """
 
     owner: str = PUBLIC
     highest: Priority = Priority.INTERACTIVE
     max_running: int | None = None
     address: str = ""
-    models: frozenset[str] | None = None  # None: all
+    models: frozenset[str] | None = None
 
     @property
-    def share(self) -> str:
-        """Between whom places are shared: keys, or where there are none addresses, of which only a digest is kept."""
+    def fairness_key(self) -> str:
+        """The unit between which capacity is shared: the key, or without keys a digest of the address."""
         if self.owner != PUBLIC:
             return self.owner
-        return f"{PUBLIC}@{hashlib.sha256(self.address.encode()).hexdigest()[:SHARE_CHARACTERS]}"
+        return f"{PUBLIC}@{hashlib.sha256(self.address.encode()).hexdigest()[:ADDRESS_DIGEST_CHARACTERS]}"
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
 
     def require_model(self, model: str) -> None:
-        """Raises Problem FORBIDDEN for a model that the key is not for."""
+        """Raises Problem FORBIDDEN for a model that the key may not use."""
         if not self.may_use(model):
             detail = f"This key may not use the model {model!r}."
             raise Problem(Code.FORBIDDEN, detail, model=model, models=sorted(self.models or ()))
@@ -85,12 +86,12 @@ class Caller:
         """Returns the requested priority, or else the highest that the key allows; raises FORBIDDEN above that."""
         requested = read_priority(headers.get(names.PRIORITY)) or self.highest
         if requested is Priority.INTERACTIVE and self.highest is Priority.BULK:
-            raise Problem(Code.FORBIDDEN, "This key may only ask for bulk work.", priority=self.highest)
+            raise Problem(Code.FORBIDDEN, "This key may only request bulk priority.", priority=self.highest)
         return requested
 
 
 class KeyRing:
-    """The keys there are; without any, everybody is the same public caller."""
+    """The configured keys; without any, every request has the public caller."""
 
     def __init__(self, keys: Mapping[str, KeySettings]) -> None:
         self._callers = {
@@ -104,13 +105,13 @@ class KeyRing:
         return self._callers.values()
 
     def caller(self, headers: Headers, *, address: str = "") -> Caller:
-        """Raises Problem UNAUTHORIZED."""
+        """Returns the caller of a request; raises Problem UNAUTHORIZED without a known key."""
         if not self._callers:
             return Caller(address=address)
-        key = _presented(headers)
+        key = bearer_token(headers) or headers.get("x-api-key")
         if key is None:
             raise Problem(Code.UNAUTHORIZED, "Send your key as `Authorization: Bearer …` or `X-Api-Key: …`.")
-        # Digests are looked up, so how long it takes tells nothing about any key.
+        # The lookup is by digest, so its duration reveals nothing about any key.
         caller = self._callers.get(hashlib.sha256(key.encode("latin-1")).hexdigest())
         if caller is None:
             raise Problem(Code.UNAUTHORIZED, "This key is not known here.")
@@ -118,18 +119,14 @@ class KeyRing:
 
 
 def read_keys(path: Path) -> dict[str, KeySettings]:
-    """From a JSON file with the same content as the setting."""
-    return _file.validate_json(path.read_bytes())
-
-
-def _presented(headers: Headers) -> str | None:
-    return bearer_token(headers) or headers.get("x-api-key")
+    """Reads a JSON file with the same content as the setting `keys`."""
+    return _keys_file.validate_json(path.read_bytes())
 
 
 class RunningLimit:
-    """Holds synchronous requests to `max_running` of their key: together with its jobs, as long as Redis can be asked.
+    """Limits the synchronous requests of each key to its `max_running`.
 
-    Without Redis it counts what runs through this gateway.
+    Redis counts them together with the key's jobs. While it cannot be reached, only this gateway's requests count.
     """
 
     def __init__(self, queue: JobQueue | None, *, default: int | None) -> None:
@@ -137,8 +134,8 @@ class RunningLimit:
         self._running: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def hold(self, caller: Caller, *, longest_s: float) -> AsyncIterator[None]:
-        """Raises Problem TOO_MANY_REQUESTS."""
+    async def hold(self, caller: Caller, *, max_duration_s: float) -> AsyncIterator[None]:
+        """Counts a request while it runs; raises Problem TOO_MANY_REQUESTS."""
         limit = caller.max_running or self._default
         if limit is None:
             yield
@@ -147,15 +144,15 @@ class RunningLimit:
             raise _too_many(limit)
         self._running[caller.owner] += 1
         try:
-            async with self._counted_with_jobs(caller.owner, limit, longest_s):
+            async with self._counted_with_jobs(caller.owner, limit, max_duration_s):
                 yield
         finally:
             self._running -= Counter([caller.owner])
 
     @asynccontextmanager
-    async def _counted_with_jobs(self, owner: str, limit: int, longest_s: float) -> AsyncIterator[None]:
+    async def _counted_with_jobs(self, owner: str, limit: int, max_duration_s: float) -> AsyncIterator[None]:
         run_id = f"request-{uuid4().hex}"
-        if self._queue is None or not await self._enter(self._queue, owner, run_id, limit, longest_s):
+        if self._queue is None or not await self._enter(self._queue, owner, run_id, limit, max_duration_s):
             yield
             return
         try:
@@ -164,10 +161,10 @@ class RunningLimit:
             with suppress(Problem):
                 await self._queue.release_slot(owner, run_id=run_id)
 
-    async def _enter(self, queue: JobQueue, owner: str, run_id: str, limit: int, longest_s: float) -> bool:
-        """Whether Redis counts it; where it cannot be asked, requests go on without."""
+    async def _enter(self, queue: JobQueue, owner: str, run_id: str, limit: int, max_duration_s: float) -> bool:
+        """Returns True where Redis counts the request, False where Redis cannot be reached."""
         try:
-            entered = await queue.acquire_slot(owner, run_id=run_id, ttl_s=longest_s + MARGIN_S)
+            entered = await queue.acquire_slot(owner, run_id=run_id, ttl_s=max_duration_s + EXPIRY_MARGIN_S)
         except Problem:
             return False
         if not entered:
@@ -176,13 +173,12 @@ class RunningLimit:
 
 
 def _too_many(limit: int) -> Problem:
-    detail = f"As many requests and jobs of this key run as may: {limit}; wait until one has ended."
+    detail = f"This key may have {limit} requests and jobs running at a time; wait until one has ended."
     return Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, max_running=limit)
 
 
 class AuthenticationMiddleware:
-    """Finds out who calls before anything of the request is read; probes, metrics, documents and the
-    console's own files are for everybody."""
+    """Authenticates requests before their bodies are read; probes, metrics, documents and the console need no key."""
 
     def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
         self.app, self._keys = app, keys
@@ -204,9 +200,9 @@ def caller_of(scope: Scope) -> Caller:
 
 
 def fairness_key_of(scope: Scope) -> str:
-    """Whose share a request takes; of what is open to everybody, that of its address."""
+    """Returns the caller's fairness key; on paths that need no key, that of the address."""
     caller: Caller = scope.get(_CALLER) or Caller(address=address_of(scope["client"]))
-    return caller.share
+    return caller.fairness_key
 
 
 def _is_open(path: str) -> bool:

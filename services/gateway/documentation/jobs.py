@@ -83,7 +83,7 @@ RESULT_REPLIES: Replies = {
         ("The job was given up after its last attempt.", Code.UPSTREAM_FAILED),
     ),
 }
-_EXAMPLE_EVENTS = f'id: 1767225603500-0\nevent: running\ndata: {{"id": "{EXAMPLE_ID}", "state": "running"}}\n\n'
+_EXAMPLE_EVENTS = f'event: running\ndata: {{"id": "{EXAMPLE_ID}", "state": "running"}}\nid: 1767225603500-0\n\n'
 EVENTS_REPLIES: Replies = {
     200: {
         "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",

@@ -1,3 +1,5 @@
+"""Access to jobs for the gateway's routes: queue, blob store, event streams, and monitors of their state."""
+
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -23,51 +25,56 @@ from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.delivery_queue import DeliveryQueue
 from sightline.runtime.errors import describe_error
-from sightline.runtime.tasks import in_background
+from sightline.runtime.tasks import TaskSupervisor
 
 log = structlog.get_logger()
-_LABELS = ("model", "priority")
+
 RETRY_AFTER_S = 5.0
+_LABELS = ("model", "priority")
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """How the queues were at one moment."""
+    """The state of all queues at one moment."""
 
-    lines: Sequence[QueueStats] = ()
+    stats: Sequence[QueueStats] = ()
     loads: Mapping[str, ModelLoad] = field(default_factory=dict)
     used_bytes: int = 0
     refusal: str | None = None  # why Redis takes no jobs, though it can be read
-    clock_skew_s: float | None = None  # of Redis, ahead of this machine
+    clock_skew_s: float | None = None  # Redis' clock minus this machine's
 
 
 class QueueMonitor:
-    """Looks at the queues again and again, so that metrics and capacity never wait for Redis."""
+    """Reads the state of the queues periodically, so that metrics and capacity never wait for Redis.
 
-    def __init__(self, queue: JobQueue, overview: QueueInspector, keys: KeyRing, settings: GatewaySettings) -> None:
-        self.snapshot: QueueSnapshot | None = None  # None while Redis is away
-        self._queue, self._overview, self._keys = queue, overview, keys
+    `snapshot` is None while Redis cannot be reached.
+    """
+
+    def __init__(self, queue: JobQueue, inspector: QueueInspector, keys: KeyRing, settings: GatewaySettings) -> None:
+        self.snapshot: QueueSnapshot | None = None
+        self._queue, self._inspector, self._keys = queue, inspector, keys
         self._models, self._interval_s = list(settings.upstreams), settings.overview_interval_s
 
     async def run(self) -> None:
         while True:
             try:
-                self.snapshot = await self._look()
+                self.snapshot = await self._take_snapshot()
             except Problem as problem:
                 self._mark_unavailable(code=problem.code)
             except Exception as error:
                 self._mark_unavailable(**describe_error(error))
             await asyncio.sleep(self._interval_s)
 
-    async def _look(self) -> QueueSnapshot:
-        loads = {model: await self._overview.model_load(model) for model in self._models}
-        lines, used_bytes = await self._overview.queue_stats(self._models), await self._overview.used_bytes()
-        refusal, clock_skew_s = await self._try_to_write()
-        return QueueSnapshot(lines, loads, used_bytes, refusal, clock_skew_s)
+    async def _take_snapshot(self) -> QueueSnapshot:
+        loads = {model: await self._inspector.model_load(model) for model in self._models}
+        stats, used_bytes = await self._inspector.queue_stats(self._models), await self._inspector.used_bytes()
+        refusal, clock_skew_s = await self._probe_writes()
+        return QueueSnapshot(stats, loads, used_bytes, refusal, clock_skew_s)
 
-    async def _try_to_write(self) -> tuple[str | None, float | None]:
+    async def _probe_writes(self) -> tuple[str | None, float | None]:
+        """Returns why Redis refuses writes, or else its clock's skew in seconds."""
         try:
-            clock_skew_s = await self._overview.probe()
+            clock_skew_s = await self._inspector.probe()
             await self._set_limits()
         except Problem as problem:
             if self.snapshot is None or self.snapshot.refusal is None:
@@ -76,7 +83,7 @@ class QueueMonitor:
         return None, clock_skew_s
 
     async def _set_limits(self) -> None:
-        """Each time, because Redis may have come back without its data between two looks."""
+        # Repeated with each snapshot, because Redis may have restarted without its data.
         for caller in self._keys.callers:
             await self._queue.set_owner_limit(caller.owner, max_running=caller.max_running)
 
@@ -87,26 +94,29 @@ class QueueMonitor:
 
 
 class StoreMonitor:
-    """Writes to the blob store now and then, apart from the queues, because a store may hang."""
+    """Writes to the blob store periodically, in a task apart from the queues' because a store may hang.
+
+    `failure` says why the store is not usable; None while it is.
+    """
 
     def __init__(self, store: BlobStore, settings: GatewaySettings) -> None:
-        self.trouble: str | None = None
+        self.failure: str | None = None
         self._store, self._interval_s = store, settings.store_probe_interval_s
 
     async def run(self) -> None:
         while True:
-            trouble = await self._look()
-            if trouble is not None and self.trouble is None:
-                log.warning("store_takes_no_bytes", detail=trouble)
-            self.trouble = trouble
+            failure = await self._probe()
+            if failure is not None and self.failure is None:
+                log.warning("store_takes_no_bytes", detail=failure)
+            self.failure = failure
             await asyncio.sleep(self._interval_s)
 
-    async def _look(self) -> str | None:
-        """What is wrong; what it was, while Redis cannot say which store it should be."""
+    async def _probe(self) -> str | None:
         try:
             await self._store.probe()
         except Problem as problem:
-            return problem.detail if problem.code is Code.STORAGE_UNAVAILABLE else self.trouble
+            # Without Redis the store's identity cannot be checked: the last result stays.
+            return problem.detail if problem.code is Code.STORAGE_UNAVAILABLE else self.failure
         except Exception as error:
             log.error("store_probe_failed", **describe_error(error))
             return "The store of uploads and results failed."
@@ -114,7 +124,7 @@ class StoreMonitor:
 
 
 class QueueCollector(Collector):
-    """The queues as they were last seen; while Redis is away there is nothing to tell."""
+    """Prometheus metrics of the queues, from the last snapshot; empty while Redis cannot be reached."""
 
     def __init__(self, queue_monitor: QueueMonitor, store_monitor: StoreMonitor) -> None:
         self._queue_monitor, self._store_monitor = queue_monitor, store_monitor
@@ -126,19 +136,17 @@ class QueueCollector(Collector):
         retrying = _gauge("retrying", "Jobs whose next attempt is not due yet")
         dead = _gauge("dead", "Jobs that were given up")
         totals = CounterMetricFamily("sightline_jobs_events", "What happened to jobs", labels=(*_LABELS, "event"))
-        for line in self._lines():
-            labels = (line.model, line.priority)
-            waiting.add_metric(labels, line.waiting)
-            oldest.add_metric(labels, line.oldest_age_s)
-            running.add_metric(labels, line.running)
-            retrying.add_metric(labels, line.retrying)
-            dead.add_metric(labels, line.dead)
-            for event, count in line.totals.items():
+        snapshot = self._queue_monitor.snapshot
+        for stats in snapshot.stats if snapshot else ():
+            labels = (stats.model, stats.priority)
+            waiting.add_metric(labels, stats.waiting)
+            oldest.add_metric(labels, stats.oldest_age_s)
+            running.add_metric(labels, stats.running)
+            retrying.add_metric(labels, stats.retrying)
+            dead.add_metric(labels, stats.dead)
+            for event, count in stats.totals.items():
                 totals.add_metric((*labels, event), count)
         return [waiting, oldest, running, retrying, dead, totals, *self._redis()]
-
-    def _lines(self) -> list[QueueStats]:
-        return list(self._queue_monitor.snapshot.lines) if self._queue_monitor.snapshot else []
 
     def _redis(self) -> list[Metric]:
         snapshot = self._queue_monitor.snapshot
@@ -152,8 +160,8 @@ class QueueCollector(Collector):
         return [up, used, skew, *self._acceptance()]
 
     def _acceptance(self) -> list[Metric]:
-        """Redis may be up and refuse writes."""
-        snapshot, store_up = self._queue_monitor.snapshot, self._store_monitor.trouble is None
+        snapshot, store_up = self._queue_monitor.snapshot, self._store_monitor.failure is None
+        # Redis may be up and refuse writes.
         writable = snapshot is not None and snapshot.refusal is None
         accepts = GaugeMetricFamily("sightline_queue_accepts_jobs", "1 when Redis and blob store take new jobs")
         accepts.add_metric((), float(writable and store_up))
@@ -166,7 +174,7 @@ def _gauge(name: str, documentation: str) -> GaugeMetricFamily:
 
 
 class EventStreams:
-    """How many clients listen to events, each of which holds a connection for as long as its job lives."""
+    """The limit of clients that listen to events: each holds a connection until its job ends."""
 
     def __init__(self, limit: int) -> None:
         self._limiter = ConcurrencyLimiter(max_requests=limit, max_bytes=0)
@@ -180,7 +188,7 @@ class EventStreams:
         try:
             self._limiter.check(caller)
         except Problem as problem:
-            detail = "As many clients listen to events as may; ask for the job itself now and then."
+            detail = "Too many clients listen to events; poll the job's status instead."
             limit = self._limiter.max_requests
             raise Problem(problem.code, detail, retry_after_s=RETRY_AFTER_S, max_event_streams=limit) from problem
 
@@ -195,7 +203,7 @@ class EventStreams:
 
 @dataclass(frozen=True, slots=True)
 class JobBackend:
-    """Where jobs are handed in and asked after."""
+    """Access to the queue, the blob store, webhook deliveries and event streams of jobs."""
 
     queue: JobQueue
     references: BlobReferences
@@ -208,18 +216,24 @@ class JobBackend:
 
 @asynccontextmanager
 async def open_job_backend(
-    redis: Redis, settings: GatewaySettings, jobs: JobSettings, keys: KeyRing, registry: CollectorRegistry
+    redis: Redis,
+    settings: GatewaySettings,
+    jobs: JobSettings,
+    *,
+    keys: KeyRing,
+    registry: CollectorRegistry,
+    tasks: TaskSupervisor,
 ) -> AsyncIterator[JobBackend]:
-    """Also while Redis is away: then those who come are told to come again."""
+    """Runs the monitors and the maintenance of jobs while it is open; opens also while Redis cannot be reached."""
     queue, references = JobQueue(redis, jobs), BlobReferences(redis, jobs)
     store = BlobStore.from_url(_blobs_url(jobs), resolve_identity=references.resolve_identity)
     queue_monitor = QueueMonitor(queue, QueueInspector(redis, jobs), keys, settings)
     store_monitor = StoreMonitor(store, settings)
     registry.register(QueueCollector(queue_monitor, store_monitor))
     async with (
-        in_background(queue_monitor.run()),
-        in_background(store_monitor.run()),
-        in_background(MaintenanceTask(redis, jobs, store).run()),
+        tasks.running("queue monitor", queue_monitor.run()),
+        tasks.running("store monitor", store_monitor.run()),
+        tasks.running("job maintenance", MaintenanceTask(redis, jobs, store).run()),
     ):
         yield JobBackend(
             queue,
@@ -233,11 +247,11 @@ async def open_job_backend(
 
 
 def refusal_of(backend: JobBackend) -> str | None:
-    """Why no jobs are accepted now; None where they are."""
+    """Returns why no jobs are accepted now; None where they are."""
     snapshot = backend.queue_monitor.snapshot
     if snapshot is None:
         return AWAY
-    return snapshot.refusal or backend.store_monitor.trouble
+    return snapshot.refusal or backend.store_monitor.failure
 
 
 def require_job_backend(backend: JobBackend | None) -> JobBackend:

@@ -104,7 +104,7 @@ def read_job_options(headers: Headers, caller: Caller, guard: AddressGuard) -> J
     """Parses the job options in the headers; raises Problem INVALID_REQUEST or FORBIDDEN."""
     return JobOptions(
         owner=caller.owner,
-        caller=caller.share,
+        caller=caller.fairness_key,
         preferences=read_preferences(headers.getlist(names.PREFER)),
         priority=caller.priority(headers),
         idempotency_key=read_idempotency_key(headers),

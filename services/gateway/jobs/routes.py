@@ -1,4 +1,4 @@
-"""Routes of jobs: list, state, result, deletion, and events (server-sent)."""
+"""Routes of jobs: list, state, result, deletion, and server-sent events."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.sse import EventSourceResponse, format_sse_event
 from starlette.responses import Content, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +17,7 @@ from services.gateway.auth.api_keys import Caller
 from services.gateway.documentation.jobs import EVENTS_REPLIES, JOB_REPLIES, PAGE_REPLIES, RESULT_REPLIES
 from services.gateway.jobs.backend import EventStreams, JobBackend
 from services.gateway.jobs.results import result_of
-from services.gateway.jobs.schemas import EVENT_STREAM, JobPage, PublicJob, job_path, job_webhook, public_job
+from services.gateway.jobs.schemas import JobPage, PublicJob, job_path, job_webhook, public_job
 from services.gateway.jobs.submission import retry_after
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.state import CallerDep, GatewayDep, JobBackendDep, PrefixDep
@@ -31,9 +32,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 log = structlog.get_logger()
 EVENT_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 RETRY_MS = 3000
-_KEEP_ALIVE = ": keep-alive\n\n"
 _EVENT_ID = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
-_LARGEST = 2**64 - 1  # of either half of an id
+_MAX_EVENT_NUMBER = 2**64 - 1  # Redis' limit for either half of an id
 
 
 @router.get("", summary="The caller's jobs, the newest first", responses=PAGE_REPLIES)
@@ -49,13 +49,13 @@ async def list_jobs(
     if model is not None:
         caller.require_model(model)
     page = await backend.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
-    wanted = {"limit": limit, "after": page.next, "state": state, "model": model}
-    query = urlencode({name: value for name, value in wanted.items() if value is not None})
+    parameters = {"limit": limit, "after": page.next, "state": state, "model": model}
+    query = urlencode({name: value for name, value in parameters.items() if value is not None})
     jobs = [public_job(job, prefix=prefix) for job in page.jobs if caller.may_use(job.model)]
     return JobPage(jobs=jobs, next=f"{prefix}/v1/jobs?{query}" if page.next else None)
 
 
-@router.get("/{job_id}", summary="How a job stands", responses=JOB_REPLIES)
+@router.get("/{job_id}", summary="The state of a job", responses=JOB_REPLIES)
 async def get_job(
     job_id: str, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep, response: Response
 ) -> PublicJob:
@@ -70,26 +70,26 @@ async def get_job(
 
 @router.get(
     "/{job_id}/result",
-    summary="What a job gave, in the form that the client accepts",
+    summary="The result of a job, in a media type that the client accepts",
     response_class=Response,
     responses=RESULT_REPLIES,
 )
 async def get_result(
     job_id: str, gateway: GatewayDep, backend: JobBackendDep, caller: CallerDep, request: Request
 ) -> Response:
-    gateway.limiter.check(caller.share)
+    gateway.limiter.check(caller.fairness_key)
     job = await _job(job_id, backend, caller)
     if not job.state.terminal:
         raise _not_finished(job, await backend.queue.position_of(job), public_prefix(request.scope))
     response = await result_of(job, request.scope, backend)
     if isinstance(response, StreamingResponse):
-        response.body_iterator = _counted(response.body_iterator, gateway.limiter, caller.share)
+        response.body_iterator = _limited(response.body_iterator, gateway.limiter, caller.fairness_key)
     return response
 
 
 @router.get(
     "/{job_id}/events",
-    summary="A job's changes as they come",
+    summary="The changes of a job as they happen",
     response_class=StreamingResponse,
     responses=EVENTS_REPLIES,
 )
@@ -98,35 +98,35 @@ async def get_events(
     backend: JobBackendDep,
     caller: CallerDep,
     request: Request,
-    last_event_id: Annotated[str | None, Header(description="Replays what came after it")] = None,
+    last_event_id: Annotated[str | None, Header(description="Replays the events after it")] = None,
 ) -> Response:
     await _job(job_id, backend, caller)
     after = cursor_of(last_event_id)
     if after and await backend.queue.has_ended(job_id, after=after):
-        # The one answer after which a browser does not come again.
+        # The only reply after which a browser does not reconnect.
         return Response(status_code=204)
     if is_head(request.scope):
-        return Response(headers=EVENT_HEADERS, media_type=EVENT_STREAM)
-    backend.streams.require_place(caller.share)
+        return Response(headers=EVENT_HEADERS, media_type=EventSourceResponse.media_type)
+    backend.streams.require_place(caller.fairness_key)
     events = backend.queue.events(job_id, after=after)
-    return EventStreamResponse(events, backend.streams, caller.share)
+    return EventStreamResponse(events, backend.streams, caller.fairness_key)
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
 async def delete_job(job_id: str, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
-    """At any state: a job that lives is cancelled, and of one that has ended the upload and the result are deleted."""
+    """Cancels a job that has not ended; deletes the upload and the result of one that has."""
     return public_job(await backend.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
 
 
 async def _job(job_id: str, backend: JobBackend, caller: Caller) -> Job:
-    """One of the caller's own; a key that was limited since may still delete what it has of other models."""
+    """Returns the caller's job; raises Problem NOT_FOUND, or FORBIDDEN where its key may no longer use the model."""
     job = await backend.queue.get(job_id, owner=caller.owner)
     caller.require_model(job.model)
     return job
 
 
-async def _counted(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str) -> AsyncIterator[Content]:
-    """A client that takes its result slowly holds a block of it in memory."""
+async def _limited(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str) -> AsyncIterator[Content]:
+    """Counts the reply as a request in flight, because a slow client keeps a block of the result in memory."""
     limiter.add(caller, requests=1)
     try:
         async for block in blocks:
@@ -136,7 +136,7 @@ async def _counted(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, 
 
 
 def _not_finished(job: Job, queue_position: QueuePosition, prefix: str) -> Problem:
-    detail = f"The job has not ended yet: it is {job.state}."
+    detail = f"The job has not ended yet; its state is {job.state}."
     return Problem(
         Code.NOT_FINISHED,
         detail,
@@ -147,18 +147,21 @@ def _not_finished(job: Job, queue_position: QueuePosition, prefix: str) -> Probl
 
 
 def cursor_of(last_event_id: str | None) -> str | None:
-    """An id that is not ours is as good as none: then everything is told again."""
+    """Returns the id of the last event that the client has; None, to send all events, without a valid one."""
     match = _EVENT_ID.fullmatch(last_event_id or "")
-    return last_event_id if match and max(map(int, match.groups())) <= _LARGEST else None
+    return last_event_id if match and max(map(int, match.groups())) <= _MAX_EVENT_NUMBER else None
 
 
-class EventStreamResponse(StreamingResponse):
-    """Closes its events when the client leaves, in this task: left to the garbage collector, both generators would be
-    closed at once and each while the other runs."""
+class EventStreamResponse(EventSourceResponse):
+    """A stream of a job's events, which closes its generators in this task when the client leaves.
+
+    FastAPI's own streaming of generator endpoints does not suffice: it cannot reply 204 to a client that has all
+    events. Left to the garbage collector, a generator would be closed while the other one runs.
+    """
 
     def __init__(self, events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str) -> None:
         self._chunks = event_stream(events, streams, caller)
-        super().__init__(self._chunks, headers=EVENT_HEADERS, media_type=EVENT_STREAM)
+        super().__init__(self._chunks, headers=EVENT_HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._chunks):
@@ -167,18 +170,20 @@ class EventStreamResponse(StreamingResponse):
 
 async def event_stream(
     events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str
-) -> AsyncGenerator[str]:
-    """Ends early when Redis is lost: the client comes again, and goes on where it was."""
+) -> AsyncGenerator[bytes]:
+    """Yields encoded events; ends early when Redis cannot be reached, after which the client resumes."""
     async with aclosing(events):
         with streams.place(caller):
-            yield f"retry: {RETRY_MS}\n\n"
+            yield format_sse_event(retry=RETRY_MS)
             try:
                 async for event in events:
-                    yield _KEEP_ALIVE if event is None else encode(event)
+                    yield encode(event)
             except Problem as problem:
                 log.info("events_cut_short", code=problem.code)
 
 
-def encode(event: JobEvent) -> str:
-    # JSON has no line breaks of its own, which would end the event.
-    return f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n"
+def encode(event: JobEvent | None) -> bytes:
+    """Returns the event as server-sent events have it; a comment that keeps the connection alive for None."""
+    if event is None:
+        return format_sse_event(comment="keep-alive")
+    return format_sse_event(id=event.id, event=event.name, data_str=json.dumps(event.data))

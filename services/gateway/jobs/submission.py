@@ -39,7 +39,7 @@ MAX_QUERY_BYTES = 16 * 1024
 
 
 class JobSubmitter:
-    """Makes a job of a request: its body goes to the blob store as it comes, and its client hears how it stands."""
+    """Submits one request as a job: streams its body to the blob store, and replies with the job or its result."""
 
     def __init__(self, gateway: Gateway, model: str, context: RequestContext, options: JobOptions) -> None:
         self._gateway, self._model, self._context, self._options = gateway, model, context, options
@@ -94,7 +94,7 @@ class JobSubmitter:
             yield chunk
 
     async def _reserve_space(self, size_bytes: int) -> None:
-        """Before bytes are written, so that many uploads at once fill the store no further than one after another."""
+        """Reserves room before bytes are written, so that concurrent uploads cannot overfill the store."""
         if size_bytes > 0:
             ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
             references = self._backend.references
@@ -102,7 +102,7 @@ class JobSubmitter:
         self._reserved_bytes = size_bytes
 
     async def _reserve(self, body: BlobRef) -> None:
-        """Waits for a moment where an earlier copy is just being deleted, which may have been another caller's."""
+        """Claims the blob for the job; retries while an earlier copy of the same bytes is being deleted."""
         for wait_s in DELETION_WAITS_S:
             with suppress(BeingDeletedError):
                 await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
@@ -111,13 +111,13 @@ class JobSubmitter:
         await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
 
     async def _abandon(self) -> None:
-        """What is not freed now, because Redis is away or this process ends, expires."""
+        # Where Redis cannot be reached, what this job holds expires.
         with suppress(Problem):
             await self._queue.abandon(self._id, owner=self._options.owner, key=self._options.idempotency_key)
 
     @asynccontextmanager
     async def _key_held(self) -> AsyncIterator[None]:
-        """Held for short and often, so that it is soon free again when this process dies."""
+        """Holds the idempotency key, renewed in short intervals so that it is soon free if this process dies."""
         if self._options.idempotency_key is None:
             yield
             return
@@ -131,7 +131,7 @@ class JobSubmitter:
     async def _keep_holding(self, key: str) -> None:
         while True:
             await asyncio.sleep(KEY_HOLD_S / 3)
-            # Whoever got hold of the key meanwhile is met again at submission.
+            # Another request that took the key meanwhile is detected at submission.
             with suppress(Problem):
                 await self._reserve_key(key)
 
@@ -179,7 +179,7 @@ class JobSubmitter:
         return self._context.headers.get("content-type", "")
 
     def _wait_s(self, reason: JobReason) -> float | None:
-        """How long this request waits for the job to end; None when it does not."""
+        """Returns the seconds that the request waits for the job to end; None for no wait."""
         if self._options.preferences.wait_s is not None:
             return min(self._options.preferences.wait_s, self._gateway.settings.max_wait_s)
         return self._context.left_s() if reason is JobReason.KEY else None
@@ -207,7 +207,7 @@ class JobSubmitter:
 
     async def _send(self, response: Response) -> None:
         if isinstance(response, StreamingResponse):
-            # The context knows when the client hangs up.
+            # `RequestContext` reads `receive`, and ends the reply when the client disconnects.
             await response.stream_response(self._context.send)
         else:
             await response(self._context.scope, _nothing, self._context.send)
@@ -216,15 +216,15 @@ class JobSubmitter:
 def _require_short_headers(headers: Headers, query: bytes) -> None:
     for name, limit_bytes in MAX_STORED_BYTES.items():
         if len(headers.get(name, "")) > limit_bytes:
-            detail = f"The header {name.title()} of a job has at most {limit_bytes} bytes."
+            detail = f"The header {name.title()} of a job may have at most {limit_bytes} bytes."
             raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=limit_bytes)
     if len(query) > MAX_QUERY_BYTES:
-        detail = f"The query of a job has at most {MAX_QUERY_BYTES} bytes; send longer options as form fields."
+        detail = f"The query of a job may have at most {MAX_QUERY_BYTES} bytes; send longer options as form fields."
         raise Problem(Code.HEADERS_TOO_LARGE, detail, limit_bytes=MAX_QUERY_BYTES)
 
 
 def retry_after(queue_position: QueuePosition) -> str:
-    """Whole seconds until it is worth while to ask again."""
+    """Returns the value of `Retry-After`: whole seconds until the job's estimated end, at most a minute."""
     eta_s = RETRY_AFTER_S if queue_position.eta_s is None else queue_position.eta_s
     return str(max(1, math.ceil(min(eta_s, MAX_RETRY_AFTER_S))))
 
@@ -236,7 +236,7 @@ def _kind(job: Job, own_id: str) -> str:
 
 
 def _in_use(job: Job, scope: Scope) -> Response:
-    detail = "The first request with this idempotency key is still being worked on."
+    detail = "The first request with this idempotency key is still being processed."
     problem = Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S, job=job.id)
     return problem_response(
         problem, scope["path"], {"Location": job_path(job.id, public_prefix(scope)), names.JOB: job.id}

@@ -18,7 +18,7 @@ from sightline.jobs.webhooks.dispatcher import WebhookDispatcher, WebhookMetrics
 from sightline.jobs.webhooks.message import Render, webhook_test_message
 from sightline.jobs.webhooks.sender import DeliveryAttempt, WebhookSender
 from sightline.jobs.webhooks.settings import WebhookSettings
-from sightline.runtime.tasks import in_background
+from sightline.runtime.tasks import TaskSupervisor
 
 router = APIRouter(tags=["webhooks"])
 
@@ -41,6 +41,7 @@ async def open_webhooks(
     job_settings: JobSettings,
     render: Render,
     registry: CollectorRegistry,
+    tasks: TaskSupervisor,
 ) -> AsyncIterator[Webhooks]:
     """Delivers webhooks in the background while it is open; without Redis, only test events can be sent.
 
@@ -53,7 +54,7 @@ async def open_webhooks(
             yield opened
             return
         deliveries = WebhookDispatcher(redis, job_settings, settings, sender=sender, render=render, metrics=metrics)
-        async with in_background(deliveries.run()):
+        async with tasks.running("webhook deliveries", deliveries.run()):
             yield opened
 
 

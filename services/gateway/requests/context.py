@@ -131,7 +131,7 @@ class RequestContext:
         self.started = False
         self.sent_bytes = 0
         self._settings, self._send = settings, send
-        self._permit = Permit(limiter, self.caller.share)
+        self._permit = Permit(limiter, self.caller.fairness_key)
         self.body = RequestBody(receive, self._permit, limit_bytes=settings.max_bytes, keep_bytes=settings.replay_bytes)
         self._arrived_at = time.monotonic()
         self._requested_s: float | None = None

@@ -73,7 +73,7 @@ class PredictionDispatcher:
         with self._context.admitted():
             if not self._decision.takes_jobs:
                 # Without jobs nothing can wait for a replica: refuse before the body arrives.
-                self._gateway.fleet.choose(self._model, self._context.caller.share)
+                self._gateway.fleet.choose(self._model, self._context.caller.fairness_key)
             await self._context.serve(self._process(reason))
 
     async def _process(self, reason: JobReason | None) -> None:
@@ -123,7 +123,7 @@ class Proxy:
             await PredictionDispatcher(gateway, model, context).run()
             return
         with context.admitted():
-            gateway.fleet.choose(model, context.caller.share)
+            gateway.fleet.choose(model, context.caller.fairness_key)
             await context.serve(RequestForwarder(gateway, model, context).run())
 
 

@@ -92,14 +92,14 @@ class RequestForwarder:
     def _running(self) -> AbstractAsyncContextManager[None]:
         if self._context.scope["method"] != HTTPMethod.POST:
             return nullcontext()
-        return self._gateway.running_limit.hold(self._context.caller, longest_s=self._context.max_duration_s)
+        return self._gateway.running_limit.hold(self._context.caller, max_duration_s=self._context.max_duration_s)
 
     async def _attempt(self) -> bool:
         """Returns True once a reply has been sent to the client, False to try another replica."""
-        replica = self._gateway.fleet.choose(self._model, self._context.caller.share, excluding=self._tried)
+        replica = self._gateway.fleet.choose(self._model, self._context.caller.fairness_key, excluding=self._tried)
         self._tried.add(replica)
         add_log_fields(self._context.scope, replica=replica.url)
-        with replica.busy(self._context.caller.share):
+        with replica.busy(self._context.caller.fairness_key):
             reply = await self._open(replica)
             if reply is None:
                 return self._retry("connect")
@@ -243,7 +243,7 @@ def upstream_headers(
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in _end_to_end(headers.raw, _NOT_FORWARDED)
     )
     forwarded[names.REQUEST_ID] = request_id
-    forwarded[names.CALLER], forwarded[names.PRIORITY] = caller.share, caller.priority(headers)
+    forwarded[names.CALLER], forwarded[names.PRIORITY] = caller.fairness_key, caller.priority(headers)
     forwarded[names.DEADLINE_MS] = str(max(1, int(left_s * 1000)))
     if fleet_credential is not None:
         forwarded[names.FLEET_CREDENTIAL] = fleet_credential

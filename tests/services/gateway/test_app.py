@@ -1,16 +1,56 @@
 """The gateway's own routes."""
 
+import asyncio
 import re
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from services.gateway.upstream.health_poller import HealthPoller
 from sightline.api.problems import Code
 from tests.services.gateway.conftest import Eventually, MakeService, OpenGateway, Start, event_set, plain_png
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "package", ["numpy", "onnxruntime", "PIL", "torch", "sightline.serving", "sightline.inference"]
+)
+def test_starting_the_gateway_imports_no_package_of_the_services(package: str) -> None:
+    code = f"import sys, sightline.http.__main__, services.gateway.app; print({package!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_readiness_names_a_background_task_that_ended(
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, run = threading.Event(), HealthPoller.run
+
+    async def run_until_broken(poller: HealthPoller) -> None:
+        polling = asyncio.create_task(run(poller))
+        await event_set(broken)
+        polling.cancel()
+
+    monkeypatch.setattr(HealthPoller, "run", run_until_broken)
+    gateway = open_gateway({"echo": [start(make_service()).url]})
+    assert httpx2.get(f"{gateway.url}/readyz").json()["detail"] is None
+    broken.set()
+    eventually(lambda: httpx2.get(f"{gateway.url}/readyz").status_code == 503)
+    assert "'health poller'" in httpx2.get(f"{gateway.url}/readyz").json()["detail"]
+    assert httpx2.get(f"{gateway.url}/v2/health/ready").status_code == 503
 
 
 def test_is_ready_once_every_model_is(

@@ -235,7 +235,7 @@ def test_refuses_pages_that_cannot_be(client: Client, query: str) -> None:
 
 
 def events(text: str) -> list[dict[str, str]]:
-    blocks = [block for block in text.split("\n\n") if block.startswith("id:")]
+    blocks = [block for block in text.split("\n\n") if block.startswith("event:")]
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
 
 
