@@ -58,7 +58,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._table, self._limits = table, table.limits
         self.address = ""
         self.idle_since = self.loop.time()
-        # Those without a complete reply, the one that is being answered first: uvicorn knows the last one alone.
+        # Requests without a complete reply, the oldest first; uvicorn keeps the last one alone.
         self._cycles: deque[RequestResponseCycle] = deque()
         self._head, self._in_head = _Head(), True
         self._framing_bytes = 0.0
@@ -133,7 +133,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # the request is answered as if it had not asked for another protocol
+            pass  # the request is answered without the upgrade
         except httptools.HttpParserError:
             self._refuse(self._refused_for or Refusal.MALFORMED)
 
@@ -161,7 +161,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head.fields += 1
         self._count_field(len(name) + len(value))
-        if self._in_head:  # trailers are counted and dropped: whatever a handler decides, it decides by the head
+        if self._in_head:  # trailers are counted and dropped: handlers decide by the head alone
             super().on_header(name, value)
 
     def _count_field(self, size_bytes: int) -> None:
@@ -177,7 +177,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._cycles.append(self.cycle)
         if self.parser.should_upgrade():
-            # The parser takes what follows for another protocol: none of it may be read as a request.
+            # The parser treats the following bytes as another protocol: none of them may be read as a request.
             self.cycle.keep_alive = False
         if len(self.pipeline) > MAX_PIPELINED:
             self._refused_for = Refusal.PIPELINE_TOO_LONG
@@ -220,7 +220,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._is_download_slow(elapsed_s):
             return Refusal.DOWNLOAD_TOO_SLOW
         if self.flow.read_paused or self._refused_for is not None or self.transport.is_closing():
-            return None  # it is the application that has not asked for more yet
+            return None  # the application has not read further yet
         if self._in_head:
             began_at = self._head.began_at
             late = began_at is not None and now - began_at > self._limits.head_timeout_s
@@ -258,7 +258,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._table.count_refusal(refusal, self.address)
         self._stop_keep_alive_timer()
         if self._in_head and not self.idle and refusal is not Refusal.DOWNLOAD_TOO_SLOW:
-            # An earlier request is still being answered, which it will be; what came after it is dropped.
+            # An earlier request still gets its reply; the requests after it are dropped.
             self._cycles[0].keep_alive = False
             self.pipeline.clear()
             return

@@ -84,7 +84,7 @@ class ConnectionMetrics:
 
 
 class Connection(Protocol):
-    """An open connection as the table sees it."""
+    """The interface of an open connection to the table."""
 
     address: str
     idle_since: float

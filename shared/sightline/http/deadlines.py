@@ -19,14 +19,14 @@ async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -
 
     The body must have been read before.
     """
-    task, gone = asyncio.create_task(work), asyncio.create_task(_wait_for_hangup(receive))
+    task, disconnected = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((task, disconnected), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         raise ClientDisconnect
     finally:
-        gone.cancel()
+        disconnected.cancel()
         task.cancel()
 
 
@@ -46,6 +46,6 @@ async def enforce_deadline(deadline: float) -> AsyncIterator[None]:
         ) from error
 
 
-async def _wait_for_hangup(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""What happens to every request before and after its handler: id, size limit, access log, metrics."""
+"""Middleware of every HTTP process: request id, access log, metrics, size limit, HEAD, empty parameters."""
 
 import re
 import time
@@ -43,9 +43,9 @@ _IS_HEAD = "sightline.is_head"
 def install_middleware(
     app: FastAPI, metrics: HttpMetrics, *, max_bytes: int | None, guards: Sequence[Middleware] = ()
 ) -> None:
-    """Adds the middleware of every server: request id, access log, `guards` in their order, limit of bodies, rewriting.
+    """Adds the middleware to the application.
 
-    With `max_bytes` None, the application limits bodies itself.
+    The last added runs first: id, access log, `guards` in their order, size limit, then what changes the request.
     """
     # The last added runs first.
     app.add_middleware(EmptyParametersMiddleware)
@@ -59,12 +59,12 @@ def install_middleware(
 
 
 def add_log_fields(scope: Scope, **facts: Any) -> None:
-    """Add facts to the access log line of this request."""
+    """Adds fields to the access log line of this request."""
     scope.setdefault(_FACTS, {}).update(facts)
 
 
 class RequestIdMiddleware:
-    """Takes over a sane id from the client or makes one, binds it to the logs and puts it on the reply."""
+    """Adopts a well-formed id from the client or makes one, binds it to the logs and adds it to the reply."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -90,7 +90,7 @@ def _request_id(headers: Headers) -> str:
 
 
 class AccessLogMiddleware:
-    """One log line and one observation for each request, named by its route template."""
+    """Writes one log line and one observation for each request, named by its route template."""
 
     def __init__(self, app: ASGIApp, metrics: HttpMetrics) -> None:
         self.app, self.metrics = app, metrics
@@ -122,12 +122,12 @@ class AccessLogMiddleware:
 
 
 def route_template(scope: Scope) -> str:
-    """The path of the route with its parameters unfilled: bounded in number, and free of what users type."""
+    """Returns the path of the route with its parameters unfilled: bounded in number, and free of user input."""
     return str(getattr(scope.get("route"), "path", UNMATCHED))
 
 
 class EmptyParametersMiddleware:
-    """Drops query parameters without a value: a form that was not filled in sends them, and they count as absent."""
+    """Drops query parameters without a value, as browsers send them for form fields left empty."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -198,7 +198,7 @@ class HeadMiddleware:
 
 
 def is_head(scope: Scope) -> bool:
-    """Whether the client asked for the headers alone, which routes with long or endless bodies need to know."""
+    """Returns whether the client wants the headers alone; routes with long or endless bodies check it."""
     return scope["method"] == "HEAD" or bool(scope.get(_IS_HEAD))
 
 

@@ -122,15 +122,15 @@ def _option(schema: Json) -> Json:
         described = {**inner, **described}
     elif choices:
         described["anyOf"] = choices
-    if told := describe_with_default(schema.get("description"), schema.get("default")):
-        described["description"] = told
+    if text := describe_with_default(schema.get("description"), schema.get("default")):
+        described["description"] = text
     return described
 
 
 def describe_with_default(description: str | None, default: Any) -> str:
     """Returns the description with the default value in words."""
-    told = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
-    return "; ".join([*([description.rstrip(".")] if description else []), *told])
+    stated = [] if default is None or default == [] else [f"default: {str(default).lower()}"]
+    return "; ".join([*([description.rstrip(".")] if description else []), *stated])
 
 
 def _header(name: str) -> Json:

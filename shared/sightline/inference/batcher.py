@@ -55,7 +55,7 @@ class PendingSample:
         return self.expired or self.future.done()
 
     def resolve(self, result: SampleResult | Exception) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so nothing awaits the result
             self.loop.call_soon_threadsafe(self._resolve, result)
 
     def _resolve(self, result: SampleResult | Exception) -> None:

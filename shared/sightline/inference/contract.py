@@ -11,13 +11,13 @@ A contract is a TOML file beside the weights:
     tensor = "image"
     dtype = "float32"
     layout = "nchw"
-    range = [0.0, 1.0]             # where black and white stand
+    range = [0.0, 1.0]             # the values of black and white
 
     [inputs.mask]
     tensor = "mask"
     dtype = "float32"
     layout = "nchw"
-    range = [0.0, 1.0]             # where a known pixel and a hole stand; [1.0, 0.0] for a validity mask
+    range = [0.0, 1.0]             # the values of a known pixel and a hole; [1.0, 0.0] for a validity mask
 
     [outputs.filled]
     tensor = "output"
@@ -34,7 +34,7 @@ A contract is a TOML file beside the weights:
     [sha256]                       # of each file by its name; files that differ are refused
     "lama.onnx" = "1faa...6c7f"    # 64 hexadecimal digits
 
-    [facts]                        # what else a model wants to know of its weights, such as a threshold
+    [facts]                        # further facts of the weights that the model reads, such as a threshold
 """
 
 import tomllib

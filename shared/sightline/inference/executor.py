@@ -103,7 +103,7 @@ class _Execution(Generic[ResultT]):
         if self._step is None:
             self._plan.close()
         else:
-            # The thread may be waiting for a decoder, whose picture nobody wants any more.
+            # The thread may still wait for a decoder process.
             self._cancellation.cancel()
             self._step.add_done_callback(lambda _: self._plan.close())
 

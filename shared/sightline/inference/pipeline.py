@@ -17,7 +17,7 @@ from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
 from sightline.inference.stages import Stage, Stages
 
 Render = Callable[[str], Rendered]
-"""A result in the media type asked for."""
+"""Renders a result in a media type."""
 
 RECORDED_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
 

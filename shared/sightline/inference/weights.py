@@ -26,7 +26,7 @@ LOCATION = b"location"
 KEY, VALUE = 1, 2
 VARINT, BYTES = 0, 2
 FIXED_BYTES = {1: 8, 5: 4}  # by wire type
-# Of each message, the numbers of the fields that lead to tensors, and what message they are.
+# By message, the numbers of the fields that lead to tensors, and the messages that they hold.
 FIELDS: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 25: "function"},
     "function": {7: "node"},
@@ -61,7 +61,7 @@ class Weights:
         """The sides of the pictures that the weights take, smallest first; ContractError where one is not square."""
         sizes = [(bucket["h"], bucket["w"]) for bucket in self.contract.adapt(signature).buckets]
         if oblong := [f"{height}x{width}" for height, width in sizes if height != width]:
-            raise ContractError(f"{self.contract.name}: the model takes squares, {oblong[0]} is none")
+            raise ContractError(f"{self.contract.name}: the model needs square pictures, {oblong[0]} is not one")
         return sorted(height for height, _ in sizes)
 
     def identity(self, name: str) -> ModelIdentity:

@@ -41,8 +41,8 @@ def card_router(service: ModelService) -> APIRouter:
     return router
 
 
-def require_model(asked: str, name: str) -> None:
-    if asked != name:
+def require_model(requested: str, name: str) -> None:
+    if requested != name:
         raise Problem(Code.NOT_FOUND, "There is no such model here; `models` lists the available ones.", models=[name])
 
 

@@ -234,7 +234,7 @@ class ModelService:
             log.info("ready", model=str(self.identity), provider=self.session.provider)
             await loop.run_in_executor(self._engine_thread, batcher.work)
         except Exception as error:
-            self._failed = self.tasks.stopping = True  # the process ends, so that no task failed besides
+            self._failed = self.tasks.stopping = True  # the process ends, so the end of its tasks is expected
             log.critical("model_failed", model=str(self.identity), error=str(error), exc_info=error)
             self._on_fatal()
 

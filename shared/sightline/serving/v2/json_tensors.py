@@ -23,7 +23,7 @@ MAX_REST_BYTES = 1 << 20
 PIECE_BYTES = 1 << 18
 PIECE_VALUES = 1 << 16
 MAX_NUMBER_BYTES = 1 << 18  # with the blanks around it
-MAX_WHOLE_FLOAT = 2.0**53  # beyond it a float does not tell one whole number from the next
+MAX_WHOLE_FLOAT = 2.0**53  # beyond it, floats do not represent every whole number
 
 # In valid JSON `"data":` is never within a text. A run of these characters ends in the array's last bracket, and what
 # follows that in its object.
@@ -61,7 +61,7 @@ def parse_json(text: bytes) -> Any:
 
     Raises Problem INVALID_REQUEST.
     """
-    # No text that a client sends is taken for a place.
+    # A random token, so that no text of a client is mistaken for a placeholder.
     token, found = secrets.token_hex(16), list[NumberText]()
 
     def cut(match: re.Match[bytes]) -> bytes:

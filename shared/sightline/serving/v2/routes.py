@@ -46,7 +46,7 @@ _INFER_DOCUMENTATION: dict[str, Any] = {
 }
 _INFER_REPLIES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The outputs; as `application/octet-stream` where some are asked for as binary data",
+        "description": "The outputs; as `application/octet-stream` where binary data are requested",
         "headers": header_references(names.MODEL, "Server-Timing"),
         "content": {"application/octet-stream": {"schema": dict(BINARY)}},
     }
@@ -106,7 +106,7 @@ def _add_unversioned_routes(router: APIRouter, service: ModelService) -> None:
         require_model(model, service.name)
         return _readiness(service)
 
-    @router.get(f"{path}/config", summary="A model's configuration, as Triton tells it")
+    @router.get(f"{path}/config", summary="A model's configuration in Triton's form")
     async def config(model: str) -> dict[str, Any]:
         require_model(model, service.name)
         return _config(service)
@@ -130,7 +130,7 @@ def _add_versioned_routes(router: APIRouter, service: ModelService) -> None:
         _require_version(service, model, version)
         return _readiness(service)
 
-    @router.get(f"{path}/config", summary="The configuration of a model's version, as Triton tells it")
+    @router.get(f"{path}/config", summary="The configuration of a model's version in Triton's form")
     async def version_config(model: str, version: str) -> dict[str, Any]:
         _require_version(service, model, version)
         return _config(service)
