@@ -34,8 +34,8 @@ class Session(Protocol):
 
 
 @runtime_checkable
-class OpensSession(Protocol):
-    """A predictor whose weights are more than one graph, which it runs in a way of its own."""
+class SessionFactory(Protocol):
+    """A predictor that opens its session itself, because its weights are more than one graph."""
 
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session: ...
 
@@ -44,7 +44,7 @@ def open_session(predictor: AnyPredictor, settings: InferenceSettings) -> Sessio
     """Opens the session of the predictor's weights."""
     weights = predictor.weights
     signature = weights.contract.adapt(predictor.signature)
-    if isinstance(predictor, OpensSession):
+    if isinstance(predictor, SessionFactory):
         return predictor.open_session(signature, settings)
     return OnnxEngine(weights, signature, settings)
 
