@@ -11,15 +11,12 @@ import pytest
 from services.hoi.app import create
 from sightline.cli.models import sample_pictures
 from sightline.postprocessing.interactions import Composition
-from sightline.training.hoi.coco import Scene
-from sightline.training.hoi.contract import read_facts
-from sightline.training.hoi.evaluate import look_at, methods
-from sightline.training.hoi.onnx_network import OnnxInteractNet
-from sightline.training.hoi.predictions import as_prediction
-from sightline.training.hoi.role_scores import Prediction, score
-from sightline.training.hoi.served import ServedScene, served_scenes
-from sightline.training.hoi.truth import boxes_only
-from sightline.training.hoi.verbs import PERSON, SLOTS
+from sightline.training.hoi.annotations import PERSON, SLOTS, boxes_without_actions
+from sightline.training.hoi.average_precision import Prediction, role_scores
+from sightline.training.hoi.datasets import Scene
+from sightline.training.hoi.evaluation import ServedScene, methods, predict_scenes, served_scenes
+from sightline.training.hoi.export import read_facts
+from sightline.training.hoi.predictions import OnnxInteractNet, to_prediction
 from tests.services.asking import ready_client
 from tests.services.hoi.test_app import Serve
 
@@ -32,7 +29,7 @@ SMILE = SLOTS.index(("smile", None))
 def scene() -> Scene:
     """The astronaut, who smiles."""
     (photo,) = sample_pictures("hoi").values()
-    truth = boxes_only(np.array([[0, 0, 460, 512]], np.float32), np.array([PERSON]))
+    truth = boxes_without_actions(np.array([[0, 0, 460, 512]], np.float32), np.array([PERSON]))
     actions = np.zeros_like(truth.actions)
     actions[0, SMILE] = 1
     return Scene(photo, 512, 512, replace(truth, actions=actions))
@@ -48,8 +45,8 @@ def served(monkeypatch: pytest.MonkeyPatch, serve: Serve, scene: Scene) -> Itera
 def in_process(scene: Scene) -> Prediction:
     facts = read_facts(WEIGHTS)
     composition = Composition(facts["action_score"], facts["sigma"], facts["thresholds"]["empty_role"])
-    (look,) = look_at(OnnxInteractNet(WEIGHTS.parent, facts["longest_side_px"]), [scene])
-    return as_prediction(look.seen, methods(composition, [scene])["InteractNet"](look), look.scale)
+    (predicted,) = predict_scenes(OnnxInteractNet(WEIGHTS.parent, facts["longest_side_px"]), [scene])
+    return to_prediction(predicted.boxes, methods(composition, [scene])["InteractNet"](predicted), predicted.scale)
 
 
 def test_served_predictions_are_those_of_the_evaluation(served: ServedScene, scene: Scene) -> None:
@@ -60,7 +57,7 @@ def test_served_predictions_are_those_of_the_evaluation(served: ServedScene, sce
     np.testing.assert_allclose(theirs.people[order], ours.people, atol=0.05)
     np.testing.assert_allclose(theirs.role_scores[order][:, ROLES], ours.role_scores[:, ROLES], atol=1e-4)
     np.testing.assert_allclose(theirs.role_boxes[order], ours.role_boxes, atol=0.05)
-    figures = [score([each], [scene.truth]) for each in (ours, theirs)]
+    figures = [role_scores([each], [scene.truth]) for each in (ours, theirs)]
     assert figures[0].agent["smile", None] == pytest.approx(figures[1].agent["smile", None]) == 1
 
 

@@ -11,12 +11,11 @@ import pytest
 
 from sightline.networks.faster_rcnn import DetectorConfig
 from sightline.networks.interactnet import InteractNetConfig
-from sightline.training.hoi.coco import Scene
-from sightline.training.hoi.detections import Detections
-from sightline.training.hoi.packing import TeacherBoxes
-from sightline.training.hoi.store import Packed, pack_scenes
-from sightline.training.hoi.teacher import NanoDetPlus
-from sightline.training.hoi.vcoco import read_extract
+from sightline.training.hoi.annotations import Detections
+from sightline.training.hoi.datasets import Scene, read_extract
+from sightline.training.hoi.pseudo_labels import PseudoLabelCache
+from sightline.training.hoi.scene_store import PackedScene, pack_scenes
+from sightline.training.hoi.teachers import NanoDetPlus
 from sightline.training.photos import Picture, read_rgb
 
 COLOURS = {"person": (220, 40, 40), "horse": (120, 80, 40), "cup": (40, 60, 220)}
@@ -72,7 +71,7 @@ def scenes(extract: Path) -> list[Scene]:
 @pytest.fixture(scope="session")
 def store(scenes: list[Scene], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    packed = (Packed(read_rgb(each.path), (each.width, each.height), each.truth, 1.0) for each in scenes)
+    packed = (PackedScene(read_rgb(each.path), (each.width, each.height), each.truth, 1.0) for each in scenes)
     assert pack_scenes(packed, folder, longest_px=96) == len(scenes)
     return folder
 
@@ -91,5 +90,5 @@ class Horses(NanoDetPlus):
 
 
 @pytest.fixture
-def boxes(tmp_path: Path) -> TeacherBoxes:
-    return TeacherBoxes(Horses(), tmp_path / "teacher")
+def boxes(tmp_path: Path) -> PseudoLabelCache:
+    return PseudoLabelCache(Horses(), tmp_path / "teacher")

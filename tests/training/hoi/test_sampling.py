@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from sightline.networks.boxes import iou
 from sightline.networks.proposals import DenseProposals
-from sightline.training.hoi.data import Batch
+from sightline.training.hoi.annotations import CLASS_INDEX, SLOT_INDEX
+from sightline.training.hoi.batches import Batch
 from sightline.training.hoi.losses import box_loss, known_cross_entropy, soft_cross_entropy, target_loss
-from sightline.training.hoi.sampling import Sample, Sampler, random_picks, sample_anchors, sample_rois, truths_of
-from sightline.training.hoi.verbs import CLASS_INDEX, SLOT_INDEX
+from sightline.training.hoi.sampling import Sample, Sampler, batch_truth, sample_anchors, sample_rois, select_randomly
 
 RIDE, HOLD, LOOK, STAND = (
     SLOT_INDEX[each] for each in (("ride", "instr"), ("hold", "obj"), ("look", "obj"), ("stand", None))
@@ -37,7 +37,15 @@ def batch() -> Batch:
 
 
 def _rows(batch: Batch) -> list[torch.Tensor]:
-    return [batch.boxes, batch.labels, batch.confidence, batch.actions, batch.targets, batch.features, batch.likely]
+    return [
+        batch.boxes,
+        batch.labels,
+        batch.confidence,
+        batch.actions,
+        batch.targets,
+        batch.teacher_features,
+        batch.teacher_scores,
+    ]
 
 
 @pytest.fixture
@@ -50,10 +58,10 @@ def sample(batch: Batch) -> Sample:
     return Sampler(batch)(dense)
 
 
-def test_nobody_aims_at_what_is_to_be_left_alone(batch: Batch) -> None:
+def test_targets_on_ignored_regions_are_removed(batch: Batch) -> None:
     batch.targets[0, 0, LOOK] = 1
 
-    truths = truths_of(batch)
+    truths = batch_truth(batch)
 
     assert truths.known.tolist() == [[True, False, True, True], [False] * 4]
     assert truths.ignored.tolist() == [[False, True, False, False], [False] * 4]
@@ -61,10 +69,10 @@ def test_nobody_aims_at_what_is_to_be_left_alone(batch: Batch) -> None:
     assert truths.targets[0, 0, LOOK] == -1
 
 
-def test_every_box_has_an_anchor_and_ignored_regions_have_none(batch: Batch) -> None:
+def test_sampled_anchors_cover_every_box_and_no_ignored_region(batch: Batch) -> None:
     anchors = torch.tensor([[0.0, 0, 4, 4], [66, 66, 90, 90], [66, 6, 84, 24], [4, 50, 60, 90], [8, 8, 40, 40]])
 
-    found = sample_anchors(anchors, truths_of(batch))
+    found = sample_anchors(anchors, batch_truth(batch))
 
     sure = dict(zip(found["anchors"].tolist(), found["objectness"].tolist(), strict=True))
     of_first = {at: each for at, each in sure.items() if at < 5}
@@ -73,31 +81,31 @@ def test_every_box_has_an_anchor_and_ignored_regions_have_none(batch: Batch) -> 
     assert all(sure[at] == 0 for at in range(5, 10))
 
 
-def test_rois_are_matched_with_what_they_overlap(batch: Batch) -> None:
+def test_sampled_rois_match_the_boxes_that_they_overlap(batch: Batch) -> None:
     proposals = torch.tensor([PERSON, [60.0, 0, 64, 4], [64.0, 64, 92, 92], PERSON]).expand(2, -1, -1)
     real = torch.tensor([True, True, True, False]).expand(2, -1)
 
-    found = sample_rois(proposals, real, truths_of(batch))
+    found = sample_rois(proposals, real, batch_truth(batch))
 
     assert found["labels"][found["rois_image"] == 0].tolist() == [0, -1]
     assert found["roi_truth"][0].tolist() == PERSON
     assert found["labels"][found["rois_image"] == 1].tolist() == [-1, -1, -1]
 
 
-def test_picks_are_random_but_for_what_comes_first() -> None:
+def test_random_selection_prefers_first() -> None:
     torch.manual_seed(0)
     chosen = torch.tensor([[True] * 6, [False] * 6])
     first = torch.tensor([[False, True, False, False, True, False]] * 2)
 
-    picks = random_picks(chosen, 4, first=first)
+    picks = select_randomly(chosen, 4, first=first)
 
-    assert set(picks.places[0, :2].tolist()) == {1, 4}
-    assert picks.there.tolist() == [[True] * 4, [False] * 4]
-    seen = {tuple(random_picks(chosen, 2).places[0].tolist()) for _ in range(60)}
+    assert set(picks.indices[0, :2].tolist()) == {1, 4}
+    assert picks.valid.tolist() == [[True] * 4, [False] * 4]
+    seen = {tuple(select_randomly(chosen, 2).indices[0].tolist()) for _ in range(60)}
     assert len(seen) > 10
 
 
-def test_people_and_pairs(sample: Sample) -> None:
+def test_sample_labels_people_and_pairs(sample: Sample) -> None:
     assert len(sample.people) > 0
     assert iou(sample.people, torch.tensor([PERSON])).min() >= 0.5
     assert sample.has_target.sum(0).nonzero().flatten().tolist() == [RIDE]
@@ -109,12 +117,12 @@ def test_people_and_pairs(sample: Sample) -> None:
     assert {HORSE[0], CUP[0]} == {thing[0] for thing in objects}
 
 
-def test_an_empty_picture_gives_background_alone(sample: Sample) -> None:
+def test_sample_of_an_empty_picture_is_background(sample: Sample) -> None:
     assert set(sample.labels[sample.rois_image == 1].tolist()) == {-1}
     assert not (sample.people_image == 1).any()
 
 
-def test_soft_labels_are_part_background() -> None:
+def test_soft_cross_entropy_splits_between_class_and_background() -> None:
     logits = torch.zeros(1, 3)
 
     half = soft_cross_entropy(logits, torch.tensor([1]), torch.tensor([0.5]))
@@ -124,7 +132,7 @@ def test_soft_labels_are_part_background() -> None:
     assert float(sure) < 0.01
 
 
-def test_unknown_labels_teach_nothing() -> None:
+def test_cross_entropy_leaves_out_unknown_labels() -> None:
     logits = torch.tensor([[2.0, -50.0]])
 
     loss = known_cross_entropy(logits, torch.tensor([[1, -1]]))
@@ -133,13 +141,13 @@ def test_unknown_labels_teach_nothing() -> None:
     assert float(known_cross_entropy(logits, torch.tensor([[-1, -1]]))) == 0
 
 
-def test_boxes_weigh_as_much_as_they_are_sure() -> None:
+def test_box_loss_is_weighted_by_confidence() -> None:
     found, wanted = torch.ones(2, 4), torch.zeros(2, 4)
 
     assert float(box_loss(found, wanted, torch.tensor([1.0, 0.5]))) == pytest.approx(1.5 * 4 * (1 - 1 / 18) / 2)
 
 
-def test_targets_are_learned_where_there_are_some(sample: Sample) -> None:
+def test_target_loss_is_zero_without_targets(sample: Sample) -> None:
     none = replace(sample, has_target=torch.zeros_like(sample.has_target))
     given = torch.zeros(*sample.has_target.shape, 4)
 

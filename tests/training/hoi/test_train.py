@@ -13,24 +13,32 @@ from sightline.networks.interactnet import InteractNet, interact
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.export import quantized
-from sightline.training.hoi.coco import Scene
-from sightline.training.hoi.config import TrainConfig, network_from
-from sightline.training.hoi.contract import read_facts
-from sightline.training.hoi.data import FrozenStem, SceneBatches
-from sightline.training.hoi.detections import Detections
-from sightline.training.hoi.evaluate import comparison, look_at, methods, role_scores
-from sightline.training.hoi.export import ExportedDetector, export, rounded
-from sightline.training.hoi.fitting import EMPTY_ROLES, SIGMAS, fit
-from sightline.training.hoi.heads import Recipe, branch_losses, fit_branches
-from sightline.training.hoi.lessons import RANDOM_VIEWS, Watcher, store_lessons
-from sightline.training.hoi.model import Model, load_model
-from sightline.training.hoi.onnx_network import OnnxInteractNet
-from sightline.training.hoi.packing import TeacherBoxes
-from sightline.training.hoi.predictions import Boxes
-from sightline.training.hoi.splits import hold_out
-from sightline.training.hoi.store import Packed, SceneStore, pack_scenes
-from sightline.training.hoi.train import InteractNetTask, load_start, train, with_trunk
-from sightline.training.hoi.verbs import SLOTS
+from sightline.training.hoi.annotations import SLOTS, Detections
+from sightline.training.hoi.batches import FrozenStem, SceneBatches
+from sightline.training.hoi.branch_examples import RANDOM_AUGMENTATIONS, FeatureExtractor, partially_labelled_examples
+from sightline.training.hoi.branch_training import (
+    EMPTY_ROLES,
+    SIGMAS,
+    Recipe,
+    branch_losses,
+    fit_branches,
+    train_branches,
+)
+from sightline.training.hoi.datasets import Scene, hold_out
+from sightline.training.hoi.evaluation import comparison, methods, predict_scenes
+from sightline.training.hoi.export import ExportedDetector, export, read_facts, rounded
+from sightline.training.hoi.model import (
+    Model,
+    TrainConfig,
+    load_model,
+    load_start_weights,
+    network_config_from,
+    with_trunk,
+)
+from sightline.training.hoi.predictions import BoxTensors, OnnxInteractNet
+from sightline.training.hoi.pseudo_labels import PseudoLabelCache
+from sightline.training.hoi.scene_store import PackedScene, SceneStore, pack_scenes
+from sightline.training.hoi.train import InteractNetTask, train
 from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
 from tests.training.hoi.conftest import SMALL
@@ -51,11 +59,11 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_checkpoint_knows_its_network(run: Path) -> None:
-    assert network_from(load_checkpoint(run / "best.pt")["config"]["network"]) == SMALL
+def test_checkpoint_contains_the_network_configuration(run: Path) -> None:
+    assert network_config_from(load_checkpoint(run / "best.pt")["config"]["network"]) == SMALL
 
 
-def test_a_run_may_begin_with_a_checkpoint(run: Path, store: Path, tmp_path: Path) -> None:
+def test_training_starts_from_a_checkpoint(run: Path, store: Path, tmp_path: Path) -> None:
     config = TrainConfig(str(store), str(store), str(tmp_path), network=SMALL, start_weights=str(run / "best.pt"))
 
     begun = InteractNetTask(config).network.state_dict()
@@ -63,7 +71,7 @@ def test_a_run_may_begin_with_a_checkpoint(run: Path, store: Path, tmp_path: Pat
     torch.testing.assert_close(begun, load_checkpoint(run / "best.pt")["average"])
 
 
-def test_the_frozen_stem_is_the_same_as_onnx(run: Path) -> None:
+def test_exported_stem_equals_torch(run: Path) -> None:
     network = load_model(run / "last.pt").network
     pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
     with torch.inference_mode():
@@ -72,7 +80,7 @@ def test_the_frozen_stem_is_the_same_as_onnx(run: Path) -> None:
     np.testing.assert_allclose(FrozenStem(run / "stem.onnx")(pictures), expected.numpy(), atol=1e-3)
 
 
-def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
+def test_batch_depends_on_its_seed_alone(run: Path, store: Path) -> None:
     batches = [SceneBatches(store, run / "stem.onnx", 3, 96)(np.random.default_rng((0, 5))) for _ in range(2)]
 
     for one, two in zip(*batches, strict=True):
@@ -80,16 +88,16 @@ def test_a_sample_depends_on_its_number_alone(run: Path, store: Path) -> None:
     assert batches[0][0].shape == (3, 40, 12, 12)
 
 
-def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
+def test_branches_learn_from_examples(run: Path, scenes: list[Scene]) -> None:
     network = load_model(run / "last.pt").network
-    watcher = Watcher(network, run / "stem.onnx")
+    extractor = FeatureExtractor(network, run / "stem.onnx")
     rng = np.random.default_rng(0)
-    made = [each for scene in scenes[:8] for each in watcher.watch(scene, NOTHING, rng).lessons]
-    recipe = Recipe(steps=40, lessons_per_step=8, learning_rate=3e-3)
+    made = [each for scene in scenes[:8] for each in extractor.extract(scene, NOTHING, rng).examples]
+    recipe = Recipe(steps=40, batch_size=8, learning_rate=3e-3)
 
     fitted = fit_branches(network, made, torch.ones(len(made)), recipe)
 
-    assert len(made) == 8 * (2 + RANDOM_VIEWS)
+    assert len(made) == 8 * (2 + RANDOM_AUGMENTATIONS)
     with torch.inference_mode():
         before, after = (
             sum(float(loss) for loss in branch_losses(each, made, recipe).values()) for each in (network, fitted)
@@ -98,8 +106,10 @@ def test_branches_learn_from_lessons(run: Path, scenes: list[Scene]) -> None:
     assert fitted.detector is network.detector
 
 
-def test_a_fit_chooses_a_composition(run: Path, store: Path, scenes: list[Scene], boxes: TeacherBoxes) -> None:
-    fitted = fit(run / "last.pt", scenes[:10], store, boxes, Recipe(steps=5, lessons_per_step=4), most=5)
+def test_branch_training_chooses_a_composition(
+    run: Path, store: Path, scenes: list[Scene], boxes: PseudoLabelCache
+) -> None:
+    fitted = train_branches(run / "last.pt", scenes[:10], store, boxes, Recipe(steps=5, batch_size=4), max_others=5)
 
     assert fitted.composition.sigma in SIGMAS
     assert fitted.composition.empty_role in EMPTY_ROLES
@@ -108,14 +118,16 @@ def test_a_fit_chooses_a_composition(run: Path, store: Path, scenes: list[Scene]
     assert not torch.equal(fitted.network.human.actions.weight, before.human.actions.weight)
 
 
-def test_scenes_known_in_part_are_lessons_too(run: Path, scenes: list[Scene], tmp_path: Path) -> None:
+def test_partially_labelled_scenes_become_examples(run: Path, scenes: list[Scene], tmp_path: Path) -> None:
     truth = replace(scenes[0].truth, actions=scenes[0].truth.actions.copy())
     truth.actions[0, 20:] = -1
     picture = read_rgb(scenes[0].path)
-    pack_scenes([Packed(picture, (96, 72), each, 1.0) for each in (truth, scenes[1].truth)], tmp_path, longest_px=96)
-    watcher = Watcher(load_model(run / "last.pt").network, run / "stem.onnx")
+    pack_scenes(
+        [PackedScene(picture, (96, 72), each, 1.0) for each in (truth, scenes[1].truth)], tmp_path, longest_px=96
+    )
+    extractor = FeatureExtractor(load_model(run / "last.pt").network, run / "stem.onnx")
 
-    (made,) = store_lessons(watcher, SceneStore(tmp_path), most=5, seed=0)
+    (made,) = partially_labelled_examples(extractor, SceneStore(tmp_path), max_scenes=5, seed=0)
 
     assert made.actions.min() == -1
 
@@ -140,7 +152,7 @@ def exported(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(folder / "model.pt", folder / "weights", version="1.2.3")
 
 
-def test_a_saved_model_comes_back(model: Model, exported: Path) -> None:
+def test_saved_model_is_loaded_unchanged(model: Model, exported: Path) -> None:
     again = load_model(exported.parent.parent / "model.pt")
 
     assert again.composition == model.composition
@@ -148,7 +160,7 @@ def test_a_saved_model_comes_back(model: Model, exported: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 160), (128, 96)])
-def test_the_detector_gives_what_torch_gives(model: Model, exported: Path, size: tuple[int, int]) -> None:
+def test_exported_detector_equals_torch(model: Model, exported: Path, size: tuple[int, int]) -> None:
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) * 255
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
 
@@ -162,13 +174,15 @@ def test_the_detector_gives_what_torch_gives(model: Model, exported: Path, size:
 
 
 @pytest.mark.parametrize(("people", "objects"), [(0, 0), (0, 2), (1, 1), (3, 7)])
-def test_interactions_of_any_number(model: Model, exported: Path, people: int, objects: int) -> None:
+def test_exported_interactions_of_any_number_of_boxes_equal_torch(
+    model: Model, exported: Path, people: int, objects: int
+) -> None:
     generator = torch.Generator().manual_seed(0)
     levels = [torch.randn(1, 16, 96 // stride, 64 // stride, generator=generator) for stride in (8, 16, 32)]
     corners = torch.rand(people + objects, 2, generator=generator) * 40
     boxes = torch.cat([corners, corners + 20], 1)
     labels = torch.arange(people + objects) % 80
-    seen = Boxes(boxes, torch.full((people + objects,), 0.5), labels, torch.arange(people))
+    seen = BoxTensors(boxes, torch.full((people + objects,), 0.5), labels, torch.arange(people))
 
     said = OnnxInteractNet(exported.parent, 96).interact(
         {f"p{at + 3}": level.numpy() for at, level in enumerate(levels)}, seen
@@ -182,7 +196,7 @@ def test_interactions_of_any_number(model: Model, exported: Path, people: int, o
         torch.testing.assert_close(getattr(said, name), getattr(expected, name), atol=1e-2, rtol=1e-2)
 
 
-def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
+def test_contract_contains_the_services_facts(exported: Path) -> None:
     contract = tomllib.loads(exported.with_suffix(".toml").read_text())
     facts = read_facts(exported)
 
@@ -199,19 +213,19 @@ def test_the_contract_says_what_the_service_needs(exported: Path) -> None:
 def test_training_starts_from_exported_weights(model: Model, exported: Path) -> None:
     network = with_trunk(SMALL, "efficientnet-lite0")
 
-    load_start(network, exported.parent)
+    load_start_weights(network, exported.parent)
 
     torch.testing.assert_close(network.state_dict(), rounded(model.network).state_dict(), atol=1e-6, rtol=1e-3)
 
 
-def test_exported_weights_of_another_network_are_refused(exported: Path) -> None:
+def test_exported_weights_of_another_network_are_rejected(exported: Path) -> None:
     wider = replace(SMALL, human_hidden=2 * SMALL.human_hidden)
 
     with pytest.raises(ValueError, match="another network"):
-        load_start(with_trunk(wider, "efficientnet-lite0"), exported.parent)
+        load_start_weights(with_trunk(wider, "efficientnet-lite0"), exported.parent)
 
 
-def test_large_weights_are_stored_small(exported: Path) -> None:
+def test_large_weights_are_stored_as_int8_and_fp16(exported: Path) -> None:
     for path in (exported, exported.with_name("interactions.onnx")):
         large = [each for each in onnx.load(path).graph.initializer if np.prod(each.dims) >= 1024]
         kinds = {each.data_type: len(each.dims) for each in large}
@@ -219,7 +233,7 @@ def test_large_weights_are_stored_small(exported: Path) -> None:
         assert kinds.keys() <= {onnx.TensorProto.FLOAT16}
 
 
-def test_whole_numbers_are_as_near_as_their_steps() -> None:
+def test_quantization_error_is_at_most_half_a_step() -> None:
     weights = np.random.default_rng(0).normal(size=(5, 300)).astype(np.float32) * [[1], [10], [0], [0.01], [3]]
 
     whole, scale = quantized(weights.astype(np.float32))
@@ -231,23 +245,16 @@ def test_whole_numbers_are_as_near_as_their_steps() -> None:
 def test_evaluation_compares_with_baselines(exported: Path, scenes: list[Scene]) -> None:
     training, held_out = hold_out(scenes, 2)
 
-    looks = look_at(OnnxInteractNet(exported.parent, 96), held_out)
+    predictions = predict_scenes(OnnxInteractNet(exported.parent, 96), held_out)
 
-    table = comparison(looks, Composition(), training)
+    table = comparison(predictions, Composition(), training)
     for name in ("InteractNet", "without target localisation", "without interaction branch", "prior, near"):
         assert f"| {name} |" in table
-    scores = role_scores(looks, methods(Composition(), training)["prior"])
+    scores = method_scores(predictions, methods(Composition(), training)["prior"])
     assert scores.truths["ride"] == 1
 
 
-def test_what_is_held_out_is_of_val(scenes: list[Scene]) -> None:
-    training, held_out = hold_out(scenes, 3)
-
-    assert [each.coco_id for each in held_out] == [116, 117, 118]
-    assert len(training) == len(scenes) - 3
-
-
-def test_the_network_of_the_paper_can_be_built() -> None:
+def test_networks_of_the_paper_and_of_the_service_are_built() -> None:
     from sightline.training.hoi.jobs import LIGHT, PAPER, replace_backbone
 
     network = InteractNet(replace_backbone(PAPER, "resnet50:/some/weights.pth"))

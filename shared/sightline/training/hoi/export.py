@@ -1,8 +1,9 @@
-"""The trained network as the two ONNX files that the service loads: the detector with its feature maps, and the
+"""Exports the trained network as two ONNX files with a contract: the detector with its feature maps, and the
 interactions of people and objects on those maps."""
 
 import copy
-import logging
+import json
+import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch.export import Dim
 from sightline.networks.faster_rcnn import Detecting, detect
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.networks.roi_align import SAMPLES
+from sightline.postprocessing.interactions import Composition
 from sightline.training.export import (
     OPSET,
     SMALLEST_HALVED,
@@ -28,20 +30,70 @@ from sightline.training.export import (
     quantized,
     write_contract,
 )
-from sightline.training.hoi.contract import contract_of
+from sightline.training.hoi.annotations import ALLOWED_CLASSES, COCO_CLASSES, SLOTS
 from sightline.training.hoi.model import load_model
+from sightline.training.hoi.predictions import INTERACTION_OUTPUTS
 
-log = logging.getLogger(__name__)
 op = onnxscript.opset18
 
 DETECTOR_OUTPUTS = ("boxes", "scores", "labels", "p3", "p4", "p5")
-INTERACTION_OUTPUTS = ("actions", "targets", "person_logits", "object_logits")
 TOLERANCE = 1e-2  # pixels of boxes, and of logits and features that span some 10
 SIDES = ((96, 128), (256, 320), (320, 224))
+COUNTS = ((2, 3), (0, 3), (2, 0), (0, 0), (1, 1), (12, 90))
+"""Numbers of people and objects that the export is checked with."""
+
+CONTRACT_OUTPUTS = {
+    "boxes": "float32",
+    "scores": "float32",
+    "labels": "int64",
+    "actions": "float32",
+    "targets": "float32",
+    "person_logits": "float32",
+    "object_logits": "float32",
+}
+
+MIN_INTERACTION_SCORE, MIN_BOX_SCORE = 0.12, 0.45
+"""The service's default thresholds of triplets and boxes. Lower ones crowd the overlay."""
+
+CONTRACT = """\
+# Inputs and outputs of detector.onnx and interactions.onnx; docs/weights.md explains each entry.
+name = "interactnet"
+version = "{version}"
+precision = "fp32"
+multiple_of = 32
+
+[parts]
+interactions = "interactions.onnx"
+
+[inputs.image]
+tensor = "image"
+dtype = "float32"
+layout = "nchw"
+range = [0.0, 255.0]
+
+{outputs}
+
+[facts]
+longest_side_px = {longest_side_px}
+classes = {classes}
+slots = {slots}
+sigma = {sigma}
+action_score = "{action_score}"
+
+[facts.thresholds]
+detection = {detection}
+empty_role = {empty_role}
+interaction = {interaction}
+shown = {shown}
+
+# Object classes that V-COCO allows in a role; roles that are not listed take any class.
+[facts.allowed]
+{allowed}
+"""
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, most: int) -> Any:
-    """The standard's suppression, which tells the place of a box in its last column, by falling score."""
+    """ONNX's NonMaxSuppression, whose last output column has the rows of the boxes, by falling score."""
     constant: Any = op.Constant
     rows: Any = op.NonMaxSuppression(
         op.Unsqueeze(boxes, constant(value_ints=[0])),
@@ -54,7 +106,7 @@ def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, m
 
 
 def roi_align(levels: Any, strides: Any, boxes: Any, level: Any, bins: int) -> Any:
-    """The standard's RoIAlign on the boxes of each level, and its rows put back in their order."""
+    """ONNX's RoIAlign on the boxes of each level, with the rows in their original order."""
     constant: Any = op.Constant
     rows, pooled = [], []
     for at, (each, stride) in enumerate(zip(levels, strides, strict=True)):
@@ -97,7 +149,7 @@ class ExportedDetector(nn.Module):
 
 
 class ExportedInteractions(nn.Module):
-    """The levels, people (p, 4), objects (o, 4) and object_scores (o, classes) to what the two branches say."""
+    """The levels, people (p, 4), objects (o, 4) and object_scores (o, classes) to the outputs of both branches."""
 
     def __init__(self, network: InteractNet) -> None:
         super().__init__()
@@ -111,9 +163,9 @@ class ExportedInteractions(nn.Module):
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
-    """Write detector.onnx, interactions.onnx and detector.toml into the folder; the path of the first.
+    """Writes detector.onnx, interactions.onnx and detector.toml into the folder and returns the path of the first.
 
-    ValueError when ONNX and torch disagree.
+    ValueError if ONNX Runtime and PyTorch disagree.
     """
     model, detecting = load_model(checkpoint), Detecting()
     export_graphs(model.network, folder, detecting)
@@ -123,8 +175,8 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
 
 
 def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> None:
-    """Write detector.onnx and interactions.onnx. ValueError when ONNX and torch disagree."""
-    # Rounded beforehand, as half a rounding error may decide which of two boxes stays.
+    """Writes detector.onnx and interactions.onnx. ValueError if ONNX Runtime and PyTorch disagree."""
+    # Rounded first: half a rounding error may decide which of two boxes suppression keeps.
     network = rounded(network)
     folder.mkdir(parents=True, exist_ok=True)
     high, wide = Dim("high", min=2), Dim("wide", min=2)
@@ -142,29 +194,29 @@ def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> N
 
 
 def rounded(network: InteractNet) -> InteractNet:
-    """A copy in evaluation mode, its large weights as the files store them."""
+    """A copy in evaluation mode with large weights rounded as in the files."""
     copied = copy.deepcopy(network).eval()
     linear = {id(part.weight) for part in copied.modules() if isinstance(part, nn.Linear)}
     for weights in copied.parameters():
         if weights.numel() >= SMALLEST_HALVED:
-            weights.data = _whole(weights.data) if id(weights) in linear else weights.data.half().float()
+            weights.data = _quantize_and_restore(weights.data) if id(weights) in linear else weights.data.half().float()
     return copied
 
 
-def _whole(weights: Tensor) -> Tensor:
+def _quantize_and_restore(weights: Tensor) -> Tensor:
     whole, scale = quantized(weights.numpy())
     return torch.from_numpy(whole * scale)
 
 
 def check(network: InteractNet, detector: ExportedDetector, interactions: ExportedInteractions, folder: Path) -> None:
-    """On pictures of several sizes, and for no people, no objects and many of both."""
+    """Compares both graphs with PyTorch: pictures of several sizes, and no people, no objects and many of both."""
     generator = torch.Generator().manual_seed(0)
     session = open_session(folder / "detector.onnx")
     for height, width in SIDES:
         image = torch.rand(1, 3, height, width, generator=generator) * 255
         compare(session, detector, {"image": image}, DETECTOR_OUTPUTS)
     session = open_session(folder / "interactions.onnx")
-    for people, objects in ((2, 3), (0, 3), (2, 0), (0, 0), (1, 1), (12, 90)):
+    for people, objects in COUNTS:
         feeds = interaction_feeds(network, 256, 320, people=people, objects=objects)
         compare(session, interactions, feeds, INTERACTION_OUTPUTS)
 
@@ -236,3 +288,30 @@ def interaction_feeds(network: InteractNet, height: int, width: int, *, people: 
 def _boxes(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
     ends = torch.rand(count, 2, 2, generator=generator).sort(1).values * torch.tensor([width - 8.0, height - 8.0])
     return torch.cat([ends[:, 0], ends[:, 1] + 8], 1)
+
+
+def contract_of(composition: Composition, detecting: Detecting, longest_side_px: int, version: str) -> str:
+    """The contract of the exported files as TOML, without checksums."""
+    outputs = [f'[outputs.{name}]\ntensor = "{name}"\ndtype = "{dtype}"' for name, dtype in CONTRACT_OUTPUTS.items()]
+    allowed = [f"{action}-{role} = {json.dumps(list(names))}" for (action, role), names in ALLOWED_CLASSES.items()]
+    slots = [[action, role] if role else [action] for action, role in SLOTS]
+    return CONTRACT.format(
+        version=version,
+        outputs="\n\n".join(outputs),
+        longest_side_px=longest_side_px,
+        classes=json.dumps(list(COCO_CLASSES)),
+        slots=json.dumps(slots),
+        sigma=composition.sigma,
+        action_score=composition.action_score,
+        detection=detecting.score_threshold,
+        empty_role=composition.empty_role,
+        interaction=MIN_INTERACTION_SCORE,
+        shown=MIN_BOX_SCORE,
+        allowed="\n".join(allowed),
+    )
+
+
+def read_facts(weights: Path) -> dict[str, Any]:
+    """The facts in the contract beside the weights."""
+    facts: dict[str, Any] = tomllib.loads(weights.with_suffix(".toml").read_text("utf-8"))["facts"]
+    return facts

@@ -5,18 +5,26 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from sightline.training.hoi.role_scores import Prediction, Scores, mean, score
-from sightline.training.hoi.truth import Truth, boxes_only
-from sightline.training.hoi.verbs import ACTIONS, CLASS_INDEX, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
+from sightline.training.hoi.annotations import (
+    ACTIONS,
+    CLASS_INDEX,
+    ROLES,
+    SLOT_INDEX,
+    SLOTS,
+    SLOTS_OF,
+    GroundTruth,
+    boxes_without_actions,
+)
+from sightline.training.hoi.average_precision import Prediction, RoleScores, mean_ap, role_scores
 
 PERSON, OTHER, HORSE, CUP = [0, 0, 99, 99], [200, 0, 299, 99], [0, 100, 99, 199], [210, 50, 219, 59]
 RIDE = ("ride", "instr")
 
 
-def truth(actions: Mapping[int, Mapping[str, int | None]]) -> Truth:
+def truth(actions: Mapping[int, Mapping[str, int | None]]) -> GroundTruth:
     """Two people, a horse and a cup; who does what with which of the boxes."""
     labels = [CLASS_INDEX[name] for name in ("person", "person", "horse", "cup")]
-    known = boxes_only(np.array([PERSON, OTHER, HORSE, CUP], np.float32), np.array(labels))
+    known = boxes_without_actions(np.array([PERSON, OTHER, HORSE, CUP], np.float32), np.array(labels))
     for person, done in actions.items():
         known.actions[person] = 0
         for action, target in done.items():
@@ -44,24 +52,24 @@ def prediction(*rows: tuple[list[int], str, list[int] | None, float]) -> Predict
     return made
 
 
-def scores_of(known: Truth, *rows: tuple[list[int], str, list[int] | None, float]) -> Scores:
-    return score([prediction(*rows)], [known])
+def scores_of(known: GroundTruth, *rows: tuple[list[int], str, list[int] | None, float]) -> RoleScores:
+    return role_scores([prediction(*rows)], [known])
 
 
-def test_a_right_triplet() -> None:
+def test_right_triplet_scores_one() -> None:
     scores = scores_of(truth({0: {"ride": 2}, 1: {}}), (PERSON, "ride", HORSE, 0.9))
 
     assert scores.agent["ride", None] == scores.scenario_1[RIDE] == scores.scenario_2[RIDE] == 1
 
 
-def test_the_wrong_object_is_wrong_in_both_scenarios() -> None:
+def test_wrong_object_is_wrong_in_both_scenarios() -> None:
     scores = scores_of(truth({0: {"ride": 2}, 1: {}}), (PERSON, "ride", CUP, 0.9))
 
     assert scores.agent["ride", None] == 1
     assert scores.scenario_1[RIDE] == scores.scenario_2[RIDE] == 0
 
 
-def test_a_role_without_annotation_must_be_empty_in_scenario_1_alone() -> None:
+def test_unannotated_role_must_be_empty_in_scenario_1_alone() -> None:
     known = truth({0: {"ride": None}, 1: {}})
 
     with_object, empty = (scores_of(known, (PERSON, "ride", box, 0.9)) for box in (HORSE, None))
@@ -70,13 +78,13 @@ def test_a_role_without_annotation_must_be_empty_in_scenario_1_alone() -> None:
     assert (empty.scenario_1[RIDE], empty.scenario_2[RIDE]) == (1, 1)
 
 
-def test_an_empty_role_where_there_is_an_object_is_wrong() -> None:
+def test_empty_role_is_wrong_if_an_object_is_annotated() -> None:
     scores = scores_of(truth({0: {"ride": 2}, 1: {}}), (PERSON, "ride", None, 0.9))
 
     assert scores.scenario_1[RIDE] == scores.scenario_2[RIDE] == 0
 
 
-def test_a_second_prediction_of_a_person_is_false() -> None:
+def test_second_prediction_of_a_person_is_wrong() -> None:
     # Ranked: right (.9), the same again (.8), the other one (.7). Precision 1, 1/2, 2/3 at recall 1/2, 1/2, 1.
     known = truth({0: {"ride": 2}, 1: {"ride": 2}})
     rows = [(PERSON, "ride", HORSE, 0.9), (PERSON, "ride", HORSE, 0.8), (OTHER, "ride", HORSE, 0.7)]
@@ -87,7 +95,7 @@ def test_a_second_prediction_of_a_person_is_false() -> None:
     assert scores.agent["ride", None] == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
-def test_people_of_whom_nothing_is_known_count_neither_way() -> None:
+def test_people_without_annotated_actions_are_not_counted() -> None:
     known = truth({0: {"ride": 2}})
 
     scores = scores_of(known, (OTHER, "ride", HORSE, 0.95), (PERSON, "ride", HORSE, 0.9))
@@ -95,35 +103,35 @@ def test_people_of_whom_nothing_is_known_count_neither_way() -> None:
     assert scores.scenario_1[RIDE] == 1
 
 
-def test_a_person_found_badly_is_false() -> None:
+def test_person_with_low_overlap_is_wrong() -> None:
     scores = scores_of(truth({0: {"ride": 2}, 1: {}}), ([60, 0, 159, 99], "ride", HORSE, 0.9))
 
     assert scores.agent["ride", None] == scores.scenario_1[RIDE] == 0
 
 
-def test_roles_of_an_action_are_told_apart() -> None:
+def test_roles_of_an_action_are_scored_separately() -> None:
     known = truth({0: {"cut": 2}, 1: {}})
     known.targets[0, SLOT_INDEX["cut", "obj"]] = 3
     given = prediction((PERSON, "cut", HORSE, 0.9))
 
-    scores = score([given], [known])
+    scores = role_scores([given], [known])
 
     assert (scores.scenario_1["cut", "instr"], scores.scenario_1["cut", "obj"]) == (1, 0)
 
 
-def test_means_leave_out_what_could_not_be_found_and_point() -> None:
+def test_mean_ap_leaves_out_point_and_rows_without_truths() -> None:
     known = truth({0: {"ride": 2, "point": None}, 1: {"hold": 3}})
 
     scores = scores_of(known, (PERSON, "ride", HORSE, 0.9))
 
-    assert mean(scores.scenario_1) == pytest.approx(0.5)  # ride 1, hold 0
+    assert mean_ap(scores.scenario_1) == pytest.approx(0.5)  # ride 1, hold 0
     assert scores.truths["ride"] == 1
     assert scores.common_roles(1) == [("hold", "obj"), RIDE, ("point", "instr")]
 
 
-def test_pictures_without_people_or_predictions() -> None:
-    nobody = boxes_only(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+def test_role_scores_of_pictures_without_people_or_predictions() -> None:
+    nobody = boxes_without_actions(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
-    scores = score([prediction((PERSON, "ride", HORSE, 0.9)), prediction()], [nobody, truth({0: {"ride": 2}})])
+    scores = role_scores([prediction((PERSON, "ride", HORSE, 0.9)), prediction()], [nobody, truth({0: {"ride": 2}})])
 
     assert scores.agent["ride", None] == 0

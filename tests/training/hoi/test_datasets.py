@@ -5,13 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-import scipy.io
 
-from sightline.training.hoi.coco import Scene, read_coco
-from sightline.training.hoi.hico_det import rare_classes, read_hico_det
-from sightline.training.hoi.vcoco import read_scenes
-from sightline.training.hoi.verbs import ACTIONS, CLASS_INDEX, PERSON, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
+from sightline.training.hoi.annotations import ACTIONS, CLASS_INDEX, PERSON, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
+from sightline.training.hoi.datasets import Scene, read_coco, read_scenes
 
 RIDE = SLOT_INDEX["ride", "instr"]
 
@@ -40,7 +36,7 @@ def vcoco_document() -> list[dict[str, Any]]:
     return verbs
 
 
-def test_coco_boxes_are_corners_and_crowds_count_nothing(tmp_path: Path) -> None:
+def test_coco_boxes_are_corners_and_crowds_have_no_confidence(tmp_path: Path) -> None:
     (tmp_path / "annotations.json").write_text(json.dumps(coco_document()))
 
     scene, empty = read_coco(tmp_path / "annotations.json", tmp_path)
@@ -51,7 +47,7 @@ def test_coco_boxes_are_corners_and_crowds_count_nothing(tmp_path: Path) -> None
     assert (len(empty.truth), empty.path) == (0, tmp_path / "other.jpg")
 
 
-def test_official_vcoco(tmp_path: Path) -> None:
+def test_official_vcoco_is_read_with_actions_and_targets(tmp_path: Path) -> None:
     for name, document in (("vcoco_val", vcoco_document()), ("instances", coco_document())):
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
 
@@ -65,7 +61,7 @@ def test_official_vcoco(tmp_path: Path) -> None:
     assert set(actions[2:].ravel().tolist()) == {-1}
 
 
-def test_an_extract_knows_people_by_their_actions_alone(scenes: list[Scene]) -> None:
+def test_extract_labels_actions_of_annotated_people_alone(scenes: list[Scene]) -> None:
     rider, walker = scenes[0].truth, scenes[1].truth
 
     assert (rider.actions[0, RIDE], rider.targets[0, RIDE]) == (1, 2)
@@ -74,47 +70,16 @@ def test_an_extract_knows_people_by_their_actions_alone(scenes: list[Scene]) -> 
     assert [scene.split for scene in scenes].count("val") == 4
 
 
-def matlab_box(x1: int, x2: int, y1: int, y2: int) -> dict[str, int]:
-    return {"x1": x1, "x2": x2, "y1": y1, "y2": y2}
+def test_hold_out_takes_the_first_pictures_of_val(scenes: list[Scene]) -> None:
+    training, held_out = hold_out(scenes, 3)
+
+    assert [each.coco_id for each in held_out] == [116, 117, 118]
+    assert len(training) == len(scenes) - 3
 
 
-@pytest.fixture
-def hico(tmp_path: Path) -> Path:
-    """Two classes, ride a horse and feed a horse; a picture with one person who does both, and one without a pair."""
-    actions = [{"nname": "horse", "vname": verb} for verb in ("ride", "feed")]
-    both = [
-        {
-            "id": number,
-            "bboxhuman": matlab_box(1, 10, 1, 20),
-            "bboxobject": matlab_box(1, 12, 21, 28),
-            "connection": np.array([[1, 1]]),
-            "invis": 0,
-        }
-        for number in (1, 2)
-    ]
-    hidden = both[0] | {"invis": 1, "connection": np.zeros((0, 2))}
-    size = {"width": 100, "height": 50, "depth": 3}
-    rows = [{"filename": "a.jpg", "size": size, "hoi": both}, {"filename": "b.jpg", "size": size, "hoi": [hidden]}]
-    path = tmp_path / "anno_bbox.mat"
-    scipy.io.savemat(str(path), {"list_action": actions, "bbox_train": rows, "bbox_test": rows[:1]})
-    return path
+def test_resized_held_out_picture_is_not_distinct(scenes: list[Scene]) -> None:
+    is_distinct = distinct_from(scenes[:1])
+    picture = read_rgb(scenes[0].path)
 
-
-def test_official_hico_det(hico: Path, tmp_path: Path) -> None:
-    data = read_hico_det(hico, tmp_path, "train")
-
-    horse = CLASS_INDEX["horse"]
-    assert (data.verbs, data.hois) == (("ride", "feed"), ((0, horse), (1, horse)))
-    first, second = data.scenes
-    assert (first.path, first.width, first.height) == (tmp_path / "a.jpg", 100, 50)
-    assert first.truth.boxes_xyxy.tolist() == [[0, 0, 10, 20], [0, 20, 12, 28]]
-    assert (first.truth.actions[0].tolist(), first.truth.targets[0].tolist()) == ([1, 1], [1, 1])
-    assert data.pairs[0].classes.tolist() == [0, 1]
-    assert len(second.truth) == len(data.pairs[1].classes) == 0
-
-
-def test_rare_classes_have_fewer_than_ten_instances(hico: Path, tmp_path: Path) -> None:
-    data = read_hico_det(hico, tmp_path, "train")
-
-    assert rare_classes(data.pairs * 10, 3).tolist() == [False, False, True]
-    assert rare_classes(data.pairs * 9, 3).tolist() == [True, True, True]
+    assert not is_distinct(np.ascontiguousarray(picture[::2, ::2]))
+    assert is_distinct(np.ascontiguousarray(picture[::-1, ::-1]))

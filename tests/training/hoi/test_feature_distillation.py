@@ -10,9 +10,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from sightline.training.hoi.config import TrainConfig
-from sightline.training.hoi.imitation import TeacherMaps, TorchTeacher, imitation_loss
-from sightline.training.hoi.teacher import SIDE_PX, normalized
+from sightline.training.hoi.losses import imitation_loss
+from sightline.training.hoi.model import TrainConfig
+from sightline.training.hoi.teachers import SIDE_PX, OnnxTeacherFeatures, TorchTeacherFeatures, normalize_bgr
 from sightline.training.hoi.train import InteractNetTask
 from sightline.training.schedule import Stage
 from tests.training.hoi.conftest import SMALL
@@ -60,29 +60,29 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_likeliest_cells_are_those_of_the_teachers_output(teacher: Path) -> None:
+def test_teacher_scores_are_those_of_the_teachers_output(teacher: Path) -> None:
     pictures = np.random.default_rng(1).integers(0, 256, (2, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(str(teacher), providers=["CPUExecutionProvider"])
-    (output,) = session.run(None, {"data": normalized(pictures)})
+    (output,) = session.run(None, {"data": normalize_bgr(pictures)})
 
-    features, likely = TeacherMaps(teacher)(pictures)
+    features, likely = OnnxTeacherFeatures(teacher)(pictures)
 
     np.testing.assert_allclose(likely, output[..., :80].max(2), atol=1e-5)
     assert features.shape == (*likely.shape, CHANNELS)
 
 
-def test_pictures_may_have_any_size(teacher: Path) -> None:
-    features, _ = TeacherMaps(teacher)(np.zeros((1, 64, 96, 3), np.uint8))
+def test_teacher_features_of_any_picture_size(teacher: Path) -> None:
+    features, _ = OnnxTeacherFeatures(teacher)(np.zeros((1, 64, 96, 3), np.uint8))
 
     assert features.shape == (1, 8 * 12 + 4 * 6 + 2 * 3, CHANNELS)
 
 
-def test_torch_sees_what_onnx_runtime_sees(teacher: Path) -> None:
+def test_teacher_features_are_equal_in_torch_and_onnx_runtime(teacher: Path) -> None:
     pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
 
-    given = TorchTeacher(teacher)(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())
+    given = TorchTeacherFeatures(teacher)(torch.from_numpy(pictures).permute(0, 3, 1, 2).float())
 
-    for one, two in zip(given, TeacherMaps(teacher)(pictures), strict=True):
+    for one, two in zip(given, OnnxTeacherFeatures(teacher)(pictures), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-3)
 
 
@@ -93,7 +93,7 @@ def as_levels(cells: Tensor) -> list[Tensor]:
     ]
 
 
-def test_scale_and_offset_are_free() -> None:
+def test_imitation_loss_ignores_scale_and_offset() -> None:
     features = torch.randn(3, 21, 5, generator=torch.Generator().manual_seed(0))
 
     loss = imitation_loss(as_levels(7 * features - 3), features, torch.ones(3, 21))
@@ -102,7 +102,7 @@ def test_scale_and_offset_are_free() -> None:
 
 
 @pytest.mark.parametrize(("made", "expected"), [(lambda each: -each, 2.0), (torch.zeros_like, 0.5)])
-def test_it_is_one_minus_the_correlation(made: Callable[[Tensor], Tensor], expected: float) -> None:
+def test_imitation_loss_is_one_minus_the_correlation(made: Callable[[Tensor], Tensor], expected: float) -> None:
     features = torch.randn(3, 21, 5, generator=torch.Generator().manual_seed(0))
 
     loss = imitation_loss(as_levels(made(features)), features, torch.ones(3, 21))
@@ -110,7 +110,7 @@ def test_it_is_one_minus_the_correlation(made: Callable[[Tensor], Tensor], expec
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_what_the_teacher_sees_counts_more_than_the_background() -> None:
+def test_imitation_loss_weights_cells_by_teacher_score() -> None:
     features = torch.randn(1, 21, 5, generator=torch.Generator().manual_seed(0))
     likely = torch.zeros(1, 21)
     likely[0, 3] = 1
@@ -124,9 +124,7 @@ def test_what_the_teacher_sees_counts_more_than_the_background() -> None:
 
 
 @pytest.mark.parametrize("trains_stem", [False, True])
-def test_a_task_with_a_teacher_learns_from_its_features(
-    teacher: Path, store: Path, tmp_path: Path, trains_stem: bool
-) -> None:
+def test_task_with_teacher_learns_its_features(teacher: Path, store: Path, tmp_path: Path, trains_stem: bool) -> None:
     stage = Stage(minutes=1, crop_px=96, batch_size=3, learning_rate=1e-3)
     config = TrainConfig(str(store), str(store), str(tmp_path), network=SMALL, stages=(stage,), teacher=str(teacher))
     task = InteractNetTask(replace(config, trains_stem=trains_stem, loaders=0))
