@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sightline.training.hoi.annotations import Detections
-from sightline.training.hoi.augmentation import Augmentation, random_augmentation
+from sightline.training.hoi.augmentation import Augmentation, fit_size, random_augmentation
 from sightline.training.photos import Picture
 
 

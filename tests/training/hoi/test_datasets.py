@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from sightline.training.hoi.annotations import ACTIONS, CLASS_INDEX, PERSON, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
-from sightline.training.hoi.datasets import Scene, read_coco, read_scenes
+from sightline.training.hoi.datasets import Scene, distinct_from, hold_out, read_coco, read_scenes
+from sightline.training.photos import read_rgb
 
 RIDE = SLOT_INDEX["ride", "instr"]
 

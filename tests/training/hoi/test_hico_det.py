@@ -1,9 +1,19 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
-from sightline.training.hoi.hico_det import Pairs, ScoredPairs, class_precision, mean_precision
+from sightline.training.hoi.annotations import CLASS_INDEX
+from sightline.training.hoi.hico_det import (
+    Pairs,
+    ScoredPairs,
+    class_precision,
+    mean_precision,
+    rare_classes,
+    read_hico_det,
+)
 
 PERSON, HORSE, OTHER = [0, 0, 10, 20], [0, 20, 12, 28], [40, 0, 50, 20]
 

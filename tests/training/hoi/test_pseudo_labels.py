@@ -15,14 +15,17 @@ from sightline.training.hoi.annotations import (
     GroundTruth,
     boxes_without_actions,
 )
+from sightline.training.hoi.datasets import Scene
 from sightline.training.hoi.pseudo_labels import (
     ABSENT_VERBS,
     STANFORD40_OBJECTS,
     STANFORD40_VERBS,
     VOC_CLASSES,
+    PseudoLabelCache,
     add_pseudo_labels,
     add_stanford40_action,
 )
+from tests.training.hoi.conftest import Horses
 
 
 def known(*things: tuple[str, list[float], float]) -> GroundTruth:

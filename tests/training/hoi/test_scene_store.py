@@ -24,9 +24,7 @@ def folder_of(folder: Path, names: Sequence[str], **about: object) -> Path:
     return folder
 
 
-def test_training_scenes_come_from_all_sources_without_barred_ids(
-    scenes: list[Scene], boxes: PseudoLabelCache, tmp_path: Path
-) -> None:
+def test_training_scenes_leave_out_barred_ids(scenes: list[Scene], boxes: PseudoLabelCache, tmp_path: Path) -> None:
     training, _ = hold_out(scenes, 4)
     coco = folder_of(tmp_path / "coco", ["1.png"], coco_id=9)
     voc = folder_of(tmp_path / "voc", ["2.png", "3.png"])

@@ -25,7 +25,7 @@ from sightline.training.hoi.branch_training import (
     train_branches,
 )
 from sightline.training.hoi.datasets import Scene, hold_out
-from sightline.training.hoi.evaluation import comparison, methods, predict_scenes
+from sightline.training.hoi.evaluation import comparison, method_scores, methods, predict_scenes
 from sightline.training.hoi.export import ExportedDetector, export, read_facts, rounded
 from sightline.training.hoi.model import (
     Model,
@@ -174,9 +174,7 @@ def test_exported_detector_equals_torch(model: Model, exported: Path, size: tupl
 
 
 @pytest.mark.parametrize(("people", "objects"), [(0, 0), (0, 2), (1, 1), (3, 7)])
-def test_exported_interactions_of_any_number_of_boxes_equal_torch(
-    model: Model, exported: Path, people: int, objects: int
-) -> None:
+def test_exported_interactions_equal_torch(model: Model, exported: Path, people: int, objects: int) -> None:
     generator = torch.Generator().manual_seed(0)
     levels = [torch.randn(1, 16, 96 // stride, 64 // stride, generator=generator) for stride in (8, 16, 32)]
     corners = torch.rand(people + objects, 2, generator=generator) * 40
