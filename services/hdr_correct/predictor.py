@@ -1,10 +1,9 @@
 """Exposure correction: a badly exposed photo in, the photo well exposed and the scene in linear light out."""
 
-from services.hdr_correct.correcting import apply_outputs
-from services.hdr_correct.grid import CELL_PX
+from services.hdr_correct.bilateral_grid import CELL_PX
+from services.hdr_correct.correction import HdrRequest, HdrResult, apply_outputs
 from services.hdr_correct.preview import preview
 from services.hdr_correct.rendering import render
-from services.hdr_correct.result import HdrRequest, HdrResult
 from services.hdr_correct.schemas import DECLARATION, HdrOptions
 from sightline.api.evidence import Evidence
 from sightline.imaging.decoder.pool import decode

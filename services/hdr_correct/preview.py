@@ -1,4 +1,4 @@
-"""The small copy of a photo that the network sees, in sRGB for it and in the photo's own colours for fitting."""
+"""Small copy of a photo, in sRGB for the network and in the photo's own colours for fitting the grid."""
 
 from dataclasses import dataclass, replace
 
@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.hdr_correct.floats import Floats, to_unit
-from sightline.imaging.bit_depth import quantize
+from sightline.imaging.bit_depth import Floats, quantize, to_float
 from sightline.imaging.colour_spaces.conversion import from_srgb, to_srgb
 from sightline.imaging.picture import Picture
 
@@ -16,23 +15,23 @@ WORKING_PX = 1024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Preview:
-    """picture: the photo stretched to the network's size, with 16 bits per sample."""
+    """A photo stretched to the network's size, with 16 bits per sample."""
 
     picture: Picture
 
     @property
     def own(self) -> Floats:
-        """(h, w, 3) in 0..1 of the photo's colour space."""
-        return to_unit(self.picture.pixels)
+        """(h, w, 3) in 0..1, in the photo's colour space."""
+        return to_float(self.picture.pixels)
 
     @property
     def srgb(self) -> NDArray[np.uint8]:
-        """As the network takes it."""
+        """(h, w, 3): the input of the network."""
         return to_srgb(self.picture)
 
     def to_own(self, srgb: Floats) -> Floats:
-        """Of the preview's size and in 0..1, both."""
-        return to_unit(from_srgb(srgb, self.picture))
+        """sRGB (h, w, 3) in 0..1, of the preview's size, in the photo's colour space."""
+        return to_float(from_srgb(srgb, self.picture))
 
 
 def preview(picture: Picture, *, width: int, height: int) -> Preview:
@@ -42,16 +41,16 @@ def preview(picture: Picture, *, width: int, height: int) -> Preview:
 
 
 def _shrink(picture: Picture, width: int, height: int) -> Floats:
-    """In two steps, so that only a small copy is in floating point, where means keep what 8 bits would round off."""
+    """The photo shrunk in two steps, so that only a small copy is in floating point, whose means are not rounded."""
     pixels = picture.pixels
     sides = min(picture.width, WORKING_PX), min(picture.height, WORKING_PX)
     if sides != (picture.width, picture.height):
         pixels = np.asarray(cv2.resize(pixels, sides, interpolation=cv2.INTER_AREA), pixels.dtype)
     return np.asarray(
-        cv2.resize(to_unit(pixels), (width, height), interpolation=_filter(sides, width, height)), np.float32
+        cv2.resize(to_float(pixels), (width, height), interpolation=_filter(sides, width, height)), np.float32
     )
 
 
 def _filter(sides: tuple[int, int], width: int, height: int) -> int:
-    """Area means shrink without aliases; what grows is interpolated."""
+    """The area mean for shrinking, which avoids aliasing, and linear interpolation for enlarging."""
     return cv2.INTER_AREA if sides[0] >= width and sides[1] >= height else cv2.INTER_LINEAR

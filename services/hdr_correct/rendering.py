@@ -1,26 +1,32 @@
-"""A result as corrected photo, as scene, as record, or as an archive of all."""
+"""Representations of a result: the corrected photo, the scene, the JSON record, and a ZIP of all."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from zipfile import ZIP_STORED, ZipFile
 
-from services.hdr_correct.openexr import openexr_file
-from services.hdr_correct.radiance import radiance_file
-from services.hdr_correct.result import HdrResult
+import numpy as np
+
+from services.hdr_correct.correction import HdrResult
+from services.hdr_correct.scene import Scene
 from services.hdr_correct.schemas import HdrRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
 from sightline.imaging.bit_depth import quantize
 from sightline.imaging.encoder import encode, encoding_notes
+from sightline.imaging.hdr_encoder import MAX_HALF, encode_openexr, encode_radiance
 from sightline.inference.predictor import Rendered
+
+WHITE_COMMENT = "1.0 is the white of a well-exposed photo."
 
 
 def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
-    body = _DRAW[media_type](result, media_type, evidence)
+    """The result in the media type."""
+    body = _ENCODERS[media_type](result, media_type, evidence)
     return Rendered(body, media_type, notes=encoding_notes(result.pixels, media_type))
 
 
 def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
+    """The JSON record."""
     picture = result.request.picture
     return HdrRecord(
         width=picture.width,
@@ -43,8 +49,20 @@ def _radiance(result: HdrResult, _: str, __: Evidence) -> bytes:
     return radiance_file(result.scene)
 
 
+def radiance_file(scene: Scene) -> bytes:
+    bands = (light for _, light in scene.bands())
+    return encode_radiance(bands, WHITE_COMMENT, width=scene.width, height=scene.height)
+
+
 def _openexr(result: HdrResult, _: str, __: Evidence) -> bytes:
     return openexr_file(result.scene)
+
+
+def openexr_file(scene: Scene) -> bytes:
+    light = np.empty((scene.height, scene.width, 3), np.float16)
+    for rows, values in scene.bands():
+        light[rows] = np.minimum(values, MAX_HALF)
+    return encode_openexr({"RGB": light}, f"Linear light; {WHITE_COMMENT}", is_srgb=True)
 
 
 def _record(result: HdrResult, _: str, evidence: Evidence) -> bytes:
@@ -52,16 +70,16 @@ def _record(result: HdrResult, _: str, evidence: Evidence) -> bytes:
 
 
 def _archive(result: HdrResult, _: str, evidence: Evidence) -> bytes:
-    """Its files are packed already."""
+    """A ZIP without compression, as its files are compressed already."""
     file = BytesIO()
     with ZipFile(file, "w", ZIP_STORED) as archive:
         for name, media_type in ARCHIVED.items():
-            archive.writestr(name, _DRAW[media_type](result, media_type, evidence))
+            archive.writestr(name, _ENCODERS[media_type](result, media_type, evidence))
     return file.getvalue()
 
 
 ARCHIVED: Mapping[str, str] = {"corrected.png": PNG, "scene.exr": OPENEXR, "scene.hdr": RADIANCE, "record.json": JSON}
-_DRAW: Mapping[str, Callable[[HdrResult, str, Evidence], bytes]] = {
+_ENCODERS: Mapping[str, Callable[[HdrResult, str, Evidence], bytes]] = {
     PNG: _photo,
     JPEG: _photo,
     WEBP: _photo,

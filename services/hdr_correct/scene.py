@@ -7,20 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.hdr_correct.floats import Floats
-from services.hdr_correct.grid import AffineGrid
-from services.hdr_correct.slicing import mapped_bands
+from services.hdr_correct.bilateral_grid import AffineGrid, mapped_bands
+from sightline.imaging.bit_depth import Floats
 from sightline.imaging.picture import Samples
 
 ALPHA, GAMMA = np.float32(0.03), np.float32(0.45)
 WHITE = np.float32(100)
-"""The network compresses scenes to ALPHA * scene ** GAMMA; WHITE is what it takes a well-exposed photo's white for."""
+"""The network compresses scenes to ALPHA * scene ** GAMMA, in which WHITE is the white of a well-exposed photo."""
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What takes the photo's pixels (h, w, 3) to compressed scene values."""
+    """An estimated scene, as the grid that maps the photo's pixels (h, w, 3) to compressed scene values."""
 
     grid: AffineGrid
     pixels: Samples
@@ -34,13 +33,13 @@ class Scene:
         return int(self.pixels.shape[1])
 
     def bands(self) -> Iterator[tuple[slice, Floats]]:
-        """Rows and their light (rows, w, 3), from top to bottom."""
+        """Yields rows and their light (rows, w, 3), from top to bottom."""
         for rows, compressed in mapped_bands(self.grid, self.pixels):
             yield rows, expand(compressed)
 
 
 def expand(compressed: Floats) -> Floats:
-    """To linear light with white at 1."""
+    """Compressed scene values in linear light with white at 1."""
     light = (np.maximum(compressed, 0) / ALPHA) ** (1 / GAMMA)
     return np.asarray(light / WHITE, np.float32)
 
@@ -51,5 +50,5 @@ def compress(light: Floats) -> Floats:
 
 
 def luminance(light: NDArray[Any]) -> Floats:
-    """(..., 3) linear sRGB to (...)."""
+    """The luminance (...) of linear sRGB (..., 3)."""
     return np.asarray(light @ LUMINANCE, np.float32)

@@ -1,12 +1,19 @@
-"""Conversion of samples between bit depths, full range to full range."""
+"""Conversion between 8 bits, 16 bits and floating point, full range to full range."""
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline.imaging.picture import Samples
+
+Floats: TypeAlias = NDArray[np.float32]
+
+
+def to_float(samples: NDArray[np.unsignedinteger[Any]]) -> Floats:
+    """0..255 or 0..65535 to 0..1"""
+    return np.asarray(np.divide(samples, np.iinfo(samples.dtype).max, dtype=np.float32), np.float32)
 
 
 def to_8_bit(samples: Samples) -> NDArray[np.uint8]:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from services.hdr_correct.floats import Floats
-from services.hdr_correct.grid import AffineGrid
+from services.hdr_correct.bilateral_grid import AffineGrid
 from services.hdr_correct.scene import Scene
+from sightline.imaging.bit_depth import Floats
 
 
 def wide_scene(height: int, width: int) -> tuple[Scene, Floats]:

@@ -40,7 +40,7 @@ def test_photo_in_photo_scene_and_record_out(client: httpx2.Client, png: Png) ->
 
 
 @pytest.mark.parametrize("options", [{"strength": "2"}, {"strength": "much"}, {"depth": "12"}, {"ev": "1"}])
-def test_what_cannot_be_done_is_a_problem(client: httpx2.Client, png: Png, options: dict[str, str]) -> None:
+def test_unsupported_requests_are_problems(client: httpx2.Client, png: Png, options: dict[str, str]) -> None:
     reply = client.post("/v1/hdr-correct", files={"image": png(np.zeros((50, 60, 3), np.uint8))}, data=options)
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from services.hdr_correct.exposure import estimate_ev_error, is_usable, read_exposure
+from services.hdr_correct.exposure import correction_share, estimate_ev_error, is_usable, read_exposure, white_certainty
+from sightline.imaging.bit_depth import Floats
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
@@ -30,19 +31,90 @@ def test_mean_luminance_is_linear() -> None:
 
 
 @pytest.mark.parametrize("stops", [-3.0, -0.5, 0, 2.0])
-def test_the_error_is_the_stops_between_photo_and_scene(stops: float) -> None:
+def test_ev_error_is_the_stops_between_photo_and_scene(stops: float) -> None:
     photo = np.random.default_rng(0).uniform(0.1, 0.9, (40, 50, 3)).astype(np.float32)
     scene = decode_srgb(photo) * np.float32(2.0**-stops)
     assert estimate_ev_error(photo, scene, np.ones((40, 50), np.bool_)) == pytest.approx(stops, abs=1e-3)
 
 
-def test_a_photo_without_usable_pixels_has_no_error() -> None:
+def test_ev_error_without_usable_pixels_is_none() -> None:
     white = np.full((10, 10, 3), 255, np.uint8)
     assert (
         estimate_ev_error(np.ones((10, 10, 3), np.float32), np.ones((10, 10, 3), np.float32), is_usable(white)) is None
     )
 
 
-def test_one_bad_channel_makes_a_pixel_useless() -> None:
+def test_pixel_with_one_clipped_channel_is_unusable() -> None:
     pixels = np.array([[(100, 100, 100), (100, 100, 254), (1, 100, 100)]], np.uint8)
     assert is_usable(pixels).tolist() == [[True, False, False]]
+
+
+def photo() -> Floats:
+    return np.random.default_rng(0).uniform(0.3, 0.6, (160, 224, 3)).astype(np.float32)
+
+
+def brightened(srgb: Floats, stops: float) -> Floats:
+    return np.asarray(1.055 * (decode_srgb(srgb) * 2**stops) ** (1 / 2.4) - 0.055, np.float32)
+
+
+@pytest.mark.parametrize("stops", [-0.25, 0, 0.25])
+def test_small_correction_is_not_applied(stops: float) -> None:
+    assert correction_share(photo(), brightened(photo(), stops)) == 0
+
+
+@pytest.mark.parametrize("stops", [-2, -1, 1, 1.5])
+def test_badly_exposed_photo_is_corrected_in_full(stops: float) -> None:
+    assert correction_share(photo(), brightened(photo(), stops)) == 1
+
+
+def test_correction_share_rises_between_its_bounds() -> None:
+    shares = [correction_share(photo(), brightened(photo(), stops)) for stops in (0.5, 0.6, 0.7, 0.8)]
+    assert (np.diff([0, *shares, 1]) > 0.02).all()
+
+
+def test_regional_changes_count_without_a_change_of_the_mean() -> None:
+    backlit = photo()
+    backlit[:, :112] *= 0.3
+    wanted = backlit.copy()
+    wanted[:, :112] = photo()[:, :112]
+    assert correction_share(backlit, wanted) == 1
+
+
+def test_noise_needs_no_correction() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.05, (160, 224, 3)).astype(np.float32)
+    assert correction_share(photo(), photo() + noise) == 0
+
+
+def test_clipped_pixels_ease_darkening() -> None:
+    clipped = photo()
+    clipped[:24] = 1
+    assert (
+        correction_share(clipped, brightened(clipped, -0.5))
+        > 2 * correction_share(photo(), brightened(photo(), -0.5))
+        > 0
+    )
+    assert correction_share(clipped, brightened(clipped, -0.08)) == 0
+
+
+def test_clipped_pixels_do_not_ease_brightening() -> None:
+    clipped = photo()
+    clipped[:24] = 1
+    wanted = clipped.copy()
+    wanted[24:] = brightened(photo(), 0.3)[24:]
+    assert correction_share(clipped, wanted) == 0
+
+
+def test_white_is_intended_in_a_page_but_not_in_an_overexposed_sky() -> None:
+    page = np.full((300, 200, 3), 255, np.uint8)
+    page[20:280:10, 20:180] = 30
+    sky = np.clip(np.linspace(400, 60, 300)[:, None, None] * np.ones((1, 200, 3)), 0, 255).astype(np.uint8)
+
+    assert white_certainty(page) == 1
+    assert white_certainty(page.astype(np.uint16) * 257) == 1
+    assert white_certainty(sky) == 0
+    assert white_certainty(np.full((20, 20, 3), 120, np.uint8)) == 0
+
+
+def test_intended_white_prevents_darkening_but_not_brightening() -> None:
+    assert correction_share(photo(), brightened(photo(), -1), white_intended=1) == 0
+    assert correction_share(photo(), brightened(photo(), 1), white_intended=1) == 1

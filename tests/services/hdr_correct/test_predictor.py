@@ -53,13 +53,13 @@ def light_of(data: bytes) -> NDArray[np.float32]:
     return pixels.astype(np.float32)
 
 
-def test_every_pixel_gets_what_the_network_does(ask: Ask, png: Png, landscape: Floats) -> None:
+def test_every_pixel_is_corrected_like_the_preview(ask: Ask, png: Png, landscape: Floats) -> None:
     error = opened(ask(png(as_8_bit(landscape)))) / 255 - np.sqrt(landscape)
     assert np.abs(error).mean() < 0.0045
     assert np.quantile(np.abs(error), 0.999) < 0.03
 
 
-def test_texture_finer_than_the_network_sees_is_kept(ask: Ask, png: Png) -> None:
+def test_texture_finer_than_the_preview_is_kept(ask: Ask, png: Png) -> None:
     """At four times the network's size, one-pixel stripes, and the correction has their contrast."""
     stripes = np.where(np.arange(1024) % 2, 0.22, 0.18)[None, :, None] * np.ones((768, 1, 3))
     ramp = np.linspace(0.8, 1.2, 768)[:, None, None]
@@ -70,7 +70,7 @@ def test_texture_finer_than_the_network_sees_is_kept(ask: Ask, png: Png) -> None
     assert np.abs(back.mean(axis=(1, 2)) - np.sqrt(photo).mean(axis=(1, 2))).max() < 0.01
 
 
-def test_the_scene_is_the_photos_light_as_the_network_exposes_it(ask: Ask, png: Png, landscape: Floats) -> None:
+def test_scene_is_the_photos_light_at_the_networks_exposure(ask: Ask, png: Png, landscape: Floats) -> None:
     sent = as_8_bit(landscape)
     ev_error = json.loads(ask(png(sent), accept="application/json").body)["exposure"]["before"]["ev_error"]
     truth = decode_srgb(sent / 255) * 2**-ev_error
@@ -101,13 +101,13 @@ def test_strength_zero_changes_no_16_bit_sample(ask: Ask) -> None:
     assert np.array_equal(back.pixels, pixels)
 
 
-def test_half_strength_goes_half_the_way(ask: Ask, png: Png, landscape: Floats) -> None:
+def test_half_strength_applies_half_of_the_correction(ask: Ask, png: Png, landscape: Floats) -> None:
     sent = as_8_bit(landscape)
     whole, half = (opened(ask(png(sent), strength=strength)).astype(int) for strength in (1, 0.5))
     assert np.abs(2 * half - whole - sent).max() <= 2
 
 
-def test_16_bits_stay_16_bits(ask: Ask, landscape: Floats) -> None:
+def test_16_bit_photo_comes_back_with_16_bits(ask: Ask, landscape: Floats) -> None:
     pixels = np.rint(landscape * 65_535).astype(np.uint16)
     back = decode(ask(imagecodecs.png_encode(pixels)).body, LIMITS)
     assert back.bit_depth == 16
@@ -116,7 +116,9 @@ def test_16_bits_stay_16_bits(ask: Ask, landscape: Floats) -> None:
 
 
 @pytest.mark.parametrize(("sent", "asked", "bits"), [(8, None, 8), (8, 16, 16), (16, 8, 8), (16, None, 16)])
-def test_depth_is_the_photos_or_as_asked(ask: Ask, landscape: Floats, sent: int, asked: int | None, bits: int) -> None:
+def test_bit_depth_is_the_photos_or_the_requested_one(
+    ask: Ask, landscape: Floats, sent: int, asked: int | None, bits: int
+) -> None:
     top, dtype = (255, np.uint8) if sent == 8 else (65_535, np.uint16)
     rgba = np.dstack([landscape, np.full(landscape.shape[:2], 0.4, np.float32)])
     back = decode(ask(imagecodecs.png_encode(np.rint(rgba * top).astype(dtype)), depth=asked).body, LIMITS)
@@ -125,7 +127,7 @@ def test_depth_is_the_photos_or_as_asked(ask: Ask, landscape: Floats, sent: int,
     assert np.abs(back.alpha / np.iinfo(back.alpha.dtype).max - 0.4).max() < 0.002
 
 
-def test_the_photos_colour_space_is_kept(ask: Ask, landscape: Floats) -> None:
+def test_colour_space_of_the_photo_is_kept(ask: Ask, landscape: Floats) -> None:
     """What the network does in sRGB comes back in the space of the profile, which is embedded again."""
     profile = bytes(imagecodecs.cms_profile("adobergb"))
     own = np.asarray(
@@ -151,7 +153,7 @@ def test_grey_stays_grey(ask: Ask, png: Png, landscape: Floats) -> None:
     assert np.ptp(light, axis=2).max() < 1e-3
 
 
-def test_a_turned_photo_stays_turned_and_its_scene_is_upright(ask: Ask, png: Png, landscape: Floats) -> None:
+def test_rotated_photo_keeps_its_orientation_and_its_scene_is_upright(ask: Ask, png: Png, landscape: Floats) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = as_8_bit(landscape)
@@ -178,7 +180,7 @@ def test_odd_sizes(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> No
 
 
 @pytest.mark.parametrize("tone", [0, 255])
-def test_a_photo_of_nothing_comes_back(ask: Ask, png: Png, tone: int) -> None:
+def test_photo_of_one_pixel_value_is_corrected(ask: Ask, png: Png, tone: int) -> None:
     flat = png(np.full((120, 160, 3), tone, np.uint8))
     assert np.ptp(opened(ask(flat))) == 0
     reading = json.loads(ask(flat, accept="application/json").body)["exposure"]["before"]
@@ -186,7 +188,7 @@ def test_a_photo_of_nothing_comes_back(ask: Ask, png: Png, tone: int) -> None:
     assert reading["ev_error"] is None
 
 
-def test_the_record_tells_what_was_wrong_and_what_remains(ask: Ask, png: Png) -> None:
+def test_record_has_exposure_before_and_after(ask: Ask, png: Png) -> None:
     values = np.random.default_rng(1).uniform(0.1, 0.4, (150, 200, 3)) ** 2
     record = json.loads(ask(png(as_8_bit(values.astype(np.float32))), accept="application/json").body)
     before, after = record["exposure"]["before"], record["exposure"]["after"]
@@ -198,7 +200,7 @@ def test_the_record_tells_what_was_wrong_and_what_remains(ask: Ask, png: Png) ->
     assert record["evidence"]["parameters"] == {"strength": 1, "depth": None}
 
 
-def test_the_archive_has_all_of_it(ask: Ask, png: Png, landscape: Floats) -> None:
+def test_zip_has_every_representation(ask: Ask, png: Png, landscape: Floats) -> None:
     photo = png(as_8_bit(landscape))
     with zipfile.ZipFile(io.BytesIO(ask(photo, accept="application/zip").body)) as archive:
         assert archive.testzip() is None
@@ -209,7 +211,7 @@ def test_the_archive_has_all_of_it(ask: Ask, png: Png, landscape: Floats) -> Non
     assert set(json.loads(files["record.json"])) >= {"exposure", "evidence"}
 
 
-def test_remarks_go_into_header_and_record(ask: Ask, landscape: Floats) -> None:
+def test_notes_are_in_header_and_record(ask: Ask, landscape: Floats) -> None:
     frames, file = [Image.fromarray(as_8_bit(landscape)), Image.fromarray(noise(0, 150, 210, 3))], io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     assert ask(file.getvalue()).headers["X-Sightline-Notes"] == "first-frame-only"
@@ -217,7 +219,7 @@ def test_remarks_go_into_header_and_record(ask: Ask, landscape: Floats) -> None:
     assert record["evidence"]["notes"] == ["first-frame-only"]
 
 
-def test_what_a_format_cannot_hold_is_a_problem(ask: Ask, png: Png) -> None:
+def test_sides_beyond_a_formats_limit_are_a_problem(ask: Ask, png: Png) -> None:
     with pytest.raises(Problem) as caught:
         ask(png(np.zeros((1, 16_400, 3), np.uint8)), accept="image/webp")
     assert caught.value.code is Code.NOT_ACCEPTABLE
@@ -229,7 +231,7 @@ def test_options_out_of_range_are_refused(ask: Ask, png: Png, options: dict[str,
         ask(png(noise(0, 8, 8, 3)), **options)
 
 
-def test_weights_of_a_fixed_size_are_asked_in_it(curves: Weights, settings: ServiceSettings) -> None:
+def test_weights_of_a_fixed_size_get_samples_of_it(curves: Weights, settings: ServiceSettings) -> None:
     contract = curves.contract.model_copy(update={"fixed_size": (160, 320)})
     predictor = HdrPredictor(Weights(curves.path, curves.sha256, contract, False), settings)
     request = predictor.read(_upload(np.zeros((50, 60, 3), np.uint8)))
@@ -237,13 +239,13 @@ def test_weights_of_a_fixed_size_are_asked_in_it(curves: Weights, settings: Serv
     assert sample["photo"].shape == (160, 320, 3)
 
 
-def test_weights_of_sizes_that_cannot_be_fitted_are_refused(curves: Weights, settings: ServiceSettings) -> None:
+def test_weights_of_sizes_that_are_no_whole_cells_are_refused(curves: Weights, settings: ServiceSettings) -> None:
     contract = curves.contract.model_copy(update={"fixed_size": (150, 200)})
     with pytest.raises(ContractError, match="150"):
         HdrPredictor(Weights(curves.path, curves.sha256, contract, False), settings)
 
 
-def test_missing_weights_are_named(tmp_path: Any) -> None:
+def test_missing_weights_are_an_error(tmp_path: Any) -> None:
     with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))
 
@@ -252,7 +254,7 @@ def _upload(pixels: NDArray[np.uint8]) -> Upload[HdrOptions]:
     return Upload({"image": [bytes(imagecodecs.png_encode(pixels))]}, HdrOptions())
 
 
-def test_what_was_white_comes_back_in_one_grey(curves: Weights, settings: ServiceSettings) -> None:
+def test_white_areas_are_corrected_to_one_grey(curves: Weights, settings: ServiceSettings) -> None:
     falloff = np.clip(np.linspace(380, 130, 64), 0, 255).astype(np.uint8)
     photo = np.ascontiguousarray(np.broadcast_to(falloff[:, None, None], (64, 64, 3)))
     predictor = HdrPredictor(curves, settings)

@@ -41,7 +41,7 @@ def post(client: httpx2.Client, data: bytes) -> httpx2.Response:
     return client.post(ROUTE, files={"image": data}, headers={"X-Sightline-Deadline-Ms": "60000"})
 
 
-def test_slow_pictures_delay_nobody_else(client: httpx2.Client) -> None:
+def test_slow_pictures_do_not_delay_other_callers(client: httpx2.Client) -> None:
     """One thread for codecs, eight pictures of a second each and more, and ten photos that are all answered."""
     slow = hostile.png(surplus_mb=20_000)
     with ThreadPoolExecutor(8) as pool:
@@ -63,14 +63,14 @@ def test_slow_pictures_delay_nobody_else(client: httpx2.Client) -> None:
     assert float(line.rpartition(" ")[2]) >= len(refused)
 
 
-def test_a_slow_picture_among_others_fails_alone(client: httpx2.Client, plain: Plain) -> None:
+def test_picture_beyond_its_decoding_time_fails_alone(client: httpx2.Client, plain: Plain) -> None:
     files = [("image", plain("red")), ("image", hostile.png(surplus_mb=20_000)), ("image", plain("blue"))]
     found = client.post(ROUTE, files=files, headers={"X-Sightline-Deadline-Ms": "60000"}).json()["results"]
     assert [each.get("decision") for each in found] == ["arms", None, "out_of_school"]
     assert "too long" in found[1]["problem"]["detail"]
 
 
-def test_a_client_that_leaves_frees_its_decoder(client: httpx2.Client) -> None:
+def test_disconnected_client_frees_its_decoder(client: httpx2.Client) -> None:
     slow = hostile.png(surplus_mb=20_000)
     for _ in range(10):
         with pytest.raises(httpx2.ReadTimeout):
@@ -79,7 +79,7 @@ def test_a_client_that_leaves_frees_its_decoder(client: httpx2.Client) -> None:
     assert reply.status_code == 200, reply.text
 
 
-def test_the_pictures_of_a_request_are_counted_together(client: httpx2.Client) -> None:
+def test_pixels_of_all_pictures_are_limited_together(client: httpx2.Client) -> None:
     pictures = [("image", hostile.saved("PNG", 600)) for _ in range(3)]
     assert client.post(ROUTE, files=pictures[:2]).status_code == 200
     reply = client.post(ROUTE, files=pictures)
@@ -87,6 +87,6 @@ def test_the_pictures_of_a_request_are_counted_together(client: httpx2.Client) -
     assert (reply.json()["pixels"], reply.json()["max_request_pixels"]) == (1_080_000, 1_000_000)
 
 
-def test_pictures_come_without_a_content_encoding(client: httpx2.Client) -> None:
+def test_pictures_have_no_content_encoding(client: httpx2.Client) -> None:
     reply = client.post(ROUTE, content=PHOTO, headers={"content-type": "image/jpeg", "content-encoding": "gzip"})
     assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_format")

@@ -31,7 +31,7 @@ def client(monkeypatch: pytest.MonkeyPatch, serve: Serve, colours: Weights) -> I
         yield client
 
 
-def test_one_picture_many_pictures_and_an_overlay(client: httpx2.Client, plain: Plain) -> None:
+def test_one_picture_many_pictures_and_overlay(client: httpx2.Client, plain: Plain) -> None:
     reply = client.post(ROUTE, content=plain("red"), headers={"content-type": "image/png"})
     assert reply.status_code == 200, reply.text
     assert reply.headers["x-sightline-model"].startswith("hra_screening@1.0+")
@@ -50,13 +50,13 @@ def test_one_picture_many_pictures_and_an_overlay(client: httpx2.Client, plain: 
     "options",
     [{"threshold": "2"}, {"threshold": "nan"}, {"threshold": "high"}, {"category": "refugees"}, {"top": "3"}],
 )
-def test_what_cannot_be_done_is_a_problem(client: httpx2.Client, plain: Plain, options: dict[str, str]) -> None:
+def test_unsupported_requests_are_problems(client: httpx2.Client, plain: Plain, options: dict[str, str]) -> None:
     reply = client.post(ROUTE, files={"image": plain("red")}, data=options)
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0" + bytes(40), b"BM" + bytes(60)])
-def test_a_bad_upload_is_the_clients_problem(client: httpx2.Client, data: bytes) -> None:
+def test_bad_upload_is_a_client_error(client: httpx2.Client, data: bytes) -> None:
     reply = client.post(ROUTE, files={"image": data})
     assert reply.status_code in (400, 413, 415)
     assert reply.headers["content-type"] == "application/problem+json"
@@ -68,12 +68,12 @@ def test_too_many_pictures_are_refused(client: httpx2.Client, plain: Plain) -> N
     assert "64" in reply.json()["detail"]
 
 
-def test_several_pictures_have_no_overlay(client: httpx2.Client, plain: Plain) -> None:
+def test_overlay_of_several_pictures_is_not_acceptable(client: httpx2.Client, plain: Plain) -> None:
     reply = client.post(ROUTE, files=[("image", plain("red"))] * 2, headers={"accept": "image/png"})
     assert (reply.status_code, reply.json()["code"]) == (406, "not_acceptable")
 
 
-def test_documentation_tells_of_the_batch(client: httpx2.Client) -> None:
+def test_documentation_has_repeatable_pictures(client: httpx2.Client) -> None:
     route = client.get("/openapi.json").json()["paths"][ROUTE]["post"]
     form = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert set(form) == {"image", "threshold", "category", "heat_map", "embedding"}

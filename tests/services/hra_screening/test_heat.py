@@ -13,7 +13,7 @@ from tests.extreme_pictures import extreme_pixels
 @given(
     extreme_pixels(dtypes=(np.uint8,)), st.integers(1, 9), st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 2**32 - 1)
 )
-def test_heat_over_black_and_white_is_that_of_floating_point(
+def test_overlay_on_extreme_pixels_matches_floating_point(
     pixels: NDArray[np.uint8], cells: int, hot_share: float, seed: int
 ) -> None:
     """Cells that are cold or hot, between which the cubic filter overshoots."""
@@ -27,7 +27,7 @@ def test_heat_over_black_and_white_is_that_of_floating_point(
     assert np.abs(shown - wanted).max() <= 0.51
 
 
-def test_a_large_photo_is_drawn_over_in_bands() -> None:
+def test_overlay_of_a_large_photo_is_blended_in_bands() -> None:
     """In floats a whole photo of 108 megapixels takes more memory than a container has."""
     pixels = np.random.default_rng(0).integers(0, 256, (2 * BAND_ROWS + 1000, 1500, 3), np.uint8)
     heat = np.array([[0, 1], [1, 0.5]], np.float32)

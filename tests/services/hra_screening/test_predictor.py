@@ -41,7 +41,7 @@ def halves(png: Png) -> bytes:
     ("colour", "category"),
     [("red", "arms"), ("green", "environment"), ("blue", "out_of_school"), ("dark", "no_violation")],
 )
-def test_a_sure_answer_is_decided(ask: Ask, plain: Plain, colour: str, category: str) -> None:
+def test_probability_above_the_threshold_is_decided(ask: Ask, plain: Plain, colour: str, category: str) -> None:
     (found,) = results(ask(plain(colour)))
     assert found["decision"] == found["most_likely"] == category
     assert found["probabilities"][category] > 0.85
@@ -57,7 +57,7 @@ def test_probabilities_are_of_nine_classes_in_alphabetical_order_and_of_sum_1(as
     assert found["violation_probability"] == pytest.approx(1 - found["probabilities"]["no_violation"])
 
 
-def test_below_the_threshold_it_abstains_and_asks_for_review(ask: Ask, halves: bytes, plain: Plain) -> None:
+def test_probability_below_the_threshold_abstains_and_needs_review(ask: Ask, halves: bytes, plain: Plain) -> None:
     (found,) = results(ask(halves))
     assert found["decision"] == "abstain"
     assert found["needs_review"]
@@ -68,7 +68,7 @@ def test_below_the_threshold_it_abstains_and_asks_for_review(ask: Ask, halves: b
     assert loose["decision"] == loose["most_likely"]
 
 
-def test_support_tells_which_classes_were_not_learned(ask: Ask, plain: Plain) -> None:
+def test_support_names_classes_with_too_few_pictures(ask: Ask, plain: Plain) -> None:
     support = json.loads(ask(plain("red")).body)["support"]
     assert list(support) == list(CATEGORIES)
     assert support["arms"] == {"images": 300, "supported": True}
@@ -76,14 +76,14 @@ def test_support_tells_which_classes_were_not_learned(ask: Ask, plain: Plain) ->
     assert support["environment"] == {"images": None, "supported": None}
 
 
-def test_many_pictures_are_answered_in_their_order(ask: Ask, plain: Plain) -> None:
+def test_results_of_many_pictures_keep_their_order(ask: Ask, plain: Plain) -> None:
     colours = ["red", "green", "blue", "dark"] * 5
     found = results(ask(*(plain(colour) for colour in colours)))
     assert [each["index"] for each in found] == list(range(20))
     assert [each["decision"] for each in found] == ["arms", "environment", "out_of_school", "no_violation"] * 5
 
 
-def test_a_broken_picture_among_others_fails_alone(ask: Ask, plain: Plain) -> None:
+def test_unreadable_picture_among_others_fails_alone(ask: Ask, plain: Plain) -> None:
     found = results(ask(plain("red"), BITMAP, b"", plain("green")))
     assert [each.get("decision") for each in found] == ["arms", None, None, "environment"]
     assert [each["problem"]["code"] for each in found[1:3]] == ["unsupported_format", "unreadable_image"]
@@ -91,22 +91,22 @@ def test_a_broken_picture_among_others_fails_alone(ask: Ask, plain: Plain) -> No
 
 
 @pytest.mark.parametrize(("data", "code"), [(BITMAP, Code.UNSUPPORTED_FORMAT), (b"", Code.UNREADABLE_IMAGE)])
-def test_a_single_broken_picture_is_the_requests_problem(ask: Ask, data: bytes, code: Code) -> None:
+def test_single_unreadable_picture_fails_the_request(ask: Ask, data: bytes, code: Code) -> None:
     with pytest.raises(Problem) as caught:
         ask(data)
     assert caught.value.code is code
 
 
-def test_all_broken_is_an_answer_too(ask: Ask) -> None:
+def test_request_with_only_unreadable_pictures_has_a_result_for_each(ask: Ask) -> None:
     assert [each["problem"]["code"] for each in results(ask(b"x", b"y"))] == ["unreadable_image"] * 2
 
 
-def test_a_picture_of_too_many_pixels_fails_alone(ask: Ask, plain: Plain) -> None:
+def test_picture_of_too_many_pixels_fails_alone(ask: Ask, plain: Plain) -> None:
     found = results(ask(plain("red"), plain("red", 1100, 1100)))
     assert found[1]["problem"]["code"] == "too_many_pixels"
 
 
-def test_the_heat_map_says_where(ask: Ask, halves: bytes) -> None:
+def test_heat_map_is_highest_at_the_evidence(ask: Ask, halves: bytes) -> None:
     (found,) = results(ask(halves, heat_map=True, category="arms"))
     chances = np.array(found["heat_map"]["probabilities"])
     assert chances.shape == (4, 4)
@@ -116,13 +116,13 @@ def test_the_heat_map_says_where(ask: Ask, halves: bytes) -> None:
     assert logits[:, :2].min() > logits[:, 2:].max()
 
 
-def test_nothing_is_sent_that_was_not_asked_for(ask: Ask, halves: bytes) -> None:
+def test_optional_parts_of_the_record_are_absent_by_default(ask: Ask, halves: bytes) -> None:
     (found,) = results(ask(halves))
     assert found["heat_map"] is None
     assert found["embedding"] is None
 
 
-def test_embeddings_find_similar_pictures(ask: Ask, plain: Plain) -> None:
+def test_embeddings_of_similar_pictures_are_near(ask: Ask, plain: Plain) -> None:
     red, dark_red, green = (
         np.array(each["embedding"])
         for each in results(ask(plain("red"), plain("red", 40, 40), plain("green"), embedding=True))
@@ -136,7 +136,7 @@ def read(reply: Rendered) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
-def test_the_overlay_marks_the_place_in_the_pictures_own_size(ask: Ask, halves: bytes, media_type: str) -> None:
+def test_overlay_has_the_size_of_the_picture(ask: Ask, halves: bytes, media_type: str) -> None:
     reply = ask(halves, accept=media_type, category="arms")
     pixels = read(reply).astype(int)
     assert reply.media_type == media_type
@@ -147,7 +147,7 @@ def test_the_overlay_marks_the_place_in_the_pictures_own_size(ask: Ask, halves: 
     assert pixels[:, 75:].max() < 30
 
 
-def test_an_overlay_lies_as_the_photo_does(ask: Ask, png: Png) -> None:
+def test_overlay_has_the_orientation_of_the_photo(ask: Ask, png: Png) -> None:
     """EXIF orientation 6: the stored picture is shown turned by 90 degrees."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -159,7 +159,7 @@ def test_an_overlay_lies_as_the_photo_does(ask: Ask, png: Png) -> None:
     assert overlay.getexif()[0x0112] == 6
 
 
-def test_several_pictures_have_no_overlay(ask: Ask, plain: Plain) -> None:
+def test_overlay_of_several_pictures_is_not_acceptable(ask: Ask, plain: Plain) -> None:
     with pytest.raises(Problem) as caught:
         ask(plain("red"), plain("red"), accept="image/png")
     assert caught.value.code is Code.NOT_ACCEPTABLE
@@ -176,13 +176,13 @@ def test_pictures_of_any_mode_are_screened(ask: Ask, mode: str) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 900), (900, 1), (3, 2)])
-def test_odd_sizes_are_screened(ask: Ask, plain: Plain, height: int, width: int) -> None:
+def test_pictures_of_odd_sizes_are_screened(ask: Ask, plain: Plain, height: int, width: int) -> None:
     (found,) = results(ask(plain("red", height, width)))
     assert found["decision"] == "arms"
     assert read(ask(plain("red", height, width), accept="image/png")).shape == (height, width, 3)
 
 
-def test_copies_have_near_hashes(ask: Ask) -> None:
+def test_perceptual_hashes_of_copies_are_near(ask: Ask) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     large = Image.fromarray(noise).resize((400, 300), Image.Resampling.BICUBIC)
     files = [io.BytesIO() for _ in range(2)]
@@ -201,7 +201,7 @@ def test_copies_have_near_hashes(ask: Ask) -> None:
         ("fixed_size = [64, 64]", "fixed_size = [64, 32]", "squares"),
     ],
 )
-def test_weights_that_say_what_is_not_known_are_refused(
+def test_weights_with_invalid_facts_are_refused(
     tmp_path: Path, colours: Weights, settings: ServiceSettings, before: str, after: str, fault: str
 ) -> None:
     contract = tmp_path / "own.toml"

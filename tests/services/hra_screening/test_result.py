@@ -17,11 +17,11 @@ def result(category: Category, facts: Facts) -> ScreeningResult:
 
 
 @pytest.mark.parametrize("support", [{}, {Category.ARMS: LEAST_SUPPORT}], ids=["unknown", "learned"])
-def test_a_class_is_decided_for_unless_it_is_known_not_to_be_learned(support: dict[Category, int]) -> None:
+def test_decision_requires_sufficient_support_where_it_is_known(support: dict[Category, int]) -> None:
     assert result(Category.ARMS, Facts(support=support)).decision(0) is Category.ARMS
 
 
-def test_a_class_that_was_not_learned_is_never_decided_for() -> None:
+def test_unsupported_class_is_never_the_decision() -> None:
     facts = Facts(support={Category.CHILD_MARRIAGE: LEAST_SUPPORT - 1})
 
     assert result(Category.CHILD_MARRIAGE, facts).decision(0) is None

@@ -42,7 +42,7 @@ def test_photo_in_maps_material_and_record_out(client: httpx2.Client, png: Png, 
 
 
 @pytest.mark.parametrize("options", [{"fov_deg": "400"}, {"linear": "perhaps"}, {"depth": "12"}, {"ev": "1"}])
-def test_what_cannot_be_done_is_a_problem(client: httpx2.Client, png: Png, options: dict[str, str]) -> None:
+def test_unsupported_requests_are_problems(client: httpx2.Client, png: Png, options: dict[str, str]) -> None:
     reply = client.post("/v1/svbrdf", files={"image": png(np.zeros((50, 60, 3), np.uint8))}, data=options)
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
 

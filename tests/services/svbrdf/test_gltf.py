@@ -33,7 +33,7 @@ def glb() -> bytes:
     return glb_file(textures, width=500, height=300, metallic=0.25, note="a note")
 
 
-def test_textures_are_where_the_document_says(glb: bytes) -> None:
+def test_glb_buffer_views_hold_the_textures(glb: bytes) -> None:
     document, data = parts(glb)
 
     for at, image in enumerate(document["images"]):
@@ -49,7 +49,7 @@ def test_textures_are_where_the_document_says(glb: bytes) -> None:
     assert material["pbrMetallicRoughness"]["metallicFactor"] == 0.25
 
 
-def test_the_plane_has_the_photos_proportions(glb: bytes) -> None:
+def test_glb_plane_has_the_proportions_of_the_photo(glb: bytes) -> None:
     document, data = parts(glb)
 
     positions = np.frombuffer(data[: document["bufferViews"][0]["byteLength"]], "<f4").reshape(4, 3)
@@ -57,7 +57,7 @@ def test_the_plane_has_the_photos_proportions(glb: bytes) -> None:
     assert document["accessors"][0]["max"] == pytest.approx([0.5, 0.3, 0])
 
 
-def test_khronos_validator_finds_nothing(glb: bytes, tmp_path: Path) -> None:
+def test_glb_passes_the_khronos_validator(glb: bytes, tmp_path: Path) -> None:
     """Runs where Node and the npm package gltf-validator are installed."""
     node = shutil.which("node")
     if node is None or subprocess.run([node, "-e", "require('gltf-validator')"], capture_output=True).returncode:

@@ -30,7 +30,7 @@ def test_srgb_is_decoded_in_any_depth_and_linear_samples_are_taken_as_they_are(d
     np.testing.assert_allclose(linear_photo(picture(pixels), linear=True).light(), unit, atol=1e-6)
 
 
-def test_other_colour_spaces_are_converted() -> None:
+def test_photo_in_another_colour_space_is_converted() -> None:
     profile = bytes(imagecodecs.cms_profile("adobergb"))
     green = np.zeros((4, 4, 3), np.uint8)
     green[..., 1] = 200
@@ -50,7 +50,7 @@ def test_bands_cover_a_large_photo() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2000), (1500, 2), (600, 800)])
-def test_stretching_keeps_the_mean_light(size: tuple[int, int]) -> None:
+def test_stretched_photo_keeps_its_mean_light(size: tuple[int, int]) -> None:
     pixels: NDArray[np.uint8] = np.random.default_rng(0).integers(100, 140, (*size, 3), np.uint8)
     photo = linear_photo(picture(pixels), linear=False)
 
@@ -60,7 +60,7 @@ def test_stretching_keeps_the_mean_light(size: tuple[int, int]) -> None:
     assert small.mean() == pytest.approx(photo.light().mean(), rel=0.1)
 
 
-def test_within_shrinks_only_what_is_larger() -> None:
+def test_within_shrinks_larger_photos_only() -> None:
     photo = linear_photo(picture(np.zeros((100, 200, 3), np.uint8)), linear=False)
 
     assert photo.within(300) is photo
@@ -69,7 +69,7 @@ def test_within_shrinks_only_what_is_larger() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(extreme_pixels(min_px=8), st.integers(2, 4))
-def test_shrunk_black_and_white_is_that_of_floating_point(pixels: Samples, factor: int) -> None:
+def test_shrunk_extreme_pixels_match_floating_point(pixels: Samples, factor: int) -> None:
     height, width = (side // factor * factor for side in pixels.shape[:2])
     photo = linear_photo(picture(np.ascontiguousarray(pixels[:height, :width])), linear=True)
     light = pixels[:height, :width] / np.iinfo(pixels.dtype).max

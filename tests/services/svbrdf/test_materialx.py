@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 from services.svbrdf.materialx import materialx_document
 
 
-def test_every_node_that_is_named_is_there() -> None:
+def test_materialx_document_names_existing_nodes_only() -> None:
     document = materialx_document(diffuse="d.png", normal="n.png", roughness="r.png", metallic=0.3)
 
     root = ElementTree.fromstring(document)

@@ -43,11 +43,11 @@ def opened(data: bytes) -> NDArray[Any]:
         return np.asarray(image)
 
 
-def test_types_are_in_the_networks_order() -> None:
+def test_material_types_are_in_the_order_of_the_outputs() -> None:
     assert tuple(MaterialType) == TYPES
 
 
-def test_the_archive_has_the_maps_of_every_pixel(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_zip_has_maps_of_the_photos_size(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     files = unpacked(ask(png(wall), refine=False))
 
     assert set(files) == {"diffuse.png", "normal.png", "roughness.png", "material.mtlx", "record.json"}
@@ -63,7 +63,7 @@ def test_the_archive_has_the_maps_of_every_pixel(ask: Ask, png: Png, wall: NDArr
     assert normal[20, :, 1].mean() > 130 > 125 > normal[-20, :, 1].mean()
 
 
-def test_sixteen_bits_on_request(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_maps_have_16_bits_on_request(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     files = unpacked(ask(png(wall), depth=16))
 
     deep = {name: decode(files[f"{name}.png"], LIMITS) for name in ("diffuse", "normal", "roughness")}
@@ -71,7 +71,7 @@ def test_sixteen_bits_on_request(ask: Ask, png: Png, wall: NDArray[np.uint8]) ->
     assert len(np.unique(deep["roughness"].pixels)) > 300
 
 
-def test_the_record_tells_what_it_is_and_how_well_it_is_explained(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_record_has_material_and_rerendering_error(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     record = json.loads(ask(png(wall), accept="application/json").body)
 
     assert record["material"]["type"] == "wood"
@@ -104,7 +104,9 @@ def test_openexr_has_linear_layers(ask: Ask, png: Png, wall: NDArray[np.uint8]) 
 
 
 @pytest.mark.parametrize(("accept", "frames"), [("image/png", 1), ("image/apng", 5), ("image/gif", 5)])
-def test_pictures_under_other_lights(ask: Ask, png: Png, wall: NDArray[np.uint8], accept: str, frames: int) -> None:
+def test_relit_pictures_have_the_requested_light(
+    ask: Ask, png: Png, wall: NDArray[np.uint8], accept: str, frames: int
+) -> None:
     reply = ask(png(wall), accept=accept, frames=5, light_azimuth_deg=180, light_elevation_deg=30)
 
     assert reply.media_type == accept
@@ -116,14 +118,14 @@ def test_pictures_under_other_lights(ask: Ask, png: Png, wall: NDArray[np.uint8]
         assert lit[:, :100].mean() > lit[:, -100:].mean()
 
 
-def test_a_glb_has_the_maps(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_glb_has_the_maps_as_textures(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     body = ask(png(wall), accept="model/gltf-binary").body
 
     assert body.startswith(b"glTF")
     assert body.count(b"\x89PNG") == 3
 
 
-def test_linear_photos_are_taken_as_light(ask: Ask) -> None:
+def test_linear_photo_is_not_decoded(ask: Ask) -> None:
     pixels = np.full((64, 64, 3), 20_000, np.uint16)
     data = bytes(imagecodecs.png_encode(pixels))
 
@@ -133,13 +135,13 @@ def test_linear_photos_are_taken_as_light(ask: Ask) -> None:
     assert decoded == pytest.approx(255 * 20_000 / 65_535, abs=3)
 
 
-def test_a_wider_view_reaches_farther(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_wider_field_of_view_covers_a_larger_plane(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     narrow, wide = (opened(unpacked(ask(png(wall), fov_deg=fov))["roughness.png"]) for fov in (30, 90))
 
     assert np.ptp(wide.astype(int)) > 3 * np.ptp(narrow.astype(int))
 
 
-def test_a_turned_photo_comes_back_upright(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_maps_of_a_rotated_photo_are_upright(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     files = unpacked(ask(png(wall, exif=exif), refine=False))
@@ -149,7 +151,7 @@ def test_a_turned_photo_comes_back_upright(ask: Ask, png: Png, wall: NDArray[np.
     assert np.abs(diffuse.astype(int) - np.rot90(wall, -1)).mean() < 4
 
 
-def test_grey_photos_and_alpha_are_taken(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
+def test_grey_photo_and_alpha_channel_are_accepted(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     grey = opened(unpacked(ask(png(wall[..., 0])))["diffuse.png"])
     assert np.ptp(grey.astype(int), axis=2).max() <= 1
     assert opened(unpacked(ask(png(np.dstack([wall, wall[..., :1]]))))["diffuse.png"]).shape == wall.shape
@@ -167,13 +169,13 @@ def test_odd_sizes(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> No
 
 
 @pytest.mark.parametrize("tone", [0, 255])
-def test_a_photo_of_nothing_comes_back(ask: Ask, png: Png, tone: int) -> None:
+def test_photo_of_one_pixel_value_is_corrected(ask: Ask, png: Png, tone: int) -> None:
     record = json.loads(ask(png(np.full((120, 160, 3), tone, np.uint8)), accept="application/json").body)
 
     assert np.isfinite(record["rerender_rmse"])
 
 
-def test_remarks_go_into_header_and_record(ask: Ask, wall: NDArray[np.uint8]) -> None:
+def test_notes_are_in_header_and_record(ask: Ask, wall: NDArray[np.uint8]) -> None:
     frames, file = [Image.fromarray(wall), Image.fromarray(wall[::-1])], io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
 
@@ -191,7 +193,7 @@ def test_options_out_of_range_are_refused(ask: Ask, png: Png, options: dict[str,
         ask(png(np.zeros((8, 8, 3), np.uint8)), **options)
 
 
-def test_the_network_sees_the_photo_and_its_mirror_image(
+def test_samples_are_the_photo_and_its_mirror_image(
     mirror: Weights, settings: ServiceSettings, wall: NDArray[np.uint8]
 ) -> None:
     data = bytes(imagecodecs.png_encode(wall))
@@ -206,7 +208,7 @@ def test_the_network_sees_the_photo_and_its_mirror_image(
 @pytest.mark.parametrize(
     ("size", "expected"), [((100, 100), (256, 256)), ((300, 400), (256, 384)), ((900, 100), (384, 256))]
 )
-def test_the_networks_size_is_the_one_closest_in_proportion(
+def test_sample_size_is_the_nearest_bucket(
     mirror: Weights, settings: ServiceSettings, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     data = bytes(imagecodecs.png_encode(np.zeros((*size, 3), np.uint8)))
@@ -221,6 +223,6 @@ def test_the_networks_size_is_the_one_closest_in_proportion(
     assert {sample["coordinates"].shape for sample in samples} == {(*expected, 2)}
 
 
-def test_missing_weights_are_named(tmp_path: Any) -> None:
+def test_missing_weights_are_an_error(tmp_path: Any) -> None:
     with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))

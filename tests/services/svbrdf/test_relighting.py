@@ -22,13 +22,13 @@ def maps() -> DetailedMaps:
     return fit_detail(SurfaceMaps(grey, normal, np.full((64, 64), 0.3, np.float32), 0.0), grey)
 
 
-def test_the_light_goes_around_the_surface() -> None:
+def test_turntable_light_goes_around_the_surface() -> None:
     np.testing.assert_allclose(light_at(0, 0), (1, 0, -1), atol=1e-6)
     np.testing.assert_allclose(light_at(90, 0), (0, 1, -1), atol=1e-6)
     np.testing.assert_allclose(light_at(17, 90), (0, 0, 0), atol=1e-6)
 
 
-def test_the_side_towards_the_light_is_brighter(maps: DetailedMaps) -> None:
+def test_relit_surface_is_brighter_towards_the_light(maps: DetailedMaps) -> None:
     right = relit(maps, PHOTO, CAMERA, light_at(0, 30))
     above = relit(maps, PHOTO, CAMERA, light_at(90, 30))
 
@@ -38,7 +38,7 @@ def test_the_side_towards_the_light_is_brighter(maps: DetailedMaps) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "GIF"])
-def test_a_turntable_is_an_animation_with_so_many_frames(maps: DetailedMaps, file_format: str) -> None:
+def test_turntable_has_the_requested_number_of_frames(maps: DetailedMaps, file_format: str) -> None:
     pictures = turntable(maps, PHOTO, CAMERA, elevation_deg=30, frames=6)
 
     with Image.open(io.BytesIO(animation(pictures, file_format))) as image:
@@ -48,7 +48,7 @@ def test_a_turntable_is_an_animation_with_so_many_frames(maps: DetailedMaps, fil
     assert len({each.tobytes() for each in pictures}) == 6
 
 
-def test_turntables_of_large_photos_are_small(maps: DetailedMaps) -> None:
+def test_turntable_of_a_large_photo_is_small(maps: DetailedMaps) -> None:
     large = LinearPhoto(np.full((900, 1200, 3), 128, np.uint8), PHOTO.table)
 
     assert turntable(maps, large, CAMERA, elevation_deg=30, frames=2)[0].shape == (

@@ -17,7 +17,7 @@ def maps() -> SurfaceMaps:
     return SurfaceMaps(np.full((2, 2, 3), 0.2140411, np.float32), normal, np.full((2, 2), 0.6, np.float32), 0.5)
 
 
-def test_maps_are_drawn_as_their_files_hold_them(maps: SurfaceMaps) -> None:
+def test_textures_have_the_values_of_the_maps(maps: SurfaceMaps) -> None:
     np.testing.assert_allclose(textures.diffuse(maps), 0.5, atol=1e-4)
     np.testing.assert_allclose(textures.normal(maps)[0, 0], [0.5, 0.5, 1])
     np.testing.assert_allclose(textures.roughness(maps)[0, 0], [0.6, 0.6, 0.6])

@@ -27,7 +27,7 @@ def texture() -> Floats:
     return np.asarray(stripes * (1 + 0.3 * np.sin(y / 90)[..., None] * [1, 0, -1]), np.float32)
 
 
-def test_fine_texture_of_the_photo_is_in_the_colours(texture: Floats) -> None:
+def test_fine_texture_of_the_photo_is_in_the_albedo(texture: Floats) -> None:
     """The photo is the albedo at half the light, and the network saw it at a quarter of the size, with grain."""
     rng = np.random.default_rng(0)
     grain = (1 + 0.15 * rng.standard_normal((128, 192, 1))).astype(np.float32)
@@ -43,7 +43,7 @@ def test_fine_texture_of_the_photo_is_in_the_colours(texture: Floats) -> None:
     assert np.abs(np.diff(maps.albedo, axis=1)).mean() > 0.6 * np.abs(np.diff(texture, axis=1)).mean()
 
 
-def test_smooth_maps_are_carried_over_as_they_are() -> None:
+def test_smooth_maps_are_enlarged_unchanged() -> None:
     y, x = (np.mgrid[:64, :96] / 96).astype(np.float32)
     normal = unit(np.dstack([0.4 * x, -0.3 * y, np.ones_like(x)]))
     maps = SurfaceMaps(np.full((64, 96, 3), 0.3, np.float32), normal, (0.2 + 0.5 * x).astype(np.float32), 0.7)
@@ -71,7 +71,7 @@ def test_bands_have_no_seams(texture: Floats, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (700, 2)])
 @pytest.mark.parametrize("tone", [0.0, 1.0])
-def test_extremes_stay_in_range(size: tuple[int, int], tone: float) -> None:
+def test_extreme_pixels_stay_in_range(size: tuple[int, int], tone: float) -> None:
     rng = np.random.default_rng(0)
     maps = flat(rng.uniform(0, 1, (128, 128, 3)).astype(np.float32))
     light = np.full((128, 128, 3), 1 - tone, np.float32)
