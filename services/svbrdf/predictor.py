@@ -1,9 +1,8 @@
 """Materials: a flash photo of a surface in, its diffuse colour, normals and roughness out."""
 
-from services.svbrdf.estimating import apply_outputs
-from services.svbrdf.light import linear_photo
+from services.svbrdf.estimation import SvbrdfRequest, SvbrdfResult, apply_outputs
+from services.svbrdf.linear_photo import linear_photo
 from services.svbrdf.rendering import render
-from services.svbrdf.result import SvbrdfRequest, SvbrdfResult
 from services.svbrdf.schemas import DECLARATION, MaterialType, SvbrdfOptions
 from sightline.api.evidence import Evidence
 from sightline.imaging.decoder.pool import decode

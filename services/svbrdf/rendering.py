@@ -1,31 +1,39 @@
-"""A result as maps, as a material, as the surface under another light, or as record."""
+"""Representations of a result: maps, materials, relit pictures, and the JSON record."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from services.svbrdf import textures
-from services.svbrdf.gltf import glb_file
-from services.svbrdf.materialx import materialx_document
-from services.svbrdf.openexr import openexr_file
-from services.svbrdf.relighting import animation, light_at, relit, turntable
-from services.svbrdf.result import SvbrdfResult
+from services.svbrdf.estimation import DetailedMaps, SvbrdfResult
+from services.svbrdf.linear_photo import LinearPhoto
+from services.svbrdf.material_files import glb_file, materialx_document
 from services.svbrdf.schemas import Depth, Material, SvbrdfRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.inference.predictor import Rendered
+from sightline.materials.maps import Floats
+from sightline.materials.rendering import Camera, shade
 
 TEXTURE_PX = 2048
 NOTE = "Estimated from one photo; base colour, normals and roughness are a model's guess."
+TURNTABLE_PX = 400
+FRAME_MS = 80
+Light = tuple[float, float, float]
 
 
 def render(result: SvbrdfResult, media_type: str, evidence: Evidence) -> Rendered:
-    return Rendered(_DRAW[media_type](result, evidence), media_type)
+    """The result in the media type."""
+    return Rendered(_ENCODERS[media_type](result, evidence), media_type)
 
 
 def describe(result: SvbrdfResult, evidence: Evidence) -> SvbrdfRecord:
+    """The JSON record."""
     picture, probabilities = result.request.picture, result.probabilities
     return SvbrdfRecord(
         width=picture.width,
@@ -49,21 +57,21 @@ def _record(result: SvbrdfResult, evidence: Evidence) -> bytes:
 def _relit(result: SvbrdfResult, _: Evidence) -> bytes:
     options = result.request.options
     light = light_at(options.light_azimuth_deg, options.light_elevation_deg)
-    return textures.png(relit(result.maps, result.photo, result.camera, light))
+    return textures.png(relight(result.maps, result.photo, result.camera, light))
 
 
-def _turning(file_format: str) -> Callable[[SvbrdfResult, Evidence], bytes]:
-    def turning(result: SvbrdfResult, _: Evidence) -> bytes:
+def _animated(file_format: str) -> Callable[[SvbrdfResult, Evidence], bytes]:
+    def encode_animation(result: SvbrdfResult, _: Evidence) -> bytes:
         options = result.request.options
         parts = (result.maps, result.photo, result.camera)
         pictures = turntable(*parts, elevation_deg=options.light_elevation_deg, frames=options.frames)
         return animation(pictures, file_format)
 
-    return turning
+    return encode_animation
 
 
 def _openexr(result: SvbrdfResult, _: Evidence) -> bytes:
-    return openexr_file(result.maps, result.photo)
+    return textures.encode_layers(result.maps, result.photo)
 
 
 def _glb(result: SvbrdfResult, _: Evidence) -> bytes:
@@ -79,7 +87,7 @@ def _glb(result: SvbrdfResult, _: Evidence) -> bytes:
 
 
 def _archive(result: SvbrdfResult, evidence: Evidence) -> bytes:
-    """Its pictures are packed already."""
+    """A ZIP without compression, as its files are compressed already."""
     kinds = {"diffuse": textures.diffuse, "normal": textures.normal, "roughness": textures.roughness}
     dtype = np.uint16 if result.request.options.depth is Depth.SIXTEEN else np.uint8
     pictures = textures.draw(result.maps, result.photo, kinds, dtype)
@@ -93,12 +101,52 @@ def _archive(result: SvbrdfResult, evidence: Evidence) -> bytes:
     return file.getvalue()
 
 
-_DRAW: Mapping[str, Callable[[SvbrdfResult, Evidence], bytes]] = {
+def light_at(azimuth_deg: float, elevation_deg: float) -> Light:
+    """The position of a light at distance 1 from the middle; azimuth 0 is to the right, elevation 90 at the camera."""
+    azimuth, elevation = np.deg2rad([azimuth_deg, elevation_deg])
+    across = np.cos(elevation)
+    return float(across * np.cos(azimuth)), float(across * np.sin(azimuth)), float(np.sin(elevation) - 1)
+
+
+def relight(maps: DetailedMaps, photo: LinearPhoto, camera: Camera, light: Light) -> NDArray[np.uint8]:
+    """The surface (h, w, 3) in sRGB under the light, at the photo's size."""
+    result = np.empty((photo.height, photo.width, 3), np.uint8)
+    for rows, band in maps.bands(photo):
+        result[rows] = _to_srgb(shade(band, camera.points(photo.height, photo.width, rows), light))
+    return result
+
+
+def turntable(
+    maps: DetailedMaps, photo: LinearPhoto, camera: Camera, *, elevation_deg: float, frames: int
+) -> list[NDArray[np.uint8]]:
+    """Small sRGB pictures of the surface, while the light goes around it once."""
+    small = photo.within(TURNTABLE_PX)
+    whole, points = maps.whole(small), camera.points(small.height, small.width)
+    angles = 360 * np.arange(frames) / frames
+    return [_to_srgb(shade(whole, points, light_at(float(angle), elevation_deg))) for angle in angles]
+
+
+def _to_srgb(light: Floats) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(255 * encode_srgb(np.clip(light, 0, 1))), np.uint8)
+
+
+def animation(frames: Sequence[NDArray[np.uint8]], file_format: str) -> bytes:
+    """An endless animation as `PNG` or `GIF`."""
+    images, file = [Image.fromarray(frame) for frame in frames], BytesIO()
+    if file_format == "GIF":
+        # One palette for all: colours must not flicker, and finding one takes longer than drawing the frames.
+        palette = Image.fromarray(np.concatenate(frames[:: max(1, len(frames) // 4)])).quantize()
+        images = [image.quantize(palette=palette) for image in images]
+    images[0].save(file, file_format, save_all=True, append_images=images[1:], duration=FRAME_MS, loop=0)
+    return file.getvalue()
+
+
+_ENCODERS: Mapping[str, Callable[[SvbrdfResult, Evidence], bytes]] = {
     ZIP: _archive,
     GLB: _glb,
     PNG: _relit,
-    APNG: _turning("PNG"),
-    GIF: _turning("GIF"),
+    APNG: _animated("PNG"),
+    GIF: _animated("GIF"),
     OPENEXR: _openexr,
     JSON: _record,
 }

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.svbrdf.light import LinearPhoto
-from services.svbrdf.relighting import TURNTABLE_PX, animation, light_at, relit, turntable
-from services.svbrdf.upsampling import DetailedMaps, fit_detail
+from services.svbrdf.estimation import DetailedMaps, fit_detail
+from services.svbrdf.linear_photo import LinearPhoto
+from services.svbrdf.rendering import TURNTABLE_PX, animation, light_at, relight, turntable
 from sightline.materials.maps import SurfaceMaps
 from sightline.materials.rendering import camera_for
 
@@ -29,8 +29,8 @@ def test_turntable_light_goes_around_the_surface() -> None:
 
 
 def test_relit_surface_is_brighter_towards_the_light(maps: DetailedMaps) -> None:
-    right = relit(maps, PHOTO, CAMERA, light_at(0, 30))
-    above = relit(maps, PHOTO, CAMERA, light_at(90, 30))
+    right = relight(maps, PHOTO, CAMERA, light_at(0, 30))
+    above = relight(maps, PHOTO, CAMERA, light_at(90, 30))
 
     assert right.shape == (90, 120, 3)
     assert right[:, 90:].mean() > right[:, :30].mean() + 5

@@ -5,12 +5,13 @@ import struct
 import subprocess
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from services.svbrdf.gltf import glb_file
+from services.svbrdf.material_files import glb_file, materialx_document
 from services.svbrdf.textures import png
 
 
@@ -74,3 +75,20 @@ def test_glb_passes_the_khronos_validator(glb: bytes, tmp_path: Path) -> None:
     report = json.loads(done.stdout)
     assert (report["issues"]["numErrors"], report["issues"]["numWarnings"]) == (0, 0), report["issues"]["messages"]
     assert report["info"]["totalTriangleCount"] == 2
+
+
+def test_materialx_document_names_existing_nodes_only() -> None:
+    document = materialx_document(diffuse="d.png", normal="n.png", roughness="r.png", metallic=0.3)
+
+    root = ElementTree.fromstring(document)
+    names = {element.get("name") for element in root.iter()}
+    for element in root.iter():
+        for reference in ("nodename", "nodegraph", "output"):
+            assert element.get(reference) is None or element.get(reference) in names
+    files = {
+        element.get("value"): element.get("colorspace") for element in root.iter() if element.get("type") == "filename"
+    }
+    assert files == {"d.png": "srgb_texture", "n.png": None, "r.png": None}
+    metalness = root.find("standard_surface/input[@name='metalness']")
+    assert metalness is not None
+    assert metalness.get("value") == "0.3000"

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from services.svbrdf.light import LinearPhoto
-from services.svbrdf.upsampling import fit_detail
+from services.svbrdf.estimation import fit_detail
+from services.svbrdf.linear_photo import LinearPhoto
 from sightline.materials.maps import Floats, SurfaceMaps, unit
 
 LINEAR = np.linspace(0, 1, 65_536).astype(np.float32)
@@ -63,7 +63,7 @@ def test_bands_have_no_seams(texture: Floats, monkeypatch: pytest.MonkeyPatch) -
     detail, photo = fit_detail(flat(small), small), photo_of(texture)
     whole = detail.whole(photo)
 
-    monkeypatch.setattr("services.svbrdf.light.BAND_PIXELS", 768 * 50)
+    monkeypatch.setattr("services.svbrdf.linear_photo.BAND_PIXELS", 768 * 50)
 
     assert len(list(detail.bands(photo))) == 11
     np.testing.assert_allclose(detail.whole(photo).albedo, whole.albedo, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A photo as linear light."""
+"""Photos in linear light."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ BAND_PIXELS = 1 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearPhoto:
-    """samples: (h, w, 3) of 8 or 16 bits; table: the linear light 0..1 that each of their values stands for."""
+    """A photo with the linear light of its samples.
+
+    samples: (h, w, 3) of 8 or 16 bits; table: linear light 0..1 of each sample value.
+    """
 
     samples: Samples
     table: Floats
@@ -31,16 +34,16 @@ class LinearPhoto:
         return int(self.samples.shape[1])
 
     def light(self, rows: slice = slice(None)) -> Floats:
-        """(rows, w, 3)"""
+        """Linear light (rows, w, 3)."""
         return np.asarray(self.table[self.samples[rows]], np.float32)
 
     def bands(self) -> Iterator[slice]:
-        """Rows from top to bottom, few enough at a time to be held as floating point."""
+        """Rows from top to bottom, in bands small enough for floating point."""
         step = max(1, BAND_PIXELS // self.width)
         return (slice(top, min(top + step, self.height)) for top in range(0, self.height, step))
 
     def within(self, longest_px: int) -> "LinearPhoto":
-        """The same photo with no side longer than that."""
+        """The photo, shrunk if a side is longer than `longest_px`."""
         scale = min(1.0, longest_px / max(self.height, self.width))
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         if scale == 1:
@@ -49,7 +52,7 @@ class LinearPhoto:
         return LinearPhoto(np.asarray(small, self.samples.dtype), self.table)
 
     def stretched(self, height: int, width: int) -> Floats:
-        """(height, width, 3) of light, averaged where it shrinks."""
+        """Linear light (height, width, 3) of the stretched photo, averaged where it shrinks."""
         near = self.within(WORKING_PX)
         shrinks = near.height >= height and near.width >= width
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -57,7 +60,7 @@ class LinearPhoto:
 
 
 def linear_photo(picture: Picture, *, linear: bool) -> LinearPhoto:
-    """Of a photo in its colour space, or of one whose samples are proportional to light already."""
+    """The linear light of a photo; linear: whether its samples are proportional to light already."""
     if linear:
         values = np.linspace(0, 1, int(np.iinfo(picture.pixels.dtype).max) + 1)
         return LinearPhoto(picture.pixels, np.asarray(values, np.float32))

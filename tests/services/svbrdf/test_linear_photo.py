@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from services.svbrdf.light import LinearPhoto, linear_photo
+from services.svbrdf.linear_photo import LinearPhoto, linear_photo
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples

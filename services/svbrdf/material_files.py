@@ -1,4 +1,4 @@
-"""A material on a plane as glTF 2.0 in one binary file."""
+"""Material files: glTF and MaterialX."""
 
 import json
 import struct
@@ -11,11 +11,48 @@ FLOAT, UNSIGNED_SHORT, TRIANGLES = 5126, 5123, 4
 LINEAR, LINEAR_MIPMAP_LINEAR, REPEAT = 9729, 9987, 10497
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963
 IOR = 1.576
-"""At which glTF's dielectrics reflect the 5 % that the network's do."""
+"""Index of refraction with which dielectrics reflect 5 % head-on, like those of the network."""
+
+MATERIALX = """\
+<?xml version="1.0"?>
+<materialx version="1.38" colorspace="lin_rec709">
+  <nodegraph name="maps">
+    <tiledimage name="diffuse" type="color3">
+      <input name="file" type="filename" value="{diffuse}" colorspace="srgb_texture" />
+    </tiledimage>
+    <tiledimage name="roughness" type="float">
+      <input name="file" type="filename" value="{roughness}" />
+    </tiledimage>
+    <tiledimage name="normal" type="vector3">
+      <input name="file" type="filename" value="{normal}" />
+    </tiledimage>
+    <normalmap name="bent" type="vector3">
+      <input name="in" type="vector3" nodename="normal" />
+    </normalmap>
+    <output name="diffuse_out" type="color3" nodename="diffuse" />
+    <output name="roughness_out" type="float" nodename="roughness" />
+    <output name="normal_out" type="vector3" nodename="bent" />
+  </nodegraph>
+  <standard_surface name="shader" type="surfaceshader">
+    <input name="base" type="float" value="1.0" />
+    <input name="base_color" type="color3" nodegraph="maps" output="diffuse_out" />
+    <input name="metalness" type="float" value="{metallic:.4f}" />
+    <input name="specular_IOR" type="float" value="1.576" />
+    <input name="specular_roughness" type="float" nodegraph="maps" output="roughness_out" />
+    <input name="normal" type="vector3" nodegraph="maps" output="normal_out" />
+  </standard_surface>
+  <surfacematerial name="surface" type="material">
+    <input name="surfaceshader" type="surfaceshader" nodename="shader" />
+  </surfacematerial>
+</materialx>
+"""
 
 
 def glb_file(textures: Mapping[str, bytes], *, width: int, height: int, metallic: float, note: str) -> bytes:
-    """Textures are PNG files by name: `diffuse`, `normal`, and `metallic_roughness` with roughness in green."""
+    """A material on a plane as glTF 2.0 in one binary file.
+
+    textures: PNG files by name: `diffuse`, `normal`, and `metallic_roughness` with roughness in green.
+    """
     quad = _quad(width, height)
     chunks = [*quad.values(), *textures.values()]
     views = _views([len(chunk) for chunk in chunks])
@@ -57,7 +94,7 @@ def _material(textures: Sequence[str], metallic: float) -> dict[str, Any]:
 
 
 def _quad(width: int, height: int) -> dict[str, bytes]:
-    """Upright, facing +z, its longer side 1; texture coordinates run from the top left."""
+    """The buffers of an upright plane that faces +z; its longer side is 1, texture coordinates start at the top left."""
     x, y = width / max(width, height) / 2, height / max(width, height) / 2
     arrays = {
         "positions": np.array([[-x, -y, 0], [x, -y, 0], [x, y, 0], [-x, y, 0]], "<f4"),
@@ -105,3 +142,8 @@ def _container(document: Mapping[str, Any], chunks: Sequence[bytes]) -> bytes:
 
 def _padded(size: int) -> int:
     return (size + 3) // 4 * 4
+
+
+def materialx_document(*, diffuse: str, normal: str, roughness: str, metallic: float) -> bytes:
+    """A MaterialX document that names the files of the maps."""
+    return MATERIALX.format(diffuse=diffuse, normal=normal, roughness=roughness, metallic=metallic).encode()

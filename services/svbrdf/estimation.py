@@ -1,0 +1,156 @@
+"""Estimation of a material: from the network's outputs to maps of the photo's size.
+
+Guided filter (He, Sun: "Fast Guided Filter", 2015, arXiv:1505.00996): over small windows each map is a linear function
+of the photo's brightness on a logarithmic scale, fitted at the network's size and applied to the full photo.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from services.svbrdf.linear_photo import LinearPhoto
+from services.svbrdf.schemas import MaterialType, SvbrdfOptions
+from sightline.imaging.picture import Picture
+from sightline.inference.signature import Tensors
+from sightline.materials.maps import Floats, SurfaceMaps, mean_maps, mirrored_maps, unit
+from sightline.materials.refinement import SHIPPED, refine
+from sightline.materials.rendering import Camera, rerender_rmse
+
+METAL = tuple(MaterialType).index(MaterialType.METAL)
+WINDOW_PX = 7
+LOG_OFFSET = 4e-3
+ALBEDO_NOISE, OTHER_NOISE = 1e-3, 0.05
+"""Contrast of the guide that is regularised away: little for colours, which share the guide's texture; more for relief
+and gloss, which hardly do."""
+MAX_SLOPE = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DetailedMaps:
+    """Maps of any size, as linear functions of the photo's logarithmic brightness.
+
+    slopes and offsets: (h, w, 6), for the logarithm of the albedo's three channels, the surface's slopes in x and y,
+    and roughness.
+    """
+
+    slopes: Floats
+    offsets: Floats
+    metallic: float
+
+    def bands(self, photo: LinearPhoto) -> Iterator[tuple[slice, SurfaceMaps]]:
+        """Yields rows and their maps, from top to bottom of a photo of any size."""
+        for rows in photo.bands():
+            slopes, offsets = (_sampled(part, photo, rows) for part in (self.slopes, self.offsets))
+            yield rows, _maps(slopes * _guide(photo.light(rows)) + offsets, self.metallic)
+
+    def whole(self, photo: LinearPhoto) -> SurfaceMaps:
+        """The maps of the whole photo, for small photos."""
+        parts = [maps for _, maps in self.bands(photo)]
+        albedo, normal, roughness = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("albedo", "normal", "roughness")
+        )
+        return SurfaceMaps(albedo, normal, roughness, self.metallic)
+
+
+def fit_detail(maps: SurfaceMaps, light: Floats) -> DetailedMaps:
+    """The detailed maps, fitted to maps and the photo's light (h, w, 3) at the network's size."""
+    guide, target = _guide(light), _target(maps)
+    guide_mean, target_mean = _blurred(guide), _blurred(target)
+    shared = _blurred(guide * target) - guide_mean * target_mean
+    spread = np.maximum(_blurred(guide * guide) - guide_mean**2, 0)
+    noise = np.array([ALBEDO_NOISE] * 3 + [OTHER_NOISE] * 3, np.float32)
+    slopes = shared / (spread + noise)
+    return DetailedMaps(_blurred(slopes), _blurred(target_mean - slopes * guide_mean), maps.metallic)
+
+
+def _guide(light: Floats) -> Floats:
+    """(h, w, 6): logarithms of each channel for its albedo, and of their mean for the other maps."""
+    logs = np.log(light + np.float32(LOG_OFFSET))
+    grey = np.repeat(np.log(light.mean(axis=2, keepdims=True) + np.float32(LOG_OFFSET)), 3, axis=2)
+    return np.concatenate([logs, grey], 2)
+
+
+def _target(maps: SurfaceMaps) -> Floats:
+    slopes = maps.normal[..., :2] / np.maximum(maps.normal[..., 2:], 1 / MAX_SLOPE)
+    return np.concatenate([np.log(maps.albedo + LOG_OFFSET), slopes, maps.roughness[..., None]], 2).astype(np.float32)
+
+
+def _maps(values: Floats, metallic: float) -> SurfaceMaps:
+    albedo = np.clip(np.exp(np.minimum(values[..., :3], 0.5)) - LOG_OFFSET, 0, 1)
+    slopes = np.clip(values[..., 3:5], -MAX_SLOPE, MAX_SLOPE)
+    normal = unit(np.concatenate([slopes, np.ones_like(slopes[..., :1])], 2))
+    return SurfaceMaps(np.asarray(albedo, np.float32), normal, np.clip(values[..., 5], 0, 1), metallic)
+
+
+def _blurred(values: Floats) -> Floats:
+    return np.asarray(cv2.blur(values, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT), np.float32)
+
+
+def _sampled(small: Floats, photo: LinearPhoto, rows: slice) -> Floats:
+    """The given rows of `small`, enlarged to the photo's size."""
+    height, width = small.shape[:2]
+    y = (np.arange(rows.start, rows.stop, dtype=np.float32) + 0.5) * height / photo.height - 0.5
+    x = (np.arange(photo.width, dtype=np.float32) + 0.5) * width / photo.width - 0.5
+    across, down = np.meshgrid(x, y)
+    parts = [
+        cv2.remap(np.ascontiguousarray(part), across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for part in np.dsplit(small, 2)
+    ]
+    return np.concatenate(parts, 2).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SvbrdfRequest:
+    """A decoded photo with its options."""
+
+    picture: Picture
+    options: SvbrdfOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SvbrdfResult:
+    """The estimated material of a photo.
+
+    maps: applied to `photo`, they have its size; probabilities: of each type, with the sum 1; mean_roughness and
+    rerender_rmse: of the maps at the size of the network.
+    """
+
+    request: SvbrdfRequest
+    photo: LinearPhoto
+    camera: Camera
+    maps: DetailedMaps
+    probabilities: Mapping[MaterialType, float]
+    mean_roughness: float
+    rerender_rmse: float
+
+
+def apply_outputs(
+    request: SvbrdfRequest, photo: LinearPhoto, camera: Camera, light: Floats, outputs: Sequence[Tensors]
+) -> SvbrdfResult:
+    """The result of a request.
+
+    light: the photo at the network's size; outputs: those of the light and of its mirror image.
+    """
+    upright, mirrored = (read_maps(each) for each in outputs)
+    maps = mean_maps(upright, mirrored_maps(mirrored))
+    shares = np.mean([each["probabilities"] for each in outputs], axis=0)
+    probabilities = {kind: float(share) for kind, share in zip(MaterialType, shares, strict=True)}
+    if request.options.refine:
+        maps = refine(maps, light, camera.points(maps.height, maps.width), SHIPPED)
+    return SvbrdfResult(
+        request,
+        photo,
+        camera,
+        fit_detail(maps, light),
+        probabilities,
+        mean_roughness=float(maps.roughness.mean()),
+        rerender_rmse=rerender_rmse(maps, light, camera),
+    )
+
+
+def read_maps(outputs: Tensors) -> SurfaceMaps:
+    """The maps in the outputs for one sample."""
+    metallic = float(outputs["probabilities"][METAL])
+    return SurfaceMaps(outputs["albedo"], unit(outputs["normal"]), outputs["roughness"][..., 0], metallic)
