@@ -94,7 +94,7 @@ def _material(textures: Sequence[str], metallic: float) -> dict[str, Any]:
 
 
 def _quad(width: int, height: int) -> dict[str, bytes]:
-    """The buffers of an upright plane that faces +z; its longer side is 1, texture coordinates start at the top left."""
+    """The buffers of an upright plane that faces +z; longer side 1, texture coordinates from the top left."""
     x, y = width / max(width, height) / 2, height / max(width, height) / 2
     arrays = {
         "positions": np.array([[-x, -y, 0], [x, -y, 0], [x, y, 0], [-x, y, 0]], "<f4"),
