@@ -63,6 +63,13 @@ async def test_waits_do_not_exceed_their_limit() -> None:
     assert all(wait_s <= 0.25 for wait_s in step.waits_s)
 
 
+async def test_last_attempt_raises() -> None:
+    step = Flaky(*(outage() for _ in range(3)))
+    with pytest.raises(Problem):
+        await retry(step, on=lambda _: True, max_wait_s=0.01, attempts=2)
+    assert len(step.called_at) == 2
+
+
 async def test_cancellation_ends_the_wait_for_the_next_attempt() -> None:
     step = Flaky(*(outage() for _ in range(100)))
     task = asyncio.create_task(retry_outages(step))

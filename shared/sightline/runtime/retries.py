@@ -33,19 +33,21 @@ async def retry(
     event: str | None = "step_failed",
     on_wait: Callable[[Exception], None] | None = None,
     max_wait_s: float = MAX_WAIT_S,
+    attempts: int | None = None,
 ) -> T:
     """Calls the step until it succeeds, and returns its result; other exceptions than those that `on` accepts pass.
 
     Logs `event`, if there is one, once for each outage and not for each attempt. `on_wait` is called before every wait.
-    The caller limits the time. A cancellation that the step swallowed is raised instead of the next attempt.
+    Without `attempts`, the caller limits the time. A cancellation that the step swallowed is raised instead of the next
+    attempt.
     """
     handler = _FailureHandler(on, event, getattr(step, "__qualname__", ""), on_wait)
     async for attempt in stamina.retry_context(
-        on=handler, attempts=None, timeout=None, wait_initial=MIN_WAIT_S, wait_max=max_wait_s, wait_jitter=JITTER_S
+        on=handler, attempts=attempts, timeout=None, wait_initial=MIN_WAIT_S, wait_max=max_wait_s, wait_jitter=JITTER_S
     ):
         with attempt:
             return await step()
-    raise AssertionError("the number of attempts has no limit")
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def retry_outages(step: Step[T], *, on_wait: Callable[[Exception], None] | None = None) -> T:

@@ -165,7 +165,7 @@ class ModelService:
         try:
             async with (
                 self.tasks.running("engine", self._run_engine()),
-                self.tasks.running("stalls", self._watch_stalls()),
+                self.tasks.running("stall watch", self._watch_stalls()),
             ):
                 try:
                     with decoder_pool.observe_terminations(self._count_ended_decoder):
