@@ -78,15 +78,3 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=RECANCEL_INTERVAL_S)
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@asynccontextmanager
-async def in_background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Runs what has no end, for as long as the block lasts."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        await cancel_and_wait(task)
-        if not task.cancelled():
-            task.result()
