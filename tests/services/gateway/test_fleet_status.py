@@ -1,8 +1,13 @@
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
+import pytest
 
-from tests.services.gateway.conftest import OpenGateway
+from services.gateway.upstream import health_poller
+from services.gateway.upstream.replicas import addresses
+from tests.services.gateway.conftest import MakeService, OpenGateway, Start, wait_until
 
 SECRET = "prometheus-reads-with-this"
 UPSTREAMS = {"hdr_correct": ["http://127.0.0.1:1", "https://[::1]:2"]}
@@ -46,3 +51,24 @@ def test_no_other_route_names_an_address_of_a_replica(open_gateway: OpenGateway)
     for path in PATHS:
         assert "61001" not in httpx2.get(gateway.url + path).text
     assert "61001" not in httpx2.post(f"{gateway.url}/v1/echo", content=b"x").text
+
+
+def test_gateway_whose_background_task_fails_is_not_ready_and_says_why(
+    open_gateway: OpenGateway, start: Start, make_service: MakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doomed = threading.Event()
+
+    async def fail_when_doomed(url: str) -> Sequence[str] | None:
+        if doomed.is_set():
+            raise ValueError("a fault of the program")
+        return await addresses(url)
+
+    monkeypatch.setattr(health_poller, "addresses", fail_when_doomed)
+    service = start(make_service())
+    gateway = open_gateway({"echo": [service.url.replace("http://127.0.0.1", "dns+http://localhost")]})
+    doomed.set()
+    wait_until(lambda: httpx2.get(f"{gateway.url}/readyz").status_code == 503)
+    reply = httpx2.get(f"{gateway.url}/readyz").json()
+    assert (reply["ready"], reply["detail"]) == (False, "The background task 'health poller' ended unexpectedly.")
+    assert "fault of the program" not in str(reply)
+    assert httpx2.get(f"{gateway.url}/livez").status_code == 200
