@@ -1,3 +1,5 @@
+"""References from jobs to blobs, and the space that callers take in the blob store."""
+
 from collections.abc import Sequence
 from dataclasses import asdict
 from uuid import uuid4
@@ -14,24 +16,24 @@ FULL_RETRY_AFTER_S = 60.0
 
 
 class BeingDeletedError(Problem):
-    """These very bytes are being deleted, which takes a moment."""
+    """The same bytes are being deleted at this moment; a retry after a second succeeds."""
 
     def __init__(self) -> None:
-        detail = "There is no room for the request's bytes now; try again later."
+        detail = "There is no space for the request's bytes now; try again later."
         super().__init__(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=DELETING_RETRY_AFTER_S)
 
 
 class BlobReferences:
-    """Which blobs are needed, and by which jobs; the bytes themselves are the blob store's."""
+    """Records in Redis which jobs need which blobs; the bytes are in the blob store."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._scripts = Scripts(redis, settings)
 
     async def reserve_space(self, size_bytes: int, *, job_id: str, caller: str, ttl_s: float) -> None:
-        """Sets aside room for all of an upload that is to become a job, before any of it is written.
+        """Reserves space for a whole upload that is to become a job, before any of it is written.
 
-        Call it again with more as the upload grows. What has been set aside is given back when the upload is
-        reserved or abandoned, or after `ttl_s`. Raises Problem STORAGE_UNAVAILABLE or TOO_MANY_REQUESTS.
+        Call it again with more as the upload grows. The space is released when the upload is reserved or abandoned,
+        or after `ttl_s`. Raises Problem STORAGE_UNAVAILABLE or TOO_MANY_REQUESTS.
         """
         answer = await self._scripts.run(
             "reserve_space", timely=True, id=job_id, caller=caller, size_bytes=size_bytes, ttl_s=ttl_s
@@ -39,44 +41,44 @@ class BlobReferences:
         _require_room(answer)
 
     async def reserve(self, blob: BlobRef, *, job_id: str, caller: str | None = None) -> None:
-        """To be called before the bytes are put in their place, by uploads and by workers alike.
+        """Adds a reference; uploads and workers call it before the bytes get their name in the store.
 
-        Only uploads name their caller: that of a job is known. Raises Problem STORAGE_UNAVAILABLE where the store is
-        full or these very bytes are being deleted, TOO_MANY_REQUESTS where the caller has its share of the store, and
-        GONE where the job ended meanwhile.
+        Only uploads pass their caller; that of a job is known. Raises Problem STORAGE_UNAVAILABLE if the store is full
+        or the same bytes are being deleted, TOO_MANY_REQUESTS if the caller has used its share of the store, and GONE
+        if the job has ended.
         """
         size = {"sha256": blob.sha256, "size_bytes": blob.size_bytes}
         answer = await self._scripts.run("reserve", timely=True, id=job_id, blob=size, caller=caller or "")
         match answer:
             case "ended":
-                raise Problem(Code.GONE, "The job ended meanwhile.")
+                raise Problem(Code.GONE, "The job has ended in the meantime.")
             case "deleting":
                 raise BeingDeletedError
         _require_room(answer)
 
     async def mark_garbage(self, *, limit: int, grace_s: float = 30.0) -> list[str]:
-        """SHA-256s that nothing has needed for `grace_s`; until `collected` no one can reserve them (for a minute)."""
+        """Returns digests without references for `grace_s`; for a minute, or until `forget_blob`, they are locked."""
         return list(await self._scripts.run("mark_garbage", limit=limit, grace_s=grace_s))
 
     async def resolve_identity(self, found: str | None) -> str | None:
-        """The identity that the blob store must have; None where the queue's bytes lie in another than `found`."""
+        """Returns the identity that the store must have; None if `found` is not the store with the queue's bytes."""
         identity = await self._scripts.run("resolve_store", found=found, offered=uuid4().hex)
         return None if identity is None else str(identity)
 
     async def forget_store(self) -> None:
-        """Accepts the blob store that is there now, whatever is missing in it."""
+        """Accepts the current blob store, whatever is missing in it."""
         await self._scripts.run("forget_store")
 
     async def reconcile_due(self) -> bool:
-        """Whether it is time to `reconcile`: every hour, and at once after Redis lost its data; asking settles it."""
+        """Returns whether to `reconcile` now: hourly, and soon after Redis lost its data. Schedules the next time."""
         return bool(await self._scripts.run("reconcile_due", repeatable=False))
 
     async def reconcile(self, stored: Sequence[BlobRef]) -> int:
-        """Makes garbage of stored blobs that nothing is known of; returns how many."""
+        """Marks stored blobs that Redis does not list as garbage; returns their number."""
         return int(await self._scripts.run("reconcile", blobs=[asdict(blob) for blob in stored])) if stored else 0
 
     async def forget_blob(self, sha256: str) -> None:
-        """The bytes are deleted."""
+        """Records that the bytes were deleted."""
         await self._scripts.run("forget_blob", sha256=sha256)
 
 
@@ -91,6 +93,6 @@ def _require_room(answer: str) -> None:
 
 def share_exceeded() -> Problem:
     detail = (
-        "Your uploads and results take as much of the store as one caller may have; delete jobs, or try again later."
+        "Your uploads and results use as much of the store as one caller may have; delete jobs, or try again later."
     )
     return Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=FULL_RETRY_AFTER_S)

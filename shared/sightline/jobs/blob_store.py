@@ -1,3 +1,5 @@
+"""The blob store: uploads and results by their SHA-256, in a local folder or an S3-compatible bucket."""
+
 import asyncio
 import hashlib
 import math
@@ -19,9 +21,9 @@ from sightline.jobs.s3_blob_store import S3BlobStore
 from sightline.runtime.resources import start_threads
 
 BLOCK_BYTES = 1024 * 1024
-HELD_BYTES = 4 * BLOCK_BYTES  # blobs up to this size are sent out of memory
+HELD_BYTES = 4 * BLOCK_BYTES  # blobs up to this size are sent from memory
 RETRY_AFTER_S = 10.0
-LIMIT_S = 10.0  # of one call; whoever waits is told within this time that the store hangs
+LIMIT_S = 10.0  # timeout of one call, after which a hanging store is reported
 THREADS = 8
 BLOBS, PROBES = "sha256", "probes"
 PROBE_BYTES = 64 * 1024
@@ -34,7 +36,7 @@ ResolveIdentity = Callable[[str | None], Awaitable[str | None]]
 
 
 class BlobUpload(Protocol):
-    """Bytes on their way in, which nobody sees until they are kept under a name."""
+    """Bytes being written, which become visible when they are committed under a name."""
 
     def write(self, block: bytes) -> None: ...
     def commit(self, name: str) -> None: ...
@@ -42,9 +44,9 @@ class BlobUpload(Protocol):
 
 
 class BlobBackend(Protocol):
-    """Where blobs lie; every call blocks, and `blocks` of what is not there raises FileNotFoundError.
+    """Storage of blobs. Every call blocks; `blocks` raises FileNotFoundError for a missing blob.
 
-    Nothing is done in a store of another identity than the one claimed: it raises StoreMissingError.
+    Calls raise StoreMissingError if the store does not have the identity that was passed to `attach`.
     """
 
     def identity(self) -> str | None: ...
@@ -58,7 +60,7 @@ class BlobBackend(Protocol):
 
 
 class BlobStore:
-    """Bytes by their SHA-256; raises STORAGE_UNAVAILABLE whenever the store does not do its part.
+    """Stores bytes by their SHA-256; raises STORAGE_UNAVAILABLE if the store fails or hangs.
 
     `resolve_identity` takes the identity of the store that is there, None for an empty one. It returns the identity
     that the store must have, or None if the needed bytes are in another store.
@@ -72,29 +74,29 @@ class BlobStore:
             resolve_identity or self._keep_first_identity,
             limit_s,
         )
-        # Of its own, so that a store that hangs holds up nothing else.
+        # Separate threads, so that a store that hangs blocks nothing else.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         start_threads(self._threads, THREADS)
         self._identity: str | None = None
 
     @classmethod
     def from_url(cls, url: str, *, resolve_identity: ResolveIdentity | None = None) -> Self:
-        """`file:///folder` or `s3://bucket/prefix`."""
+        """Opens the store at `file:///folder` or `s3://bucket/prefix`."""
         scheme, host, path, _, _ = urlsplit(url)
         if scheme == "s3" and host:
             return cls(S3BlobStore.from_url(url), resolve_identity=resolve_identity)
         if scheme == "file" and not host and path not in ("", "/"):
             return cls(LocalBlobStore(Path(unquote(path))), resolve_identity=resolve_identity)
-        raise ValueError("blobs are kept at file:///folder or s3://bucket/prefix")
+        raise ValueError("the blob store must be file:///folder or s3://bucket/prefix")
 
     async def verify(self) -> None:
-        """Raises STORAGE_UNAVAILABLE where the bytes are not in this store, as when a disk is not mounted."""
+        """Raises STORAGE_UNAVAILABLE if this is not the queue's store, such as when a disk is not mounted."""
         calls = self._calls()
         found = await calls.do(self._backend.identity)
         wanted = await self._resolve_identity(found)
         if wanted is None:
             raise StoreMissing
-        # A store that was there a moment ago may have been unmounted since: only an empty place becomes a new store.
+        # A known store may just have been unmounted, so only an empty place becomes a new store.
         await calls.do(self._backend.create if found is None else self._backend.attach, wanted)
         self._identity = wanted
 
@@ -112,10 +114,10 @@ class BlobStore:
         await calls.do(self._backend.delete, name)
 
     async def put(self, chunks: AsyncIterable[bytes] | bytes, *, reserve: Reserve | None = None) -> BlobRef:
-        """Stores bytes as they come, holding about a MiB of them; what ends `chunks` early leaves nothing behind.
+        """Stores bytes as they arrive, with about a MiB in memory; if `chunks` ends early, nothing is left behind.
 
-        `reserve` is awaited once the hash is known and before the bytes get its name: it must not return while
-        somebody is about to delete what has that name now.
+        `reserve` is awaited when the hash is known and before the bytes get it as their name. It must not return while
+        an older blob of that name is about to be deleted.
         """
         calls = await self._verified_calls()
         upload = await self._open_upload(calls)
@@ -133,9 +135,9 @@ class BlobStore:
         return b"".join([block async for block in self.stream(ref)])
 
     async def open(self, ref: BlobRef) -> AsyncIterator[bytes]:
-        """Like `stream`, but what is gone or damaged is told now, while a reply with another status can still be sent.
+        """Like `stream`, but raises for missing or damaged bytes now, while a reply can still get another status.
 
-        Large blobs are read twice for that.
+        Large blobs are therefore read twice.
         """
         if ref.size_bytes <= HELD_BYTES:
             return _whole(await self.read(ref))
@@ -145,7 +147,7 @@ class BlobStore:
         return _resumed(await anext(stream, b""), stream)
 
     async def stream(self, ref: BlobRef) -> AsyncGenerator[bytes]:
-        """Raises GONE when it is absent, and INTERNAL at the end when it is not what was stored: no wait mends it."""
+        """Yields the bytes. Raises GONE if they are missing, and INTERNAL at the end if they do not match the hash."""
         calls = await self._verified_calls()
         blocks, digest = self._backend.blocks(name_of(ref.sha256)), hashlib.sha256()
         try:
@@ -158,16 +160,16 @@ class BlobStore:
             raise BlobDamaged
 
     async def delete(self, sha256: str) -> None:
-        """Absent is deleted."""
+        """Deletes a blob; a missing one counts as deleted."""
         await (await self._verified_calls()).do(self._backend.delete, name_of(sha256))
 
     async def delete_abandoned(self, *, older_than_s: float) -> int:
-        """Deletes what uploads left behind whose process died; returns how many."""
+        """Deletes uploads whose process died; returns their number."""
         calls = await self._verified_calls(limit_s=None)
         return await calls.do(lambda: self._backend.delete_abandoned(older_than_s=older_than_s))
 
     async def pages(self, *, older_than_s: float) -> AsyncGenerator[list[BlobRef]]:
-        """All blobs that were put that long ago, some hundred at a time."""
+        """Yields all blobs that are older than that, some hundred at a time."""
         calls = await self._verified_calls(limit_s=None)
         names = self._backend.list_blobs(BLOBS, older_than_s=older_than_s)
         try:
@@ -180,7 +182,7 @@ class BlobStore:
         try:
             return await self._open_upload_once(calls)
         except StoreMissing:
-            # A store that nothing is needed from any more may be replaced by an empty one.
+            # A store of which no bytes are needed may be replaced by an empty one.
             await self.verify()
             return await self._open_upload_once(calls)
 
@@ -206,7 +208,7 @@ class BlobStore:
 
 
 class _Calls:
-    """Blocking calls, one after the other, each for at most `limit_s`; one that hangs is left, with its thread."""
+    """Sequence of blocking calls, each at most `limit_s` long; one that hangs is abandoned with its thread."""
 
     def __init__(self, threads: ThreadPoolExecutor, limit_s: float | None) -> None:
         self._threads, self._limit_s = threads, limit_s
@@ -219,7 +221,7 @@ class _Calls:
         try:
             await asyncio.wait([waiting], timeout=self._limit_s)
         except asyncio.CancelledError:
-            # A thread cannot be stopped, and what follows must not meet it at work.
+            # A thread cannot be stopped, and the next call must not run beside it.
             call.cancel()
             await asyncio.wait([waiting], timeout=self._limit_s)
             raise
@@ -229,7 +231,7 @@ class _Calls:
         return _result_of(waiting)
 
     async def end(self, work: Callable[[], object]) -> None:
-        """The last call, whatever became of those before: once the one that hangs has come back, if it ever does."""
+        """Runs the last call, if need be after a call that hangs has returned."""
         if self._last is not None and not self._last.done():
             self._last.add_done_callback(lambda _: self._threads.submit(work))
             return
@@ -237,7 +239,7 @@ class _Calls:
             await self.do(work)
 
     def undo_late(self, undo: Callable[[Any], object]) -> None:
-        """Undoes what the last call still does, now that nobody waits for it."""
+        """Undoes the last call as soon as it returns, as its caller has left."""
 
         def on_done(call: Future[Any]) -> None:
             if not call.cancelled() and call.exception() is None:
@@ -249,7 +251,7 @@ class _Calls:
     def _start(self, work: Callable[..., T], *args: object) -> Future[T]:
         try:
             call = self._threads.submit(work, *args)
-        except RuntimeError as error:  # no thread is to be had
+        except RuntimeError as error:  # no thread can be started
             raise _unavailable() from error
         self._last = call
         return call
@@ -265,7 +267,7 @@ def _result_of(waiting: "asyncio.Future[T]") -> T:
 
 
 def _retrieve(waiting: "asyncio.Future[Any]") -> None:
-    """Nobody may be there any more to be told of it."""
+    """Marks the exception as retrieved, as the caller may have left."""
     if not waiting.cancelled():
         waiting.exception()
 
@@ -276,14 +278,14 @@ def _unavailable() -> Problem:
 
 
 class BlobDamaged(Problem):
-    """What is stored under a hash does not have it any more."""
+    """Stored bytes do not match their hash."""
 
     def __init__(self) -> None:
         super().__init__(Code.INTERNAL, "Stored bytes are damaged.")
 
 
 class StoreMissing(Problem):
-    """The store in this place is not the one that has the bytes."""
+    """The store in this place is not the one that has the queue's bytes."""
 
     def __init__(self) -> None:
         detail = "The store of uploads and results is not in its place; a disk may not be mounted."
@@ -308,7 +310,7 @@ def sha256_of(name: str) -> str:
 
 
 async def _blocks(chunks: AsyncIterable[bytes] | bytes) -> AsyncIterator[bytes]:
-    """The same bytes in pieces large enough to be worth a thread's while."""
+    """Yields the same bytes in larger blocks, as each block is written in another thread."""
     if isinstance(chunks, bytes):
         for start in range(0, len(chunks), BLOCK_BYTES):
             yield chunks[start : start + BLOCK_BYTES]
@@ -338,7 +340,7 @@ async def _resumed(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[b
 
 
 def _next(blocks: Generator[bytes]) -> bytes:
-    """Empty after the last."""
+    """Returns the next block, empty after the last."""
     try:
         return next(blocks, b"")
     except FileNotFoundError as error:

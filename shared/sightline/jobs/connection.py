@@ -27,16 +27,16 @@ from sightline.runtime.tasks import cancellable
 
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_TIMEOUT_S = 5.0
-BLOCK_S = 4.0  # longest wait inside Redis; a wait beyond the socket's own timeout would look like a dead server
-MAX_CONNECTIONS = 1024  # each reader of events keeps one to itself
+BLOCK_S = 4.0  # longest blocking read; one beyond the socket timeout would look like a dead server
+MAX_CONNECTIONS = 1024  # each reader of events holds one
 RETRY_AFTER_S = 5.0
 LOST_CONNECTION = (ConnectionError, TimeoutError)  # whether the command took effect is unknown
-# Redis 6 wraps what made a script fail into an error of its own, so that only the words tell.
+# Redis 6 wraps the error of a script in another one, so only the text identifies it.
 AWAY = "The job queue cannot be reached; try again shortly."
 FULL = "OOM command"
 NO_WRITES = ("MISCONF", "READONLY", "NOREPLICAS")
 NOT_YET = ("LOADING", "MASTERDOWN", "BUSY")
-# Scripts decide themselves whether they may run twice, so the client never repeats a command by its own.
+# `Scripts` decides which commands may run twice, so the client must not retry by itself.
 OPTIONS: dict[str, Any] = {
     "decode_responses": True,
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -74,7 +74,7 @@ def connect_sync(url: str) -> redis.Redis:
 
 
 class _Guarded(redis.asyncio.Redis):
-    """Closes the connections to its sentinels with its own."""
+    """A client that also closes its connections to the sentinels."""
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await super().aclose(close_connection_pool)
@@ -84,7 +84,7 @@ class _Guarded(redis.asyncio.Redis):
 
 
 class _GuardedSync(redis.Redis):
-    """The same."""
+    """The synchronous variant of `_Guarded`."""
 
     def close(self) -> None:
         super().close()
@@ -95,7 +95,7 @@ class _GuardedSync(redis.Redis):
 
 @asynccontextmanager
 async def redis_errors_as_problems() -> AsyncIterator[None]:
-    """Raises Problem QUEUE_UNAVAILABLE where Redis is away, loading, full, or takes no writes."""
+    """Raises Problem QUEUE_UNAVAILABLE if Redis is unavailable, loading, full, or read-only."""
     try:
         with cancellable():
             yield
@@ -109,12 +109,12 @@ async def redis_errors_as_problems() -> AsyncIterator[None]:
 
 
 def _refusal(error: ResponseError) -> str | None:
-    """A sentence for what Redis answered; None for what is no refusal but an error."""
+    """Returns a sentence if Redis refuses commands for now, None for other errors."""
     text = str(error)
     if isinstance(error, OutOfMemoryError) or FULL in text:
         return "The job queue is full; try again later."
     if isinstance(error, ReadOnlyError) or any(word in text for word in NO_WRITES):
-        return "The job queue takes no new jobs now; try again later."
+        return "The job queue does not accept new jobs now; try again later."
     return AWAY if isinstance(error, MasterDownError) or any(word in text for word in NOT_YET) else None
 
 
@@ -124,7 +124,7 @@ def _unavailable(detail: str) -> Problem:
 
 @dataclass(frozen=True, slots=True)
 class SentinelUrl:
-    """Whom to ask, for what, and how to log in at what they name; sentinels themselves want no password."""
+    """Sentinel addresses, the master's name, and its credentials; the sentinels themselves need no password."""
 
     sentinels: tuple[tuple[str, int], ...]
     service: str
@@ -132,7 +132,7 @@ class SentinelUrl:
 
 
 def parse_sentinel_url(url: str) -> SentinelUrl | None:
-    """None where the URL is of a Redis itself."""
+    """Returns None if the URL is that of a Redis server itself."""
     if not url.startswith(SENTINEL_SCHEMES):
         return None
     parts = urlsplit(url)
@@ -140,7 +140,7 @@ def parse_sentinel_url(url: str) -> SentinelUrl | None:
     user, _, password = login.partition(":")
     service, _, db = parts.path.strip("/").partition("/")
     if not hosts or not service:
-        raise ValueError("sentinels are named as redis+sentinel://host:port,host:port/name")
+        raise ValueError("write sentinels as redis+sentinel://host:port,host:port/name")
     options = {
         "username": unquote(user) or None,
         "password": unquote(password) or None,
@@ -163,15 +163,15 @@ class StreamEntry(NamedTuple):
 async def read_stream(
     redis: redis.asyncio.Redis, stream: str, *, after: str, wait_s: float = BLOCK_S
 ) -> list[StreamEntry]:
-    """What came after an entry; waits for something up to `wait_s`, but no longer than `BLOCK_S`."""
-    block_ms = max(1, int(min(wait_s, BLOCK_S) * 1000))  # 0 would be for ever
+    """Returns the entries after one; waits for at least one up to `wait_s`, but no longer than `BLOCK_S`."""
+    block_ms = max(1, int(min(wait_s, BLOCK_S) * 1000))  # 0 would wait for ever
     async with redis_errors_as_problems():
         reply = await redis.xread({stream: after}, block=block_ms)
     return [StreamEntry(*entry) for _, entries in cast(list[tuple[str, list[Raw]]], reply) for entry in entries]
 
 
 async def newest_id(redis: redis.asyncio.Redis, stream: str) -> str:
-    """The id of its last entry, or what is before all."""
+    """Returns the id of the last entry, or the one before all entries."""
     async with redis_errors_as_problems():
         entries = await redis.xrevrange(stream, count=1)
     return cast(list[Raw], entries)[0][0] if entries else START

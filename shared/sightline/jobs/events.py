@@ -1,3 +1,5 @@
+"""Events of jobs, which clients follow as they happen."""
+
 import json
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -11,12 +13,12 @@ from sightline.jobs.job import TERMINAL
 from sightline.jobs.scripts import RedisKeys
 from sightline.jobs.settings import JobSettings
 
-QUIET_S = 15.0  # after which a sign of life is due
+QUIET_S = 15.0  # longest time without an event or a keep-alive
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One change of a job: `name` is its new state or "progress", `data` the facts, ready for JSON."""
+    """One change of a job: `name` is its new state or "progress"; `data` can be dumped as JSON."""
 
     id: str
     name: str
@@ -24,18 +26,18 @@ class JobEvent:
 
 
 class JobEvents:
-    """What happened to a job, kept in a stream beside it, so that a reader can go on where it was cut off."""
+    """Events of jobs, each job's in a Redis stream, so that a reader can continue where it was interrupted."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._keys = redis, RedisKeys(settings.redis_prefix)
         self._leaving = False
 
     def end_streams(self) -> None:
-        """Ends what all readers hear within some seconds; they may go on elsewhere."""
+        """Ends all streams within a few seconds; their readers may continue elsewhere."""
         self._leaving = True
 
     async def follow(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[JobEvent | None]:
-        """Ends with the event that ended the job. Raises Problem QUEUE_UNAVAILABLE."""
+        """Yields events up to the one that ended the job, and None as a keep-alive. Raises QUEUE_UNAVAILABLE."""
         cursor, quiet_since = after or START, time.monotonic()
         while not self._leaving and not await self.ended(job_id, cursor):
             entries = await read_stream(self._redis, self._keys.events(job_id), after=cursor)
@@ -48,7 +50,7 @@ class JobEvents:
                 yield None
 
     async def ended(self, job_id: str, cursor: str) -> bool:
-        """Whether nothing will come after `cursor`: it is the job's last event, or the job is forgotten."""
+        """Returns whether no event will follow `cursor`: it is the job's last event, or the job was deleted."""
         async with redis_errors_as_problems():
             state = await self._redis.hget(self._keys.job(job_id), "state")
         if state is not None and state not in TERMINAL:

@@ -1,3 +1,5 @@
+"""Statistics of the queues, for operators, metrics and admission."""
+
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -15,10 +17,10 @@ from sightline.jobs.settings import JobSettings
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """One queue at one moment.
+    """Statistics of one model's queue of one priority.
 
-    `oldest_age_s` is of those waiting, 0 where none waits. `totals` count since the queue exists: submitted, cached,
-    attempts, retries, lost_leases, succeeded, failed, dead, cancelled.
+    `oldest_age_s` is the age of the oldest waiting job, 0 if none waits. `totals` count since the queue was created:
+    submitted, cached, attempts, retries, lost_leases, succeeded, failed, dead, cancelled.
     """
 
     model: str
@@ -33,7 +35,7 @@ class QueueStats:
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """What a model has to do; `run_s` is the mean run of late, `eta_s` until a job that came now would end."""
+    """Load of a model; `run_s` is the moving average of run times, `eta_s` the time until a new job would end."""
 
     waiting: int
     slots: int
@@ -41,32 +43,32 @@ class ModelLoad:
     eta_s: float | None = None
 
 
-_lines = TypeAdapter(list[QueueStats])
+_stats = TypeAdapter(list[QueueStats])
 
 
 class QueueInspector:
-    """The queues as operators and metrics see them; all methods raise Problem QUEUE_UNAVAILABLE."""
+    """Reads statistics of the queues; all methods raise Problem QUEUE_UNAVAILABLE."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._scripts = redis, Scripts(redis, settings)
 
     async def queue_stats(self, models: Sequence[str]) -> list[QueueStats]:
-        """One per model and priority."""
-        return _lines.validate_json(await self._scripts.run("queue_stats", models=list(models)))
+        """Returns the statistics per model and priority."""
+        return _stats.validate_json(await self._scripts.run("queue_stats", models=list(models)))
 
     async def model_load(self, model: str) -> ModelLoad:
         return ModelLoad(**json.loads(await self._scripts.run("model_load", model=model)))
 
     async def probe(self) -> float:
-        """Writes something; returns how far Redis' clock is ahead of this machine's, in seconds.
+        """Writes a key; returns how far the clock of Redis is ahead of this machine's, in seconds.
 
-        Raises Problem QUEUE_UNAVAILABLE also where Redis can be read but takes no writes.
+        Raises Problem QUEUE_UNAVAILABLE also if Redis can be read but not written.
         """
         before_s = time.time()
         wall_s = float(await self._scripts.run("probe"))
         return wall_s - (before_s + time.time()) / 2
 
     async def used_bytes(self) -> int:
-        """Memory that Redis has taken for its data."""
+        """Returns the memory that Redis uses."""
         async with redis_errors_as_problems():
             return int(cast(Mapping[str, int], await self._redis.info("memory"))["used_memory"])

@@ -1,3 +1,5 @@
+"""Leases: how workers take jobs, renew their claims and end jobs."""
+
 import json
 import threading
 import uuid
@@ -20,27 +22,27 @@ RETRY_WAIT_S = 0.5
 
 
 class MustRunAloneError(Exception):
-    """The next job must have a worker to itself, and this worker holds other jobs."""
+    """The next job must run alone, and this worker holds other jobs."""
 
 
 class Leases:
-    """What workers do with jobs; every method raises Problem QUEUE_UNAVAILABLE while Redis is away.
+    """The worker's side of the queue; every method raises Problem QUEUE_UNAVAILABLE while Redis is unavailable.
 
-    Methods that return a bool tell whether the lease is (or was) ours: after False, the run is to be dropped.
+    Methods that return a bool return whether this worker held the lease. After False, the worker must drop the run.
     """
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._keys = redis, RedisKeys(settings.redis_prefix)
         self._scripts = Scripts(redis, settings)
-        self._seen: dict[str, str] = {}  # the last wake-up call of each model
+        self._seen: dict[str, str] = {}  # id of the last wake-up entry of each model
 
     async def take(self, model: str, *, worker: str, busy: bool = False) -> Lease | None:
-        """The next job, by priority and turn; None where none may start now.
+        """Takes the next job by priority and turn; returns None if no job may start now.
 
-        Raises MustRunAloneError where that job is `isolated` and the worker is `busy` with others.
+        Raises MustRunAloneError if that job is `isolated` and the worker is `busy` with others.
         """
         token = uuid.uuid4().hex
-        # Run again, it would take another job; one that was taken without anybody knowing comes back by its lease.
+        # Not repeatable: a second run would take another job. If the reply is lost, the lease of the job runs out.
         taker = {"worker": worker, "token": token, "busy": busy}
         record = await self._scripts.run("take", repeatable=False, timely=True, model=model, **taker)
         if record == "alone":
@@ -60,24 +62,24 @@ class Leases:
         )
 
     async def fail(self, lease: Lease, problem: Mapping[str, Any], *, transient: bool) -> bool:
-        """Tries again later if `transient` and attempts are left; `problem` is a dump of ProblemDetails."""
+        """Ends an attempt; retries if `transient` and attempts are left. `problem` is a dump of ProblemDetails."""
         text = json.dumps(dict(problem))
         return await self._end("fail", lease, problem=text, transient=transient, jitter=SystemRandom().random())
 
     async def release(self, lease: Lease, *, isolate: bool = False) -> bool:
-        """For any worker to take at once; the attempt does not count. With `isolate` it runs alone from now on."""
+        """Returns the job to the queue; the attempt does not count. With `isolate` it runs alone from now on."""
         return await self._end("release", lease, isolate=isolate)
 
     async def heartbeat(self, model: str, *, worker: str, slots: int) -> None:
-        """Says that a worker is there, and how many jobs it runs at once; due again well within a lease."""
+        """Registers a worker and its number of slots; must be repeated well within the duration of a lease."""
         await self._scripts.run("heartbeat", model=model, worker=worker, slots=slots)
 
     async def retire(self, model: str, *, worker: str) -> None:
-        """Says that a worker takes no more."""
+        """Unregisters a worker that takes no more jobs."""
         await self._scripts.run("heartbeat", model=model, worker=worker)
 
     async def wait_for_work(self, model: str, *, timeout_s: float) -> None:
-        """Returns when a job may have come since the last call, at once on the first, or when the time is up."""
+        """Waits until a job may have arrived since the last call, at most `timeout_s`; the first call does not wait."""
         wake = self._keys.wake(model)
         if model not in self._seen:
             self._seen[model] = await newest_id(self._redis, wake)
@@ -86,7 +88,7 @@ class Leases:
             self._seen[model] = entry.id
 
     async def cancellations(self, model: str) -> AsyncIterator[str]:
-        """Ids of jobs that were cancelled while they ran, from now on; a hint only, the keeper learns it too."""
+        """Yields ids of running jobs that are cancelled from now on; a hint, as renewing the lease detects it too."""
         stream = self._keys.cancelled(model)
         cursor = await newest_id(self._redis, stream)
         while True:
@@ -99,10 +101,10 @@ class Leases:
 
 
 class LeaseRenewer:
-    """Renews leases from a thread of its own, so that a blocked event loop loses none.
+    """Renews leases in a separate thread, so that a blocked event loop loses none.
 
-    `lost` is called in that thread, once for each lease that turned out to be another's, or its job to be cancelled.
-    While Redis is away leases are kept: whether they still count, Redis says when it is back.
+    `lost` is called in that thread, once for each lease that was lost or whose job was cancelled. While Redis is
+    unavailable leases are kept; whether they are still valid is known when Redis is back.
     """
 
     def __init__(self, url: str, settings: JobSettings, *, lost: Callable[[Lease], None]) -> None:
@@ -112,13 +114,13 @@ class LeaseRenewer:
         self._leases: dict[str, Lease] = {}  # by token
         self._changing = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lease-keeper", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lease-renewer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Renews no more; leases that were not ended run out."""
+        """Stops renewing; leases that were not ended run out."""
         self._stopping.set()
         self._thread.join()
         self._redis.close()
@@ -155,6 +157,6 @@ class LeaseRenewer:
     def _give_up(self, lease: Lease) -> None:
         with self._changing:
             ours = self._leases.pop(lease.token, None)
-        if ours:  # not removed meanwhile, because its run came to an end
+        if ours:  # it may have been removed because its run has just ended
             log.warning("lease_lost", job=lease.job.id)
             self._lost(lease)

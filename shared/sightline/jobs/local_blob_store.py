@@ -1,3 +1,5 @@
+"""Blob storage in a folder."""
+
 import os
 import time
 from collections.abc import Callable, Generator
@@ -9,31 +11,31 @@ from sightline.runtime.private_files import FOLDER_MODE, private_folder, private
 
 BLOCK_BYTES = 1024 * 1024
 INCOMING = "incoming"
-IDENTITY = "store-id"  # the file that tells this store from an empty folder, such as that of a disk that is not mounted
+IDENTITY = "store-id"  # this file distinguishes a store from an empty folder, such as the mount point of a missing disk
 
 
 class StoreMissingError(OSError):
-    """There is no store where one was, or it is another one."""
+    """The expected store is missing, or another one is in its place."""
 
 
 class LocalBlobStore:
-    """Blobs as files, on a disk of this machine or on a volume that machines share.
+    """Blobs as files, on a local disk or a shared volume.
 
-    A blob appears under its name whole and on the disk, or not at all, even when the power fails.
+    A blob appears under its name complete and synced to disk, or not at all, even after a power failure.
     """
 
     def __init__(self, root: Path) -> None:
         self._root, self._identity = root, ""
 
     def identity(self) -> str | None:
-        """Of the store that is there now."""
+        """Returns the identity of the store in the folder, or None."""
         try:
             return (self._root / IDENTITY).read_text().strip()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def create(self, identity: str) -> None:
-        """Turns an empty folder into a store. Raises StoreMissingError where there is another store by now."""
+        """Turns an empty folder into a store. Raises StoreMissingError if it has become another store."""
         if self.identity() is None:
             private_folder(self._root)
             partial = self._root / f"{IDENTITY}.{uuid4().hex}"
@@ -44,13 +46,13 @@ class LocalBlobStore:
         self.attach(identity)
 
     def attach(self, identity: str) -> None:
-        """Uses the store of this identity and no other. Raises StoreMissingError if it is not there."""
+        """Uses the store of this identity only. Raises StoreMissingError if it is missing."""
         self._identity = identity
         self.check_identity()
         restrict(self._root)
 
     def check_identity(self) -> None:
-        """Raises StoreMissingError."""
+        """Raises StoreMissingError for another store or none."""
         if self.identity() != self._identity:
             raise StoreMissingError
 
@@ -73,7 +75,7 @@ class LocalBlobStore:
         (self._root / name).unlink(missing_ok=True)
 
     def list_blobs(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
-        """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
+        """Yields names and sizes in bytes of the blobs below a folder that are older than that."""
         self.check_identity()
         for path in sorted((self._root / folder).glob("*/*")):
             with suppress(FileNotFoundError):
@@ -81,7 +83,7 @@ class LocalBlobStore:
                     yield path.relative_to(self._root).as_posix(), path.stat().st_size
 
     def delete_abandoned(self, *, older_than_s: float) -> int:
-        """Deletes drafts whose writers died; returns how many."""
+        """Deletes uploads whose writers died; returns their number."""
         self.check_identity()
         stale = [path for path in (self._root / INCOMING).glob("*") if _age_s(path) > older_than_s]
         for path in stale:
@@ -90,10 +92,12 @@ class LocalBlobStore:
 
 
 class LocalBlobUpload:
+    """A file that is renamed to its blob's name when it is committed."""
+
     def __init__(self, root: Path, check_identity: Callable[[], None]) -> None:
         self._root, self._path, self._check_identity = root, root / INCOMING / uuid4().hex, check_identity
         self._path.parent.mkdir(exist_ok=True, mode=FOLDER_MODE)
-        self._file = open(self._path, "xb", opener=private_opener)  # noqa: SIM115 - closed by keep or discard
+        self._file = open(self._path, "xb", opener=private_opener)  # noqa: SIM115 - closed by commit or abort
 
     def write(self, block: bytes) -> None:
         self._file.write(block)
@@ -106,13 +110,13 @@ class LocalBlobUpload:
         target = self._root / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
         self._path.replace(target)
-        # The new name is on the disk once its folder is, and that folder may be new itself.
+        # A new name is durable after its folder is synced, and that folder may be new too.
         _sync(target.parent)
         _sync(target.parent.parent)
 
     def abort(self) -> None:
         with suppress(OSError):
-            self._file.close()  # writes what is buffered: a full disk refuses that, and closes all the same
+            self._file.close()  # flushes the buffer, which fails on a full disk, but closes the file nevertheless
         self._path.unlink(missing_ok=True)
 
 

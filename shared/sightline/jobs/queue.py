@@ -1,3 +1,5 @@
+"""The job queue for clients and operators: submission, status, cancellation, and dead letters."""
+
 import asyncio
 import json
 from collections.abc import AsyncGenerator
@@ -20,7 +22,7 @@ RETRY_AFTER_S = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of an owner's jobs, newest first; `next` is what to pass as `after` for those that follow."""
+    """A page of an owner's jobs, newest first; pass `next` as `after` to get the following page."""
 
     jobs: tuple[Job, ...]
     next: str | None
@@ -28,9 +30,9 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Position 1 is taken next, None is not waiting; `eta_s` is until the job's end, None where nothing tells yet.
+    """A job's position (1 is next, None is not waiting), and the time until its end (None if unknown).
 
-    The position is exact among the jobs that are there now, as long as no owner's limit makes one wait.
+    The position is exact among the current jobs, unless an owner's limit makes one of them wait.
     """
 
     position: int | None = None
@@ -38,7 +40,7 @@ class QueuePosition:
 
 
 class JobQueue:
-    """What submitters and readers of jobs see; every method raises Problem QUEUE_UNAVAILABLE while Redis is away."""
+    """The client's side of the queue; every method raises Problem QUEUE_UNAVAILABLE while Redis is unavailable."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis = redis
@@ -47,9 +49,9 @@ class JobQueue:
         self._events = JobEvents(redis, settings)
 
     async def reserve_key(self, owner: str, key: str, *, job_id: str, ttl_s: float) -> str | None:
-        """Keeps an idempotency key for a job whose upload is still coming in; call it again to keep it longer.
+        """Reserves an idempotency key for a job whose upload is still arriving; call it again to extend the time.
 
-        Returns the id of the job that has the key already. Raises Problem KEY_IN_USE where another upload holds it.
+        Returns the id of the job that has the key already. Raises Problem KEY_IN_USE if another upload holds it.
         """
         reply = await self._scripts.run(
             "reserve_key", timely=True, id=job_id, owner=owner, idempotency_key=key, ttl_s=ttl_s
@@ -62,13 +64,13 @@ class JobQueue:
         raise _key_in_use()
 
     async def abandon(self, job_id: str, *, owner: str, key: str | None = None) -> None:
-        """Frees the key and the reserved blobs of an upload that never became a job; of a job it frees nothing."""
+        """Frees the key and the reserved blobs of an upload that did not become a job; does nothing for a job."""
         await self._scripts.run("abandon_upload", id=job_id, owner=owner, idempotency_key=key)
 
     async def submit(self, submission: Submission, *, model_sha256: str | None = None) -> Job:
-        """The job, or the one that its idempotency key has already: the ids differ then. May be repeated safely.
+        """Returns the new job, or the one (with another id) that has its idempotency key already. Safe to repeat.
 
-        With `model_sha256`, an identical result of this owner by that very model answers at once (`cached_from`).
+        With `model_sha256`, an identical earlier result of this owner and model is reused (`cached_from`).
         Raises Problem KEY_REUSED, KEY_IN_USE, OVERLOADED, STORAGE_UNAVAILABLE or QUEUE_UNAVAILABLE.
         """
         reply = await self._scripts.run(
@@ -78,23 +80,23 @@ class JobQueue:
             case ["accepted", record]:
                 return job_from_reply(record)
             case ["reused", holder]:
-                detail = "This idempotency key came with another request before."
+                detail = "This idempotency key was used with a different request; send a new key."
                 raise Problem(Code.KEY_REUSED, detail, job=str(holder))
             case ["held"]:
                 raise _key_in_use()
             case ["crowded"]:
-                detail = f"Too many jobs of {submission.model} wait already; try again later."
+                detail = f"Too many jobs of {submission.model} are waiting; try again later."
                 raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
             case ["share"]:
-                detail = f"As many of your jobs of {submission.model} wait as one caller may have; try again later."
+                detail = f"You have as many waiting jobs of {submission.model} as one caller may have; try again later."
                 raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=submission.model)
             case ["stored_share"]:
                 raise share_exceeded()
-        detail = "There is no room for the request's bytes now; try again later."
+        detail = "There is no space for the request's bytes now; try again later."
         raise Problem(Code.STORAGE_UNAVAILABLE, detail, retry_after_s=RETRY_AFTER_S)
 
     async def get(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Raises Problem NOT_FOUND where there is no such job, or it is another owner's."""
+        """Raises Problem NOT_FOUND if there is no such job, or it belongs to another owner."""
         async with redis_errors_as_problems():
             record = cast(dict[str, str], await self._redis.hgetall(self._keys.job(job_id)))
         if not record or owner not in (None, record["owner"]):
@@ -118,30 +120,30 @@ class JobQueue:
         return QueuePosition(**json.loads(await self._scripts.run("queue_position", id=job.id)))
 
     async def cancel(self, job_id: str, *, owner: str | None = None) -> Job:
-        """Ends a live job; an ended one keeps its state. Request, results and idempotency key are let go either way."""
+        """Ends a job; an ended one keeps its state. Its request, results and idempotency key are released."""
         record = await self._scripts.run("cancel", id=job_id, owner=owner)
         if not record:
             raise unknown_job()
         return job_from_reply(record)
 
     async def invalidate_result(self, job_id: str) -> None:
-        """Takes an ended job's result out of the cache and frees its idempotency key, as its bytes are damaged."""
+        """Removes a damaged result from the cache and frees the job's idempotency key."""
         await self._scripts.run("invalidate_result", id=job_id)
 
     def events(self, job_id: str, *, after: str | None = None) -> AsyncGenerator[JobEvent | None]:
-        """All since the event `after`, then as they come until the job ends; None now and then as a sign of life."""
+        """Yields all events since `after`, then as they happen until the job ends; None as a keep-alive."""
         return self._events.follow(job_id, after=after)
 
     async def has_ended(self, job_id: str, *, after: str) -> bool:
-        """Whether the job has ended, and the event `after` was its last."""
+        """Returns whether the job has ended with the event `after`."""
         return await self._events.ended(job_id, after)
 
     def end_streams(self) -> None:
-        """Ends all `events` and `wait` within some seconds, because this process is to stop."""
+        """Ends all `events` and `wait` within a few seconds, because this process stops."""
         self._events.end_streams()
 
     async def wait(self, job_id: str, *, timeout_s: float) -> Job:
-        """Returns as soon as the job ended, or as it is when the time is up or readers are let go."""
+        """Returns the job when it has ended, the time is up, or streams end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 async with aclosing(self.events(job_id)) as events:
@@ -150,14 +152,14 @@ class JobQueue:
         return await self.get(job_id)
 
     async def acquire_slot(self, owner: str, *, run_id: str, ttl_s: float) -> bool:
-        """Counts a synchronous request among what runs for an owner, until it leaves; False: as much runs as may."""
+        """Counts a synchronous request against the owner's limit until `release_slot`; False: the limit is reached."""
         return bool(await self._scripts.run("acquire_slot", owner=owner, id=run_id, ttl_s=ttl_s))
 
     async def release_slot(self, owner: str, *, run_id: str) -> None:
         await self._scripts.run("release_slot", owner=owner, id=run_id)
 
     async def set_owner_limit(self, owner: str, *, max_running: int | None) -> None:
-        """How many jobs of an owner may run at once, over all models; None: as the settings say."""
+        """Sets how many jobs of an owner may run at once over all models; None: the limit of the settings."""
         await self._scripts.run("set_owner_limit", owner=owner, max_running=max_running)
 
 
@@ -171,19 +173,19 @@ def _key_in_use() -> Problem:
 
 
 class DeadLetters:
-    """What operators do with jobs that ran out of attempts; all methods raise Problem QUEUE_UNAVAILABLE."""
+    """Operations on jobs that ran out of attempts; all methods raise Problem QUEUE_UNAVAILABLE."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._scripts = Scripts(redis, settings)
 
     async def list_for(self, model: str, *, limit: int = 100) -> list[Job]:
-        """Oldest first within a priority; `limit` is for each priority."""
+        """Lists dead jobs, oldest first within a priority; `limit` applies to each priority."""
         return [job_from_reply(record) for record in await self._scripts.run("dead_letters", model=model, limit=limit)]
 
     async def retry(self, job_id: str) -> Job:
-        """Queues a dead or failed job anew, with all its attempts; one that is on its way already is left alone.
+        """Queues a dead or failed job again, with all attempts; does nothing for a job that has not ended.
 
-        Raises Problem NOT_FOUND, GONE where its request was deleted, INVALID_REQUEST where it ended otherwise.
+        Raises Problem NOT_FOUND, GONE if its request was deleted, INVALID_REQUEST if it ended otherwise.
         """
         match await self._scripts.run("retry", id=job_id):
             case ["queued", record]:
@@ -195,6 +197,6 @@ class DeadLetters:
         raise unknown_job()
 
     async def purge(self, job_id: str) -> None:
-        """Ends the job if it still lives, and forgets it with all it has. Raises Problem NOT_FOUND."""
+        """Ends the job if necessary, and deletes it with its pictures and results. Raises Problem NOT_FOUND."""
         if not await self._scripts.run("purge", repeatable=False, id=job_id):
             raise unknown_job()

@@ -1,3 +1,5 @@
+"""Blob storage in an S3-compatible bucket."""
+
 from collections.abc import Generator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,8 +23,8 @@ INCOMING = "incoming"
 class S3BlobStore:
     """Blobs as objects of an S3-compatible store; endpoint and credentials come from the usual `AWS_...` variables.
 
-    Only the blocking calls of obstore are used: what awaits its asynchronous ones can end before their threads have
-    let go of Python, which aborts a process that exits just then.
+    Only blocking calls of obstore are used: its asynchronous ones may return before their threads have released Python,
+    which aborts a process that exits at that moment.
     """
 
     def __init__(self, store: "ObjectStore") -> None:
@@ -30,9 +32,9 @@ class S3BlobStore:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        # The store's own patience is minutes; whoever waits here is told within seconds to come again.
+        # The default is to retry for minutes; callers here need an error within seconds.
         retries: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
-        # An endpoint is https unless the operator writes otherwise, as for a store beside the services.
+        # The endpoint is https by default; plain http is for a store on the services' own network.
         options: ClientConfig = {
             "connect_timeout": "5s",
             "read_timeout": "15s",
@@ -42,25 +44,25 @@ class S3BlobStore:
         return cls(S3Store.from_url(url, client_options=options, retry_config=retries))
 
     def identity(self) -> str | None:
-        """Of the store that is there now."""
+        """Returns the identity of the store in the bucket, or None."""
         try:
             return bytes(obstore.get(self._store, IDENTITY).bytes()).decode().strip()
         except FileNotFoundError:
             return None
 
     def create(self, identity: str) -> None:
-        """Turns an empty bucket into a store. Raises StoreMissingError where there is another store by now."""
+        """Turns an empty bucket into a store. Raises StoreMissingError if it has become another store."""
         if self.identity() is None:
             obstore.put(self._store, IDENTITY, identity.encode())
         self.attach(identity)
 
     def attach(self, identity: str) -> None:
-        """Uses the store of this identity and no other. Raises StoreMissingError if it is not there."""
+        """Uses the store of this identity only. Raises StoreMissingError if it is missing."""
         self._identity = identity
         self.check_identity()
 
     def check_identity(self) -> None:
-        """Raises StoreMissingError."""
+        """Raises StoreMissingError for another store or none."""
         if self.identity() != self._identity:
             raise StoreMissingError
 
@@ -77,7 +79,7 @@ class S3BlobStore:
             yield bytes(block)
 
     def list_blobs(self, folder: str, *, older_than_s: float) -> Generator[tuple[str, int]]:
-        """Of all blobs below a folder that were put that long ago, with their sizes in bytes."""
+        """Yields names and sizes in bytes of the blobs below a folder that are older than that."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         for page in obstore.list(self._store, folder):
             yield from ((entry["path"], entry["size"]) for entry in page if entry["last_modified"] <= limit)
@@ -87,7 +89,7 @@ class S3BlobStore:
             obstore.delete(self._store, name)
 
     def delete_abandoned(self, *, older_than_s: float) -> int:
-        """Deletes drafts whose writers died; returns how many."""
+        """Deletes uploads whose writers died; returns their number."""
         limit = datetime.now(UTC) - timedelta(seconds=older_than_s)
         found = [entry for page in obstore.list(self._store, INCOMING) for entry in page]
         stale = [entry["path"] for entry in found if entry["last_modified"] < limit]
@@ -97,7 +99,7 @@ class S3BlobStore:
 
 
 class S3BlobUpload:
-    """Held in memory as long as it is small, and then put at once under its name; a large one goes up in parts."""
+    """Bytes held in memory while they are few and then put under their name; larger ones are uploaded in parts."""
 
     def __init__(self, store: "ObjectStore") -> None:
         self._store, self._name = store, f"{INCOMING}/{uuid4().hex}"
@@ -123,7 +125,7 @@ class S3BlobUpload:
 
     def abort(self) -> None:
         if self._writer is not None:
-            # Parts that no one completes lie in a bucket unseen, and are paid for.
+            # Parts of an incomplete upload stay in the bucket unseen, and cost money.
             self._writer.close()
             with suppress(FileNotFoundError):
                 obstore.delete(self._store, self._name)

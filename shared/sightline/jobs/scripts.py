@@ -1,3 +1,5 @@
+"""The queue's Lua scripts, each one an atomic change, and names of keys that are read outside of them."""
+
 import json
 import time
 from collections.abc import Mapping
@@ -12,19 +14,19 @@ from redis.exceptions import ConnectionError, TimeoutError
 from sightline.jobs.connection import SOCKET_TIMEOUT_S, redis_errors_as_problems
 from sightline.jobs.settings import JobSettings
 
-PATIENCE_S = 0.9 * SOCKET_TIMEOUT_S
-TRIES_IN_TIME = 3  # the first is late where the clock of Redis is not known yet, or was set
-NOT_FOR_SCRIPTS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
+MAX_DELAY_S = 0.9 * SOCKET_TIMEOUT_S
+TRIES_IN_TIME = 3  # the first is late if the clock of Redis is not known yet, or was changed
+PYTHON_ONLY_SETTINGS = frozenset(("redis_url", "redis_prefix", "blobs_url"))
 
 
 def script_source(name: str) -> str:
-    """Of one script, with what all of them share in front."""
+    """Returns the source of one script, preceded by the functions that all share."""
     return _sources()[name]
 
 
 @cache
 def _sources() -> Mapping[str, str]:
-    """All at once, at the start: later no file may be to be had."""
+    """Reads all scripts at the start, because later the process may have no file descriptor left."""
     texts = {
         file.name.removesuffix(".lua"): file.read_text(encoding="utf-8")
         for file in (files("sightline.jobs") / "lua").iterdir()
@@ -34,14 +36,14 @@ def _sources() -> Mapping[str, str]:
 
 
 def script_arguments(settings: JobSettings, arguments: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Keys and arguments as `lua/common.lua` reads them; None is left out, because JSON's null is true in Lua."""
-    options = settings.model_dump(mode="json", exclude_none=True, exclude=set(NOT_FOR_SCRIPTS))
+    """Returns keys and arguments for `lua/common.lua`. None is left out, because JSON's null is true in Lua."""
+    options = settings.model_dump(mode="json", exclude_none=True, exclude=set(PYTHON_ONLY_SETTINGS))
     given = {name: value for name, value in arguments.items() if value is not None}
     return [settings.redis_prefix], [json.dumps(given), json.dumps(options)]
 
 
 class Scripts:
-    """Every change of the queue, each one atomic."""
+    """Runs the queue's scripts; each is one atomic change."""
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
         self._redis, self._settings = redis, settings
@@ -49,20 +51,20 @@ class Scripts:
         self._clock_offset_s = 0.0  # of Redis' clock to this process' monotonic one; a reply 'late' sets it
 
     async def run(self, name: str, *, repeatable: bool = True, timely: bool = False, **arguments: Any) -> Any:
-        """Raises Problem QUEUE_UNAVAILABLE; a `repeatable` script runs once more where the connection was lost.
+        """Runs a script; a `repeatable` one runs once more if the connection was lost. Raises QUEUE_UNAVAILABLE.
 
-        Not where Redis kept silent: whoever waits has waited long enough. A `timely` script does nothing where Redis
-        gets to it only after that.
+        It is not repeated after a timeout, as the caller has waited long enough. A `timely` script does nothing if
+        Redis runs it only after the caller's timeout.
         """
         async with redis_errors_as_problems():
             if timely:
                 return await self._run_in_time(name, arguments, repeatable=repeatable)
-            return await self._run_persistently(name, arguments, repeatable=repeatable)
+            return await self._run_with_reconnect(name, arguments, repeatable=repeatable)
 
     async def _run_in_time(self, name: str, arguments: Mapping[str, Any], *, repeatable: bool) -> Any:
         for _ in range(TRIES_IN_TIME):
-            timing = {"sent_at": time.monotonic() + self._clock_offset_s, "patience_s": PATIENCE_S}
-            reply = await self._run_persistently(name, {**arguments, **timing}, repeatable=repeatable)
+            timing = {"sent_at": time.monotonic() + self._clock_offset_s, "patience_s": MAX_DELAY_S}
+            reply = await self._run_with_reconnect(name, {**arguments, **timing}, repeatable=repeatable)
             match reply:
                 case ["late", wall]:
                     self._clock_offset_s = float(wall) - time.monotonic()
@@ -70,7 +72,7 @@ class Scripts:
                     return reply
         raise TimeoutError
 
-    async def _run_persistently(self, name: str, arguments: Mapping[str, Any], *, repeatable: bool) -> Any:
+    async def _run_with_reconnect(self, name: str, arguments: Mapping[str, Any], *, repeatable: bool) -> Any:
         try:
             return await self._run(name, arguments)
         except ConnectionError as error:
@@ -86,7 +88,7 @@ class Scripts:
 
 @dataclass(frozen=True, slots=True)
 class RedisKeys:
-    """Names in Redis that are read outside the scripts; those of the queue itself are in `lua/common.lua`."""
+    """Names of keys that are read outside of the scripts; all others are in `lua/common.lua`."""
 
     prefix: str
 

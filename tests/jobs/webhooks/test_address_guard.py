@@ -126,7 +126,7 @@ def test_a_name_gives_its_addresses() -> None:
 
 
 def test_one_bad_address_spoils_a_name() -> None:
-    with pytest.raises(AddressRefusedError, match="does not lead to a public address"):
+    with pytest.raises(AddressRefusedError, match="does not resolve to a public address"):
         resolved([*PUBLIC, "10.0.0.1"])
 
 

@@ -119,7 +119,7 @@ async def test_private_and_unknown_names_cannot_be_told_apart(local_settings: We
         async with WebhookSender.open(local_settings, lookup=lookup) as sender:
             for name in ("private", "mixed", "slow", "unknown"):
                 attempt = await sender.send(Webhook(f"http://{name}.test/", SECRET), MESSAGE)
-                assert attempt.failure == "The receiver's name does not lead to a public address."
+                assert attempt.failure == "The receiver's name does not resolve to a public address."
                 # To the clock's precision.
                 assert attempt.duration_s > 0.99 * refused_s
             assert not release.is_set()
@@ -129,7 +129,7 @@ async def test_private_and_unknown_names_cannot_be_told_apart(local_settings: We
 
 async def test_a_name_that_does_not_exist_is_told(local_settings: WebhookSettings) -> None:
     attempt = await send("http://receiver.invalid/", local_settings)
-    assert attempt.failure == "The receiver's name does not lead to a public address."
+    assert attempt.failure == "The receiver's name does not resolve to a public address."
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.2:{port}/", "http://[::1]:{port}/", "http://localhost:{port}/"])
@@ -157,7 +157,7 @@ async def test_the_address_that_was_judged_is_the_one_that_is_called(
         assert asked == ["receiver.test"]
         second = await sender.send(Webhook(url, SECRET), MESSAGE)
     assert first.delivered
-    assert second.failure == "The receiver's name does not lead to a public address."
+    assert second.failure == "The receiver's name does not resolve to a public address."
     assert len(receiver.paths) == 1
 
 

@@ -1,4 +1,4 @@
--- Counts a synchronous request among what runs for an owner; 0 where as much runs as may.
+-- Counts a synchronous request against its owner's limit; 0 if the limit is reached.
 if running_of(a.owner) >= max_running(a.owner) then return 0 end
 call('SADD', key('running', a.owner), a.id)
 call('ZADD', key('entered'), now + a.ttl_s, cjson.encode({a.owner, a.id}))

@@ -1,24 +1,24 @@
--- In front of every script. KEYS[1] is the prefix of all keys, ARGV[1] the arguments by name, ARGV[2] the settings.
+-- Precedes every script. KEYS[1] is the prefix of all keys, ARGV[1] the arguments by name, ARGV[2] the settings.
 --
--- A full Redis refuses a script whose first write may need memory, and lets one pass that began with another kind of
--- write. Scripts that take, end or clear work begin with a claim or a removal, so that a full queue drains itself; only
--- those that bring something new are refused.
+-- A full Redis refuses a script whose first write may need memory, but not one that begins with another kind of write.
+-- Scripts that take, end or delete work begin with a claim or a removal, so that a full queue drains; only scripts that
+-- add data are refused.
 --
--- A queued, running or retrying job has one entry in its queue's stream for as long as it lives, so that it never loses
--- its place. The entry is pending for the consumer that says what the job waits for: `running` (its worker, see the
+-- A job has one entry in its queue's stream until it ends, so that it never loses its place. The entry is pending for
+-- the consumer that names what the job waits for: `running` (its worker, see the
 -- job's `worker` and `token`), `returned` (any worker) or `retrying` (its time).
 --
--- Queued jobs of one model and priority wait in lanes, one for each caller, in the order of their places. `lanes` orders
--- the lanes: the one that was served least recently is first. `active` has the running jobs of a caller.
+-- Queued jobs of one model and priority wait in lanes, one per caller, in the order of their places. `lanes` orders the
+-- lanes by the time of service, the least recent first. `active` has the running jobs of a caller.
 
 local prefix = KEYS[1]
 local a = cjson.decode(ARGV[1])
 local settings = cjson.decode(ARGV[2])
 local call = redis.call
 
--- Two clocks. `wall` is Redis' own, which an operator or NTP may set, and is only shown to people. `now` measures all
--- leases, waits and ages: it stands still while Redis or the whole fleet does, and a jump of `wall` in either direction
--- moves it by a few seconds at most. `recover`, which every process runs each second, notes where both stand.
+-- Two clocks. `wall` is that of Redis, which an operator or NTP may set; it is only displayed. `now` measures leases,
+-- waits and ages: it stops while Redis or the whole fleet is stopped, and a jump of `wall` in either direction moves it
+-- by a few seconds at most. `recover`, which every process runs each second, records both.
 local time = call('TIME')
 local wall = time[1] + time[2] / 1e6
 local CLOCK = prefix .. 'clock'
@@ -26,8 +26,8 @@ local longest_step_s = math.max(1, math.min(5, settings.lease_s / 4))
 local noted = call('HMGET', CLOCK, 'wall', 'now')
 local now = noted[1] and noted[2] + math.max(0, math.min(wall - noted[1], longest_step_s)) or wall
 
--- What a stalled Redis gets to only after its caller has left must not be done on the caller's behalf. `sent_at` is by
--- this Redis' clock as far as the caller knows it; one that is still there corrects itself by the reply.
+-- A script that a stalled Redis runs only after its caller has left must not change anything. `sent_at` is the caller's
+-- estimate of the clock of Redis; the reply lets a caller that still waits correct its estimate.
 if a.sent_at and math.abs(wall - a.sent_at) > a.patience_s then
   return {'late', string.format('%.6f', wall)}
 end
@@ -35,10 +35,10 @@ end
 local PRIORITIES = {'interactive', 'bulk'}
 local LIVE = {queued = true, running = true, retrying = true}
 local EVENTS_KEPT, CANCELLATIONS_KEPT = 64, 128
-local SHARE = 3 -- times what is free is the most that one caller may have: one alone gets three quarters of all
-local RUN_WEIGHT = 0.2 -- of the newest run in the moving average
+local MAX_SHARE = 3 -- a caller may have at most this many times the free part, so a single caller gets three quarters
+local RUN_WEIGHT = 0.2 -- weight of the latest run in the moving average
 
--- Lets the rest of the script pass on a full Redis.
+-- Begins the script with a removal, so that a full Redis runs the rest.
 local function write_despite_full_memory()
   call('DEL', prefix .. 'nothing')
 end
@@ -55,14 +55,14 @@ local function dead(job) return key('dead', job.model, job.priority) end
 local function lanes(job) return key('lanes', job.model, job.priority) end
 local function entry(job) return job.place .. '-0' end
 
--- Between whom places are shared; where no keys are configured one owner has many callers.
+-- Places are shared between callers; without API keys one owner has many callers.
 local function caller_of(job) return job.caller or job.owner end
 local function lane_of(model, priority, caller) return key('lane', model, priority, caller) end
 local function lane(job) return lane_of(job.model, job.priority, caller_of(job)) end
 local function active_of(caller) return call('SCARD', key('active', caller)) end
 
--- A hash keeps the client's key at a fixed form, so that no owner and key can be read as another owner and key.
-local function key_of(owner, idempotency_key)
+-- The client's key is hashed, so that no pair of owner and key has the same name as another pair.
+local function idempotency_key_of(owner, idempotency_key)
   return key('key', owner, redis.sha1hex(idempotency_key))
 end
 
@@ -86,7 +86,7 @@ local function job_of(id)
   return job
 end
 
--- The job whose attempt the caller holds the token of; and whether this very attempt was ended before.
+-- Returns the job whose current attempt has the token, and whether that attempt has ended already.
 local function held(id, token)
   local job = job_of(id)
   if not job or job.token ~= token then return nil end
@@ -111,7 +111,7 @@ local function count(job, what)
   call('HINCRBY', key('stats', job.model), job.priority .. ':' .. what, 1)
 end
 
--- What readers of events are told; members that are JSON already are put in as they are.
+-- Data of an event; members that are JSON already are inserted unchanged.
 local function snapshot(job)
   local facts = {id = job.id, model = job.model, state = job.state, attempts = tonumber(job.attempts), at = wall,
                  retry_at = tonumber(job.retry_at)}
@@ -142,14 +142,14 @@ local function running_of(owner)
   return call('SCARD', key('running', owner))
 end
 
--- An owner's limit may have kept any of its jobs from being taken.
+-- Wakes all models with waiting jobs, as an owner's limit may have blocked any of them.
 local function wake_waiting()
   for _, model in ipairs(call('SMEMBERS', key('models'))) do
     if sum('waiting', model) > 0 then wake(model) end
   end
 end
 
-local function leave_running(member)
+local function free_slot(member)
   local owner, id = unpack(cjson.decode(member))
   call('ZREM', key('entered'), member)
   if call('SREM', key('running', owner), id) == 1 then wake_waiting() end
@@ -161,7 +161,7 @@ local function stop_running(job)
   if call('SREM', key('running', job.owner), job.id) == 1 and max_running(job.owner) < math.huge then wake_waiting() end
 end
 
--- Puts a lane behind all others.
+-- Moves a lane behind all others.
 local function rotate(job)
   call('ZADD', lanes(job), call('INCR', key('served', job.model)), caller_of(job))
 end
@@ -198,7 +198,7 @@ local function requeue(job, attempts)
   wake(job.model)
 end
 
-local function leave(job)
+local function leave_queue(job)
   call('XACK', queue(job), 'workers', entry(job))
   call('XDEL', queue(job), entry(job))
   stop_waiting(job)
@@ -207,7 +207,7 @@ local function leave(job)
   unset(job, 'retry_at')
 end
 
-local function conclude(job, state, ttl_s)
+local function end_job(job, state, ttl_s)
   set(job, {state = state, finished_at = wall, expires_at = wall + ttl_s})
   call('ZADD', key('expiring'), now + ttl_s, job.id)
   count(job, state)
@@ -215,8 +215,8 @@ local function conclude(job, state, ttl_s)
   if job.webhook then call('ZADD', key('webhooks', 'due'), now, job.id) end
 end
 
--- What a caller is charged for: each of its blobs once, whatever others store, and the bytes of its uploads on their way.
--- Nobody learns from his own room whether somebody else stores the same bytes.
+-- A caller is charged once for each of its blobs, whatever others store, and for its uploads in progress. So the free
+-- space does not reveal whether another caller stores the same bytes.
 local function charge(caller, size_bytes)
   if call('HINCRBY', key('charged'), caller, size_bytes) <= 0 then call('HDEL', key('charged'), caller) end
   call('INCRBY', key('charged_bytes'), size_bytes)
@@ -226,15 +226,15 @@ local function charged_to(caller)
   return tonumber(call('HGET', key('charged'), caller) or 0), tonumber(call('GET', key('charged_bytes')) or 0)
 end
 
--- Nil, or why there is no room: 'no_space', or 'share' where the caller has its share of the store already.
+-- Returns nil, or 'no_space', or 'share' if the caller has used its share of the store.
 local function lacks_room(caller, size_bytes)
   local own, total = charged_to(caller)
   local free = settings.max_stored_bytes - total - size_bytes
   if free < 0 then return 'no_space' end
-  return own > 0 and own + size_bytes > SHARE * free and 'share' or nil
+  return own > 0 and own + size_bytes > MAX_SHARE * free and 'share' or nil
 end
 
--- Bytes stay on the disk for some time after nobody needs them, and are charged as long.
+-- Bytes stay on the disk for some time after the last reference, and are charged as long.
 local LINGER_S = 60
 local function lingering(caller, blob) return cjson.encode({caller, blob.sha256, blob.size_bytes}) end
 
@@ -243,13 +243,13 @@ local function lacks_room_for(caller, blob)
   return lacks_room(caller, blob.size_bytes)
 end
 
-local function hold(caller, blob)
+local function add_holding(caller, blob)
   if call('HINCRBY', key('holdings', caller), blob.sha256, 1) > 1 then return end
   if call('ZREM', key('lingering'), lingering(caller, blob)) == 0 then charge(caller, blob.size_bytes) end
 end
 
--- Deliveries wait in lanes, one for each caller and receiver, named by both; `callers` has when the first of each
--- caller's lanes is due. Lanes of an earlier version are those of no caller.
+-- Deliveries wait in lanes, one per caller and receiver, named by both. `callers` has the time at which the first lane
+-- of each caller is due. Lanes of an earlier version have no caller.
 local function caller_of_lane(lane) return lane:match('^(%S*) ') or '' end
 
 local function delivery_lanes(caller)
@@ -273,32 +273,32 @@ local function schedule_lane(lane)
   schedule_caller(caller_of_lane(lane))
 end
 
-local function let_go(caller, sha256)
+local function remove_holding(caller, sha256)
   if call('HINCRBY', key('holdings', caller), sha256, -1) > 0 then return end
   call('HDEL', key('holdings', caller), sha256)
   local blob = {sha256 = sha256, size_bytes = tonumber(call('HGET', key('sizes'), sha256) or 0)}
   call('ZADD', key('lingering'), now + LINGER_S, lingering(caller, blob))
 end
 
-local function discharge(member)
+local function stop_lingering(member)
   local caller, _, size_bytes = unpack(cjson.decode(member))
   if call('ZREM', key('lingering'), member) == 1 then charge(caller, -size_bytes) end
 end
 
--- Sets aside room for an upload as a whole, in place of what was set aside for it before; 0 gives it back.
-local function set_aside(id, caller, size_bytes)
+-- Sets the space that is reserved for an upload as a whole; 0 releases it.
+local function reserve_space(id, caller, size_bytes)
   local before = tonumber(call('HGET', key('incoming'), id) or 0)
   if size_bytes == before then return nil end
-  local why_not = size_bytes > before and lacks_room(caller, size_bytes - before)
-  if why_not then return why_not end
+  local refusal = size_bytes > before and lacks_room(caller, size_bytes - before)
+  if refusal then return refusal end
   charge(caller, size_bytes - before)
   if size_bytes > 0 then call('HSET', key('incoming'), id, size_bytes) else call('HDEL', key('incoming'), id) end
 end
 
-local function need(id, caller, blob)
+local function add_reference(id, caller, blob)
   if call('SADD', key('blobs', id), blob.sha256) == 1 then
     call('HSET', key('holders'), id, caller)
-    hold(caller, blob)
+    add_holding(caller, blob)
   end
   call('SADD', key('refs', blob.sha256), id)
   call('ZREM', key('garbage'), blob.sha256)
@@ -307,14 +307,14 @@ local function need(id, caller, blob)
   end
 end
 
-local function release(id, kept)
-  local caller = call('HGET', key('holders'), id) -- false for what a version without charges stored
-  if caller then set_aside(id, caller, 0) end
+local function remove_references(id, kept)
+  local caller = call('HGET', key('holders'), id) -- false for blobs of a version without charges
+  if caller then reserve_space(id, caller, 0) end
   for _, sha256 in ipairs(call('SMEMBERS', key('blobs', id))) do
     if not (kept and kept[sha256]) then
       call('SREM', key('blobs', id), sha256)
       call('SREM', key('refs', sha256), id)
-      if caller then let_go(caller, sha256) end
+      if caller then remove_holding(caller, sha256) end
       if call('EXISTS', key('refs', sha256)) == 0 then call('ZADD', key('garbage'), now, sha256) end
     end
   end
@@ -322,32 +322,32 @@ local function release(id, kept)
 end
 
 local function release_all_but_body(job)
-  release(job.id, {[cjson.decode(job.request).body.sha256] = true})
+  remove_references(job.id, {[cjson.decode(job.request).body.sha256] = true})
 end
 
--- Needs all blobs of the results, in JSON, and nothing else any more.
-local function settle(job, results)
+-- References all blobs of the results (JSON), and removes all other references of the job.
+local function keep_only_results(job, results)
   local kept = {}
   for _, result in ipairs(cjson.decode(results)) do
-    need(job.id, caller_of(job), result.blob)
+    add_reference(job.id, caller_of(job), result.blob)
     kept[result.blob.sha256] = true
   end
-  release(job.id, kept)
+  remove_references(job.id, kept)
 end
 
-local function bury(job, problem)
-  leave(job)
+local function dead_letter(job, problem)
+  leave_queue(job)
   set(job, {problem = problem})
-  conclude(job, 'dead', settings.dead_ttl_s)
+  end_job(job, 'dead', settings.dead_ttl_s)
   set(job, {letter = call('XADD', dead(job), '*', 'id', job.id, 'problem', problem)})
   release_all_but_body(job)
 end
 
 local function cancel(job)
   local ran = job.state == 'running'
-  leave(job)
+  leave_queue(job)
   unset(job, 'token', 'worker')
-  conclude(job, 'cancelled', settings.result_ttl_s)
+  end_job(job, 'cancelled', settings.result_ttl_s)
   if ran then call('XADD', key('cancelled', job.model), 'MAXLEN', '~', CANCELLATIONS_KEPT, '*', 'id', job.id) end
 end
 
@@ -355,25 +355,25 @@ local function is_being_deleted(sha256)
   return tonumber(call('ZSCORE', key('deleting'), sha256) or 0) > now
 end
 
--- Whether an upload keeps its idempotency key for the job that it will be.
+-- Returns whether an upload still holds the idempotency key of its future job.
 local function holds_key(id)
   return tonumber(call('ZSCORE', key('holds'), id) or 0) > now
 end
 
-local function drop(name, id)
+local function delete_if_held_by(name, id)
   if call('GET', name) == id then call('DEL', name) end
 end
 
--- Lets go of all that an ended job has but the record of it.
-local function discard(job)
+-- Releases everything that an ended job holds except its record.
+local function release_all(job)
   unset(job, 'results')
-  release(job.id)
+  remove_references(job.id)
   if job.letter then call('XDEL', dead(job), job.letter) end
-  if job.idempotency_key then drop(key_of(job.owner, job.idempotency_key), job.id) end
-  if job.model_sha256 then drop(cache_of(job, job.model_sha256), job.id) end
+  if job.idempotency_key then delete_if_held_by(idempotency_key_of(job.owner, job.idempotency_key), job.id) end
+  if job.model_sha256 then delete_if_held_by(cache_of(job, job.model_sha256), job.id) end
 end
 
-local function forget(job)
+local function delete_job(job)
   call('ZREM', key('owned', job.owner), job.id)
   call('ZREM', key('expiring'), job.id)
   call('ZREM', key('webhooks', 'due'), job.id)
@@ -391,7 +391,7 @@ local function run_s_of(model)
   return tonumber(call('HGET', key('stats', model), 'run_s'))
 end
 
--- Of the workers that were heard of within a lease.
+-- Returns the slots of workers that sent a heartbeat within a lease.
 local function slots_of(model)
   local total, workers = 0, call('HGETALL', key('workers', model))
   for i = 2, #workers, 2 do
@@ -401,7 +401,7 @@ local function slots_of(model)
   return total
 end
 
--- Seconds until a queued job with so many in front of it ends, or nil while nothing tells.
+-- Returns the seconds until a queued job with so many ahead of it ends, or nil if unknown.
 local function eta_s(model, ahead)
   local run_s, slots = run_s_of(model), slots_of(model)
   if not run_s or slots == 0 then return nil end

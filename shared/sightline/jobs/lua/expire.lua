@@ -1,4 +1,4 @@
--- How many were let go: first the results of an ended job go, later its record.
+-- Returns how many expired: first the results of an ended job, later its record.
 local function past(name)
   return call('ZRANGEBYSCORE', name, '-inf', now, 'LIMIT', 0, a.limit)
 end
@@ -6,9 +6,9 @@ end
 local jobs, uploads = past(key('expiring')), past(key('reserved'))
 for _, id in ipairs(jobs) do
   local job = job_of(id)
-  discard(job)
+  release_all(job)
   if job.discarded then
-    forget(job)
+    delete_job(job)
   else
     set(job, {discarded = 1})
     call('ZADD', key('expiring'), now + settings.record_ttl_s, id)
@@ -16,9 +16,9 @@ for _, id in ipairs(jobs) do
 end
 for _, id in ipairs(uploads) do
   call('ZREM', key('reserved'), id)
-  release(id)
+  remove_references(id)
 end
-for _, member in ipairs(past(key('lingering'))) do discharge(member) end
-for _, member in ipairs(past(key('entered'))) do leave_running(member) end
+for _, member in ipairs(past(key('lingering'))) do stop_lingering(member) end
+for _, member in ipairs(past(key('entered'))) do free_slot(member) end
 call('ZREMRANGEBYSCORE', key('holds'), '-inf', now)
 return #jobs + #uploads

@@ -3,12 +3,12 @@ if not job then return 0 end
 if over then return 1 end
 
 if not a.transient then
-  leave(job)
+  leave_queue(job)
   set(job, {problem = a.problem})
-  conclude(job, 'failed', settings.result_ttl_s)
-  release_all_but_body(job) -- so that an operator may have it tried again
+  end_job(job, 'failed', settings.result_ttl_s)
+  release_all_but_body(job) -- so that an operator can retry the job
 elseif tonumber(job.attempts) >= settings.max_attempts then
-  bury(job, a.problem)
+  dead_letter(job, a.problem)
 else
   local bound_s = math.min(settings.retry_cap_s, settings.retry_base_s * 2 ^ (job.attempts - 1))
   move(job, 'retrying')

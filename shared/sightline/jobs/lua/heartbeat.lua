@@ -1,4 +1,4 @@
-write_despite_full_memory() -- a worker that drains a full queue counts
+write_despite_full_memory() -- a worker that drains a full queue must be counted
 local workers = key('workers', a.model)
 for _, worker in ipairs(call('HKEYS', workers)) do
   local at = call('HGET', workers, worker):match('^%S+')

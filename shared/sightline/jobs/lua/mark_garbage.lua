@@ -1,4 +1,4 @@
--- Those marked stay garbage until they are `collected`: a collector that dies leaves them to the next.
+-- Marked blobs stay garbage until `forget_blob`, so that another process continues if this one dies.
 local MARK_S = 60
 local garbage = key('garbage')
 local marked = call('ZRANGEBYSCORE', garbage, '-inf', now - a.grace_s, 'LIMIT', 0, a.limit)

@@ -1,4 +1,4 @@
--- {cursor of the next page or '', jobs}; looks at so many jobs at most, so that a rare state holds up nobody.
+-- Returns {cursor of the next page or '', jobs}; scans a limited number of jobs, so that rare states do not block Redis.
 local SCANNED = 1000
 local from = a.after and '(' .. a.after or '+inf'
 local found = call('ZREVRANGEBYSCORE', key('owned', a.owner), from, '-inf', 'WITHSCORES', 'LIMIT', 0, SCANNED + 1)

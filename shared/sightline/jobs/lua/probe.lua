@@ -1,3 +1,3 @@
--- A write that needs memory, as a submission does; returns Redis' own clock.
+-- Writes a value, which needs memory as a submission does; returns the clock of Redis.
 call('SET', key('probe'), wall)
 return string.format('%.6f', wall)

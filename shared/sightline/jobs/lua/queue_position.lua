@@ -1,4 +1,4 @@
--- JSON of the position among those waiting, 1 for the next, and of the seconds to the end, where they are known.
+-- Returns JSON: the position among waiting jobs (1 is next) and the seconds to the end, if known.
 local job = job_of(a.id)
 if not job then return '{}' end
 local run_s = run_s_of(job.model)
@@ -11,8 +11,8 @@ if job.state == 'retrying' then
 end
 if job.state ~= 'queued' then return '{}' end
 
--- How many go before it of its own priority, if none of those that run ends meanwhile: each take gives a caller one
--- more running job, and of callers with as many the one that had more before goes first, then the one served earlier.
+-- Returns how many jobs of its priority go first if no running job ends: each take gives a caller one more running job,
+-- and among callers with equally many the one that had more before goes first, then the one served earlier.
 local LANES_COUNTED = 512
 local function ahead_of(job)
   local rank = call('ZRANK', lane(job), job.id)
@@ -31,7 +31,7 @@ local function ahead_of(job)
   return ahead
 end
 
--- Takes go in turns: one bulk job after `share` interactive ones, of which `taken` have been already.
+-- Jobs are taken in turns: one bulk job after `share` interactive ones, of which `taken` have been taken already.
 local share = settings.bulk_share
 local taken = math.min(tonumber(call('GET', key('turns', job.model)) or 0), share)
 local rank = ahead_of(job)

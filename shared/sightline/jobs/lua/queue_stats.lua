@@ -1,4 +1,4 @@
--- JSON: for each model a line per priority.
+-- Returns JSON: one object per model and priority.
 local COUNTED = {'submitted', 'cached', 'attempts', 'retries', 'lost_leases', 'succeeded', 'failed', 'dead', 'cancelled'}
 
 local function line(model, priority)

@@ -1,4 +1,4 @@
--- Of stored blobs, those that nothing is known of become garbage; returns how many.
+-- Marks stored blobs that are not recorded here as garbage; returns their number.
 local orphans = 0
 for _, blob in ipairs(a.blobs) do
   if call('HEXISTS', key('sizes'), blob.sha256) == 0 then

@@ -1,4 +1,4 @@
--- 1 where the store is to be compared with what is known here; due at once, and soon again, after all was lost.
+-- Returns 1 if the store must be compared with the records; soon after Redis lost its data, else every hour.
 local SOON_S, LATER_S = 180, 3600
 local due = call('GET', key('reconcile_due'))
 if due and now < tonumber(due) then return 0 end

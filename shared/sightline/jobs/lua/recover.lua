@@ -1,4 +1,4 @@
--- How many leases were lost. Times too far ahead are of a clock that is not this one; they count as come.
+-- Returns the number of lost leases. Times too far in the future come from another clock; they count as past.
 local BATCH = 100
 local NOTE_EVERY_S = 1
 
@@ -12,7 +12,7 @@ local function due(name, furthest_s)
   return #past > 0 and past or call('ZRANGEBYSCORE', name, now + furthest_s, '+inf', 'LIMIT', 0, BATCH)
 end
 
--- Jobs that were queued by a version without lanes.
+-- Adds jobs that a version without lanes queued to their lanes.
 local ADOPTED = 1000
 local function adopt(priority)
   local queued, in_lanes = key('waiting', a.model, priority), 0
@@ -39,12 +39,12 @@ for _, priority in ipairs(PRIORITIES) do
   for _, id in ipairs(due(key('leases', a.model, priority), 10 * settings.lease_s)) do
     local job = job_of(id)
     unset(job, 'token', 'worker')
-    -- Whether it or a neighbour took the worker down is unknown: from now on it takes down nobody else's attempt.
+    -- This job may have taken its worker down, so it runs alone from now on.
     set(job, {lost_leases = job.lost_leases + 1, isolated = 1})
     count(job, 'lost_leases')
     if job.lost_leases >= settings.max_lost_leases or tonumber(job.attempts) >= settings.max_attempts then
       a.problem.request_id = job.request_id
-      bury(job, cjson.encode(a.problem))
+      dead_letter(job, cjson.encode(a.problem))
     else
       requeue(job, job.attempts)
     end

@@ -1,1 +1,1 @@
-leave_running(cjson.encode({a.owner, a.id}))
+free_slot(cjson.encode({a.owner, a.id}))

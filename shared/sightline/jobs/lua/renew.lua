@@ -1,4 +1,4 @@
--- Tokens, of the leases {{id, token}, ...}, that are not the caller's any more.
+-- Renews the leases {{id, token}, ...}; returns the tokens of those that the caller has lost.
 local lost = {}
 for _, lease in ipairs(a.leases) do
   local id, token = unpack(lease)

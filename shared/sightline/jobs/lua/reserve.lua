@@ -1,16 +1,16 @@
--- 'kept', or why not: 'deleting', 'ended' (the job), 'no_space', 'share'. An upload has an hour from here to become a job.
+-- Returns 'kept', 'deleting', 'ended' (the job), 'no_space' or 'share'. An upload must become a job within an hour.
 local UPLOAD_TTL_S = 3600
 if is_being_deleted(a.blob.sha256) then return 'deleting' end
 local state = call('HGET', key('job', a.id), 'state')
 if state and not LIVE[state] then return 'ended' end
 if state then
-  -- What a running job still has to write, so that its end can free what it holds.
+  -- A running job must be able to write its results, so that its end can free its space.
   write_despite_full_memory()
 else
-  set_aside(a.id, a.caller, 0)
-  local why_not = lacks_room_for(a.caller, a.blob)
-  if why_not then return why_not end
+  reserve_space(a.id, a.caller, 0)
+  local refusal = lacks_room_for(a.caller, a.blob)
+  if refusal then return refusal end
   call('ZADD', key('reserved'), now + UPLOAD_TTL_S, a.id)
 end
-need(a.id, state and caller_of(job_of(a.id)) or a.caller, a.blob)
+add_reference(a.id, state and caller_of(job_of(a.id)) or a.caller, a.blob)
 return 'kept'

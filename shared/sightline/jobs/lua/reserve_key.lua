@@ -1,6 +1,6 @@
--- {'held'}, {'taken', id of the job that has the key}, or {'busy'} with another upload.
-local FORGOTTEN_MS = 3600000 -- only so that what nobody frees is gone some day
-local name = key_of(a.owner, a.idempotency_key)
+-- Returns {'held'}, {'taken', id of the job that has the key}, or {'busy'} for another upload.
+local FORGOTTEN_MS = 3600000 -- upper bound for keys that are never freed
+local name = idempotency_key_of(a.owner, a.idempotency_key)
 local holder = call('GET', name) or a.id
 if call('EXISTS', key('job', holder)) == 1 then return {'taken', holder} end
 if holder ~= a.id and holds_key(holder) then return {'busy'} end

@@ -1,5 +1,5 @@
--- The identity that the blob store must have, where `found` is that of the one there is and `offered` one for a new store;
--- nil where the bytes that are needed lie in another store.
+-- Returns the identity that the blob store must have, or nil if the needed bytes are in another store. `found` is the
+-- identity of the current store, `offered` one for a new store.
 local known = call('GET', key('store'))
 local empty = call('HLEN', key('sizes')) == 0
 if known and known ~= a.found and not empty then return nil end

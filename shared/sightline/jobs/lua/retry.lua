@@ -1,4 +1,4 @@
--- {'queued', job} or {why not}; a job that is on its way again already is left alone.
+-- Returns {'queued', job}, also for a job that has not ended, or {'unknown'}, {'ended'} or {'gone'}.
 local job = job_of(a.id)
 if not job then return {'unknown'} end
 if LIVE[job.state] then return {'queued', reply(job.id)} end

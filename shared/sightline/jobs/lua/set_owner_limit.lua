@@ -1,4 +1,4 @@
--- Said again and again, because Redis may have lost it.
+-- Called periodically, because Redis may have lost the limit.
 if tonumber(call('HGET', key('limits'), a.owner)) == a.max_running then return end
 write_despite_full_memory()
 if a.max_running then

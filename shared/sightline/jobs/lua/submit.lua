@@ -1,10 +1,10 @@
--- {'accepted', job} or {why not, id of a job in the way}.
+-- Returns {'accepted', job}, or the reason of the refusal with the id of a conflicting job.
 local job = a.record
 local request = cjson.decode(job.request).body
 
 if call('EXISTS', key('job', job.id)) == 1 then return {'accepted', reply(job.id)} end
 
-local idempotency_key = job.idempotency_key and key_of(job.owner, job.idempotency_key)
+local idempotency_key = job.idempotency_key and idempotency_key_of(job.owner, job.idempotency_key)
 local holder = idempotency_key and call('GET', idempotency_key)
 if holder and holder ~= job.id then
   local other = job_of(holder)
@@ -22,10 +22,10 @@ if not source then
   for _, priority in ipairs(PRIORITIES) do
     own = own + call('ZCARD', lane_of(job.model, priority, caller_of(job)))
   end
-  if own >= SHARE * free then return {'share'} end
+  if own >= MAX_SHARE * free then return {'share'} end
   local reserved = call('SISMEMBER', key('blobs', job.id), request.sha256) == 1
-  local why_not = not reserved and lacks_room_for(caller_of(job), request)
-  if why_not then return {why_not == 'share' and 'stored_share' or why_not} end
+  local refusal = not reserved and lacks_room_for(caller_of(job), request)
+  if refusal then return {refusal == 'share' and 'stored_share' or refusal} end
   if is_being_deleted(request.sha256) then return {'deleting'} end
 end
 
@@ -39,11 +39,11 @@ if idempotency_key then call('SET', idempotency_key, job.id) end
 count(job, 'submitted')
 if source then
   set(job, {results = source.results, cached_from = source.id})
-  settle(job, source.results)
+  keep_only_results(job, source.results)
   count(job, 'cached')
-  conclude(job, 'succeeded', settings.result_ttl_s)
+  end_job(job, 'succeeded', settings.result_ttl_s)
 else
-  need(job.id, caller_of(job), request)
+  add_reference(job.id, caller_of(job), request)
   enqueue(job)
 end
 return {'accepted', reply(job.id)}

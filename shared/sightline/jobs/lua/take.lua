@@ -1,9 +1,9 @@
--- The job that goes next, nil, or 'alone' where that job must run alone and its worker holds others (`busy`).
+-- Returns the next job, nil, or 'alone' if that job must run alone and its worker holds others (`busy`).
 local LANES_PER_TAKE = 512
 
 write_despite_full_memory()
 
--- Claims are made of entries that have been delivered.
+-- Only entries that have been delivered can be claimed.
 local function deliver(stream)
   if call('EXISTS', stream) == 0 then return end
   while call('XREADGROUP', 'GROUP', 'workers', 'returned', 'COUNT', 1000, 'STREAMS', stream, '>') do end
@@ -17,7 +17,7 @@ local function first_in(lane)
   end
 end
 
--- The first job of the caller that has the fewest running, and of those of the one served least recently.
+-- Returns the first job of the caller with the fewest running jobs; of several, of the one served least recently.
 local function startable(priority)
   local chosen, fewest
   for _, caller in ipairs(call('ZRANGE', key('lanes', a.model, priority), 0, LANES_PER_TAKE - 1)) do
@@ -39,7 +39,7 @@ local turns = key('turns', a.model)
 local bulk_first = tonumber(call('GET', turns) or 0) >= settings.bulk_share
 local job = startable(bulk_first and 'bulk' or 'interactive') or startable(bulk_first and 'interactive' or 'bulk')
 if not job then return nil end
--- No other job starts in its place: on a worker that always has something else to do it would never run.
+-- No other job starts in its place: on a busy worker it would never run.
 if job.isolated and a.busy then return 'alone' end
 
 move(job, 'running')

@@ -1,4 +1,4 @@
--- Due lanes in turns between their callers, so that one with many keeps nobody else's from being seen.
+-- Returns due lanes, alternating between callers, so that a caller with many lanes does not hide those of others.
 schedule_caller('')
 local by_caller, longest = {}, 0
 for _, caller in ipairs(call('ZRANGEBYSCORE', key('webhooks', 'callers'), '-inf', now, 'LIMIT', 0, a.limit)) do

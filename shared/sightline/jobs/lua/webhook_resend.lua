@@ -1,4 +1,4 @@
--- 'due', or why not: 'unknown' (the job), 'live', 'unwanted' (it has no webhook). The schedule begins anew.
+-- Returns 'due', 'unknown' (no such job), 'live' or 'unwanted' (no webhook). The retry schedule starts again.
 local job = job_of(a.id)
 if not job then return 'unknown' end
 if LIVE[job.state] then return 'live' end

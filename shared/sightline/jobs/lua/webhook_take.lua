@@ -1,4 +1,4 @@
--- The time at which a lease ends is its token.
+-- The token of a lease is the time at which it ends.
 local lane = key('webhooks', 'lane', a.receiver)
 local token = string.format('%.17g', now + a.lease_s)
 local taken = {}

@@ -1,4 +1,4 @@
-"""Keeps webhooks, whose addresses strangers choose, out of networks that only this machine can reach."""
+"""Keeps webhooks, whose addresses clients choose, out of networks that only this machine can reach."""
 
 import asyncio
 import socket
@@ -17,35 +17,35 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Lookup = Callable[[str], Sequence[str]]
 
-GLOBAL_UNICAST = IPv6Network("2000::/3")  # what is assigned of IPv6; ranges beyond it are special or translated
+GLOBAL_UNICAST = IPv6Network("2000::/3")  # the assigned part of IPv6; other ranges are special or translated
 NAT64 = IPv6Network("64:ff9b::/96")
-PLATFORM = IPv4Network("168.63.129.16/32")  # a public number, behind which Azure answers its own machines
+PLATFORM = IPv4Network("168.63.129.16/32")  # a public address at which Azure serves its own machines
 
 MAX_URL_CHARACTERS = 2048
 
 
 class AddressRefusedError(Exception):
-    """This place is not called; the text says why, in a sentence for the one who named it."""
+    """An address that is not allowed; the text gives the client the reason in one sentence."""
 
 
-NAME_REFUSED = "The receiver's name does not lead to a public address."
+NAME_REFUSED = "The receiver's name does not resolve to a public address."
 
 
 class AddressGuard:
-    """Judges addresses: public ones pass, and those of networks that the operator allows."""
+    """Policy for addresses: allows public ones, and those of networks that the operator allows."""
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
         self._allowed = tuple(allowed)
 
     def check(self, url: URL) -> None:
-        """Raises AddressRefusedError for a scheme or a literal address; names are judged by what they resolve to."""
+        """Raises AddressRefusedError for a bad scheme or literal address; names are checked when they are resolved."""
         if url.scheme not in ("http", "https") or not url.host:
-            raise AddressRefusedError("A receiver's address begins with http:// or https://, and names a host.")
+            raise AddressRefusedError("The receiver's address must begin with http:// or https:// and name a host.")
         if url.user is not None or url.password is not None:
-            raise AddressRefusedError("A receiver's address has no user name and no password in it.")
+            raise AddressRefusedError("The receiver's address must not contain a user name or password.")
         literal = _literal(url.host)
         if literal is not None and not self.permits(literal):
-            raise AddressRefusedError("The receiver's address is not a public one.")
+            raise AddressRefusedError("The receiver's address is not public.")
 
     def permits(self, address: Address) -> bool:
         bare = embedded_ipv4(address)
@@ -53,15 +53,15 @@ class AddressGuard:
 
 
 class GuardedResolver(AbstractResolver):
-    """Looks a name up once, and gives the connection its addresses only if every one of them is permitted.
+    """Resolver that returns the addresses of a name only if all of them are permitted.
 
-    A name without addresses and one with a forbidden address are refused alike, in words and after the same time:
-    otherwise strangers could find out which names a private network has.
+    A name without addresses and one with a forbidden address are refused with the same message after the same time.
+    Otherwise clients could find out which names exist in a private network.
     """
 
     def __init__(self, guard: AddressGuard, *, threads: int, refusal_s: float, lookup: Lookup | None = None) -> None:
         self._guard, self._refusal_s, self._lookup = guard, refusal_s, lookup or _lookup
-        # A name server that is slow on purpose must not use up the threads that everything else shares.
+        # A name server that is slow on purpose must not occupy the threads of the event loop's default executor.
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
 
     async def resolve(
@@ -76,7 +76,7 @@ class GuardedResolver(AbstractResolver):
         return [_result(host, address, port) for address in addresses]
 
     async def _addresses(self, host: str, *, until: float) -> list[Address]:
-        """None at all where the lookup fails or takes longer."""
+        """Returns no addresses if the lookup fails or takes longer than `until`."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(until):
@@ -92,7 +92,7 @@ class GuardedResolver(AbstractResolver):
 def validate_webhook(url: str, secret: str, guard: AddressGuard) -> Webhook:
     """Returns the webhook. Raises Problem INVALID_REQUEST for an address that the guard refuses, or a bad secret."""
     if len(url) > MAX_URL_CHARACTERS:
-        raise Problem(Code.INVALID_REQUEST, f"A webhook's address has at most {MAX_URL_CHARACTERS} characters.")
+        raise Problem(Code.INVALID_REQUEST, f"A webhook's address may have at most {MAX_URL_CHARACTERS} characters.")
     try:
         guard.check(URL(url))
     except AddressRefusedError as error:
@@ -104,7 +104,7 @@ def validate_webhook(url: str, secret: str, guard: AddressGuard) -> Webhook:
 
 
 def embedded_ipv4(address: Address) -> Address:
-    """The IPv4 address that this IPv6 address stands for, where it does."""
+    """Returns the IPv4 address that an IPv6 address embeds, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in NAT64:
@@ -114,7 +114,7 @@ def embedded_ipv4(address: Address) -> Address:
 
 def _public(address: Address) -> bool:
     if isinstance(address, IPv6Address):
-        # Teredo hides the address of a client and that of its relay.
+        # A Teredo address embeds those of a client and a relay.
         return address in GLOBAL_UNICAST and address.is_global and address.teredo is None
     return address.is_global and not address.is_multicast and address not in PLATFORM
 

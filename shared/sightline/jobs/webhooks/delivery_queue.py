@@ -1,3 +1,5 @@
+"""Queue of webhook deliveries in Redis."""
+
 import json
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +17,7 @@ from sightline.jobs.settings import JobSettings
 
 
 class DeliveryStatus(StrEnum):
-    """What became of a message."""
+    """State of a message's delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -24,7 +26,7 @@ class DeliveryStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What is known about a message so far; `at` is when it was last sent, in seconds since the epoch."""
+    """Record of a message's latest attempt: `at` is its time in epoch seconds, `fate` the delivery's status."""
 
     message_id: str
     fate: DeliveryStatus
@@ -36,7 +38,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryLease:
-    """A delivery in our hands until its lease ends; whoever holds the newest token may settle it."""
+    """A claim on a delivery for a limited time; only the holder of the newest token may settle it."""
 
     job_id: str
     receiver: str
@@ -46,7 +48,7 @@ class DeliveryLease:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryBacklog:
-    """Messages that are not settled, and for how long the first of them has been due."""
+    """Number of unsettled messages, and how long the oldest of them has been due."""
 
     pending: int
     overdue_s: float
@@ -56,9 +58,9 @@ _delivery = TypeAdapter(Delivery)
 
 
 class DeliveryQueue:
-    """Deliveries in Redis: scripts that end jobs put them in, and each receiver has a lane of its own.
+    """Deliveries in Redis. Scripts that end jobs add them; each caller and receiver has a lane.
 
-    A lane that is stuck costs nobody else anything, however many messages wait in it.
+    A receiver that does not respond delays only its own lane, however many messages wait there.
     """
 
     def __init__(self, redis: redis.asyncio.Redis, settings: JobSettings) -> None:
@@ -66,13 +68,13 @@ class DeliveryQueue:
         self._keys, self._scripts = RedisKeys(settings.redis_prefix), Scripts(redis, settings)
 
     async def unrouted(self, *, limit: int) -> list[str]:
-        """Ids of jobs that have ended and are in no lane yet."""
+        """Returns ids of jobs that have ended and are in no lane yet."""
         async with redis_errors_as_problems():
             found = await self._redis.zrange(self._keys.webhooks_due(), 0, limit - 1)
         return [str(job_id) for job_id in found]
 
     async def route(self, job_id: str, receiver: str | None) -> None:
-        """Moves an arrival to its receiver's lane; None: nobody wants to know."""
+        """Moves an ended job to its lane; None drops it, as the job has no webhook."""
         await self._scripts.run("webhook_route", id=job_id, receiver=receiver)
 
     async def due_receivers(self, *, limit: int) -> list[str]:
@@ -80,16 +82,16 @@ class DeliveryQueue:
         return due
 
     async def take(self, receiver: str, *, limit: int, lease_s: float) -> list[DeliveryLease]:
-        """What is due; it comes back by itself after `lease_s` unless it is settled."""
+        """Leases due deliveries; each is due again after `lease_s` unless it is settled."""
         taken = await self._scripts.run("webhook_take", timely=True, receiver=receiver, limit=limit, lease_s=lease_s)
         return [DeliveryLease(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
 
     async def settle(
         self, ticket: DeliveryLease, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
     ) -> bool:
-        """Records how a delivery went, and ends it or puts it off. False: the lease has ended, and nothing changed.
+        """Records an attempt, and ends the delivery or postpones it. Returns False, changing nothing, after the lease.
 
-        How an ended delivery went is known for `ttl_s`, and not longer than its job.
+        The record of an ended delivery is kept for `ttl_s`, but not longer than its job.
         """
         settled = await self._scripts.run(
             "webhook_settle",
@@ -104,9 +106,9 @@ class DeliveryQueue:
         return bool(settled)
 
     async def resend(self, job_id: str) -> None:
-        """Has the end of a job reported once more, at once and with the whole schedule.
+        """Reports the end of a job again, at once and with the whole retry schedule.
 
-        Raises Problem NOT_FOUND, and INVALID_REQUEST where the job lives or nobody asked for a report.
+        Raises Problem NOT_FOUND, and INVALID_REQUEST if the job has not ended or has no webhook.
         """
         match await self._scripts.run("webhook_resend", id=job_id):
             case "live":
@@ -117,19 +119,19 @@ class DeliveryQueue:
                 raise unknown_job()
 
     async def given_up(self, *, limit: int) -> list[tuple[Job, Delivery | None]]:
-        """Jobs whose end no receiver was told of, the newest first; the delivery is None once it is forgotten."""
+        """Returns jobs whose webhook was given up, newest first; the delivery is None after its record expired."""
         found = await self._scripts.run("webhook_given_up", limit=limit)
         return [(job_from_reply(record), _read(delivery)) for record, delivery in found]
 
     async def delivery(self, job_id: str) -> Delivery | None:
-        """How the last message about a job fared; None: it has not been sent."""
+        """Returns the latest delivery of a job's webhook, or None if it was never sent."""
         async with redis_errors_as_problems():
             record = await self._redis.get(f"{self._prefix}webhooks:delivery:{job_id}")
         return _read(record)
 
     async def backlog(self) -> DeliveryBacklog:
-        told = json.loads(await self._scripts.run("webhook_backlog"))
-        return DeliveryBacklog(int(told["pending"]), float(told["overdue_s"]))
+        reply = json.loads(await self._scripts.run("webhook_backlog"))
+        return DeliveryBacklog(int(reply["pending"]), float(reply["overdue_s"]))
 
 
 def _read(record: bytes | str | None) -> Delivery | None:

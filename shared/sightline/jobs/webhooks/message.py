@@ -1,4 +1,4 @@
-"""Signatures by the Standard Webhooks specification, version v1: HMAC-SHA256 with a shared secret."""
+"""Webhook messages and their signatures by Standard Webhooks, version v1: HMAC-SHA256 with a shared secret."""
 
 import base64
 import binascii
@@ -20,21 +20,21 @@ SECRET_BYTES = range(24, 65)
 
 @dataclass(frozen=True, slots=True)
 class WebhookMessage:
-    """One event for one receiver; the id stays the same however often it is sent."""
+    """One event for one receiver; its id stays the same however often it is sent."""
 
     id: str
     body: bytes
 
 
 def job_ended_message(job: Job, render: Render) -> WebhookMessage:
-    """That a job ended. A job that an operator retried ends again, which is another message."""
+    """Returns the event for the end of a job. If an operator retries the job, its next end is another message."""
     ended_at = job.finished_at or job.created_at
     event = {"type": f"job.{job.state}", "timestamp": _iso(ended_at), "data": render(job)}
     return WebhookMessage(f"{job.id}-{job.state}-{round(ended_at * 1000)}", _json(event))
 
 
 def webhook_test_message(message_id: str, sent_at: float) -> WebhookMessage:
-    """An event that says nothing but that it arrived."""
+    """Returns a test event without data."""
     return WebhookMessage(message_id, _json({"type": "webhook.test", "timestamp": _iso(sent_at), "data": {}}))
 
 
@@ -47,14 +47,15 @@ def _json(event: Mapping[str, Any]) -> bytes:
 
 
 def signing_key(secret: str) -> bytes:
-    """Raises Problem INVALID_REQUEST for what is no `whsec_` secret, without quoting it."""
+    """Decodes a `whsec_` secret. Raises Problem INVALID_REQUEST, without quoting the secret."""
     encoded = secret.removeprefix(PREFIX)
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(PREFIX) or len(key) not in SECRET_BYTES:
-        detail = f"A webhook's secret is {PREFIX} and then base64 of {SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes."
+        sizes = f"{SECRET_BYTES[0]} to {SECRET_BYTES[-1]} bytes"
+        detail = f"A webhook's secret must be {PREFIX} followed by {sizes} in base64."
         raise Problem(Code.INVALID_REQUEST, detail)
     return key
 

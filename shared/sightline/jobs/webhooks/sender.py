@@ -1,3 +1,5 @@
+"""HTTP client that sends signed webhooks to addresses that clients choose."""
+
 import asyncio
 import ssl
 import time
@@ -29,13 +31,13 @@ from sightline.jobs.webhooks.settings import WebhookSettings
 
 ANSWER_BYTES = 4096
 ANSWER_TIMEOUT_S = 1.0
-REDIRECTS = frozenset((301, 302, 307, 308))  # a 303 asks for a GET, which would tell the receiver nothing
+REDIRECTS = frozenset((301, 302, 307, 308))  # a 303 asks for a GET, which would lose the message
 MAX_RETRY_AFTER_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """How one sending went: the receiver's status, or a sentence on why there is none."""
+    """Result of one attempt: the receiver's status, or a sentence that says why there is none."""
 
     duration_s: float
     status: int | None = None
@@ -48,12 +50,12 @@ class DeliveryAttempt:
 
     @property
     def unwanted(self) -> bool:
-        """The receiver wants nothing more at this address."""
+        """Whether the receiver wants no more messages at this address (410)."""
         return self.status == HTTPStatus.GONE
 
 
 class WebhookSender:
-    """Sends signed messages to addresses that strangers chose; never raises for what they do."""
+    """Sends signed messages to addresses that clients chose; failures of receivers are results, not exceptions."""
 
     def __init__(self, session: ClientSession, guard: AddressGuard, settings: WebhookSettings) -> None:
         self._session, self._guard, self._settings = session, guard, settings
@@ -61,7 +63,7 @@ class WebhookSender:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: WebhookSettings, *, lookup: Lookup | None = None) -> AsyncIterator[Self]:
-        """`lookup` takes the place of the system's resolver."""
+        """Opens a sender; `lookup` replaces the system's resolver."""
         guard = AddressGuard(settings.allowed_networks)
         resolver = GuardedResolver(
             guard, threads=settings.max_deliveries, refusal_s=settings.name_refusal_s, lookup=lookup
@@ -89,14 +91,14 @@ class WebhookSender:
         return DeliveryAttempt(time.perf_counter() - started, status, failure, retry_after_s)
 
     async def _follow(self, webhook: Webhook, message: WebhookMessage) -> tuple[int, float | None]:
-        """Status and Retry-After of the first answer that is no redirect."""
+        """Returns status and Retry-After of the first response that is not a redirect."""
         url = URL(webhook.url)
         headers = _headers(webhook, message)
         for _ in range(self._settings.max_redirects + 1):
             self._guard.check(url)
             async with self._session.post(url, data=message.body, headers=headers, allow_redirects=False) as answer:
                 if answer.status not in REDIRECTS or "Location" not in answer.headers:
-                    await _hear(answer)
+                    await _drain(answer)
                     return answer.status, _retry_after_s(answer)
                 url = _next(url, answer.headers["Location"])
         raise AddressRefusedError(f"The receiver redirected more than {self._settings.max_redirects} times.")
@@ -107,7 +109,7 @@ def _session(resolver: GuardedResolver) -> ClientSession:
         limit=0,
         resolver=resolver,
         use_dns_cache=False,
-        # A connection that is kept would be used again without its address being judged again.
+        # A kept connection would be reused without a new check of its address.
         force_close=True,
         ssl=ssl.create_default_context(),
     )
@@ -132,8 +134,8 @@ def _next(url: URL, location: str) -> URL:
     return there
 
 
-async def _hear(answer: ClientResponse) -> None:
-    """Takes the first of the body, so that a receiver that sends one is not cut off; it decides nothing."""
+async def _drain(answer: ClientResponse) -> None:
+    """Reads the first bytes of the body, so that the connection is not cut off while the receiver sends."""
     with suppress(ClientError, OSError):
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             await answer.content.read(ANSWER_BYTES)
@@ -145,7 +147,7 @@ def _retry_after_s(answer: ClientResponse) -> float | None:
 
 
 def _sentence(error: Exception) -> str:
-    """Why there is no answer, without the address or what came from there."""
+    """Returns why there is no response, without the address or anything that the receiver sent."""
     match error:
         case AddressRefusedError() | Problem():
             return str(error)

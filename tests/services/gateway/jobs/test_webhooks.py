@@ -86,7 +86,7 @@ def test_a_name_of_a_forbidden_network_is_not_called(start: Start) -> None:
     for host in ("localhost", "receiver.invalid"):
         report = try_out(gateway, f"http://{host}:{port}/hook").json()
         assert (report["delivered"], report["status"]) == (False, None)
-        assert report["detail"] == "The receiver's name does not lead to a public address."
+        assert report["detail"] == "The receiver's name does not resolve to a public address."
         assert report["duration_ms"] >= 199
     assert receiver.events == []
 
