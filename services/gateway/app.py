@@ -32,8 +32,8 @@ from services.gateway.state import Gateway, LifespanState
 from services.gateway.upstream.health_poller import Catalog, HealthPoller
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline import __version__
+from sightline.api.declaration import route_of
 from sightline.api.problems import Code, Problem
-from sightline.api.routes import route_of
 from sightline.http.concurrency import ConcurrencyLimiter
 from sightline.http.logs import configure_logging
 from sightline.http.metrics import HttpMetrics, add_metrics_route, create_registry

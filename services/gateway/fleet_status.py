@@ -10,8 +10,8 @@ from services.gateway.jobs.backend import refusal_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import CallerDep, Gateway, GatewayDep, PrefixDep, gateway_of
 from services.gateway.upstream.replicas import Replica
+from sightline.api.declaration import route_of
 from sightline.api.problems import Code, Problem
-from sightline.api.routes import route_of
 from sightline.http.fleet_credential import is_accepted
 from sightline.http.request_headers import bearer_token
 

@@ -63,7 +63,7 @@ async def test_nobody_is_turned_away(tmp_path: Path, sent: signal.Signals) -> No
         program = Program(
             "gateway", serve_command("gateway"), environment | listen_on(HOST, port), tmp_path / "log", listener
         )
-        async with supervised(program, patience=RestartPolicy(first_wait_s=0.1), notify=endings.append):
+        async with supervised(program, policy=RestartPolicy(first_wait_s=0.1), notify=endings.append):
             first, done = await pid_serving(url), asyncio.Event()
             uploading = await begin_an_upload(port)
             knocking = asyncio.create_task(knock_until(done, url))
@@ -85,7 +85,7 @@ async def test_the_port_is_closed_at_the_end(tmp_path: Path) -> None:
     with open_listener(HOST, 0) as listener:
         port = listener.getsockname()[1]
         program = Program("gateway", serve_command("gateway"), listen_on(HOST, port), tmp_path / "log", listener)
-        async with supervised(program, patience=RestartPolicy(), notify=lambda _: None):
+        async with supervised(program, policy=RestartPolicy(), notify=lambda _: None):
             await pid_serving(f"http://{HOST}:{port}")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, port))

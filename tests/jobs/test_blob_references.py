@@ -38,7 +38,7 @@ async def test_bytes_cannot_be_reserved_while_they_are_deleted(bench: Bench) -> 
     await bench.references.mark_garbage(limit=10, grace_s=0)
 
     assert await refusal(bench, blob("picture"), "two") is Code.STORAGE_UNAVAILABLE
-    with pytest.raises(Problem, match="no room"):
+    with pytest.raises(Problem, match="no space"):
         await bench.queue.submit(submission("two", content="picture"))
     await bench.references.forget_blob(blob("picture").sha256)
     await bench.references.reserve(blob("picture"), job_id="two")

@@ -40,7 +40,7 @@ async def kept_running(
     }
     command = (sys.executable, "-m", "sightline.serving", "tests.serving.hanging_service:create")
     program = Program("tiny_invert", command, environment, folder / "service.log")
-    async with supervised(program, patience=PATIENCE, notify=notify):
+    async with supervised(program, policy=PATIENCE, notify=notify):
         yield f"http://{LOOPBACK}:{port}"
 
 

@@ -60,7 +60,7 @@ async def fleet_of_two_replicas(state: Path, socket: Path, settings: dict[str, s
     os.environ |= settings
     fleet = plan_fleet(("inpaint",), host="127.0.0.1", port=free_port(), state=state, redis_socket=socket)
     programs = [marked(program) for program in with_second_replica(fleet)]
-    async with supervised(*programs, patience=PATIENCE, notify=ignore):
+    async with supervised(*programs, policy=PATIENCE, notify=ignore):
         await until_ready(fleet.address)
         yield fleet.address
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.cli.models import find_models, sample_pictures
 from tests.stack.compose import ROOT, Stack, until
 

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.cli.models import find_models, sample_pictures
 from tests.imaging import hostile
 from tests.stack.compose import PARTS, Stack, until

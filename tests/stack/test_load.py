@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from docker.models.containers import Container
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.cli.models import find_models, sample_pictures
 from tests.scripts import load_script
 from tests.stack.compose import ROOT, Stack, until

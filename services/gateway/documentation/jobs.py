@@ -5,8 +5,8 @@ from typing import Any
 
 from services.gateway.jobs.schemas import EVENT_STREAM, public_job
 from sightline.api import headers as names
+from sightline.api.declaration import route_of
 from sightline.api.problems import Code, Problem
-from sightline.api.routes import route_of
 from sightline.http.negotiation import OCTET_STREAM
 from sightline.http.openapi import BINARY, JSON_TYPE, header_references, problem_reply
 from sightline.jobs.job import BlobRef, Job, JobReason, JobState, Priority, Representation, StoredRequest

@@ -13,8 +13,8 @@ from services.gateway.documentation.jobs import INVALID_REPLIES, document_jobs
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.upstream.health_poller import Catalog, Document
 from sightline.api import headers as names
+from sightline.api.declaration import route_of
 from sightline.api.problems import Code
-from sightline.api.routes import route_of
 from sightline.http.openapi import describe_with_default, document_components, header_references, problem_reply
 
 MAX_PREFIXES = 8

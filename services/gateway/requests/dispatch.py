@@ -13,8 +13,8 @@ from services.gateway.requests.context import RequestContext
 from services.gateway.requests.header_sniffer import admit_pictures
 from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import RequestForwarder
+from sightline.api.declaration import route_of
 from sightline.api.problems import Problem
-from sightline.api.routes import route_of
 from sightline.http.middleware import add_log_fields, route_template
 from sightline.http.request_headers import declared_bytes
 from sightline.jobs.job import JobReason

@@ -9,9 +9,12 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from sightline.api.routes import route_of
-
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
+
+
+def route_of(model: str) -> str:
+    """Returns the path of a model's route, by the name of its folder."""
+    return f"/v1/{model.replace('_', '-')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,39 +1,50 @@
-"""`sightline bench`: requests per second over HTTP beside the same work in a bare loop.
+"""`sightline bench`: compares requests per second over HTTP with the same work in a bare loop.
 
-The loop runs the service's own decoding, inference and encoding one after the other in one process: what HTTP,
-batching and threads cost or gain is the ratio. Both are measured in turns, so that a noisy machine disturbs both.
+The loop runs the service's own decoding, inference and encoding one after the other in one process, so the ratio is
+the cost or gain of HTTP, batching and threads. Both are measured in turns, so that a noisy machine affects both.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
+import httpx2
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
+from sightline.cli.fleet import LOOPBACK, free_port, listen_on, serve_command
 from sightline.cli.load_generator import LoadTestJob, LoadTestReport
 from sightline.cli.local_model import LocalModel
 from sightline.cli.models import require_models, sample_pictures
 from sightline.cli.output import CommandError
 from sightline.cli.server_client import key_headers, parse_base_url
-from sightline.cli.single_service import running_service
+from sightline.cli.supervisor import with_parent_death
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
 ROUNDS = 3
-# Saturation is what is measured here, not how early the service sheds it.
-PATIENT = {"SIGHTLINE_MAX_QUEUE_MS": "600000", "SIGHTLINE_DEADLINE_MS": "600000", "SIGHTLINE_MAX_IN_FLIGHT": "1024"}
+# The benchmark measures throughput at saturation, so the service must not shed load.
+UNLIMITED_QUEUE = {
+    "SIGHTLINE_MAX_QUEUE_MS": "600000",
+    "SIGHTLINE_DEADLINE_MS": "600000",
+    "SIGHTLINE_MAX_IN_FLIGHT": "1024",
+}
+READY_S = 180.0
+STOP_S = 60.0
 
 
 @dataclass(slots=True)
 class BenchLevel:
-    """What was measured at one number of connections."""
+    """Measurements at one number of connections."""
 
     connections: int
     bare_requests: int = 0
@@ -64,7 +75,7 @@ class BenchLevel:
 
 
 class BareLoop:
-    """Decode, infer, encode, again and again, on this thread."""
+    """A loop of decoding, inference and encoding on the calling thread."""
 
     def __init__(self, model: str, pictures: Mapping[str, Path]) -> None:
         self._local = LocalModel(model, ServiceSettings())
@@ -75,7 +86,7 @@ class BareLoop:
         self.run_s(2)
 
     def run_s(self, requests: int) -> float:
-        """How long so many take."""
+        """Returns the duration of so many requests in seconds."""
         started_at = time.perf_counter()
         for _ in range(requests):
             self._local.answer(self._upload, self._media_type)
@@ -85,7 +96,7 @@ class BareLoop:
 def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None, api_key: str | None) -> None:
     (model,) = require_models([model])
     pictures = sample_pictures(model)
-    with nullcontext(url) if url else running_service(model, PATIENT) as address:
+    with nullcontext(url) if url else running_service(model, UNLIMITED_QUEUE) as address:
         target = str(parse_base_url(address)).rstrip("/") + route_of(model)
         loop = BareLoop(model, pictures)
         load = LoadTestJob(url=target, pictures=pictures, headers=key_headers(api_key), connections=2, requests=4)
@@ -97,7 +108,7 @@ def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str |
 def _measure(loop: BareLoop, load: LoadTestJob, connections: int, requests: int) -> BenchLevel:
     level = BenchLevel(connections)
     bare_requests = -(-requests // ROUNDS)
-    # Enough for every connection to come round again: the first and the last wave are not at full load.
+    # At least two requests per connection, as the first and the last wave are not at full load.
     served_requests = max(bare_requests, 2 * connections)
     heavy_load = load.model_copy(update={"connections": connections, "requests": served_requests})
     for _ in range(ROUNDS):
@@ -125,3 +136,51 @@ def _table(model: str, levels: list[BenchLevel]) -> Table:
         latencies = (f"{level.percentile_ms(50):.0f}", f"{level.percentile_ms(95):.0f}")
         table.add_row(str(level.connections), *rates, *latencies, str(level.failures))
     return table
+
+
+@contextmanager
+def running_service(model: str, env: Mapping[str, str]) -> Iterator[str]:
+    """Runs one model service without a gateway inside the block; yields its address when it is ready."""
+    port = free_port()
+    # The load client calls the service directly, without the gateway's credential.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SIGHTLINE_FLEET_CREDENTIAL")}
+    complete_env = {**inherited, **env, **listen_on(LOOPBACK, port)}
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            with_parent_death(serve_command(model)),
+            env=complete_env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            address = f"http://{LOOPBACK}:{port}"
+            _await_ready(address, process, log)
+            yield address
+        finally:
+            _end(process)
+
+
+def _await_ready(address: str, process: "subprocess.Popen[bytes]", log: IO[str]) -> None:
+    give_up_at = time.monotonic() + READY_S
+    while not _is_ready(address):
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            log.seek(0)
+            raise CommandError(f"the service did not become ready:\n{log.read()[-2000:]}")
+        time.sleep(0.1)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/readyz", trust_env=False).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

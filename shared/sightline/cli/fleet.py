@@ -1,4 +1,4 @@
-"""What belongs to a fleet on one machine: Redis, a service for each model, the gateway."""
+"""Plan of a fleet on one machine: Redis, a service for each model, and the gateway."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from sightline.cli.supervisor import Program
 from sightline.runtime.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
-BACKLOG = 2048  # connections that wait while the gateway starts again
-# In a checkout, and where an installed package keeps its copy.
+BACKLOG = 2048  # connections that wait while the gateway restarts
+# Paths in a checkout and in an installed package.
 REDIS_CONF = (Path(__file__).parents[3] / "deploy" / "redis" / "redis.conf", Path(__file__).parent / "redis.conf")
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The programs in the order in which they start; those of one step start together."""
+    """A fleet's programs in the order of their start; those of one step start together."""
 
     steps: tuple[tuple[Program, ...], ...]
     address: str
@@ -38,9 +38,9 @@ def plan_fleet(
     redis_socket: Path,
     listener: socket.socket | None = None,
 ) -> Fleet:
-    """`state` holds logs, blobs and Redis' data; `redis_socket` must be a short path, sockets have no long names.
+    """Plans the programs. `state` is the folder of logs, blobs and Redis' data; `redis_socket` must be a short path.
 
-    The gateway serves the `listener`, which listens at host and port, or opens one itself.
+    The gateway serves the `listener`, which is bound to host and port, or opens one itself.
     """
     redis_url = f"unix://{redis_socket}"
     common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
@@ -63,7 +63,7 @@ def free_port() -> int:
 
 
 def open_listener(host: str, port: int) -> socket.socket:
-    """Raises OSError where the port is taken."""
+    """Opens a listening socket. Raises OSError if the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
@@ -78,7 +78,7 @@ def is_port_taken(host: str, port: int) -> bool:
 
 
 def serve_command(module: str) -> tuple[str, ...]:
-    """Command that serves one model or the gateway at the address of `listen_on`."""
+    """Returns the command that serves one model or the gateway at the address of `listen_on`."""
     package = "http" if module == "gateway" else "serving"
     return (sys.executable, "-m", f"sightline.{package}", f"services.{module}.app:create")
 
@@ -92,16 +92,15 @@ def _web_program(module: str, host: str, port: int, env: Mapping[str, str], stat
 
 
 def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
-    """SIGHTLINE_<MODEL>_X of the fleet is SIGHTLINE_X of that model's service."""
+    """Returns a service's settings: SIGHTLINE_<MODEL>_X of the fleet becomes SIGHTLINE_X of that model's service."""
     prefix = f"SIGHTLINE_{model.upper()}_"
     return {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
 
 
 def _new_credential(setting: str, state: Path) -> dict[str, str]:
-    """One for this run, unless the operator has one.
+    """Creates a credential for this run, unless the operator configured one.
 
-    In a file that its owner alone may read: processes show their command lines to everybody, and their environment to
-    `ps e`.
+    It is in a file that only this user may read, as other users can see command lines, and `ps e` environments.
     """
     if _is_set(setting):
         return {}
@@ -117,7 +116,7 @@ def _is_set(name: str) -> bool:
 
 
 def _redis(socket_path: Path, state: Path) -> Program:
-    """Without a port, so that only this user reaches it."""
+    """Returns the Redis program; it has a socket instead of a port, so that only this user can connect."""
     data = private_folder(state / "redis")
     options = {
         "port": "0",
@@ -135,7 +134,7 @@ def _redis_conf() -> Path:
 
 
 def _blobs_url(state: Path) -> str:
-    """Where pictures and results of jobs lie, unless the operator has another place for them."""
+    """Returns the URL of the blob store: a folder of the state, unless the operator configured another."""
     if configured := os.environ.get("SIGHTLINE_BLOBS_URL"):
         return configured
     folder = private_folder(state / "blobs")
@@ -147,5 +146,5 @@ def _log_file(state: Path, name: str) -> Path:
 
 
 def _reachable(host: str) -> str:
-    """What to type into a browser on this machine."""
+    """Returns the host name for a browser on this machine."""
     return "localhost" if host in (LOOPBACK, "0.0.0.0", "::") else host  # noqa: S104 - compared, not bound

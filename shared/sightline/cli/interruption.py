@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: end a command without a traceback, with what it must still do."""
+"""Ctrl-C and SIGTERM: end a command without a traceback, after it has cleaned up."""
 
 import signal
 import threading
@@ -16,7 +16,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(SystemExit):
-    """Raised on the main thread by a signal; the exit code is 128 plus its number, as shells have it."""
+    """Raised on the main thread by a signal; the exit code is 128 plus the signal's number, as in shells."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -24,7 +24,7 @@ class Interrupted(SystemExit):
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Inside the block a signal raises Interrupted, so that context managers clean up."""
+    """Makes signals raise Interrupted inside the block, so that context managers clean up."""
 
     def on_signal(number: int, _: FrameType | None) -> None:
         raise Interrupted(number)
@@ -34,7 +34,9 @@ def interrupted_by_signals() -> Iterator[None]:
 
 
 class StopRequest:
-    """Set by the first signal, or by the program; `urgent` by the second signal. Work that must not be cut off asks."""
+    """A stop flag, set by the first signal or the program, for work that must not be cut off; the second signal sets
+    `urgent`.
+    """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -56,12 +58,12 @@ class StopRequest:
         self._stop.set()
 
     def wait(self, timeout_s: float) -> bool:
-        """True as soon as a stop is requested, False after the time."""
+        """Waits for a stop request; returns False after the time."""
         return self._stop.wait(timeout_s)
 
     @contextmanager
     def handling_signals(self) -> Iterator[None]:
-        """Inside the block signals only request a stop; further ones end nothing either."""
+        """Makes all signals inside the block request a stop instead of ending the process."""
         with signal_handlers(self._on_signal):
             yield
 
@@ -72,7 +74,7 @@ class StopRequest:
 
 
 def run_unless_stopped(work: Callable[[], T], stop: StopRequest) -> T | None:
-    """What the work returns; None as soon as a signal comes, whatever the work still waits for."""
+    """Returns the result of the work, or None as soon as a signal comes, even if the work still waits."""
     future = run_in_thread(work)
     while not stop.by_signal:
         with suppress(TimeoutError):
@@ -81,7 +83,7 @@ def run_unless_stopped(work: Callable[[], T], stop: StopRequest) -> T | None:
 
 
 def run_in_thread(work: Callable[[], T]) -> "Future[T]":
-    """On a thread that the end of the process does not wait for: a server or a decoder may never come back."""
+    """Runs work in a daemon thread, so that a hanging server or decoder does not delay the end of the process."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -96,7 +98,7 @@ def run_in_thread(work: Callable[[], T]) -> "Future[T]":
 
 @contextmanager
 def signal_handlers(handler: Any, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[None]:
-    """Python takes handlers on the main thread alone; on others, as in tests, signals stay as they are."""
+    """Installs a signal handler inside the block. Does nothing outside of the main thread, where Python forbids it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

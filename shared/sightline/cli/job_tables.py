@@ -1,4 +1,4 @@
-"""Jobs and queues on a terminal, or as JSON for programs."""
+"""Prints jobs and queues as tables, or as JSON for programs."""
 
 import json
 import time
@@ -79,7 +79,7 @@ def _oldest(line: QueueStats) -> str:
 
 
 def _facts(job: Job) -> dict[str, Any]:
-    """Without the secret that signs its webhook."""
+    """Returns the job's fields without the secret of its webhook."""
     facts: dict[str, Any] = _job.dump_python(job, mode="json")
     if job.webhook:
         facts["webhook"] = job.webhook.url
@@ -109,7 +109,7 @@ def _age(epoch_s: float | None) -> str:
 
 
 def _span(seconds: float) -> str:
-    """In the largest unit of which there are two or more, as a row has little room."""
+    """Formats a duration in the largest unit of which there are at least two."""
     for unit, length_s in UNITS.items():
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
@@ -119,7 +119,7 @@ def _span(seconds: float) -> str:
 def _print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     table = Table(show_header=any(headings), box=None, pad_edge=False)
     for index, heading in enumerate(headings):
-        # An id in pieces cannot be copied.
+        # An id that is wrapped cannot be copied.
         table.add_column(heading, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(str(each) for each in row))

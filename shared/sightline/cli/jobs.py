@@ -1,4 +1,4 @@
-"""`sightline jobs`: what is queued, what became of it, and another chance for what died."""
+"""`sightline jobs`: lists, inspects, retries and deletes jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,6 +37,8 @@ Ids = Annotated[list[str] | None, typer.Argument(help="Job ids.")]
 
 @dataclass(frozen=True, slots=True)
 class QueueAdmin:
+    """Access of an operator to the queue and its parts."""
+
     queue: JobQueue
     dead_letters: DeadLetters
     overview: QueueInspector

@@ -1,6 +1,6 @@
-"""A closed-loop client in a process of its own: `python -m sightline.cli.load_generator < job.json > report.json`.
+"""A closed-loop load generator: `python -m sightline.cli.load_generator < job.json > report.json`.
 
-Its own process, so that the client's work is not counted against what it is compared with.
+It runs in a separate process, so that its work does not slow the measured loop.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ TIMEOUT_S = 600.0
 
 
 class LoadTestJob(BaseModel):
-    """`requests` in all, over so many kept-alive connections, each sending its next when it has the answer."""
+    """Load to generate: `requests` in total over kept-alive connections, each with one request at a time."""
 
     url: str
     pictures: dict[str, Path]
@@ -27,7 +27,7 @@ class LoadTestJob(BaseModel):
 
 
 class LoadTestReport(BaseModel):
-    """`failures` counts what was no success, by status code, 0 for a broken connection."""
+    """Measured latencies; `failures` counts failed requests by status code, 0 for a broken connection."""
 
     elapsed_s: float
     latencies_s: list[float]
@@ -46,19 +46,19 @@ class _Tally:
 async def run_load(job: LoadTestJob) -> LoadTestReport:
     form = httpx2.Request("POST", job.url, files={name: path.read_bytes() for name, path in job.pictures.items()})
     body, headers = form.read(), {**job.headers, "Content-Type": form.headers["Content-Type"]}
-    tickets, tally = iter(range(job.requests)), _Tally()
+    remaining, tally = iter(range(job.requests)), _Tally()
     connector = TCPConnector(limit=job.connections)
     async with ClientSession(connector=connector, timeout=ClientTimeout(TIMEOUT_S), headers=headers) as session:
         started_at = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(job.connections):
-                group.create_task(_send(session, job.url, body, tickets, tally))
+                group.create_task(_send(session, job.url, body, remaining, tally))
         elapsed_s = time.perf_counter() - started_at
     return LoadTestReport(elapsed_s=elapsed_s, latencies_s=tally.latencies_s, failures=tally.failures)
 
 
-async def _send(session: ClientSession, url: str, body: bytes, tickets: Iterator[int], tally: _Tally) -> None:
-    for _ in tickets:
+async def _send(session: ClientSession, url: str, body: bytes, remaining: Iterator[int], tally: _Tally) -> None:
+    for _ in remaining:
         started_at = time.perf_counter()
         try:
             async with session.post(url, data=body, allow_redirects=False) as reply:

@@ -1,4 +1,7 @@
-"""A model in this process: the same request as over HTTP, without a server."""
+"""A model in this process, which runs the same requests as a service without HTTP.
+
+A separate module, because it imports the inference runtime, which commands that call a server do not need.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +17,10 @@ from sightline.serving.settings import ServiceSettings
 
 
 class LocalModel:
-    """Loads the predictor and its weights; answers on the calling thread, one sample at a time."""
+    """A loaded predictor; runs requests on the calling thread, one sample at a time."""
 
     def __init__(self, name: str, settings: ServiceSettings) -> None:
-        # What a service logs about its providers is noise in a terminal.
+        # A terminal does not need the service's log lines about providers.
         configure_logging("error", service="cli")
         self.predictor = load_predictor(name, settings)
         self._identity = self.predictor.weights.identity(self.predictor.declaration.name)
@@ -25,9 +28,9 @@ class LocalModel:
 
     @property
     def provider(self) -> str:
-        """What really runs the model."""
+        """The execution provider in use."""
         return self._session.provider
 
     def answer(self, upload: Upload[Any], media_type: str) -> Rendered:
-        question = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
-        return run_inline(respond(self.predictor, question, self._session, self._identity), self._session)
+        request = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
+        return run_inline(respond(self.predictor, request, self._session, self._identity), self._session)

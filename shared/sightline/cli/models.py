@@ -1,4 +1,4 @@
-"""The models that are there: every folder of `services` with a predictor in it."""
+"""The installed models, which are the folders of `services` with a predictor, and their sample pictures."""
 
 import importlib
 import importlib.util
@@ -18,17 +18,17 @@ SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def find_models() -> tuple[str, ...]:
-    """Their names, in alphabetical order; nothing is imported for it."""
+    """Returns the names of all models in alphabetical order, without importing them."""
     return tuple(sorted(file.parent.name for folder in _services() for file in folder.glob("*/predictor.py")))
 
 
 def normalize_model_name(model: str) -> str:
-    """A model's name as its folder spells it: people also type it as URLs do, `hdr-correct`."""
+    """Returns a model's name as in code, `hdr_correct`; accepts also the spelling of URLs, `hdr-correct`."""
     return model.strip().lower().replace("-", "_")
 
 
 def require_models(names: Iterable[str]) -> tuple[str, ...]:
-    """The named models in either spelling, all of them if none is named."""
+    """Returns the named models (in either spelling), or all models if none is named."""
     found, wanted = find_models(), {normalize_model_name(name): name for name in names}
     if unknown := sorted(set(wanted) - set(found)):
         raise typer.BadParameter(f"there is no model {wanted[unknown[0]]!r}; there are: {', '.join(found) or 'none'}")
@@ -36,20 +36,20 @@ def require_models(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def load_declaration(name: str) -> ModelDeclaration[Any]:
-    """The declaration in a model's `schemas`, for which no runtime is imported."""
+    """Returns the declaration in a model's `schemas`, without importing the inference runtime."""
     module = importlib.import_module(f"services.{name}.schemas")
     return cast(ModelDeclaration[Any], module.DECLARATION)
 
 
 def load_predictor(name: str, settings: ServiceSettings) -> AnyPredictor:
-    """By name and not by import, because the library knows no service."""
+    """Loads a predictor by name, because the library must not import services."""
     (name,) = require_models([name])
     module = importlib.import_module(f"services.{name}.predictor")
     return cast(AnyPredictor, module.create(settings))
 
 
 def require_runtime() -> None:
-    """CommandError where ONNX Runtime is not installed: it is left to the extras, as its builds exclude each other."""
+    """Raises CommandError if ONNX Runtime is missing; it is an extra, as its builds exclude each other."""
     if importlib.util.find_spec("onnxruntime") is None:
         raise CommandError(
             "ONNX Runtime, which runs the models, is not installed: pip install 'sightline[cpu]', "
@@ -63,12 +63,12 @@ def _services() -> list[Path]:
 
 
 def sample_pictures(model: str) -> dict[str, Path]:
-    """A request's worth of pictures by field."""
+    """Returns the pictures of one example request by field."""
     return {field: SAMPLES / file for field, file in load_declaration(model).samples.items()}
 
 
 def curl_command(model: str, address: str) -> str:
-    """A command that works in any shell and any folder of this machine."""
+    """Returns a command that works in any shell and any folder of this machine."""
     declaration = load_declaration(model)
     forms = " ".join(f"-F {shlex.quote(f'{field}=@{path}')}" for field, path in sample_pictures(model).items())
     save = f" -o {declaration.sample_output}" if declaration.sample_output else ""

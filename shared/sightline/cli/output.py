@@ -1,4 +1,4 @@
-"""Errors that the operator can mend: told in a sentence, without a traceback."""
+"""Output of the command line: errors in one sentence, printable text, and files that are written completely or not."""
 
 import os
 import re
@@ -7,25 +7,25 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from uuid import uuid4
 
-# Controls, marks that change the direction of what follows, line separators, and bytes that are not UTF-8.
+# Control characters, marks that change the writing direction, line separators, and bytes that are not UTF-8.
 _UNSHOWABLE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 _TEXT = re.compile(f"[{_UNSHOWABLE}]")
 _NAME = re.compile(rf"[\\{_UNSHOWABLE}]")
 
 
 class CommandError(Exception):
-    """Ends the command with its message."""
+    """An error that the user can fix; it ends the command with its message, without a traceback."""
 
 
 def printable(text: str) -> str:
-    """With escapes as Python writes them for what cannot be shown."""
+    """Returns the text with Python escapes for characters that cannot be shown."""
     return _TEXT.sub(_escape, text)
 
 
 def printable_path(path: PurePath) -> str:
-    """The same for a path; two paths never give the same text, because a backslash is written twice.
+    """Like `printable`, for a path. Backslashes are doubled, so that two paths never give the same text.
 
-    The file system's bytes are read as UTF-8 whatever the locale; a byte that is none is written as `\\xNN`.
+    The bytes of the path are read as UTF-8 whatever the locale; other bytes are written as `\\xNN`.
     """
     return _NAME.sub(_escape, os.fsencode(path).decode("utf-8", "surrogateescape"))
 
@@ -35,12 +35,12 @@ def _escape(match: re.Match[str]) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
-    # Only bytes above 7F are written with two digits, so that U+0085 and the byte 85 differ.
+    # Only bytes above 7F have two digits, so that U+0085 and the byte 85 differ.
     return f"\\u{code:04x}" if code >= 0x80 else ascii(character)[1:-1]
 
 
 def require_writable(out: Path, *, inputs: Iterable[Path] = ()) -> None:
-    """CommandError where `out` cannot become a file, or is one of the inputs."""
+    """Raises CommandError if `out` cannot become a file, or is one of the inputs."""
     folder, shown = out.parent, printable(str(out))
     if not folder.is_dir():
         raise CommandError(f"there is no folder {printable(str(folder))} to write {out.name!r} into; create it first")
@@ -53,7 +53,7 @@ def require_writable(out: Path, *, inputs: Iterable[Path] = ()) -> None:
 
 
 def write_whole(out: Path, data: bytes) -> None:
-    """Written aside and renamed, so that nobody ever sees half of it; CommandError where the system refuses."""
+    """Writes a temporary file and renames it, so that no reader sees a partial file; raises CommandError on failure."""
     target = out.resolve()  # a link keeps pointing to the file
     partial = target.with_name(f".{uuid4().hex}.part")
     try:

@@ -1,4 +1,4 @@
-"""`sightline predict`: one picture through one model, here or on a server."""
+"""`sightline predict`: runs one model on one picture, in this process or on a server."""
 
 import json
 import re
@@ -46,12 +46,12 @@ def predict(
     url: str | None,
     api_key: str | None,
 ) -> None:
-    """Whatever can be wrong with the command is reported before anything runs."""
+    """Checks the arguments, then runs the model and writes the result."""
     media_type, values = _media_type(out), _parse_options(options)
     require_writable(out, inputs=[photo, *([mask] if mask else [])])
     pictures = {"image": _read(photo)} | ({"mask": _read(mask)} if mask else {})
     if url is None:
-        body = _predict_here(model, pictures, values, media_type)
+        body = _predict_locally(model, pictures, values, media_type)
     else:
         body = _predict_remotely(url, api_key, model, pictures, values, media_type)
     write_whole(out, body)
@@ -79,7 +79,7 @@ def _parse_options(options: Sequence[str]) -> dict[str, str]:
     return dict(option.split("=", 1) for option in options)
 
 
-def _predict_here(model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
+def _predict_locally(model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
     (model,) = require_models([model])
     require_runtime()
     # The inference runtime takes a second to import, which a request to a server does not need.
@@ -118,7 +118,7 @@ def _predict_remotely(
     values: Mapping[str, str],
     media_type: str,
 ) -> bytes:
-    """The result as the server sent it, in the requested type; RemoteError where it sent something else."""
+    """Returns the server's result in the requested type; raises RemoteError for any other reply."""
     model = normalize_model_name(model)
     if not MODEL_NAME.fullmatch(model):
         raise typer.BadParameter(f"{model!r} is not the name of a model")
@@ -126,7 +126,7 @@ def _predict_remotely(
         try:
             reply = server.predict(model, list(pictures.items()), values, accept=media_type)
         except RemoteError as error:
-            # A gateway may find fault with the size of a request before it finds that it has no such model.
+            # A gateway may reject the size of a request before it notices that it has no such model.
             if error.status in UNKNOWN_ROUTE and server.lacks_model(model):
                 place = "is not the address of a fleet" if server.lacks_models() else f"has no model {model}"
                 raise RemoteError(f"{server.address} {place}", status=error.status) from error
@@ -138,15 +138,15 @@ def _predict_remotely(
 
 def _await_result(server: ServerClient, job: JobStatus, media_type: str) -> ServerResult:
     with _cancelled_if_interrupted(server, job), _job_display() as display:
-        patience = RetryPolicy(time.sleep, display.note)
-        for status in follow_job(server, job, patience):
+        retries = RetryPolicy(time.sleep, display.note)
+        for status in follow_job(server, job, retries):
             display.show(status)
-        return finished_result(server, status, patience, accept=media_type)
+        return finished_result(server, status, retries, accept=media_type)
 
 
 @contextmanager
 def _cancelled_if_interrupted(server: ServerClient, job: JobStatus) -> Iterator[None]:
-    """A second signal does not wait for the server's confirmation."""
+    """Cancels the job on a signal; a second signal does not wait for the server's confirmation."""
     try:
         yield
     except Interrupted:
@@ -161,7 +161,7 @@ def _cancelled_if_interrupted(server: ServerClient, job: JobStatus) -> Iterator[
 
 
 class _JobDisplay:
-    """On a terminal one line that changes; elsewhere a line for each state and stage."""
+    """Shows a job's state: one changing line on a terminal, elsewhere a line for each state and stage."""
 
     def __init__(self, console: Console, status: Status | None) -> None:
         self._console, self._status = console, status
@@ -189,16 +189,16 @@ def _job_display() -> Iterator[_JobDisplay]:
 
 
 def _require_type(result: ServerResult, media_type: str) -> None:
-    """CommandError where the body is not of the type: it is not written, whatever it is."""
+    """Raises CommandError if the body is not of the type, so that it is not written."""
     if result.media_type != media_type:
         shown = printable(result.media_type) or "no media type"
         raise CommandError(f"the server sent {shown} where {media_type} was requested; nothing was written")
-    if not _begins_as(result.body, media_type):
+    if not _has_signature(result.body, media_type):
         raise CommandError(f"the server sent a body that is not {media_type}, although it says so; nothing was written")
 
 
-def _begins_as(body: bytes, media_type: str) -> bool:
-    # A page of a proxy may carry the right type by mistake.
+def _has_signature(body: bytes, media_type: str) -> bool:
+    # A proxy's error page may carry the requested media type by mistake.
     if signature := SIGNATURES.get(media_type):
         return body.startswith(signature)
     if not media_type.endswith("json"):

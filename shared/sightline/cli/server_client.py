@@ -1,4 +1,4 @@
-"""HTTP between the command line and a Sightline server: its address, its errors as sentences, and its jobs."""
+"""HTTP client of the command line: requests to a Sightline server, its errors as sentences, and its jobs."""
 
 import errno
 import os
@@ -14,16 +14,16 @@ from typing import Any, Self, TypeVar
 
 import httpx2
 
+from sightline.api.declaration import route_of
 from sightline.api.headers import REQUEST_ID
-from sightline.api.routes import route_of
 from sightline.cli.output import CommandError, printable
 
 CONNECT_TIMEOUT_S = 5.0
 FIRST_REPLY_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 300.0
 CANCEL_TIMEOUT_S = 5.0
-PATIENCE_S = 300.0
-"""How long a server may be away or overloaded before the command gives up."""
+MAX_OUTAGE_S = 300.0
+"""Time for which a server may be unavailable or overloaded before the command gives up."""
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 15.0
 POLL_PAUSE_S, MAX_POLL_PAUSE_S = 0.25, 2.0
 MAX_QUOTED_CHARACTERS = 200
@@ -59,7 +59,7 @@ class RemoteError(CommandError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may succeed a little later."""
+        """Whether the same request may succeed later."""
         return self.status in BUSY
 
 
@@ -77,7 +77,7 @@ class NotSightlineError(RemoteError):
 
 @dataclass(frozen=True, slots=True)
 class ServerResult:
-    """The body of a successful reply and its media type, in lower case and without parameters."""
+    """Body of a successful reply, and its media type in lower case without parameters."""
 
     media_type: str
     body: bytes
@@ -106,9 +106,9 @@ class JobStatus:
 
 
 class ServerClient:
-    """A gateway or a model service at a base URL, which may have a path prefix. May be used by several threads.
+    """Client of a gateway or model service at a base URL, which may have a path prefix. Threads may share it.
 
-    Redirects are never followed: the pictures and the key would go to an address that nobody chose.
+    Redirects are not followed, as they would send pictures and key to an address that the user did not choose.
     """
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
@@ -116,7 +116,7 @@ class ServerClient:
         self._base = str(base).rstrip("/")
         self.address = str(base.copy_with(userinfo=b"")).rstrip("/")
         timeout = httpx2.Timeout(REPLY_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        # A proxy of the environment is for other machines.
+        # A proxy from the environment must not be used for this machine.
         self._client = httpx2.Client(
             headers=key_headers(api_key, has_login=bool(base.userinfo)),
             timeout=timeout,
@@ -140,14 +140,14 @@ class ServerClient:
     def predict(
         self, model: str, pictures: Sequence[tuple[str, bytes]], options: Mapping[str, str], *, accept: str
     ) -> "ServerResult | JobStatus":
-        """The result, or the job that large pictures become."""
+        """Sends a request; returns the result, or the job that large pictures become."""
         form = {"files": list(pictures), "data": dict(options), "headers": {"Accept": accept}}
         reply = self._send("POST", route_of(model), **form)
-        # The id is taken and not the `Location`, which may lead to another server.
+        # The job's id is used instead of `Location`, which may lead to another server.
         return self._job_in(reply) if reply.status_code == HTTPStatus.ACCEPTED else self._result_in(reply)
 
     def lacks_models(self) -> bool:
-        """Whether there is nothing of Sightline at this address, such as below a wrong path."""
+        """Returns whether the address has no Sightline server, such as for a wrong path."""
         try:
             self.get("/v1/models", accept="application/json", timeout_s=FIRST_REPLY_TIMEOUT_S)
         except RemoteError as error:
@@ -155,7 +155,7 @@ class ServerClient:
         return False
 
     def lacks_model(self, model: str) -> bool:
-        """Whether the server says so; False where it says something else."""
+        """Returns whether the server reports that it has no such model; False for any other reply."""
         try:
             self.model_card(model)
         except RemoteError as error:
@@ -167,18 +167,18 @@ class ServerClient:
         return self.get(path, accept="application/json", timeout_s=FIRST_REPLY_TIMEOUT_S)
 
     def job(self, job_id: str) -> JobStatus:
-        """How the job stands; RemoteError where the server does not know it."""
+        """Returns the status of a job; raises RemoteError if the server has no such job."""
         path = f"/v1/jobs/{job_id}"
         reply = self._send("GET", path, timeout=_timeout(FIRST_REPLY_TIMEOUT_S))
         self._result_in(reply)
         return self._job_in(reply)
 
     def job_result(self, job_id: str, *, accept: str) -> ServerResult:
-        """RemoteError with the problem that the job ended with, if it did not succeed."""
+        """Returns the result of a job; raises RemoteError with its problem if it did not succeed."""
         return self.get(f"/v1/jobs/{job_id}/result", accept=accept)
 
     def cancel(self, job_id: str) -> None:
-        """Also deletes what was sent and what came of it."""
+        """Cancels a job, and deletes its pictures and results."""
         self._result_in(self._send("DELETE", f"/v1/jobs/{job_id}", timeout=_timeout(CANCEL_TIMEOUT_S)))
 
     def _result_in(self, reply: httpx2.Response) -> ServerResult:
@@ -187,7 +187,7 @@ class ServerClient:
         return ServerResult(media_type_of(reply), reply.content)
 
     def _error_of(self, reply: httpx2.Response) -> RemoteError:
-        """Of a reply that is no success."""
+        """Returns the error for an unsuccessful reply."""
         if reply.is_redirect:
             return self._redirect_error(reply)
         if (problem := problem_in(reply)) is None:
@@ -212,13 +212,13 @@ class ServerClient:
 
     def _job_in(self, reply: httpx2.Response) -> JobStatus:
         try:
-            told = reply.json()
-            progress = told.get("progress") or {}
+            job = reply.json()
+            progress = job.get("progress") or {}
             status = JobStatus(
-                str(told["id"]),
-                str(told["state"]),
-                told.get("position"),
-                told.get("eta_s"),
+                str(job["id"]),
+                str(job["state"]),
+                job.get("position"),
+                job.get("eta_s"),
                 progress.get("stage"),
                 progress.get("share"),
             )
@@ -238,14 +238,17 @@ class ServerClient:
 
 
 class RetryPolicy:
-    """Tries again while a server is away or busy, and reports it once for each outage."""
+    """Retries requests while a server is unavailable or busy, and reports each outage once.
+
+    Not stamina: its waits cannot be ended by a stop request from another thread.
+    """
 
     def __init__(self, pause: Pause, notify: Notify, limit_s: float | None = None) -> None:
         self.pause, self._notify = pause, notify
-        self._limit_s = PATIENCE_S if limit_s is None else limit_s
+        self._limit_s = MAX_OUTAGE_S if limit_s is None else limit_s
 
     def call(self, request: Callable[[], T]) -> T:
-        """What the request returns; its RemoteError where that is not temporary, or lasts too long."""
+        """Returns the reply; raises the RemoteError if it is not temporary or lasts too long."""
         give_up_at, wait_s = time.monotonic() + self._limit_s, FIRST_PAUSE_S
         while True:
             try:
@@ -264,25 +267,25 @@ class RetryPolicy:
                 return reply
 
 
-def follow_job(server: ServerClient, job: JobStatus, patience: RetryPolicy) -> Iterator[JobStatus]:
-    """The job's states up to the final one, also over restarts of the server."""
+def follow_job(server: ServerClient, job: JobStatus, retries: RetryPolicy) -> Iterator[JobStatus]:
+    """Yields the job's states up to the final one, also across restarts of the server."""
     pause_s = POLL_PAUSE_S
     while not job.is_final:
         yield job
-        patience.pause(pause_s)
+        retries.pause(pause_s)
         pause_s = min(1.5 * pause_s, MAX_POLL_PAUSE_S)
-        job = patience.call(partial(server.job, job.id))
+        job = retries.call(partial(server.job, job.id))
     yield job
 
 
-def finished_result(server: ServerClient, job: JobStatus, patience: RetryPolicy, *, accept: str) -> ServerResult:
-    """Of a job in a final state; RemoteError where it did not succeed."""
+def finished_result(server: ServerClient, job: JobStatus, retries: RetryPolicy, *, accept: str) -> ServerResult:
+    """Returns the result of a job in a final state; raises RemoteError if it did not succeed."""
     request = partial(server.job_result, job.id, accept=accept)
-    return patience.call(request) if job.state == "succeeded" else request()
+    return retries.call(request) if job.state == "succeeded" else request()
 
 
 def parse_base_url(text: str) -> httpx2.URL:
-    """The address of a server; CommandError says what is wrong with it."""
+    """Parses a server's address; raises CommandError with the reason if it is not valid."""
     text = text.strip()
     example = "write it like http://localhost:8080"
     if not re.match(r"https?://", text, re.IGNORECASE):
@@ -300,17 +303,17 @@ def parse_base_url(text: str) -> httpx2.URL:
 
 
 def problem_in(reply: httpx2.Response) -> Mapping[str, Any] | None:
-    """The problem details of an error of Sightline, with `code` and `detail`; None where it is something else."""
+    """Returns the problem details of a Sightline error, with `code` and `detail`; None for any other reply."""
     try:
-        told: dict[str, Any] = reply.json()
-        return told | {"code": printable(str(told["code"])), "detail": printable(str(told["detail"]))}
+        problem: dict[str, Any] = reply.json()
+        return problem | {"code": printable(str(problem["code"])), "detail": printable(str(problem["detail"]))}
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def retry_after_s(reply: httpx2.Response) -> float | None:
-    told = reply.headers.get("retry-after", "")
-    return float(told) if re.fullmatch(r"[0-9]{1,9}", told) else None
+    text = reply.headers.get("retry-after", "")
+    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 def media_type_of(reply: httpx2.Response) -> str:
@@ -318,7 +321,7 @@ def media_type_of(reply: httpx2.Response) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why no reply came, for a person."""
+    """Returns the reason why no reply came, as part of a sentence."""
     for cause in _chain(error):
         if reason := _known_reason(cause):
             return reason
@@ -351,7 +354,7 @@ def _known_reason(error: BaseException) -> str | None:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """The error and its causes, the first cause first: it says most."""
+    """Returns the error and its causes, the first cause first, as it is the most specific."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
         chain.append(cause)
@@ -380,7 +383,7 @@ def _quoted(reply: httpx2.Response) -> str:
 
 
 def key_headers(api_key: str | None, *, has_login: bool = False) -> dict[str, str]:
-    """A login in the address is for a proxy, which takes the header `Authorization` for itself."""
+    """Returns the header with the key. A login in the address is for a proxy, which uses `Authorization` itself."""
     key = (api_key or "").strip()
     if not re.fullmatch(r"[!-~]*", key):
         raise CommandError("The API key holds a character that no key has; check --api-key and SIGHTLINE_API_KEY")

@@ -1,4 +1,4 @@
-"""The folder of a fleet on this machine: logs, blobs, Redis' data and how to reach it."""
+"""State folder of a fleet on this machine: logs, blobs, Redis' data, the lock, and the file with the Redis URL."""
 
 import fcntl
 import os
@@ -21,16 +21,16 @@ POLL_S = 0.1
 
 
 def prepare_state_folder(state: Path) -> None:
-    """Creates the folder, or takes an existing one from other users of this machine.
+    """Creates the folder, or makes an existing one private to this user.
 
-    A folder that also holds other things, such as a home folder, keeps its own permissions; what is in it of the
-    fleet loses them all the same.
+    A folder that also contains other files, such as a home folder, keeps its permissions; only the fleet's files in it
+    become private.
     """
     if not state.exists() or _is_only_state(state):
         private_folder(state)
     for name in FOLDERS:
         folder = private_folder(state / name)
-        # Not the blobs themselves: there may be very many, and their folders protect them.
+        # Not the blobs themselves: there may be very many, and their private folders protect them.
         for path in (*folder.glob("*"), *folder.glob("*/*")):
             restrict(path)
     for name in FILES:
@@ -39,13 +39,13 @@ def prepare_state_folder(state: Path) -> None:
 
 @contextmanager
 def socket_folder() -> Iterator[Path]:
-    """A folder with a short path, because sockets have no long names and the state folder may lie deep."""
+    """Creates a folder with a short path, because the length of a socket's path is limited."""
     with tempfile.TemporaryDirectory(prefix=SOCKET_FOLDER_PREFIX, ignore_cleanup_errors=True) as short:
         yield Path(short)
 
 
 def remove_leftovers(state: Path) -> None:
-    """Of a fleet that was killed: the folder of its socket. Only while no fleet runs there."""
+    """Removes the socket folder of a fleet that was killed. Call only while no fleet runs there."""
     url = find_redis_url(state) or ""
     folder = Path(url.removeprefix("unix://")).parent
     is_ours = folder.name.startswith(SOCKET_FOLDER_PREFIX) and folder.parent == Path(tempfile.gettempdir())
@@ -71,7 +71,7 @@ def redis_url_file(state: Path, redis_url: str) -> Iterator[None]:
 
 
 def find_redis_url(state: Path) -> str | None:
-    """None where no fleet has left its mark; one that was killed has, and its Redis is gone."""
+    """Returns the URL of a running fleet's Redis, or None. A fleet that was killed leaves a stale URL."""
     file = _file(state)
     return file.read_text("utf-8") if file.is_file() else None
 
@@ -84,13 +84,13 @@ class AlreadyRunningError(CommandError):
     """The state folder belongs to a running fleet."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(f"it runs already, as process {pid}")
+        super().__init__(f"a fleet is already running with this state folder, as process {pid}")
         self.pid = pid
 
 
 @contextmanager
 def instance_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder; the lock ends with the process, so that a stale file never misleads."""
+    """Locks the folder for one fleet; the lock ends with the process, so a stale file does no harm."""
     if not folder.exists():
         private_folder(folder)
     with open(_pid_file(folder), "a+", opener=private_opener, encoding="ascii") as file:
@@ -104,7 +104,7 @@ def instance_lock(folder: Path) -> Iterator[None]:
 
 
 def stop_instance(folder: Path, *, grace_s: float) -> int | None:
-    """End the fleet that holds the folder; the process it was, None where none was."""
+    """Stops the fleet that holds the folder; returns its process id, or None if there was none."""
     if not _pid_file(folder).exists():
         return None
     with _pid_file(folder).open("r+", encoding="ascii") as file:

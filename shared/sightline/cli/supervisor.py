@@ -1,4 +1,4 @@
-"""Child processes that are started again when they end and never outlive their supervisor."""
+"""Supervises child processes: restarts them when they end, and never lets them outlive their supervisor."""
 
 import asyncio
 import os
@@ -14,15 +14,15 @@ from pathlib import Path
 from sightline.cli import parent_death
 from sightline.http.listener import LISTEN_FD, STOPPING_FD
 
-ENDING_S = 0.5  # within which a process has ended that was killed
+EXIT_S = 0.5  # time in which a killed process ends
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run; `env` is added to the supervisor's own, all output goes to the end of `log`.
+    """A program to run; `env` is added to the supervisor's, and all output is appended to `log`.
 
-    A program with a `listener` is given this socket, which stays open whatever becomes of the program: clients wait in
-    its backlog while it starts again. It says when it begins to stop, and its successor starts then.
+    A program with a `listener` inherits this socket, which stays open when the program ends, so that clients wait in
+    its backlog during a restart. Such a program reports when it begins to stop, and its successor starts then.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """How soon to start a program again, and how long to wait for one that was asked to end."""
+    """Waits between restarts of a program, and the time that it gets to stop."""
 
     first_wait_s: float = 0.5
     longest_wait_s: float = 15.0
@@ -47,7 +47,7 @@ class RestartPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ProgramExit:
-    """A program ended by itself; a negative `code` is the number of the signal that killed it."""
+    """Exit of a program that was not stopped; a negative `code` is the number of the signal that killed it."""
 
     program: Program
     code: int
@@ -60,42 +60,42 @@ class ProgramExit:
 
 @asynccontextmanager
 async def supervised(
-    *programs: Program, patience: RestartPolicy, notify: Callable[[ProgramExit], None]
+    *programs: Program, policy: RestartPolicy, notify: Callable[[ProgramExit], None]
 ) -> AsyncIterator[None]:
-    """Keeps the programs running inside the block, and ends them all at its end."""
+    """Keeps the programs running inside the block, and stops them all at its end."""
     async with asyncio.TaskGroup() as group:
-        keepers = [group.create_task(_keep_running(program, patience, notify)) for program in programs]
+        runs = [group.create_task(_keep_running(program, policy, notify)) for program in programs]
         try:
             yield
         finally:
-            for keeper in keepers:
-                keeper.cancel()
+            for run in runs:
+                run.cancel()
 
 
-async def _keep_running(program: Program, patience: RestartPolicy, notify: Callable[[ProgramExit], None]) -> None:
-    wait_s = patience.first_wait_s
+async def _keep_running(program: Program, policy: RestartPolicy, notify: Callable[[ProgramExit], None]) -> None:
+    wait_s = policy.first_wait_s
     async with asyncio.TaskGroup() as leaving:
         while True:
             started_at = time.monotonic()
-            code = await _run(program, patience.grace_s, leaving)
-            if time.monotonic() - started_at > patience.steady_s:
-                wait_s = patience.first_wait_s
+            code = await _run(program, policy.grace_s, leaving)
+            if time.monotonic() - started_at > policy.steady_s:
+                wait_s = policy.first_wait_s
             if code is None:
                 continue
             notify(ProgramExit(program, code, wait_s))
             await asyncio.sleep(wait_s)
-            wait_s = patience.next_wait_s(wait_s)
+            wait_s = policy.next_wait_s(wait_s)
 
 
 async def _run(program: Program, grace_s: float, leaving: asyncio.TaskGroup) -> int | None:
-    """The code that it ended with; None where it begins to stop, which it goes on with in `leaving`."""
+    """Returns the exit code, or None if the program begins to stop, which continues in `leaving`."""
     process, stops = await _start(program)
     left = False
     try:
         ended = asyncio.create_task(process.wait())
         await asyncio.wait((ended, stops), return_when=asyncio.FIRST_COMPLETED)
-        # Its end says the same as its word, and is the one that counts.
-        await asyncio.wait((ended,), timeout=None if not stops.done() else ENDING_S)
+        # An exit also closes the notice's pipe, and counts as an exit.
+        await asyncio.wait((ended,), timeout=None if not stops.done() else EXIT_S)
         if ended.done():
             return ended.result()
         leaving.create_task(_leave(process, grace_s))
@@ -107,7 +107,7 @@ async def _run(program: Program, grace_s: float, leaving: asyncio.TaskGroup) -> 
 
 
 async def _leave(process: Process, grace_s: float) -> None:
-    """Waits for one that stops by itself, for as long as one would that was told to."""
+    """Waits for a program that is stopping, as long as for one that is terminated."""
     try:
         await asyncio.wait_for(process.wait(), grace_s)
     except TimeoutError:
@@ -118,12 +118,12 @@ async def _leave(process: Process, grace_s: float) -> None:
 
 
 async def _start(program: Program) -> tuple[Process, "asyncio.Future[None]"]:
-    """The process, and what is done when it begins to stop."""
-    stops, word = _stop_notice()
-    inherited = {} if program.listener is None else {LISTEN_FD: program.listener.fileno(), STOPPING_FD: word}
+    """Starts the program; returns the process, and a future that is done when it begins to stop."""
+    stops, notice = _stop_notice()
+    inherited = {} if program.listener is None else {LISTEN_FD: program.listener.fileno(), STOPPING_FD: notice}
     try:
         with program.log.open("ab") as log:
-            # A session of its own keeps the terminal's Ctrl-C away: who ends when is the supervisor's to say.
+            # A separate session keeps the terminal's Ctrl-C away, as the supervisor decides the order of stopping.
             process = await asyncio.create_subprocess_exec(
                 *with_parent_death(program.command),
                 stdin=DEVNULL,
@@ -134,13 +134,13 @@ async def _start(program: Program) -> tuple[Process, "asyncio.Future[None]"]:
                 start_new_session=True,
             )
     finally:
-        os.close(word)
-    # Of a program without a listener the word is never had: only its end counts.
+        os.close(notice)
+    # A program without a listener gives no notice; only its exit counts.
     return process, stops if program.listener is not None else asyncio.get_running_loop().create_future()
 
 
 def _stop_notice() -> tuple["asyncio.Future[None]", int]:
-    """A pipe whose writing end the program closes when it begins to stop, or the kernel when it ends."""
+    """Opens a pipe whose writing end the program closes when it begins to stop, or the kernel when it exits."""
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
     stops: asyncio.Future[None] = loop.create_future()
@@ -156,7 +156,7 @@ def _stop_notice() -> tuple["asyncio.Future[None]", int]:
 
 
 def with_parent_death(command: tuple[str, ...]) -> tuple[str, ...]:
-    """The command, run so that it ends with the process that runs it."""
+    """Returns the command wrapped so that its process ends with this process."""
     return (sys.executable, "-IS", parent_death.__file__, str(os.getpid()), *command)
 
 

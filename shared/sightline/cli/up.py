@@ -1,4 +1,4 @@
-"""`sightline up`: the fleet on one machine, until Ctrl-C."""
+"""`sightline up`: runs the fleet on one machine until Ctrl-C."""
 
 import asyncio
 import os
@@ -29,12 +29,12 @@ from sightline.cli.supervisor import ProgramExit, RestartPolicy, supervised
 from sightline.runtime.private_files import private_umask
 
 POLL_S = 0.2
-HOPELESS_AFTER = 3
+MAX_EXITS = 3  # of one program before the fleet is ready
 LOG_TAIL_LINES = 20
 
 
 class NotReadyError(CommandError):
-    """The fleet did not come up."""
+    """The fleet did not become ready."""
 
 
 def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) -> None:
@@ -52,13 +52,13 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
                 chosen, host=host, port=port, state=state.resolve(), redis_socket=redis_socket, listener=listener
             )
             with redis_url_file(state, fleet.redis_url):
-                asyncio.run(_live(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
+                asyncio.run(_run_fleet(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
 
 
 class StopSignals:
-    """The first signal stops the fleet, the second ends this process, and the kernel its children.
+    """Signal handling of `up`: the first signal stops the fleet, the second ends this process and so its children.
 
-    Handlers of the event loop would be gone as soon as the loop is, before everything is cleaned up.
+    Handlers of the event loop are not used, as they end with the loop, before everything is cleaned up.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class StopSignals:
         return signal_handlers(self._on_signal, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
     def attach(self, clean: Callable[[], None]) -> asyncio.Event:
-        """The event that the first signal sets in the running loop; `clean` runs before the second one's end."""
+        """Returns the event that the first signal sets in the running loop; `clean` runs on the second signal."""
         self._loop, self._clean = asyncio.get_running_loop(), clean
         return self._stop
 
@@ -87,63 +87,63 @@ class StopSignals:
 
 
 class StartupMonitor:
-    """Tells the operator of every ending and remembers who ended how often."""
+    """Prints every exit of a program, and counts them."""
 
     def __init__(self) -> None:
-        self.endings: Counter[str] = Counter()
+        self.exits: Counter[str] = Counter()
         self.last: ProgramExit | None = None
 
-    def __call__(self, ending: ProgramExit) -> None:
-        typer.echo(str(ending), err=True)
-        self.endings[ending.program.name] += 1
-        self.last = ending
+    def __call__(self, program_exit: ProgramExit) -> None:
+        typer.echo(str(program_exit), err=True)
+        self.exits[program_exit.program.name] += 1
+        self.last = program_exit
 
-    def give_up_if_hopeless(self) -> None:
-        if self.last and max(self.endings.values()) >= HOPELESS_AFTER:
+    def raise_if_failing(self) -> None:
+        if self.last and max(self.exits.values()) >= MAX_EXITS:
             raise NotReadyError(f"{self.last.program.name} does not start. The end of its log:\n{_tail(self.last)}")
 
 
-async def _live(
+async def _run_fleet(
     fleet: Fleet, models: tuple[str, ...], ready_s: float, signals: StopSignals, clean: Callable[[], None]
 ) -> None:
     stop = signals.attach(clean)
-    watch = StartupMonitor()
+    monitor = StartupMonitor()
     failure: NotReadyError | None = None
     typer.echo(f"Starting {', '.join((*models, 'gateway'))} ...")
     async with AsyncExitStack() as stack:
         for step in fleet.steps:
-            await stack.enter_async_context(supervised(*step, patience=RestartPolicy(), notify=watch))
+            await stack.enter_async_context(supervised(*step, policy=RestartPolicy(), notify=monitor))
         try:
-            await _serve(fleet, models, watch, stop, ready_s)
+            await _serve(fleet, models, monitor, stop, ready_s)
         except NotReadyError as error:
-            # Raised through the task groups it would arrive as a group of groups.
+            # Raised inside the task groups, it would become an exception group.
             failure = error
     if failure:
         raise failure
 
 
 async def _serve(
-    fleet: Fleet, models: tuple[str, ...], watch: StartupMonitor, stop: asyncio.Event, ready_s: float
+    fleet: Fleet, models: tuple[str, ...], monitor: StartupMonitor, stop: asyncio.Event, ready_s: float
 ) -> None:
-    if await _ready_or_stopped(fleet, watch, stop, ready_s):
-        _say_ready(fleet, models)
+    if await _ready_or_stopped(fleet, monitor, stop, ready_s):
+        _print_ready(fleet, models)
         await stop.wait()
     typer.echo("Stopping. Press Ctrl-C again to stop at once.")
 
 
-def _tail(ending: ProgramExit) -> str:
-    lines = ending.program.log.read_text("utf-8", "replace").splitlines()
+def _tail(program_exit: ProgramExit) -> str:
+    lines = program_exit.program.log.read_text("utf-8", "replace").splitlines()
     return "\n".join(lines[-LOG_TAIL_LINES:])
 
 
-async def _ready_or_stopped(fleet: Fleet, watch: StartupMonitor, stop: asyncio.Event, ready_s: float) -> bool:
-    """True once the gateway says that every model is ready, False if told to stop before."""
+async def _ready_or_stopped(fleet: Fleet, monitor: StartupMonitor, stop: asyncio.Event, ready_s: float) -> bool:
+    """Returns True when the gateway reports every model ready, False if stopped before."""
     give_up_at = time.monotonic() + ready_s
     async with httpx2.AsyncClient(base_url=fleet.address, trust_env=False, timeout=5) as client:
         while not stop.is_set():
             if await _is_ready(client):
                 return True
-            watch.give_up_if_hopeless()
+            monitor.raise_if_failing()
             if time.monotonic() > give_up_at:
                 raise NotReadyError(f"The fleet is not ready after {ready_s:.0f} s; see its logs.")
             await asyncio.sleep(POLL_S)
@@ -157,7 +157,7 @@ async def _is_ready(client: httpx2.AsyncClient) -> bool:
         return False
 
 
-def _say_ready(fleet: Fleet, models: tuple[str, ...]) -> None:
+def _print_ready(fleet: Fleet, models: tuple[str, ...]) -> None:
     typer.echo(f"Sightline is up: console at {fleet.address}/console/, API documentation at {fleet.address}/docs.")
     typer.echo("Ctrl-C stops it.")
     if models:

@@ -25,8 +25,8 @@ from starlette.types import ASGIApp
 
 from services.gateway.app import create_app
 from services.gateway.settings import GatewaySettings
+from sightline.api.declaration import route_of
 from sightline.api.problems import Problem
-from sightline.api.routes import route_of
 from sightline.inference.settings import Provider
 from sightline.inference.weights import load_weights
 from sightline.jobs.blob_references import BlobReferences

@@ -91,7 +91,7 @@ class RemoteClient:
     def __init__(self, url: str, threshold: float | None, api_key: str | None, pause: Pause, notify: Notify) -> None:
         self._server = ServerClient(url, api_key)
         self._options = {} if threshold is None else {"threshold": repr(threshold)}
-        self._patience = RetryPolicy(pause, notify)
+        self._retries = RetryPolicy(pause, notify)
 
     def close(self) -> None:
         self._server.close()
@@ -102,7 +102,7 @@ class RemoteClient:
 
         Raises CommandError within seconds if the address does not offer screening.
         """
-        card = self._patience.call(self._get_card).body
+        card = self._retries.call(self._get_card).body
         try:
             return model_name(json.loads(card)["weights"])
         except (ValueError, KeyError, TypeError):
@@ -130,14 +130,14 @@ class RemoteClient:
 
     def _result(self, pictures: Sequence[bytes]) -> ServerResult:
         files = [("image", picture) for picture in pictures]
-        reply = self._patience.call(lambda: self._server.predict(MODEL, files, self._options, accept=JSON))
+        reply = self._retries.call(lambda: self._server.predict(MODEL, files, self._options, accept=JSON))
         return self._job_result(reply) if isinstance(reply, JobStatus) else reply
 
     def _job_result(self, job: JobStatus) -> ServerResult:
         """Waits for the job that large pictures become, however long it is queued."""
         try:
-            *_, job = follow_job(self._server, job, self._patience)
-            return finished_result(self._server, job, self._patience, accept=JSON)
+            *_, job = follow_job(self._server, job, self._retries)
+            return finished_result(self._server, job, self._retries, accept=JSON)
         except StopRequestedError:
             self._cancel(job)
             raise

@@ -14,7 +14,7 @@ import typer
 from sightline.cli.interruption import StopRequest
 from sightline.cli.output import CommandError, printable
 from sightline.cli.screening.clients import LocalClient, RemoteClient, ScreeningClient, stoppable_pause
-from sightline.cli.screening.file_listing import Listing, UnreadableFolder, list_files
+from sightline.cli.screening.files import Listing, UnreadableFolder, list_files
 from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, FileError, FileResult, Journal, JournalHeader
 from sightline.cli.screening.results import ReportInfo, write_report, write_tables
 from sightline.cli.screening.run import ScreeningRun, progress_meter

@@ -29,7 +29,7 @@ from sightline.api.problems import Code
 from sightline.cli.interruption import POLL_S, StopRequest, run_in_thread
 from sightline.cli.output import printable
 from sightline.cli.screening.clients import ScreeningClient, StopRequestedError
-from sightline.cli.screening.file_listing import ListedFile
+from sightline.cli.screening.files import ListedFile
 from sightline.cli.screening.journal import (
     UNREADABLE_FILE,
     BatchReply,

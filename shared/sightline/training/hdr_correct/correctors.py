@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.training.photos import Picture
 
 NETWORK_PX = 64

@@ -7,7 +7,7 @@ import httpx2
 import numpy as np
 import onnxruntime
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.training.photos import Picture
 
 

@@ -1,4 +1,4 @@
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 
 
 def test_words_are_joined_by_dashes() -> None:

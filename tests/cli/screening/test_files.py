@@ -4,7 +4,7 @@ from subprocess import run
 
 import pytest
 
-from sightline.cli.screening.file_listing import NO_SUFFIX, Listing, list_files
+from sightline.cli.screening.files import NO_SUFFIX, Listing, list_files
 
 
 def listed(folder: Path, *, every_file: bool = False, follow_links: bool = False) -> Listing:
