@@ -1,5 +1,5 @@
 from sightline.api.declaration import route_of
 
 
-def test_words_are_joined_by_dashes() -> None:
+def test_route_joins_words_by_dashes() -> None:
     assert route_of("hra_screening") == "/v1/hra-screening"

@@ -37,13 +37,13 @@ def test_services_listen_on_the_loopback_alone_wherever_the_gateway_does(state: 
     assert gateway.env["SIGHTLINE_HOST"] == "0.0.0.0"
 
 
-def test_everyone_is_told_where_redis_is_and_it_has_no_port(state: Path) -> None:
+def test_all_programs_share_one_redis_without_a_port(state: Path) -> None:
     redis_program, services, gateway = programs(("inpaint",), state)
     assert {program.env["SIGHTLINE_REDIS_URL"] for program in (*services, gateway)} == {f"unix://{state}/redis.sock"}
     assert redis_program.command[redis_program.command.index("--port") + 1] == "0"
 
 
-def test_everyone_is_told_of_one_place_for_blobs(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_programs_share_one_blob_store(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, services, gateway = programs(("inpaint", "hoi"), state)
     assert {program.env["SIGHTLINE_BLOBS_URL"] for program in (*services, gateway)} == {(state / "blobs").as_uri()}
     assert (state / "blobs").is_dir()

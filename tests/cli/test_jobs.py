@@ -123,7 +123,7 @@ def test_shows_a_job_and_where_it_stands_but_no_secret(office: Office) -> None:
     assert SECRET not in text + json.dumps(shown)
 
 
-def test_counts_what_is_queued(office: Office) -> None:
+def test_queue_statistics_count_waiting_jobs(office: Office) -> None:
     office.queue("waiting")
     office.kill("dead", model="hoi")
     lines = {(line["model"], line["priority"]): line for line in facts("queues", "--redis", office.url)}
@@ -143,7 +143,7 @@ def test_a_model_may_be_spelled_as_in_urls(office: Office) -> None:
     assert "two is queued again" in said("retry", "--all", "hdr-correct", "--redis", office.url)
 
 
-def test_tells_what_died_and_why(office: Office) -> None:
+def test_dead_jobs_are_listed_with_the_reason(office: Office) -> None:
     office.kill("one")
     office.kill("two", model="hoi")
     assert [job["id"] for job in facts("dead", "--redis", office.url)] == ["two", "one"]
@@ -163,7 +163,7 @@ def test_dead_jobs_are_queued_again_one_by_one_or_all(office: Office) -> None:
     assert facts("dead", "--redis", office.url) == []
 
 
-def test_webhooks_that_were_given_up_are_told_and_sent_again(office: Office) -> None:
+def test_given_up_webhooks_are_listed_and_resent(office: Office) -> None:
     for job_id in ("one", "two"):
         office.kill(job_id)
         office.give_up(job_id)
@@ -200,7 +200,7 @@ def test_jobs_or_a_model_must_be_named(office: Office, action: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["show", "retry", "purge"])
-def test_an_unknown_job_is_told(office: Office, action: str) -> None:
+def test_unknown_job_is_reported(office: Office, action: str) -> None:
     result = run(action, "nobody", "--redis", office.url)
     assert isinstance(result.exception, Problem)
     assert result.exception.code is Code.NOT_FOUND
@@ -220,5 +220,5 @@ def test_redis_is_that_of_the_fleet_that_runs_here(
 @pytest.mark.parametrize(
     ("url", "sentence"), [("http://localhost", "redis_url"), ("unix:///nowhere/redis.sock", "cannot be reached")]
 )
-def test_a_redis_that_is_none_is_told_in_a_sentence(url: str, sentence: str) -> None:
+def test_server_that_is_not_redis_is_reported_in_a_sentence(url: str, sentence: str) -> None:
     assert sentence in str(run("list", "--redis", url).exception)

@@ -55,7 +55,7 @@ async def test_sends_the_pictures_as_often_as_asked(photo: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_keeps_that_many_requests_under_way(photo: Path) -> None:
+async def test_load_generator_keeps_the_given_number_of_requests_in_flight(photo: Path) -> None:
     under_way = 0
     everyone = asyncio.Event()
     peers: set[object] = set()
@@ -75,7 +75,7 @@ async def test_keeps_that_many_requests_under_way(photo: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_counts_what_fails_by_status(photo: Path) -> None:
+async def test_load_generator_counts_failures_by_status(photo: Path) -> None:
     answers = iter([200, 503, 503, 400])
 
     async def answer(_: web.Request) -> web.Response:
@@ -87,7 +87,7 @@ async def test_counts_what_fails_by_status(photo: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_counts_broken_connections(photo: Path) -> None:
+async def test_load_generator_counts_broken_connections(photo: Path) -> None:
     async def hang_up(request: web.Request) -> web.Response:
         assert request.transport is not None
         request.transport.close()

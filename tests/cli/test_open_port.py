@@ -54,7 +54,7 @@ async def begin_an_upload(port: int) -> asyncio.StreamWriter:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
-async def test_nobody_is_turned_away(tmp_path: Path, sent: signal.Signals) -> None:
+async def test_no_connection_is_refused_during_a_restart(tmp_path: Path, sent: signal.Signals) -> None:
     endings: list[ProgramExit] = []
     with open_listener(HOST, 0) as listener:
         port = listener.getsockname()[1]

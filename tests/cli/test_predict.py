@@ -52,7 +52,7 @@ def test_asks_a_server_for_the_format_of_the_suffix(server: ScriptedServer, tmp_
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_sends_the_mask_along(server: ScriptedServer, tmp_path: Path) -> None:
+def test_mask_is_sent_with_the_picture(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [PNG_REPLY]
     predict("inpaint", PHOTO, "--mask", MASK, "-o", tmp_path / "out.png", "--url", f"{server.url}/")
     assert MASK.read_bytes() in server.asked[0].body
@@ -118,7 +118,7 @@ def test_a_large_picture_is_followed_to_its_result(
     ],
     ids=lambda reply: f"{reply[0]}-{reply[1].get('Content-Type', '')}-{reply[2]!r:.12}",
 )
-def test_what_is_no_result_is_never_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
+def test_reply_that_is_not_a_result_is_not_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
     server.script = [reply, (200, {}, {"the card": "of a model"})]
     (tmp_path / "out.png").write_bytes(b"from an earlier run")
     with pytest.raises(CommandError):
@@ -135,7 +135,7 @@ def test_the_end_of_a_job_without_result_is_explained(server: ScriptedServer, tm
     assert (caught.value.code, caught.value.request_id) == ("unreadable_image", "r9")
 
 
-def test_tells_what_the_server_says_of_the_problem(server: ScriptedServer, tmp_path: Path) -> None:
+def test_server_problem_is_printed(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [(503, {"Retry-After": "8"}, PROBLEM)]
     with pytest.raises(RemoteError, match=r"503.*Come back later.*Try again in 8 s"):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
@@ -160,7 +160,7 @@ def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> N
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
-def test_tells_of_an_answer_that_is_no_problem_details(server: ScriptedServer, tmp_path: Path) -> None:
+def test_reply_without_problem_details_is_reported(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [(502, {}, b"<html>\x1b[31mbad gateway</html>")]
     with pytest.raises(CommandError, match=r"is not Sightline.*bad gateway") as caught:
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)

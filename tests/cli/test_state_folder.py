@@ -53,19 +53,21 @@ def test_nothing_to_end_after_a_crash_whatever_the_stale_file_says(state: Path) 
     assert stop_instance(state, grace_s=1) is None
 
 
-def test_ends_the_process_that_holds_the_folder(state: Path, started: Callable[..., "Popen[str]"]) -> None:
+def test_stop_instance_ends_the_process_that_holds_the_folder(
+    state: Path, started: Callable[..., "Popen[str]"]
+) -> None:
     process = hold(started, state, "polite")
     assert stop_instance(state, grace_s=30) == process.pid
     assert process.wait(30) == 0
 
 
-def test_kills_a_process_that_does_not_end(state: Path, started: Callable[..., "Popen[str]"]) -> None:
+def test_stop_instance_kills_a_process_that_does_not_end(state: Path, started: Callable[..., "Popen[str]"]) -> None:
     process = hold(started, state, "stubborn")
     assert stop_instance(state, grace_s=0.5) == process.pid
     assert process.wait(30) == -signal.SIGKILL
 
 
-def test_tells_where_redis_is_while_the_fleet_runs(tmp_path: Path) -> None:
+def test_redis_url_file_exists_while_the_fleet_runs(tmp_path: Path) -> None:
     with redis_url_file(tmp_path, "unix:///tmp/a.sock"):
         assert find_redis_url(tmp_path) == "unix:///tmp/a.sock"
     assert find_redis_url(tmp_path) is None

@@ -90,7 +90,7 @@ async def test_a_killed_child_is_started_again_and_the_signal_is_told(tmp_path: 
 
 
 @pytest.mark.anyio
-async def test_children_are_gone_after_the_block(tmp_path: Path) -> None:
+async def test_child_processes_end_with_the_block(tmp_path: Path) -> None:
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder in folders:
         folder.mkdir()

@@ -174,7 +174,7 @@ def test_starts_every_service_found_and_redis(standing: Site) -> None:
 
 
 @pytest.mark.usefixtures("printed")
-def test_only_its_owner_reads_what_it_writes(standing: Site) -> None:
+def test_written_files_are_readable_by_their_owner_only(standing: Site) -> None:
     found = readable_by_others(standing.state) | readable_by_others(standing.temporary)
     assert found == {standing.temporary}  # the test's own
     assert {path.name for path in standing.state.iterdir()} >= {"logs", "redis", "blobs", "redis.url", "up.pid"}
@@ -218,7 +218,7 @@ def test_a_killed_service_is_started_again(standing: Site, eventually: Eventuall
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_all_cleanly(site: Site, fleet: "Popen[str]", number: signal.Signals) -> None:
+def test_signal_ends_the_fleet_cleanly(site: Site, fleet: "Popen[str]", number: signal.Signals) -> None:
     assert redis_pids(site)
     fleet.send_signal(number)
     _, errors = fleet.communicate(timeout=60)
@@ -227,7 +227,7 @@ def test_a_signal_ends_it_all_cleanly(site: Site, fleet: "Popen[str]", number: s
     assert not list(site.temporary.iterdir())
 
 
-def test_a_second_signal_ends_it_at_once_and_leaves_nothing(
+def test_second_signal_ends_the_fleet_at_once_and_leaves_nothing(
     site: Site, fleet: "Popen[str]", eventually: Eventually
 ) -> None:
     os.kill(int(site.reports("echo")[0][0]), signal.SIGSTOP)  # never ends by itself
@@ -240,7 +240,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_nothing(
     assert not (site.state / "redis.url").exists()
 
 
-def test_what_a_killed_fleet_left_is_removed_by_the_next_command(
+def test_leftovers_of_a_killed_fleet_are_removed_by_the_next_command(
     site: Site, fleet: "Popen[str]", started: Start, eventually: Eventually
 ) -> None:
     fleet.kill()
@@ -258,7 +258,7 @@ def test_nothing_outlives_a_killed_fleet(site: Site, fleet: "Popen[str]", eventu
     eventually(lambda: all_gone(site))
 
 
-def test_down_ends_it(site: Site, fleet: "Popen[str]", started: Start) -> None:
+def test_down_ends_the_fleet(site: Site, fleet: "Popen[str]", started: Start) -> None:
     command = (sys.executable, "-m", "sightline.cli", "down", "--state", str(site.state))
     down = started(*command, stdout=PIPE)
     assert f"process {fleet.pid}" in down.communicate(timeout=60)[0]
@@ -283,7 +283,7 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_taken_port_is_told_at_once(tmp_path: Path, site: Site, started: Start, taken_port: int) -> None:
+def test_taken_port_is_reported_at_once(tmp_path: Path, site: Site, started: Start, taken_port: int) -> None:
     process = Site(site.folder, taken_port).up(started)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2

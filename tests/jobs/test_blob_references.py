@@ -91,7 +91,7 @@ async def test_results_that_a_lost_attempt_left_go_with_the_end(bench: Bench) ->
     assert garbage == {blob("picture").sha256, blob("left behind").sha256}
 
 
-async def test_a_full_store_answers_alike_whoever_holds_the_bytes(open_bench: OpenBench) -> None:
+async def test_full_store_does_not_reveal_who_stores_the_bytes(open_bench: OpenBench) -> None:
     bench = open_bench(max_stored_bytes=20)
     await bench.references.reserve(blob("ten bytes!"), job_id="theirs", caller="them")
     for size, caller in ((6, "us"), (6, "others")):
@@ -143,7 +143,7 @@ async def test_results_are_charged_to_the_caller_of_their_job(bench: Bench) -> N
     assert await charges(bench) == {"one of many": len("result")}
 
 
-async def test_room_is_set_aside_before_anything_is_written(open_bench: OpenBench) -> None:
+async def test_space_is_reserved_before_anything_is_written(open_bench: OpenBench) -> None:
     bench = open_bench(max_stored_bytes=100)
     for number in range(3):
         await bench.references.reserve_space(20, job_id=f"upload {number}", caller=f"caller {number}", ttl_s=60)

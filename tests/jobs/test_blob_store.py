@@ -73,7 +73,7 @@ async def test_bytes_beyond_one_part_come_back(store: BlobStore) -> None:
 
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(st.lists(st.binary(max_size=50)))
-def test_how_bytes_are_cut_does_not_matter(chunks: list[bytes]) -> None:
+def test_chunk_sizes_do_not_change_the_blob(chunks: list[bytes]) -> None:
     async def round_trip() -> bytes:
         store = BlobStore(S3BlobStore(MemoryStore()))
         ref = await store.put(pieces(*chunks))
@@ -84,7 +84,7 @@ def test_how_bytes_are_cut_does_not_matter(chunks: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("reader", ["read", "open"])
-async def test_what_was_deleted_is_gone_until_it_is_put_again(store: BlobStore, reader: str) -> None:
+async def test_deleted_blob_is_gone_until_it_is_put_again(store: BlobStore, reader: str) -> None:
     ref = await store.put(b"pixels")
     for _ in range(2):
         await store.delete(ref.sha256)
@@ -95,7 +95,7 @@ async def test_what_was_deleted_is_gone_until_it_is_put_again(store: BlobStore, 
     assert await store.read(ref) == b"pixels"
 
 
-async def test_nothing_has_the_name_before_it_is_reserved(store: BlobStore) -> None:
+async def test_blob_gets_its_name_only_after_the_reservation(store: BlobStore) -> None:
     reserved: list[BlobRef] = []
 
     async def reserve(ref: BlobRef) -> None:
@@ -156,7 +156,7 @@ async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
     assert [entry["path"] for page in memory.list() for entry in page] == [IDENTITY]
 
 
-async def test_damage_is_noticed(on_disk: BlobStore, folder: Path) -> None:
+async def test_damaged_blob_raises_internal_error(on_disk: BlobStore, folder: Path) -> None:
     ref = await on_disk.put(b"pixels")
     (folder / name_of(ref.sha256)).write_bytes(b"pixelz")
     with pytest.raises(Problem) as caught:
@@ -214,7 +214,7 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", folder], check=True)
 
 
-async def test_a_full_disk_is_told_and_gets_its_room_back(small_disk: Path) -> None:
+async def test_full_disk_is_reported_and_its_space_is_released(small_disk: Path) -> None:
     store = BlobStore(LocalBlobStore(small_disk))
     with pytest.raises(Problem) as caught:
         await store.put(pieces(*[os.urandom(MIB)] * 6))
@@ -225,14 +225,14 @@ async def test_a_full_disk_is_told_and_gets_its_room_back(small_disk: Path) -> N
     assert len(await store.read(ref)) == 3 * MIB
 
 
-async def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+async def test_unusable_output_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Problem) as caught:
         await BlobStore(LocalBlobStore(tmp_path / "file")).put(b"pixels")
     assert caught.value.code is Code.STORAGE_UNAVAILABLE
 
 
-async def test_drafts_of_dead_writers_are_swept(on_disk: BlobStore, folder: Path) -> None:
+async def test_abandoned_uploads_of_dead_writers_are_deleted(on_disk: BlobStore, folder: Path) -> None:
     ref = await on_disk.put(b"pixels")
     abandoned, current = (folder / "incoming" / name for name in ("abandoned", "current"))
     for path in (abandoned, current):
@@ -243,7 +243,7 @@ async def test_drafts_of_dead_writers_are_swept(on_disk: BlobStore, folder: Path
     assert await on_disk.read(ref) == b"pixels"
 
 
-async def test_drafts_in_a_bucket_are_swept() -> None:
+async def test_abandoned_uploads_in_a_bucket_are_deleted() -> None:
     memory = MemoryStore()
     store = BlobStore(S3BlobStore(memory))
     ref = await store.put(b"pixels")
@@ -322,7 +322,7 @@ class Hanging(LocalBlobStore):
         yield from super().blocks(name)
 
 
-async def test_a_store_that_hangs_is_told_in_time(folder: Path) -> None:
+async def test_hanging_store_is_reported_within_its_limit(folder: Path) -> None:
     disk = Hanging(folder)
     store = BlobStore(disk, limit_s=0.1)
     await store.verify()

@@ -19,7 +19,7 @@ PATIENCE_S = 30.0
 DOWN_AFTER_MS = 500
 
 
-def test_reads_who_is_asked_for_what() -> None:
+def test_sentinel_url_is_parsed() -> None:
     found = parse_sentinel_url("rediss+sentinel://worker:a%2Fb@one:1,two/main/3")
     assert found
     assert found.sentinels == (("one", 1), ("two", 26379))
@@ -27,12 +27,12 @@ def test_reads_who_is_asked_for_what() -> None:
     assert found.options == {"username": "worker", "password": "a/b", "db": 3, "ssl": True}
 
 
-def test_a_redis_itself_is_no_sentinel() -> None:
+def test_plain_redis_url_is_not_a_sentinel_url() -> None:
     assert parse_sentinel_url("redis://one:6379") is None
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://one:1", "redis+sentinel:///main"])
-def test_refuses_what_names_too_little(url: str) -> None:
+def test_incomplete_sentinel_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         parse_sentinel_url(url)
 

@@ -13,7 +13,7 @@ async def heard(bench: Bench, job_id: str, after: str | None = None) -> list[Job
     return [event async for event in bench.queue.events(job_id, after=after) if event]
 
 
-async def test_a_life_is_told_in_order_with_its_facts(bench: Bench) -> None:
+async def test_events_of_a_job_come_in_order_with_their_data(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     await bench.leases.report_progress(lease, StageProgress("infer", 0.5))
@@ -47,7 +47,7 @@ async def test_only_a_reader_of_the_last_event_has_heard_all(bench: Bench) -> No
     assert await bench.queue.has_ended("one", after=(await heard(bench, "one"))[-1].id)
 
 
-async def test_readers_are_let_go_while_their_job_lives(bench: Bench) -> None:
+async def test_event_streams_can_be_ended_before_their_job(bench: Bench) -> None:
     queue = bench.queue
     await queue.submit(submission("one"))
     waiting = asyncio.create_task(queue.wait("one", timeout_s=60))
@@ -74,7 +74,7 @@ async def test_events_come_as_they_happen_until_the_end(bench: Bench) -> None:
     assert [event.name async for event in events if event] == ["succeeded"]
 
 
-async def test_a_job_that_is_forgotten_has_no_more_to_tell(bench: Bench) -> None:
+async def test_event_stream_of_a_deleted_job_ends(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     await bench.dead_letters.purge("one")
 

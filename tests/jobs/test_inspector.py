@@ -7,7 +7,7 @@ from tests.jobs.conftest import MODEL, PROBLEM, WORKER, Bench, outcome, submissi
 pytestmark = pytest.mark.anyio
 
 
-async def test_every_queue_has_its_line(bench: Bench) -> None:
+async def test_every_queue_has_its_statistics(bench: Bench) -> None:
     for n in range(4):
         await bench.queue.submit(submission(f"i{n}"))
     await bench.queue.submit(submission("bulk", priority=Priority.BULK))
@@ -30,7 +30,7 @@ async def test_every_queue_has_its_line(bench: Bench) -> None:
     assert [(line.model, line.waiting, line.oldest_age_s) for line in others] == [("hoi", 0, 0.0)] * 2
 
 
-async def test_no_model_has_no_line(bench: Bench) -> None:
+async def test_statistics_without_models_are_empty(bench: Bench) -> None:
     assert await bench.overview.queue_stats([]) == []
 
 

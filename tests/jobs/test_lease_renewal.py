@@ -61,9 +61,7 @@ async def test_without_renewal_a_lease_runs_out(hasty: Bench) -> None:
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "recovered", "purged"])
-async def test_a_lease_that_is_not_ours_any_more_is_told_once(
-    hasty: Bench, any_redis: RedisServer, reason: str
-) -> None:
+async def test_lost_lease_is_reported_once(hasty: Bench, any_redis: RedisServer, reason: str) -> None:
     for name in ("one", "two"):
         await hasty.queue.submit(submission(name))
     lost: list[Lease] = []

@@ -127,7 +127,7 @@ async def test_progress_shows_until_the_end(bench: Bench) -> None:
     assert (await bench.queue.get("one")).progress is None
 
 
-async def test_work_is_waited_for(bench: Bench) -> None:
+async def test_wait_for_work_returns_when_a_job_arrives(bench: Bench) -> None:
     worker = bench.leases
     await worker.wait_for_work(MODEL, timeout_s=60)
     waiting = asyncio.create_task(worker.wait_for_work(MODEL, timeout_s=60))

@@ -140,7 +140,7 @@ async def test_a_redis_without_its_data_leaves_no_orphans(bench: Bench, blobs: B
     assert int(await bench.redis.get("sightline:stored_bytes") or 0) == running.size_bytes
 
 
-async def test_goes_on_when_redis_is_back(blobs: BlobStore) -> None:
+async def test_work_continues_when_redis_is_back(blobs: BlobStore) -> None:
     with running_redis(EMBEDDED, *DURABLE) as server:
         async with connect(server.url) as redis:
             bench = Bench(redis, JobSettings(redis_url=server.url, lease_s=0.1))
@@ -190,7 +190,7 @@ async def test_a_job_that_takes_its_workers_down_is_dead(open_bench: OpenBench) 
 
 
 @pytest.mark.parametrize("place", ["leases", "retrying"])
-async def test_a_clock_that_was_set_back_strands_nobody(bench: Bench, place: str) -> None:
+async def test_clock_set_back_delays_no_job(bench: Bench, place: str) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     if place == "retrying":
@@ -244,7 +244,7 @@ async def test_a_forgotten_job_leaves_nothing_in_redis(bench: Bench) -> None:
     assert await bench.redis.get("sightline:charged_bytes") == "0"
 
 
-async def test_an_upload_that_came_to_nothing_is_let_go(bench: Bench) -> None:
+async def test_abandoned_upload_is_released(bench: Bench) -> None:
     lost, kept = submission("lost"), submission("kept")
     for wanted in (lost, kept):
         await bench.references.reserve(wanted.request.body, job_id=wanted.id)
@@ -257,7 +257,7 @@ async def test_an_upload_that_came_to_nothing_is_let_go(bench: Bench) -> None:
     assert await bench.references.mark_garbage(limit=10, grace_s=0) == [lost.request.body.sha256]
 
 
-async def test_models_with_jobs_are_known(bench: Bench) -> None:
+async def test_models_with_jobs_are_listed(bench: Bench) -> None:
     assert await bench.upkeep.models() == []
 
     await bench.queue.submit(submission(priority=Priority.BULK))

@@ -45,7 +45,7 @@ async def ten_thousand_wait_in_order(bench: Bench) -> None:
     assert [(await bench.take()).job.id for _ in range(100)] == [f"j{n}" for n in range(100)]
 
 
-async def test_a_crowd_at_its_owners_limit_holds_up_nobody(bench: Bench) -> None:
+async def test_many_jobs_at_their_owners_limit_do_not_delay_others(bench: Bench) -> None:
     await bench.queue.set_owner_limit(OWNER, max_running=1)
     await submit_all(bench, 1200)
     await bench.queue.submit(submission("eves", owner="eve", priority=Priority.BULK))

@@ -84,7 +84,7 @@ async def test_an_abandoned_upload_frees_its_key_and_blob(bench: Bench) -> None:
     assert await bench.references.mark_garbage(limit=10, grace_s=0) == [wanted.request.body.sha256]
 
 
-async def test_what_became_a_job_cannot_be_abandoned(bench: Bench) -> None:
+async def test_upload_that_became_a_job_cannot_be_abandoned(bench: Bench) -> None:
     await bench.queue.submit(submission("one", idempotency_key="k"))
 
     await bench.queue.abandon("one", owner=OWNER, key="k")
@@ -145,7 +145,7 @@ async def test_a_result_that_two_jobs_share_outlives_the_first(bench: Bench) -> 
     assert result in await bench.references.mark_garbage(limit=10, grace_s=0)
 
 
-async def test_a_crowded_model_takes_no_more(open_bench: OpenBench) -> None:
+async def test_model_with_a_full_queue_refuses_jobs(open_bench: OpenBench) -> None:
     bench = open_bench(max_queued_per_model=1)
     await bench.queue.submit(submission("one"))
 
@@ -364,7 +364,7 @@ async def test_one_caller_cannot_fill_a_queue(open_bench: OpenBench) -> None:
     await bench.queue.submit(submission("another", owner="another"))
 
 
-async def test_jobs_that_an_earlier_version_queued_are_taken(bench: Bench) -> None:
+async def test_jobs_queued_by_an_earlier_version_are_taken(bench: Bench) -> None:
     for name in ("a1", "a2"):
         await bench.queue.submit(submission(name))
     prefix = bench.settings.redis_prefix

@@ -53,9 +53,7 @@ async def test_a_killed_redis_forgets_nothing_that_it_confirmed(bench: Bench, du
     assert await bench.queue.submit(submission("queued")) == await bench.queue.get("queued")
 
 
-async def test_a_restart_takes_no_lease_from_those_who_could_not_renew_it(
-    bench: Bench, durable_redis: RedisServer
-) -> None:
+async def test_restart_keeps_leases_that_could_not_be_renewed(bench: Bench, durable_redis: RedisServer) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     await bench.upkeep.recover(MODEL)
@@ -68,7 +66,7 @@ async def test_a_restart_takes_no_lease_from_those_who_could_not_renew_it(
     assert await bench.leases.finish(lease, outcome())
 
 
-async def test_everything_says_that_the_queue_is_away(bench: Bench, durable_redis: RedisServer) -> None:
+async def test_every_operation_reports_an_unavailable_queue(bench: Bench, durable_redis: RedisServer) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
     durable_redis.kill()
@@ -122,7 +120,7 @@ async def test_a_redis_that_hangs_counts_as_away(
         assert [job.id for job in (await hurried.queue.page(OWNER, limit=9)).jobs] == ["two", "one"]
 
 
-async def test_a_connection_lost_while_a_script_runs_is_made_anew(bench: Bench, durable_redis: RedisServer) -> None:
+async def test_connection_lost_during_a_script_is_reopened(bench: Bench, durable_redis: RedisServer) -> None:
     await bench.queue.submit(submission("one"))
     durable_redis.pause()
     submitting = asyncio.create_task(bench.queue.submit(submission("two")))
@@ -178,7 +176,7 @@ async def test_a_full_redis_takes_no_new_job_and_brings_the_others_to_their_end(
     }
 
 
-async def test_nothing_is_done_for_callers_that_a_stalled_redis_lost(bench: Bench, durable_redis: RedisServer) -> None:
+async def test_stalled_redis_changes_nothing_for_callers_that_left(bench: Bench, durable_redis: RedisServer) -> None:
     """They were answered 503, and may have sent the same again elsewhere."""
     await bench.queue.submit(submission("first"))
     queue, leases, references = bench.queue, bench.leases, bench.references

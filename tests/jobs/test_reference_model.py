@@ -263,7 +263,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
             assert self.run(self.bench.queue.position_of(job)).position == position
 
 
-def test_the_queue_does_what_its_model_does(any_redis: RedisServer) -> None:
+def test_queue_behaves_like_its_reference_model(any_redis: RedisServer) -> None:
     machine = type("Machine", (QueueBesideItsModel,), {"server": any_redis})
     run_state_machine_as_test(
         machine,

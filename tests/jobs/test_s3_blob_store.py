@@ -88,14 +88,14 @@ async def test_an_upload_that_breaks_off_leaves_nothing(store: BlobStore, endpoi
     assert "incoming" not in keys_in(endpoint)
 
 
-async def test_drafts_of_dead_writers_are_swept(store: BlobStore, endpoint: str) -> None:
+async def test_abandoned_uploads_of_dead_writers_are_deleted(store: BlobStore, endpoint: str) -> None:
     assert httpx2.put(f"{endpoint}/pictures/some/prefix/incoming/abandoned", content=b"some").status_code == 200
     assert await store.delete_abandoned(older_than_s=3600) == 0
     assert await store.delete_abandoned(older_than_s=-60) == 1
     assert "incoming" not in keys_in(endpoint)
 
 
-async def test_a_store_that_is_away_is_told(credentials: pytest.MonkeyPatch) -> None:
+async def test_unavailable_store_is_reported(credentials: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         credentials.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
     store = BlobStore.from_url(URL)
@@ -105,7 +105,7 @@ async def test_a_store_that_is_away_is_told(credentials: pytest.MonkeyPatch) -> 
     assert caught.value.retry_after_s
 
 
-async def test_a_bucket_that_does_not_exist_is_told(store: BlobStore) -> None:
+async def test_missing_bucket_is_reported(store: BlobStore) -> None:
     other = BlobStore.from_url("s3://elsewhere")
     with pytest.raises(Problem) as caught:
         await other.put(b"pixels")

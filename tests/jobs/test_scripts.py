@@ -82,7 +82,7 @@ async def test_a_take_whose_reply_is_lost_takes_one_job_only(bench: Bench, any_r
     assert (await bench.take()).job.id == "one"
 
 
-async def test_losing_the_reply_twice_is_told(bench: Bench, any_redis: RedisServer) -> None:
+async def test_reply_lost_twice_is_reported(bench: Bench, any_redis: RedisServer) -> None:
     async with lossy(any_redis) as (relay, far):
         relay.losing = 2
         with pytest.raises(Problem, match="cannot be reached"):

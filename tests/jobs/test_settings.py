@@ -20,7 +20,7 @@ def test_the_environment_names_everything(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("url", ["http://queue.example", "queue.example:6379", ""])
-def test_what_is_no_redis_is_refused(url: str) -> None:
+def test_url_that_is_not_redis_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="redis://"):
         JobSettings(redis_url=url)
 

@@ -56,7 +56,7 @@ def test_nothing_runs_as_root_or_can_write_to_the_image(stack: Stack, service: s
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_there_is_nothing_that_no_service_needs(stack: Stack, service: str) -> None:
+def test_image_contains_no_unneeded_package_or_tool(stack: Stack, service: str) -> None:
     container = container_of(stack, service)
     find = f"import importlib.util as u; print([name for name in {UNWANTED} if u.find_spec(name)])"
     assert output(container, ["python", "-c", find]).strip() == "[]"
@@ -73,7 +73,7 @@ def test_a_model_has_its_own_weights_alone(stack: Stack, service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_it_says_what_it_is_made_of(stack: Stack, service: str) -> None:
+def test_image_has_a_bill_of_materials(stack: Stack, service: str) -> None:
     container = container_of(stack, service)
     labels = container.image.labels
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"

@@ -38,7 +38,7 @@ def stages_s(stack: Stack, model: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("model", find_models())
-def test_what_a_request_costs(stack: Stack, model: str) -> None:
+def test_cpu_time_per_request(stack: Stack, model: str) -> None:
     url, files = f"{stack.gateway}{route_of(model)}", files_for(model)
     assert httpx2.post(url, files=files, timeout=120).status_code == 200
     time.sleep(SCRAPE_S)
@@ -78,7 +78,7 @@ async def test_waiting_grows_with_load_as_the_model_says(stack: Stack) -> None:
             assert predicted_s / TOLERANCE < tally.mean_s < predicted_s * TOLERANCE
 
 
-async def test_what_a_job_costs(stack: Stack) -> None:
+async def test_cpu_time_per_job(stack: Stack) -> None:
     url, files = f"{stack.gateway}{route_of(MODEL)}", files_for(MODEL)
     parts = {name: part(stack, name) for name in ("gateway", "redis", MODEL)}
     before = {name: cpu_s(container) for name, container in parts.items()}

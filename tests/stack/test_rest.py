@@ -16,7 +16,7 @@ MAX_SHARE = 0.02  # of the machine
 PARTS = ("gateway", "redis", *MODELS)
 
 
-def test_a_fleet_at_rest_takes_next_to_nothing(stack: Stack) -> None:
+def test_idle_fleet_uses_little_cpu_and_memory(stack: Stack) -> None:
     time.sleep(SETTLED_S)
     containers = {part: stack.containers(part)[0] for part in (*PARTS, "prometheus")}
     started, before = time.monotonic(), {part: cpu_s(container) for part, container in containers.items()}

@@ -137,7 +137,7 @@ def test_a_server_that_will_not_answer_ends_the_run(server: ScriptedServer, ther
         there.screen([b"1", b"2"])
 
 
-def test_something_else_at_the_address_is_told(server: ScriptedServer, there: RemoteClient) -> None:
+def test_server_that_is_not_sightline_is_reported(server: ScriptedServer, there: RemoteClient) -> None:
     server.script = [(200, {}, {"hello": "world"}), (200, {}, [])]
     with pytest.raises(CommandError, match="not a screening record"):
         there.screen([b"1"])

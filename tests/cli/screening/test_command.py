@@ -72,7 +72,7 @@ def check(out: Path, pictures: Path) -> None:
     assert (out / "report.html").stat().st_size > 5000
 
 
-def test_a_folder_is_screened_here(pictures: Path, tmp_path: Path) -> None:
+def test_folder_is_screened_in_this_process(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     said = screen(pictures, "-o", out, "--near-duplicates")
     assert "8 files" in said
@@ -83,7 +83,7 @@ def test_a_folder_is_screened_here(pictures: Path, tmp_path: Path) -> None:
     assert found["b.jpg"]["near_duplicates"] == ""
 
 
-def test_a_folder_is_screened_by_a_server_as_it_is_here(pictures: Path, tmp_path: Path, service: str) -> None:
+def test_server_screens_a_folder_like_this_process(pictures: Path, tmp_path: Path, service: str) -> None:
     screen(pictures, "-o", tmp_path / "there", "--url", service)
     check(tmp_path / "there", pictures)
     screen(pictures, "-o", tmp_path / "here")
@@ -113,7 +113,7 @@ def test_another_threshold_needs_another_folder_or_a_new_start(pictures: Path, t
     assert rows(out)["a.png"]["decision"] != "abstain"
 
 
-def test_what_was_left_out_is_counted(pictures: Path, tmp_path: Path) -> None:
+def test_left_out_files_are_counted(pictures: Path, tmp_path: Path) -> None:
     (pictures / "broken.jpg").unlink()
     (pictures / "empty.png").unlink()
     (pictures / "film.MP4").write_bytes(b"x")
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_read_is_a_failure(pictures: Path, tmp_path: Pat
     assert (failed["error_code"], failed["file"][-2:]) == ("unreadable_folder", "d/")
 
 
-def test_what_was_found_is_written_where_the_server_gives_up(
+def test_results_so_far_are_written_when_the_server_gives_up(
     pictures: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
     identity = {"name": "hra_screening", "version": "1", "weights_sha256": "ab" * 32}
@@ -205,7 +205,7 @@ def test_another_server_at_the_address_is_reported_at_once(
             screen(pictures, "-o", tmp_path / "out", "--url", server.url)
 
 
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+def test_folder_without_pictures_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="no pictures"):
         screen(tmp_path, "-o", tmp_path / "out")
 

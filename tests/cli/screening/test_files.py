@@ -31,7 +31,7 @@ def test_pictures_of_all_folders_in_an_order_that_stays(pictures: Path) -> None:
     assert "notes.txt" in names(pictures, every_file=True)
 
 
-def test_its_own_output_is_left_out(pictures: Path) -> None:
+def test_output_folder_is_not_screened(pictures: Path) -> None:
     (pictures / "out").mkdir()
     (pictures / "out" / "x.png").write_bytes(b"x")
     assert "out/x.png" not in names(pictures)

@@ -11,7 +11,7 @@ MakeFinding = Callable[..., FileResult]
 HEADING = JournalHeader(model="m@1+abc", threshold=None)
 
 
-def test_what_was_written_is_known_again(tmp_path: Path, make_file_result: MakeFinding) -> None:
+def test_journal_restores_its_results(tmp_path: Path, make_file_result: MakeFinding) -> None:
     with Journal(tmp_path) as journal:
         journal.begin(HEADING)
         journal.add([make_file_result("a.png"), make_file_result("b.png")])
@@ -63,14 +63,14 @@ def test_two_runs_do_not_write_at_once(tmp_path: Path) -> None:
         journal.begin(HEADING)
 
 
-def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_not_a_journal_is_refused(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("a shopping list\nmilk\n")
     with pytest.raises(CommandError, match="not a journal"):
         Journal(tmp_path)
 
 
 @pytest.mark.parametrize(("code", "final"), [("unreadable_image", True), ("overloaded", False), ("internal", False)])
-def test_only_what_was_the_files_fault_is_final(tmp_path: Path, code: str, final: bool) -> None:
+def test_only_errors_of_the_file_itself_are_final(tmp_path: Path, code: str, final: bool) -> None:
     failed = FileResult(file="a.png", size_bytes=1, modified_ns=1, error=FileError(code=code, detail=""))
     with Journal(tmp_path) as journal:
         journal.begin(HEADING)

@@ -35,7 +35,7 @@ def test_a_row_has_every_probability(make_file_result: MakeFileResult) -> None:
     assert (row["decision"], row["notes"]) == ("arms", "first-frame-only icc-ignored")
 
 
-def test_trouble_has_its_columns() -> None:
+def test_errors_have_their_columns() -> None:
     file_error = FileError(code="unreadable_image", detail="Truncated, or damaged.")
     (row,) = rows(FileResult(file="x.png", size_bytes=3, modified_ns=1, error=file_error))
     assert (row["error_code"], row["error"], row["decision"]) == ("unreadable_image", "Truncated, or damaged.", "")
@@ -105,7 +105,7 @@ def test_the_report_needs_nothing_but_itself(tmp_path: Path, make_file_result: M
     assert not re.search(r"https?://|@import|src=\"|<link", html)
 
 
-def test_its_data_are_the_findings(tmp_path: Path, make_file_result: MakeFileResult) -> None:
+def test_report_contains_the_results(tmp_path: Path, make_file_result: MakeFileResult) -> None:
     file_error = FileError(code="unreadable_image", detail="Broken.")
     failed = FileResult(file="broken.jpg", size_bytes=1, modified_ns=1, error=file_error)
     data = data_in(written(tmp_path, [make_file_result("deep/a b.png", near_duplicates=3), failed]))

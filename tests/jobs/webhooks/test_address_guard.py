@@ -55,23 +55,23 @@ def disguises(address: IPv4Address) -> list[IPv6Address]:
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC + NOT_PUBLIC_6)
-def test_what_is_not_public_is_refused(address: str) -> None:
+def test_private_addresses_are_refused(address: str) -> None:
     assert not AddressGuard().permits(ip_address(address))
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_a_disguise_does_not_help(address: str) -> None:
+def test_embedded_private_address_is_refused(address: str) -> None:
     assert not any(AddressGuard().permits(disguise) for disguise in disguises(IPv4Address(address)))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_what_is_public_is_permitted(address: str) -> None:
+def test_public_addresses_are_permitted(address: str) -> None:
     assert AddressGuard().permits(ip_address(address))
 
 
 @settings(deadline=None)
 @given(st.ip_addresses(v=4))
-def test_a_disguise_changes_nothing(address: IPv4Address) -> None:
+def test_embedded_ipv4_address_is_judged_like_the_plain_one(address: IPv4Address) -> None:
     guard = AddressGuard([IPv4Network("10.0.0.0/8")])
     assert {guard.permits(disguise) for disguise in disguises(address)} == {guard.permits(address)}
 
@@ -172,7 +172,7 @@ def test_a_usable_webhook_is_taken_as_it_is() -> None:
     ],
     ids=["port", "words", "empty", "private", "long", "secret"],
 )
-def test_others_are_refused_without_being_quoted(url: str, secret: str) -> None:
+def test_invalid_webhook_is_refused_without_being_quoted(url: str, secret: str) -> None:
     with pytest.raises(Problem) as caught:
         validate_webhook(url, secret, AddressGuard())
     assert caught.value.code is Code.INVALID_REQUEST
@@ -189,5 +189,5 @@ def test_others_are_refused_without_being_quoted(url: str, secret: str) -> None:
         ("https://example.org:8443/a", "https://example.org:8443"),
     ],
 )
-def test_a_receiver_is_scheme_host_and_port(url: str, receiver: str) -> None:
+def test_receiver_origin_is_scheme_host_and_port(url: str, receiver: str) -> None:
     assert receiver_origin(Webhook(url, SECRET)) == receiver

@@ -54,20 +54,20 @@ async def test_jobs_with_a_webhook_arrive_when_they_end(bench: Bench, outbox: De
     assert await outbox.unrouted(limit=10) == ["ended"]
 
 
-async def test_an_arrival_goes_to_its_receiver_once(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_ended_job_is_routed_to_its_receiver_once(bench: Bench, outbox: DeliveryQueue) -> None:
     await post(bench, outbox, "job")
     await outbox.route("job", "https://example.com")
     assert await outbox.unrouted(limit=10) == []
     assert await outbox.due_receivers(limit=10) == [RECEIVER]
 
 
-async def test_an_arrival_without_receiver_is_dropped(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_ended_job_without_receiver_is_dropped(bench: Bench, outbox: DeliveryQueue) -> None:
     await end_a_job(bench, "job")
     await outbox.route("job", None)
     assert await outbox.backlog() == DeliveryBacklog(pending=0, overdue_s=0.0)
 
 
-async def test_what_is_taken_is_not_taken_twice(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_leased_delivery_is_not_taken_twice(bench: Bench, outbox: DeliveryQueue) -> None:
     for job_id in ("one", "two", "three"):
         await post(bench, outbox, job_id)
     assert [ticket.job_id for ticket in await take(outbox, limit=2)] == ["one", "two"]
@@ -89,7 +89,7 @@ async def test_a_delivery_comes_back_when_its_lease_ends_and_the_late_one_change
     assert not await outbox.settle(current, FAILED, retry_in_s=None, ttl_s=TTL_S)
 
 
-async def test_what_is_put_off_comes_back_with_what_is_known(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_postponed_delivery_returns_with_its_record(bench: Bench, outbox: DeliveryQueue) -> None:
     await post(bench, outbox, "job")
     (ticket,) = await take(outbox)
     assert ticket.last is None
@@ -102,7 +102,7 @@ async def test_what_is_put_off_comes_back_with_what_is_known(bench: Bench, outbo
     assert ticket.last == FAILED
 
 
-async def test_what_is_settled_leaves_only_a_record_that_expires(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_settled_delivery_leaves_only_an_expiring_record(bench: Bench, outbox: DeliveryQueue) -> None:
     await post(bench, outbox, "job")
     (ticket,) = await take(outbox)
     assert await outbox.settle(ticket, FAILED, retry_in_s=None, ttl_s=TTL_S)
@@ -111,7 +111,7 @@ async def test_what_is_settled_leaves_only_a_record_that_expires(bench: Bench, o
     assert 0 < await bench.redis.ttl(left[0]) <= TTL_S
 
 
-async def test_what_was_given_up_can_be_seen_and_sent_again(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_given_up_message_can_be_listed_and_resent(bench: Bench, outbox: DeliveryQueue) -> None:
     await post(bench, outbox, "job")
     (ticket,) = await take(outbox)
     lost = replace(FAILED, fate=DeliveryStatus.GIVEN_UP)
@@ -130,7 +130,7 @@ async def test_what_was_given_up_can_be_seen_and_sent_again(bench: Bench, outbox
     assert await outbox.given_up(limit=10) == []
 
 
-async def test_only_ends_that_somebody_asked_for_are_sent_again(bench: Bench, outbox: DeliveryQueue) -> None:
+async def test_only_jobs_with_a_webhook_are_resent(bench: Bench, outbox: DeliveryQueue) -> None:
     await bench.queue.submit(submission("live", webhook=WEBHOOK))
     await end_a_job(bench, "silent", webhook=None)
     for job_id, code in (("live", Code.INVALID_REQUEST), ("silent", Code.INVALID_REQUEST), ("none", Code.NOT_FOUND)):

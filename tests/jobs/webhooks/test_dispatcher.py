@@ -84,7 +84,7 @@ async def end(bench: Bench, job_id: str, state: JobState) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.DEAD, JobState.CANCELLED])
-async def test_every_end_is_told(
+async def test_webhook_is_sent_for_every_final_state(
     open_bench: OpenBench, open_receiver: OpenReceiver, local_settings: WebhookSettings, state: JobState
 ) -> None:
     bench, receiver = open_bench(max_attempts=1), await open_receiver()
@@ -124,7 +124,7 @@ async def test_a_failed_message_is_sent_again_as_the_same(
     assert (delivery.fate, delivery.attempts) == (DeliveryStatus.DELIVERED, 3)
 
 
-async def test_it_is_given_up_at_the_end_of_the_schedule(
+async def test_message_is_given_up_at_the_end_of_the_schedule(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver, registry = await open_receiver(failing(99)), CollectorRegistry()
@@ -177,7 +177,7 @@ async def test_a_dead_receiver_slows_nobody(
     assert pending >= 50
 
 
-async def test_what_was_being_sent_when_the_process_ended_is_sent_again(
+async def test_message_in_flight_when_the_process_ended_is_sent_again(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver = await open_receiver(hang)
@@ -194,7 +194,7 @@ async def test_what_was_being_sent_when_the_process_ended_is_sent_again(
     assert receiver.ids[0] == receiver.ids[1]
 
 
-async def test_a_job_that_lives_again_is_told_when_it_ends_again(
+async def test_webhook_of_a_retried_job_is_sent_when_it_ends_again(
     open_bench: OpenBench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     bench, receiver = open_bench(max_attempts=1), await open_receiver()
@@ -209,7 +209,7 @@ async def test_a_job_that_lives_again_is_told_when_it_ends_again(
     assert [event["type"] for event in receiver.events] == ["job.succeeded"]
 
 
-async def test_a_job_that_is_forgotten_is_not_told(
+async def test_webhook_of_a_deleted_job_is_not_sent(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver = await open_receiver()
@@ -221,7 +221,7 @@ async def test_a_job_that_is_forgotten_is_not_told(
     assert receiver.events == []
 
 
-async def test_an_address_that_is_none_holds_up_nothing(
+async def test_invalid_address_does_not_delay_other_deliveries(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver = await open_receiver()
@@ -233,7 +233,7 @@ async def test_an_address_that_is_none_holds_up_nothing(
         await settled(outbox)
 
 
-async def test_goes_on_when_redis_is_back(open_receiver: OpenReceiver, local_settings: WebhookSettings) -> None:
+async def test_work_continues_when_redis_is_back(open_receiver: OpenReceiver, local_settings: WebhookSettings) -> None:
     receiver, registry = await open_receiver(), CollectorRegistry()
     with running_redis(EMBEDDED, *DURABLE) as server:
         async with connect(server.url) as redis:

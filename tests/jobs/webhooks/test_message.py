@@ -26,7 +26,7 @@ JOB = Job(
 )
 
 
-def test_a_message_says_what_happened_when_to_which_job() -> None:
+def test_message_has_event_time_and_job() -> None:
     message = job_ended_message(JOB, lambda job: {"id": job.id})
     assert json.loads(message.body) == {
         "type": "job.succeeded",
@@ -35,7 +35,7 @@ def test_a_message_says_what_happened_when_to_which_job() -> None:
     }
 
 
-def test_the_id_is_that_of_the_event() -> None:
+def test_signature_headers_carry_the_message_id() -> None:
     def id_of(job: Job) -> str:
         return job_ended_message(job, lambda _: {}).id
 
@@ -45,7 +45,7 @@ def test_the_id_is_that_of_the_event() -> None:
     assert len({id_of(job) for job in (JOB, dead, dead_again, replace(JOB, id="job-2"))}) == 4
 
 
-def test_a_test_event_says_that_it_is_one() -> None:
+def test_test_event_has_its_own_type() -> None:
     event = json.loads(webhook_test_message("test-1", 0.0).body)
     assert event == {"type": "webhook.test", "timestamp": "1970-01-01T00:00:00+00:00", "data": {}}
 

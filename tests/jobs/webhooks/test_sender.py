@@ -45,7 +45,7 @@ async def test_a_signed_message_arrives(open_receiver: OpenReceiver, local_setti
 
 
 @pytest.mark.parametrize(("status", "unwanted"), [(303, False), (400, False), (404, False), (410, True), (500, False)])
-async def test_other_answers_are_failures(
+async def test_unsuccessful_status_is_a_failure(
     open_receiver: OpenReceiver, local_settings: WebhookSettings, status: int, unwanted: bool
 ) -> None:
     receiver = await open_receiver(redirect_to("/elsewhere", status))
@@ -95,7 +95,7 @@ async def test_an_answer_without_end_is_not_read(open_receiver: OpenReceiver, lo
     assert sent_bytes < 64 * 1024 * 1024
 
 
-async def test_a_closed_port_is_told(local_settings: WebhookSettings) -> None:
+async def test_closed_port_is_reported(local_settings: WebhookSettings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     assert (await send(url, local_settings)).failure == "The connection to the receiver failed."
@@ -127,7 +127,7 @@ async def test_private_and_unknown_names_cannot_be_told_apart(local_settings: We
         release.set()
 
 
-async def test_a_name_that_does_not_exist_is_told(local_settings: WebhookSettings) -> None:
+async def test_unknown_host_name_is_reported(local_settings: WebhookSettings) -> None:
     attempt = await send("http://receiver.invalid/", local_settings)
     assert attempt.failure == "The receiver's name does not resolve to a public address."
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.api.routes import route_of
+from sightline.api.declaration import route_of
 from sightline.networks.boxes import encode
 from sightline.networks.interactnet import Interactions
 from sightline.postprocessing.interactions import NO_OBJECT, ActionScore, Composition
