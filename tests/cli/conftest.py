@@ -8,12 +8,18 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
-from tests.cli.scripted_server import ScriptedServer, scripted_server
+from sightline.cli.app import build_app
+from tests.cli.scripted_server import ScriptedServer, Step, scripted_server
 
 Eventually = Callable[[Callable[[], Any]], None]
 WITHIN_S = 30.0
 ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "samples"
+PHOTO, MASK = SAMPLES / "photo.jpg", SAMPLES / "mask.png"
+PNG = b"\x89PNG\r\n\x1a\n and so on"
+PNG_REPLY: Step = (200, {"Content-Type": "image/png"}, PNG)
 EMPTY: Mapping[str, str] = {}
 
 
@@ -81,3 +87,11 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "state"
+
+
+def predict(*arguments: object) -> str:
+    """Runs `sightline predict`; returns its output, or raises its error."""
+    result = CliRunner().invoke(build_app(), ["predict", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.output

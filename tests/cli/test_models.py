@@ -1,5 +1,8 @@
+import os
 import shlex
+import sys
 from pathlib import Path
+from subprocess import run
 
 import cv2
 import numpy as np
@@ -8,6 +11,7 @@ import typer
 
 from sightline.cli import models
 from sightline.cli.models import curl_command, find_models, require_models, sample_pictures
+from tests.cli.conftest import PHOTO, ROOT, SAMPLES
 
 
 def test_a_folder_with_a_predictor_is_a_model() -> None:
@@ -72,3 +76,16 @@ def test_files_are_saved_and_a_record_is_printed(model: str, end: str) -> None:
 @pytest.mark.parametrize("model", ["inpaint", "hdr_correct", "svbrdf"])
 def test_every_sample_is_there(model: str) -> None:
     assert all(path.is_file() for path in sample_pictures(model).values())
+
+
+@pytest.mark.parametrize(
+    "command", ["predict inpaint PHOTO -o out.png", "screen FOLDER -o out", "bench inpaint", "up inpaint"]
+)
+def test_a_missing_runtime_is_named(tmp_path: Path, command: str) -> None:
+    words = command.replace("PHOTO", str(PHOTO)).replace("FOLDER", str(SAMPLES)).split()
+    code = "import sys; sys.modules['onnxruntime'] = None; from sightline.cli.main import main; main()"
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
+    done = run([sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "sightline[cpu]" in done.stderr
+    assert "Traceback" not in done.stderr

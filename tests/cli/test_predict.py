@@ -1,28 +1,18 @@
-import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import PIPE, Popen, run
+from subprocess import PIPE, Popen
 
 import psutil
 import pytest
-from typer.testing import CliRunner
 
 from sightline.cli import server_client
-from sightline.cli.app import build_app
 from sightline.cli.output import CommandError
 from sightline.cli.server_client import RemoteError
+from tests.cli.conftest import MASK, PHOTO, PNG, PNG_REPLY, predict
 from tests.cli.scripted_server import ScriptedServer, Step
 from tests.imaging import hostile
-
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "samples"
-PHOTO, MASK = SAMPLES / "photo.jpg", SAMPLES / "mask.png"
-PNG = b"\x89PNG\r\n\x1a\n and so on"
-PNG_REPLY: Step = (200, {"Content-Type": "image/png"}, PNG)
-PROBLEM = {"code": "overloaded", "detail": "Come back later.", "request_id": "r1"}
 
 Start = Callable[..., "Popen[str]"]
 Eventually = Callable[[Callable[[], object]], None]
@@ -30,13 +20,6 @@ Eventually = Callable[[Callable[[], object]], None]
 
 def job(state: str, **more: object) -> dict[str, object]:
     return {"id": "7", "state": state, **more}
-
-
-def predict(*arguments: object) -> str:
-    result = CliRunner().invoke(build_app(), ["predict", *map(str, arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.output
 
 
 @pytest.mark.parametrize("model", ["hdr_correct", "hdr-correct"])
@@ -56,26 +39,6 @@ def test_mask_is_sent_with_the_picture(server: ScriptedServer, tmp_path: Path) -
     server.script = [PNG_REPLY]
     predict("inpaint", PHOTO, "--mask", MASK, "-o", tmp_path / "out.png", "--url", f"{server.url}/")
     assert MASK.read_bytes() in server.asked[0].body
-
-
-@pytest.mark.parametrize("suffix", ["", "/", "/console/", "/docs", "/v1", "/?a=b#c"])
-def test_addresses_as_people_paste_them(server: ScriptedServer, tmp_path: Path, suffix: str) -> None:
-    server.script = [PNG_REPLY]
-    predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f" {server.url}/prefix{suffix} ")
-    assert server.asked[0].path == "/prefix/v1/inpaint"
-
-
-def test_a_key_comes_from_the_option_or_the_environment(
-    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.script = [PNG_REPLY, PNG_REPLY, PNG_REPLY]
-    call = ("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-    predict(*call)
-    monkeypatch.setenv("SIGHTLINE_API_KEY", " from-environment\n")
-    predict(*call)
-    predict(*call, "--api-key", "from-option")
-    sent = [asked.headers["Authorization"] for asked in server.asked]
-    assert sent == [None, "Bearer from-environment", "Bearer from-option"]
 
 
 def test_a_large_picture_is_followed_to_its_result(
@@ -135,70 +98,6 @@ def test_the_end_of_a_job_without_result_is_explained(server: ScriptedServer, tm
     assert (caught.value.code, caught.value.request_id) == ("unreadable_image", "r9")
 
 
-def test_server_problem_is_printed(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [(503, {"Retry-After": "8"}, PROBLEM)]
-    with pytest.raises(RemoteError, match=r"503.*Come back later.*Try again in 8 s"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-    assert not (tmp_path / "out.png").exists()
-
-
-def test_an_unknown_model_is_named_whatever_the_refusal_says(server: ScriptedServer, tmp_path: Path) -> None:
-    too_large = {"code": "too_many_bytes", "detail": "The request is larger than 65536 bytes."}
-    nothing_here = {"code": "not_found", "detail": "There is nothing here."}
-    server.script = [(413, {}, too_large), (404, {}, nothing_here), (200, {}, {"models": []})]
-    with pytest.raises(RemoteError, match="has no model paint"):
-        predict("paint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-    server.script = [(404, {}, nothing_here)] * 3
-    with pytest.raises(RemoteError, match="wrong is not the address of a fleet"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f"{server.url}/wrong")
-    assert "is not the name of a model" in predict("../x", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-
-
-def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [(401, {}, {"code": "unauthorized", "detail": "A key is needed."})]
-    with pytest.raises(RemoteError, match="SIGHTLINE_API_KEY"):
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-
-
-def test_reply_without_problem_details_is_reported(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [(502, {}, b"<html>\x1b[31mbad gateway</html>")]
-    with pytest.raises(CommandError, match=r"is not Sightline.*bad gateway") as caught:
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-    assert "\x1b" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "reason"),
-    [
-        ("localhost:8080", "does not begin with http"),
-        ("ftp://localhost", "does not begin with http"),
-        ("", "does not begin with http"),
-        ("http://", "no valid host"),
-        ("http://a b", "no valid host"),
-        ("http://[::1", "no valid address"),
-        ("http://a..b", "not valid"),
-        ("http://127.0.0.1:99999", "no valid port"),
-        ("http://sightline.invalid", "unknown"),
-        ("http://127.0.0.1:9", "refused"),
-        ("https://127.0.0.1:PORT", "TLS"),
-    ],
-)
-def test_a_wrong_address_is_explained(
-    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
-) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(CommandError, match=reason):
-        predict("inpaint", PHOTO, "-o", tmp_path / "o.png", "--url", url.replace("PORT", str(server.server_port)))
-
-
-def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_client, "REPLY_TIMEOUT_S", 0.2)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(CommandError, match="timed out"):
-            predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", url)
-
-
 def test_ctrl_c_cancels_the_job(server: ScriptedServer, tmp_path: Path, started: Start, eventually: Eventually) -> None:
     server.script = [(202, {}, job("queued")), *[(200, {}, job("running"))] * 1000]
     arguments = ("predict", "inpaint", str(PHOTO), "-o", str(tmp_path / "out.png"), "--url", server.url)
@@ -240,19 +139,6 @@ def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: 
     assert "Traceback" not in said + errors
     assert process.returncode == -signal.SIGINT
     eventually(lambda: not any(decoder.is_running() for decoder in decoders))
-
-
-@pytest.mark.parametrize(
-    "command", ["predict inpaint PHOTO -o out.png", "screen FOLDER -o out", "bench inpaint", "up inpaint"]
-)
-def test_a_missing_runtime_is_named(tmp_path: Path, command: str) -> None:
-    words = command.replace("PHOTO", str(PHOTO)).replace("FOLDER", str(SAMPLES)).split()
-    code = "import sys; sys.modules['onnxruntime'] = None; from sightline.cli.main import main; main()"
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'shared'}{os.pathsep}{ROOT}"}
-    done = run([sys.executable, "-c", code, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "sightline[cpu]" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,18 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import redis.asyncio
 
 from sightline.jobs.blob_references import BlobReferences
+from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.connection import connect
 from sightline.jobs.inspector import QueueInspector
 from sightline.jobs.job import BlobRef, JobReason, Lease, Outcome, Priority, Representation, StoredRequest, Submission
 from sightline.jobs.leases import Leases
+from sightline.jobs.local_blob_store import IDENTITY, LocalBlobStore
 from sightline.jobs.maintenance import QueueMaintenance
 from sightline.jobs.queue import DeadLetters, JobQueue
 from sightline.jobs.settings import JobSettings
@@ -125,3 +128,17 @@ async def open_bench(any_redis: RedisServer) -> AsyncIterator[OpenBench]:
 @pytest.fixture
 def bench(open_bench: OpenBench) -> Bench:
     return open_bench()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def on_disk(folder: Path) -> BlobStore:
+    return BlobStore(LocalBlobStore(folder))
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.name != IDENTITY]

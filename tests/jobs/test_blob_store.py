@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from obstore.store import MemoryStore
 
 from sightline.api.problems import Code, Problem
-from sightline.jobs.blob_store import BlobStore, ResolveIdentity, name_of
+from sightline.jobs.blob_store import BlobStore, name_of
 from sightline.jobs.job import BlobRef
-from sightline.jobs.local_blob_store import IDENTITY, LocalBlobStore, LocalBlobUpload
+from sightline.jobs.local_blob_store import LocalBlobStore, LocalBlobUpload
 from sightline.jobs.s3_blob_store import PART_BYTES, S3BlobStore
+from tests.jobs.conftest import files
 
 pytestmark = pytest.mark.anyio
 
@@ -31,23 +32,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     return BlobStore(LocalBlobStore(tmp_path / "blobs") if request.param == "folder" else S3BlobStore(MemoryStore()))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "blobs"
-
-
-@pytest.fixture
-def on_disk(folder: Path) -> BlobStore:
-    return BlobStore(LocalBlobStore(folder))
-
-
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
     for chunk in chunks:
         yield chunk
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.name != IDENTITY]
 
 
 def ref_of(data: bytes) -> BlobRef:
@@ -144,18 +131,6 @@ async def test_a_cancelled_upload_leaves_nothing(on_disk: BlobStore, folder: Pat
     assert files(folder) == []
 
 
-async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
-    memory = MemoryStore()
-
-    async def breaking() -> AsyncIterator[bytes]:
-        yield bytes(PART_BYTES + 1)
-        raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        await BlobStore(S3BlobStore(memory)).put(breaking())
-    assert [entry["path"] for page in memory.list() for entry in page] == [IDENTITY]
-
-
 async def test_damaged_blob_raises_internal_error(on_disk: BlobStore, folder: Path) -> None:
     ref = await on_disk.put(b"pixels")
     (folder / name_of(ref.sha256)).write_bytes(b"pixelz")
@@ -225,34 +200,6 @@ async def test_full_disk_is_reported_and_its_space_is_released(small_disk: Path)
     assert len(await store.read(ref)) == 3 * MIB
 
 
-async def test_unusable_output_folder_is_reported(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(Problem) as caught:
-        await BlobStore(LocalBlobStore(tmp_path / "file")).put(b"pixels")
-    assert caught.value.code is Code.STORAGE_UNAVAILABLE
-
-
-async def test_abandoned_uploads_of_dead_writers_are_deleted(on_disk: BlobStore, folder: Path) -> None:
-    ref = await on_disk.put(b"pixels")
-    abandoned, current = (folder / "incoming" / name for name in ("abandoned", "current"))
-    for path in (abandoned, current):
-        path.write_bytes(b"some")
-    os.utime(abandoned, (0, 0))
-    assert await on_disk.delete_abandoned(older_than_s=3600) == 1
-    assert files(folder / "incoming") == [current]
-    assert await on_disk.read(ref) == b"pixels"
-
-
-async def test_abandoned_uploads_in_a_bucket_are_deleted() -> None:
-    memory = MemoryStore()
-    store = BlobStore(S3BlobStore(memory))
-    ref = await store.put(b"pixels")
-    memory.put("incoming/abandoned", b"some")
-    assert await store.delete_abandoned(older_than_s=3600) == 0
-    assert await store.delete_abandoned(older_than_s=-1) == 1
-    assert await store.read(ref) == b"pixels"
-
-
 async def test_a_url_names_the_folder(tmp_path: Path) -> None:
     ref = await BlobStore.from_url(f"file://{tmp_path}/a%20b").put(b"pixels")
     assert (tmp_path / "a b" / name_of(ref.sha256)).read_bytes() == b"pixels"
@@ -262,48 +209,6 @@ async def test_a_url_names_the_folder(tmp_path: Path) -> None:
 def test_other_urls_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="file:///folder or s3://bucket/prefix"):
         BlobStore.from_url(url)
-
-
-async def test_a_folder_that_vanishes_is_not_made_anew(on_disk: BlobStore, folder: Path) -> None:
-    ref = await on_disk.put(b"pixels")
-    again = BlobStore(LocalBlobStore(folder), resolve_identity=keep_to(LocalBlobStore(folder).identity()))
-    folder.rename(folder.with_name("unmounted"))
-    folder.mkdir()
-
-    for store in (on_disk, again):
-        for attempt in (store.read(ref), store.delete(ref.sha256), store.delete_abandoned(older_than_s=0)):
-            with pytest.raises(Problem) as caught:
-                await attempt
-            assert caught.value.code is Code.STORAGE_UNAVAILABLE
-        with pytest.raises(Problem):
-            await store.put(b"others")
-    assert list(folder.iterdir()) == []
-
-    folder.rmdir()
-    folder.with_name("unmounted").rename(folder)
-    assert await again.read(ref) == await on_disk.read(ref) == b"pixels"
-
-
-async def test_a_folder_that_is_unmounted_during_the_check_is_not_made_anew(folder: Path) -> None:
-    async def unmount(found: str | None) -> str | None:
-        if found is not None:
-            folder.rename(folder.with_name("unmounted"))
-            folder.mkdir()
-        return found or "first"
-
-    store = BlobStore(LocalBlobStore(folder), resolve_identity=unmount)
-    await store.probe()
-    with pytest.raises(Problem) as caught:
-        await store.probe()
-    assert caught.value.code is Code.STORAGE_UNAVAILABLE
-    assert list(folder.iterdir()) == []
-
-
-def keep_to(identity: str | None) -> ResolveIdentity:
-    async def resolve_identity(found: str | None) -> str | None:
-        return identity if found == identity else None
-
-    return resolve_identity
 
 
 class Hanging(LocalBlobStore):

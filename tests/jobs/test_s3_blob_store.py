@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx2
 import pytest
+from obstore.store import MemoryStore
 
 from sightline.api.problems import Code, Problem
 from sightline.jobs.blob_store import BlobStore
-from sightline.jobs.s3_blob_store import PART_BYTES
+from sightline.jobs.local_blob_store import IDENTITY
+from sightline.jobs.s3_blob_store import PART_BYTES, S3BlobStore
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +112,25 @@ async def test_missing_bucket_is_reported(store: BlobStore) -> None:
     with pytest.raises(Problem) as caught:
         await other.put(b"pixels")
     assert caught.value.code is Code.STORAGE_UNAVAILABLE
+
+
+async def test_abandoned_uploads_in_a_bucket_are_deleted() -> None:
+    memory = MemoryStore()
+    store = BlobStore(S3BlobStore(memory))
+    ref = await store.put(b"pixels")
+    memory.put("incoming/abandoned", b"some")
+    assert await store.delete_abandoned(older_than_s=3600) == 0
+    assert await store.delete_abandoned(older_than_s=-1) == 1
+    assert await store.read(ref) == b"pixels"
+
+
+async def test_an_upload_that_breaks_off_leaves_no_object() -> None:
+    memory = MemoryStore()
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield bytes(PART_BYTES + 1)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await BlobStore(S3BlobStore(memory)).put(breaking())
+    assert [entry["path"] for page in memory.list() for entry in page] == [IDENTITY]
