@@ -10,24 +10,24 @@ from tests.extreme_pictures import extreme_pixels
 U8, U16 = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
-def test_rounds_every_sixteen_bit_value_to_the_nearest() -> None:
+def test_to_8_bit_rounds_to_the_nearest_value() -> None:
     values = np.arange(65_536, dtype=np.uint16)
     assert np.array_equal(to_8_bit(values), np.rint(values / 257).astype(np.uint8))
 
 
-def test_widening_and_narrowing_are_inverse() -> None:
+def test_expand_to_16_bit_inverts_narrowing() -> None:
     values = np.arange(256, dtype=np.uint8)
     assert np.array_equal(quantize(quantize(values, U16), U8), values)
 
 
 @pytest.mark.parametrize("dtype", [U8, U16])
-def test_floating_point_is_clipped_and_rounded(dtype: "np.dtype[np.unsignedinteger]") -> None:
+def test_quantize_clips_and_rounds_floating_point(dtype: "np.dtype[np.unsignedinteger]") -> None:
     top = np.iinfo(dtype).max
     assert quantize(np.array([-0.5, 0, 0.5, 1, 2.5]), dtype).tolist() == [0, 0, round(top / 2), top, top]
 
 
 @given(extreme_pixels(), st.sampled_from([U8, U16]), st.floats(-0.1, 0.1))
-def test_depths_at_black_and_white_are_those_of_floating_point(
+def test_conversion_at_black_and_white_equals_floating_point(
     pixels: Samples, dtype: "np.dtype[np.unsignedinteger]", more: float
 ) -> None:
     unit, top = pixels / np.iinfo(pixels.dtype).max, np.iinfo(dtype).max

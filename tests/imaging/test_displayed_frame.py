@@ -82,7 +82,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, NDArray[np.u
 @needs_chromium
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", OUTPUTS)
-def test_every_output_looks_upright_in_a_browser(
+def test_encoded_pictures_are_upright_in_a_browser(
     shown: Mapping[str, NDArray[np.uint8]], kind: str, orientation: int
 ) -> None:
     assert _fields(shown[f"{kind}-out-{orientation}"]) == _turned(orientation)
@@ -91,7 +91,7 @@ def test_every_output_looks_upright_in_a_browser(
 @needs_chromium
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", SHOWN_BY_CHROMIUM)
-def test_the_displayed_frame_is_the_browsers(
+def test_displayed_frame_equals_that_of_a_browser(
     shown: Mapping[str, NDArray[np.uint8]], kind: str, orientation: int
 ) -> None:
     picture = decode(_file(kind, orientation), LIMITS)
@@ -102,7 +102,7 @@ def test_the_displayed_frame_is_the_browsers(
 @pytest.mark.parametrize("sides", ["in", "square"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", SHOWN_BY_CHROMIUM)
-def test_a_mask_painted_in_a_browser_covers_what_was_painted(
+def test_mask_drawn_in_a_browser_covers_the_same_pixels(
     shown: Mapping[str, NDArray[np.uint8]], kind: str, orientation: int, sides: str
 ) -> None:
     """The red field is painted over as it is shown; the holes lie where the photo is red."""
@@ -115,14 +115,14 @@ def test_a_mask_painted_in_a_browser_covers_what_was_painted(
 
 
 @needs_chromium
-def test_chromium_shows_neither_tiff_nor_heic(shown: Mapping[str, NDArray[np.uint8]]) -> None:
+def test_chromium_displays_neither_tiff_nor_heic(shown: Mapping[str, NDArray[np.uint8]]) -> None:
     """Once it does, they belong to the formats that are compared with it."""
     assert not [name for name in shown if name.startswith(("tiff", "heic"))]
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", INPUTS)
-def test_says_where_an_orientation_is_not_heeded(kind: str, orientation: int) -> None:
+def test_ignored_orientations_are_noted(kind: str, orientation: int) -> None:
     picture = decode(_file(kind, orientation), LIMITS)
     heeded = kind in HEEDED
     assert _fields(picture.pixels.astype(np.uint8)) == _turned(orientation if heeded else 1)
@@ -131,7 +131,7 @@ def test_says_where_an_orientation_is_not_heeded(kind: str, orientation: int) ->
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", HEEDED)
-def test_webp_holds_the_displayed_frame(kind: str, orientation: int) -> None:
+def test_webp_stores_the_displayed_frame(kind: str, orientation: int) -> None:
     picture = decode(_file(kind, orientation), LIMITS)
     with Image.open(io.BytesIO(encode(picture.pixels, "image/webp", picture))) as image:
         assert _fields(np.asarray(image)) == _turned(orientation)

@@ -42,7 +42,7 @@ def pictures(draw: st.DrawFn) -> Picture:
 
 
 @given(pictures())
-def test_png_gives_back_every_bit(picture: Picture) -> None:
+def test_png_is_bit_exact(picture: Picture) -> None:
     data = encode(picture.pixels, "image/png", picture, alpha=picture.alpha)
     back = decode(data, LIMITS)
     assert np.array_equal(back.pixels, picture.pixels)
@@ -55,7 +55,7 @@ def test_png_gives_back_every_bit(picture: Picture) -> None:
 
 @pytest.mark.parametrize("width", [1, 2])
 @pytest.mark.parametrize("grey", [True, False], ids=["grey", "colour"])
-def test_noise_in_a_slim_picture_finds_room(width: int, *, grey: bool) -> None:
+def test_png_of_noise_in_a_narrow_picture(width: int, *, grey: bool) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (700, width, 1 if grey else 3), dtype=np.uint8)
     picture = _picture(np.broadcast_to(noise, (700, width, 3)).copy(), grey=grey)
 
@@ -65,7 +65,7 @@ def test_noise_in_a_slim_picture_finds_room(width: int, *, grey: bool) -> None:
 
 
 @given(pictures())
-def test_lossless_webp_gives_back_eight_bits(picture: Picture) -> None:
+def test_lossless_webp_is_exact_for_8_bits(picture: Picture) -> None:
     data = encode(picture.pixels, "image/webp", picture, alpha=picture.alpha, lossless=True)
     back = decode(data, LIMITS)
     expected = picture.pixels if picture.bit_depth == 8 else np.rint(picture.pixels / 257)
@@ -73,7 +73,7 @@ def test_lossless_webp_gives_back_eight_bits(picture: Picture) -> None:
     assert back.orientation == 1
 
 
-def test_what_came_in_goes_out_unchanged_as_png(files: dict[str, bytes], limits: PixelLimits) -> None:
+def test_decoded_pixels_are_unchanged_as_png(files: dict[str, bytes], limits: PixelLimits) -> None:
     for name, data in files.items():
         picture = decode(data, limits)
         back = decode(encode(picture.pixels, "image/png", picture, alpha=picture.alpha), limits)
@@ -83,7 +83,7 @@ def test_what_came_in_goes_out_unchanged_as_png(files: dict[str, bytes], limits:
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 7])
-def test_writes_the_stored_frame(photo: Photo, save: Save, media_type: str, orientation: int) -> None:
+def test_encoded_file_has_the_stored_frame(photo: Photo, save: Save, media_type: str, orientation: int) -> None:
     picture = decode(save(photo, "PNG", orientation=orientation), LIMITS)
     data = encode(picture.pixels, media_type, picture)
     header = require_header(data)
@@ -95,7 +95,7 @@ def test_writes_the_stored_frame(photo: Photo, save: Save, media_type: str, orie
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_keeps_the_profile(photo: Photo, save: Save, wide_profile: bytes, media_type: str) -> None:
+def test_encoded_file_keeps_the_profile(photo: Photo, save: Save, wide_profile: bytes, media_type: str) -> None:
     large_profile = wide_profile + bytes(150_000)
     for profile in (wide_profile, large_profile):
         picture = dataclasses.replace(decode(save(photo, "PNG", orientation=6), LIMITS), icc_profile=profile)
@@ -107,7 +107,7 @@ def test_keeps_the_profile(photo: Photo, save: Save, wide_profile: bytes, media_
 
 
 @pytest.mark.parametrize("media_type", MEDIA_TYPES)
-def test_drops_all_other_metadata(photo: Photo, save: Save, media_type: str) -> None:
+def test_encoded_file_has_no_other_metadata(photo: Photo, save: Save, media_type: str) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "a name"
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
@@ -118,7 +118,7 @@ def test_drops_all_other_metadata(photo: Photo, save: Save, media_type: str) -> 
         assert {"comment", "xmp", "exif"}.isdisjoint(image.info)
 
 
-def test_grey_stays_grey(photo: Photo, grey_profile: bytes) -> None:
+def test_grey_photo_stays_grey(photo: Photo, grey_profile: bytes) -> None:
     pixels = np.repeat(photo[..., :1], 3, axis=-1)
     picture = dataclasses.replace(_picture(pixels, grey=True), icc_profile=grey_profile)
     for media_type in ("image/png", "image/jpeg"):
@@ -127,7 +127,7 @@ def test_grey_stays_grey(photo: Photo, grey_profile: bytes) -> None:
         assert back.icc_profile == grey_profile
 
 
-def test_webp_of_a_grey_profile_shows_the_same_tones(photo: Photo, grey_profile: bytes) -> None:
+def test_webp_converts_a_grey_profile_to_srgb(photo: Photo, grey_profile: bytes) -> None:
     """The profile is linear, so that sRGB, which WebP falls back to, is lighter in the middle."""
     pixels = np.full((8, 8, 3), 128, np.uint8)
     picture = dataclasses.replace(_picture(pixels, grey=True), icc_profile=grey_profile)
@@ -136,13 +136,13 @@ def test_webp_of_a_grey_profile_shows_the_same_tones(photo: Photo, grey_profile:
     assert abs(int(back.pixels[0, 0, 0]) - 188) <= 1
 
 
-def test_jpeg_quality_is_size(photo: Photo) -> None:
+def test_jpeg_quality_determines_the_size(photo: Photo) -> None:
     picture = _picture(photo)
     assert len(encode(photo, "image/jpeg", picture, quality=50)) < len(encode(photo, "image/jpeg", picture))
     assert len(encode(photo, "image/webp", picture, quality=50)) < len(encode(photo, "image/webp", picture))
 
 
-def test_jpeg_keeps_colours_sharp(photo: Photo) -> None:
+def test_jpeg_has_full_chroma_resolution(photo: Photo) -> None:
     """One red row on black: chroma subsampling would halve it."""
     pixels = np.zeros((16, 16, 3), np.uint8)
     pixels[7, :, 0] = 255
@@ -151,14 +151,14 @@ def test_jpeg_keeps_colours_sharp(photo: Photo) -> None:
     assert back.pixels[6, :, 0].mean() < 15
 
 
-def test_sixteen_bits_come_out_of_jpeg_and_webp_rounded(photo: Photo) -> None:
+def test_jpeg_and_webp_round_16_bits(photo: Photo) -> None:
     deep = photo.astype(np.uint16) * 257
     for media_type in ("image/jpeg", "image/webp"):
         back = decode(encode(deep, media_type, _picture(deep)), LIMITS)
         assert np.abs(back.pixels.astype(int) - photo).mean() < 3
 
 
-def test_names_what_else_is_offered() -> None:
+def test_unknown_media_type_lists_those_offered() -> None:
     with pytest.raises(Problem) as caught:
         encode(np.zeros((4, 4, 3), np.uint8), "image/tiff", _picture(np.zeros((4, 4, 3), np.uint8)))
     assert caught.value.code is Code.NOT_ACCEPTABLE
@@ -169,7 +169,7 @@ def test_names_what_else_is_offered() -> None:
     ("media_type", "width", "offered"),
     [("image/webp", 16_384, ["image/png", "image/jpeg"]), ("image/jpeg", 65_501, ["image/png"])],
 )
-def test_refuses_sides_that_the_format_cannot_hold(media_type: str, width: int, offered: list[str]) -> None:
+def test_too_long_sides_list_other_formats(media_type: str, width: int, offered: list[str]) -> None:
     pixels = np.zeros((1, width, 3), np.uint8)
     with pytest.raises(Problem) as caught:
         encode(pixels, media_type, _picture(pixels))
@@ -177,7 +177,7 @@ def test_refuses_sides_that_the_format_cannot_hold(media_type: str, width: int, 
     assert caught.value.facts["offered"] == offered
 
 
-def test_writes_the_longest_sides() -> None:
+def test_longest_allowed_sides_are_encoded() -> None:
     for media_type, width in (("image/webp", 16_383), ("image/jpeg", 65_500), ("image/png", 70_000)):
         pixels = np.zeros((1, width, 3), np.uint8)
         assert require_header(encode(pixels, media_type, _picture(pixels))).width == width

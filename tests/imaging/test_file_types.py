@@ -63,7 +63,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_names_what_was_sent(name: str) -> None:
+def test_unsupported_files_are_named(name: str) -> None:
     with pytest.raises(Problem, match=name.strip()) as caught:
         decode(FILES[name], PixelLimits(1 << 20, 1 << 20))
     assert caught.value.code is Code.UNSUPPORTED_FORMAT
@@ -71,7 +71,7 @@ def test_names_what_was_sent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_stream_is_refused_by_its_first_bytes(name: str) -> None:
+def test_unsupported_stream_is_refused_by_its_first_bytes(name: str) -> None:
     with pytest.raises(Problem) as caught:
         _feed_bytewise(FILES[name])
     assert caught.value.code is Code.UNSUPPORTED_FORMAT
@@ -84,13 +84,13 @@ def _feed_bytewise(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [bytes(100), b"just some words", b"\xff\xd8" + bytes(60), b"RIFF\0\0\0\0RMID"])
-def test_what_nobody_knows_is_refused_without_a_name(data: bytes) -> None:
+def test_unknown_file_is_refused_without_a_name(data: bytes) -> None:
     with pytest.raises(Problem, match="not a picture that can be read") as caught:
         read_header(data)
     assert caught.value.code is Code.UNSUPPORTED_FORMAT
 
 
-def test_heic_with_brands_of_films_stays_a_picture() -> None:
+def test_heic_with_video_brands_is_a_picture() -> None:
     """Some writers list brands of films beside those of pictures."""
     with pytest.raises(Problem) as caught:
         read_header(_iso(b"isom", b"heic", b"mif1") + bytes(99))

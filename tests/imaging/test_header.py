@@ -42,7 +42,7 @@ def _size_by_decoder(name: str, data: bytes) -> tuple[int, int]:
         return image.size
 
 
-def test_agrees_with_the_decoders(files: dict[str, bytes]) -> None:
+def test_header_equals_the_decoders_size(files: dict[str, bytes]) -> None:
     for name, data in files.items():
         if name == "tiff-bigtiff":  # 16-bit RGB is beyond Pillow
             continue
@@ -51,7 +51,7 @@ def test_agrees_with_the_decoders(files: dict[str, bytes]) -> None:
         assert header.format == name.partition("-")[0]
 
 
-def test_every_prefix_gives_nothing_or_the_final_answer(files: dict[str, bytes]) -> None:
+def test_every_prefix_gives_none_or_the_final_header(files: dict[str, bytes]) -> None:
     for name, data in files.items():
         final, answered = require_header(data), False
         for size_bytes in [*range(min(len(data), 700)), *range(700, len(data), 5)]:
@@ -60,7 +60,7 @@ def test_every_prefix_gives_nothing_or_the_final_answer(files: dict[str, bytes])
             answered = header is not None
 
 
-def test_peek_answers_as_early_as_the_prefix_does(files: dict[str, bytes]) -> None:
+def test_sniffer_finds_the_header_as_early_as_read_header(files: dict[str, bytes]) -> None:
     for name, data in files.items():
         peek = HeaderSniffer()
         fed_bytes = 0
@@ -74,34 +74,34 @@ def test_peek_answers_as_early_as_the_prefix_does(files: dict[str, bytes]) -> No
     ("name", "frames"),
     [("png", 1), ("png-animated", 2), ("webp", 1), ("webp-animated", None), ("gif", None), ("tiff", 1), ("heic", 1)],
 )
-def test_tells_animations(files: dict[str, bytes], name: str, frames: int | None) -> None:
+def test_header_counts_frames(files: dict[str, bytes], name: str, frames: int | None) -> None:
     assert require_header(files[name]).frames == frames
 
 
-def test_tells_bit_depth(files: dict[str, bytes]) -> None:
+def test_header_has_the_bit_depth(files: dict[str, bytes]) -> None:
     assert require_header(files["png-16"]).bit_depth == 16
     assert require_header(files["tiff-bigtiff"]).bit_depth == 16
     assert require_header(files["png-bilevel"]).bit_depth == 1
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_gives_the_stored_size(photo: NDArray[np.uint8], save: Save, orientation: int) -> None:
+def test_header_has_the_stored_size(photo: NDArray[np.uint8], save: Save, orientation: int) -> None:
     header = require_header(save(photo, "JPEG", orientation=orientation))
     assert (header.width, header.height) == (128, 64)
 
 
-def test_png_may_claim_any_size() -> None:
+def test_png_header_allows_any_size() -> None:
     assert require_header(png_header(100_000, 100_000) + b"\0\0\0\0IDAT").pixels == 10**10
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 5), (5, 0), (1 << 31, 5)])
-def test_refuses_impossible_sizes(width: int, height: int) -> None:
+def test_impossible_sizes_are_refused(width: int, height: int) -> None:
     with pytest.raises(Problem) as caught:
         read_header(png_header(width, height))
     assert caught.value.code is Code.UNREADABLE_IMAGE
 
 
-def test_reads_past_fill_bytes_and_large_segments() -> None:
+def test_jpeg_header_behind_fill_bytes_and_large_segments() -> None:
     frame = struct.pack(">BBHBHHB9x", 0xFF, 0xC0, 17, 8, 300, 400, 3)
     filler = b"\xff\xe1\xff\xff" + bytes(65533)
     data = b"\xff\xd8" + filler * 20 + b"\xff\xff\xff" + frame[1:]
@@ -125,7 +125,7 @@ def test_reads_past_fill_bytes_and_large_segments() -> None:
     ],
     ids=lambda data: repr(data[:24]),
 )
-def test_refuses_broken_headers(data: bytes) -> None:
+def test_invalid_headers_are_refused(data: bytes) -> None:
     with pytest.raises(Problem) as caught:
         read_header(data)
     assert caught.value.code is Code.UNREADABLE_IMAGE
@@ -142,14 +142,14 @@ def test_refuses_broken_headers(data: bytes) -> None:
     ],
     ids=["bmp", "pdf", "json", "wave", "dng"],
 )
-def test_names_what_is_supported(data: bytes) -> None:
+def test_unsupported_files_list_supported_formats(data: bytes) -> None:
     with pytest.raises(Problem) as caught:
         read_header(data)
     assert caught.value.code is Code.UNSUPPORTED_FORMAT
     assert "image/jpeg" in caught.value.facts["supported"]
 
 
-def test_a_directory_at_the_end_needs_the_whole_file(photo: NDArray[np.uint8], save_tiff: Save) -> None:
+def test_tiff_directory_at_the_end_needs_the_whole_file(photo: NDArray[np.uint8], save_tiff: Save) -> None:
     directory_last = b"II*\0" + struct.pack("<I", 2 * HEADER_LIMIT_BYTES)
     peek = HeaderSniffer()
     peek.feed(directory_last + bytes(100))
@@ -157,7 +157,7 @@ def test_a_directory_at_the_end_needs_the_whole_file(photo: NDArray[np.uint8], s
     assert peek.feed(bytes(100)) is None
 
 
-def test_a_picture_that_ends_early_is_unreadable(files: dict[str, bytes]) -> None:
+def test_truncated_header_is_unreadable(files: dict[str, bytes]) -> None:
     for name, data in files.items():
         with pytest.raises(Problem) as caught:
             require_header(data[:11])
@@ -165,7 +165,7 @@ def test_a_picture_that_ends_early_is_unreadable(files: dict[str, bytes]) -> Non
 
 
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=400))
-def test_any_bytes_give_a_header_or_a_problem(signature: bytes, rest: bytes) -> None:
+def test_random_bytes_give_a_header_or_a_problem(signature: bytes, rest: bytes) -> None:
     with contextlib.suppress(Problem):
         header = read_header(signature + rest)
         assert header is None or header.pixels > 0

@@ -11,7 +11,7 @@ def _header(width: int, height: int) -> ImageHeader:
     return ImageHeader(ImageFormat.PNG, width, height, 1, 8)
 
 
-def test_passes_what_is_at_the_limit() -> None:
+def test_picture_at_the_limits_passes() -> None:
     LIMITS.check(_header(50, 100), 1000)
     LIMITS.check(_header(200, 25), 1)
 
@@ -25,7 +25,7 @@ def test_passes_what_is_at_the_limit() -> None:
         (2, 201, 1000, Code.TOO_MANY_PIXELS, {"side_px": 201}),
     ],
 )
-def test_names_the_limit(width: int, height: int, size_bytes: int, code: Code, fact: dict[str, int]) -> None:
+def test_problem_names_the_limit(width: int, height: int, size_bytes: int, code: Code, fact: dict[str, int]) -> None:
     with pytest.raises(Problem) as caught:
         LIMITS.check(_header(width, height), size_bytes)
     assert caught.value.code is code

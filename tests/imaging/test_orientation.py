@@ -15,7 +15,7 @@ def _turned_by_pillow(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_shows_what_pillow_shows(photo: NDArray[np.uint8], orientation: int) -> None:
+def test_displayed_frame_equals_pillows(photo: NDArray[np.uint8], orientation: int) -> None:
     displayed = to_displayed(photo, orientation)
     assert np.array_equal(displayed, _turned_by_pillow(photo, orientation))
     assert (displayed.shape[:2] != photo.shape[:2]) == swaps_sides(orientation)
@@ -24,7 +24,7 @@ def test_shows_what_pillow_shows(photo: NDArray[np.uint8], orientation: int) -> 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 1), (3, 5, 2), (3, 5, 3), (3, 5, 4), (1, 4, 1), (1, 1, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_the_stored_frame_comes_back(orientation: int, shape: tuple[int, ...], dtype: Any) -> None:
+def test_to_stored_inverts_to_displayed(orientation: int, shape: tuple[int, ...], dtype: Any) -> None:
     samples = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
     back = to_stored(to_displayed(samples, orientation), orientation)
     assert back.dtype == dtype
@@ -33,7 +33,7 @@ def test_the_stored_frame_comes_back(orientation: int, shape: tuple[int, ...], d
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_go_where_their_pixels_go(orientation: int) -> None:
+def test_boxes_follow_their_pixels(orientation: int) -> None:
     displayed = np.zeros((7, 10, 1), np.uint8)
     left, top, right, bottom = 2, 1, 9, 3
     displayed[top:bottom, left:right] = 1

@@ -21,7 +21,7 @@ def recompressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_copies_are_near_and_other_scenes_far(seed: int) -> None:
+def test_hashes_of_copies_are_near_and_of_other_scenes_far(seed: int) -> None:
     pixels = scene(seed)
     own = perceptual_hash(pixels)
     smaller = np.asarray(cv2.resize(pixels, (120, 90), interpolation=cv2.INTER_AREA), np.uint8)
@@ -31,24 +31,24 @@ def test_copies_are_near_and_other_scenes_far(seed: int) -> None:
     assert distance(own, perceptual_hash(scene(seed + 100))) > 2 * NEAR_DUPLICATE_BITS
 
 
-def test_a_hash_fits_its_bits_even_of_a_plain_picture() -> None:
+def test_hash_of_a_plain_picture_fits_64_bits() -> None:
     assert 0 <= perceptual_hash(np.full((5, 7, 3), 9, np.uint8)) < 1 << HASH_BITS
 
 
-def test_groups_are_chains_of_near_hashes_in_order() -> None:
+def test_near_duplicates_are_grouped_by_single_linkage() -> None:
     hashes = [0b0, 0xFF << 56, 0b111, 0b111111, 0xFE << 56, 0xFFFF << 20]
     assert near_duplicates(hashes, max_bits=3) == [[0, 2, 3], [1, 4]]
 
 
-def test_groups_span_blocks() -> None:
+def test_near_duplicates_are_found_across_blocks() -> None:
     rng = np.random.default_rng(0)
     hashes = [int(each) for each in rng.integers(0, 1 << 63, 3000)]
     assert near_duplicates([*hashes, hashes[5]]) == [[5, 3000]]
 
 
-def test_nothing_has_no_duplicates() -> None:
+def test_no_hashes_have_no_groups() -> None:
     assert near_duplicates([]) == []
 
 
-def test_many_equal_pictures_are_one_group() -> None:
+def test_many_equal_hashes_are_one_group() -> None:
     assert near_duplicates([7] * 20_000) == [list(range(20_000))]

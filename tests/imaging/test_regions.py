@@ -6,7 +6,7 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.regions import Regions, parse_regions
 
 
-def test_reads_polygons_and_boxes() -> None:
+def test_polygons_and_boxes_are_parsed() -> None:
     regions = parse_regions('{"polygons": [[[1, 2], [3, 4.5], [5, 6]]], "boxes": [[1, 2, 3, 4]]}')
     assert regions == Regions(polygons=[[(1, 2), (3, 4.5), (5, 6)]], boxes=[(1, 2, 3, 4)])
 
@@ -33,19 +33,19 @@ def test_reads_polygons_and_boxes() -> None:
     ],
     ids=lambda document: repr(document[:40]),
 )
-def test_refuses_what_is_not_regions(document: str | bytes) -> None:
+def test_invalid_regions_are_refused(document: str | bytes) -> None:
     with pytest.raises(Problem) as caught:
         parse_regions(document)
     assert caught.value.code is Code.BAD_MASK
     assert len(caught.value.detail) < 300
 
 
-def test_says_where_the_mistake_is() -> None:
+def test_problem_names_the_place_of_the_error() -> None:
     with pytest.raises(Problem, match=r"boxes\.1\.3"):
         parse_regions('{"boxes": [[1, 2, 3, 4], [1, 2, 3, "x"]]}')
 
 
-def test_describes_itself_for_the_documentation() -> None:
+def test_schema_has_descriptions() -> None:
     schema = Regions.model_json_schema()
     assert set(schema["properties"]) == {"polygons", "boxes"}
     assert schema["properties"]["boxes"]["maxItems"] == 1024

@@ -21,19 +21,19 @@ def _avif(width: int, height: int, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("size_px", [(1, 1), (53, 37), (640, 100), (100, 2000)])
 @pytest.mark.parametrize("options", [{}, {"subsampling": "4:4:4"}], ids=str)
-def test_reads_the_coded_size_of_colour_and_alpha(size_px: tuple[int, int], options: dict[str, Any]) -> None:
+def test_frame_sizes_of_colour_and_alpha(size_px: tuple[int, int], options: dict[str, Any]) -> None:
     items = coded_items(_avif(*size_px, **options), b"av01")
     assert [frame_sizes(item) for item in items] == [[size_px], [size_px]]
 
 
-def test_an_animation_has_timing_to_skip(files: dict[str, bytes]) -> None:
+def test_frame_sizes_behind_timing_information(files: dict[str, bytes]) -> None:
     frame, file = Image.new("RGB", (64, 48)), io.BytesIO()
     frame.save(file, "AVIF", save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
     assert [frame_sizes(item) for item in coded_items(file.getvalue(), b"av01")] == [[(64, 48)]]
     assert coded_items(files["heic"], b"av01") == []
 
 
-def test_a_sequence_header_with_everything_in_it() -> None:
+def test_frame_size_in_a_full_sequence_header() -> None:
     """Timing, decoder model and display delays, before 4 bits each of width 12 and height 10."""
     fields = [
         (0, 5),  # profile, still picture, reduced header
@@ -64,7 +64,7 @@ def test_a_sequence_header_with_everything_in_it() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_sizes_or_a_problem(stream: bytes) -> None:
+def test_random_bytes_give_sizes_or_a_problem(stream: bytes) -> None:
     try:
         sizes = frame_sizes(stream)
     except Problem:

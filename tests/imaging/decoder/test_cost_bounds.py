@@ -23,7 +23,7 @@ def photo(image_format: str, **options: object) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "astronaut.jpg", "surface.jpg", "mask.png"])
-def test_samples_are_bounded(name: str) -> None:
+def test_sample_photos_are_bounded(name: str) -> None:
     assert is_bounded((SAMPLES / name).read_bytes())
 
 
@@ -40,7 +40,7 @@ def test_samples_are_bounded(name: str) -> None:
     ],
     ids=["png", "stored png", "progressive", "webp", "few scans", "text", "xmp"],
 )
-def test_ordinary_files_are_bounded(data: bytes) -> None:
+def test_common_files_are_bounded(data: bytes) -> None:
     assert is_bounded(data)
 
 
@@ -60,11 +60,11 @@ def test_ordinary_files_are_bounded(data: bytes) -> None:
     ],
     ids=["surplus", "texts", "late texts", "chunks", "profiles", "scans", "hidden scans", "webp", "tiff", "avif"],
 )
-def test_other_files_are_not(data: bytes) -> None:
+def test_other_files_are_not_bounded(data: bytes) -> None:
     assert not is_bounded(data)
 
 
-def test_noise_that_packs_badly_hides_no_surplus() -> None:
+def test_surplus_behind_incompressible_noise_is_found() -> None:
     values = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).save(file, "PNG")

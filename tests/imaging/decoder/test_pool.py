@@ -65,7 +65,7 @@ class EarlierEnum(Enum):
         return getattr, (type(self), self.name)
 
 
-def test_pictures_come_back_under_every_version_of_python() -> None:
+def test_pictures_are_unpickled_under_every_version_of_python() -> None:
     """What a picture is made of is read by class and value; nothing that reads it may call `getattr`."""
     _, lengths, descriptor = serialize(EarlierEnum.MEMBER)
     with os.fdopen(descriptor), shared_memory.map_all(descriptor) as memory:
@@ -87,7 +87,7 @@ def test_pictures_come_back_under_every_version_of_python() -> None:
     ],
     ids=["tiff", "cmyk tiff", "webp", "gif", "avif", "cmyk jpeg", "surplus"],
 )
-def test_a_process_gives_what_the_decoder_gives(data: bytes) -> None:
+def test_child_process_equals_decoding_in_process(data: bytes) -> None:
     assert needs_process(data)
     there, here = decode(data, LIMITS), directly.decode(data, LIMITS)
     np.testing.assert_array_equal(there.pixels, here.pixels)
@@ -103,35 +103,35 @@ def test_a_process_gives_what_the_decoder_gives(data: bytes) -> None:
     )
 
 
-def test_ordinary_pictures_start_no_process() -> None:
+def test_common_pictures_start_no_process() -> None:
     for data in (noise("JPEG"), noise("JPEG", progressive=True), noise("PNG"), noise("WEBP")):
         decode(data, LIMITS)
     assert not decoders()
 
 
-def test_refusals_by_the_header_start_no_process() -> None:
+def test_pictures_refused_by_the_header_start_no_process() -> None:
     with pytest.raises(Problem) as raised:
         decode(noise("TIFF"), replace(LIMITS, max_pixels=100))
     assert raised.value.code is Code.TOO_MANY_PIXELS
     assert not decoders()
 
 
-def test_broken_files_have_their_own_problem() -> None:
+def test_damaged_files_return_the_decoders_problem() -> None:
     assert limit_met(noise("TIFF")[:-2000]) is None
 
 
-def test_a_picture_that_takes_too_long_is_ended_and_counted() -> None:
+def test_slow_picture_is_killed_and_observed() -> None:
     ended: list[str] = []
     with decoder_pool.observe_terminations(ended.append):
         assert limit_met(slow_picture()) == "time"
     assert ended == ["time"]
 
 
-def test_a_picture_that_takes_too_much_memory_is_ended() -> None:
+def test_picture_beyond_the_memory_limit_is_refused() -> None:
     assert limit_met(hostile.saved("TIFF", 3000), replace(LIMITS, max_decode_bytes=10 << 20)) == "memory"
 
 
-def test_pictures_are_decoded_beside_slow_ones() -> None:
+def test_other_pictures_are_decoded_beside_slow_ones() -> None:
     waiting = [Waiting(slow_picture()) for _ in range(3)]
     until(lambda: len(decoders()) == 4)
     for _ in range(5):
@@ -142,7 +142,7 @@ def test_pictures_are_decoded_beside_slow_ones() -> None:
         each.join()
 
 
-def test_stopping_frees_the_threads_that_wait() -> None:
+def test_stop_releases_waiting_threads() -> None:
     waiting = Waiting(slow_picture())
     until(lambda: len(decoders()) == 2)
     decoder_pool.stop()
@@ -151,7 +151,7 @@ def test_stopping_frees_the_threads_that_wait() -> None:
     decode(noise("TIFF"), LIMITS)
 
 
-def test_a_picture_can_be_given_up_from_another_thread() -> None:
+def test_cancellation_from_another_thread() -> None:
     waiting = Waiting(slow_picture())
     until(lambda: len(decoders()) == 2)
     waiting.cancellation.cancel()
@@ -160,7 +160,7 @@ def test_a_picture_can_be_given_up_from_another_thread() -> None:
     until(lambda: len(decoders()) == 1)
 
 
-def test_a_killed_server_is_replaced() -> None:
+def test_killed_fork_server_is_replaced() -> None:
     decode(noise("TIFF"), LIMITS)
     until(lambda: len(decoders()) == 1)  # the picture's own may still be ending
     (server,) = decoders()
@@ -169,7 +169,7 @@ def test_a_killed_server_is_replaced() -> None:
     decode(noise("TIFF"), LIMITS)
 
 
-def test_decoders_hold_no_foreign_sockets_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_has_no_foreign_sockets_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGHTLINE_API_KEYS", "secret")
     read, write = os.pipe()
     os.set_inheritable(write, True)
@@ -184,7 +184,7 @@ def test_decoders_hold_no_foreign_sockets_and_no_credentials(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_decoders_end_with_the_process_that_waits(number: signal.Signals, tmp_path: Path) -> None:
+def test_fork_server_ends_with_its_parent(number: signal.Signals, tmp_path: Path) -> None:
     """Ctrl-C interrupts the waiting thread at once; SIGKILL leaves no decoder behind."""
     picture, command = tmp_path / "slow.png", (sys.executable, "-c", WAITING_PROGRAM, str(tmp_path / "slow.png"))
     picture.write_bytes(slow_picture())

@@ -88,7 +88,7 @@ def _pixels(data: bytes) -> Pixels:
 
 
 @pytest.mark.parametrize("kind", JPEGS)
-def test_reads_jpegs_without_an_end_marker(kind: str) -> None:
+def test_jpeg_without_an_end_marker_is_decoded(kind: str) -> None:
     whole = _pixels(JPEGS[kind])
     for tail in JPEG_TAILS.values():
         assert np.array_equal(_pixels(JPEGS[kind][:-2] + tail), whole), tail
@@ -97,7 +97,7 @@ def test_reads_jpegs_without_an_end_marker(kind: str) -> None:
 
 @pytest.mark.parametrize("stray", [b"\0", b"\xff\xff\xff", b"stray", b"\xff\0stray", bytes(5000)], ids=repr)
 @pytest.mark.parametrize("kind", JPEGS)
-def test_reads_jpegs_with_stray_bytes_between_segments(kind: str, stray: bytes) -> None:
+def test_jpeg_with_stray_bytes_between_segments_is_decoded(kind: str, stray: bytes) -> None:
     untidy = _with_stray_bytes(JPEGS[kind], stray)
     whole = _pixels(JPEGS[kind])
     assert require_header(untidy).pixels == 40 * 56
@@ -107,13 +107,13 @@ def test_reads_jpegs_with_stray_bytes_between_segments(kind: str, stray: bytes) 
 
 @pytest.mark.parametrize("stray", [b"", b"\0stray"], ids=["tidy", "untidy"])
 @pytest.mark.parametrize("kind", JPEGS)
-def test_a_jpeg_cut_anywhere_is_whole_or_refused(kind: str, stray: bytes) -> None:
+def test_truncated_jpeg_is_complete_or_refused(kind: str, stray: bytes) -> None:
     data = _with_stray_bytes(JPEGS[kind], stray)
     _check_cuts(data, _pixels(data), may_miss=3)
 
 
 @pytest.mark.parametrize("kind", ["baseline", "grey", "restarts", "inks"])
-def test_a_cut_jpeg_with_an_end_marker_is_whole_or_refused(kind: str) -> None:
+def test_truncated_jpeg_with_an_end_marker_is_complete_or_refused(kind: str) -> None:
     data = JPEGS[kind]
     whole = _pixels(data)
     for size_bytes in range(len(data) // 2, len(data) - 2, 5):
@@ -133,7 +133,7 @@ def test_half_a_jpeg_padded_with_zeros_is_refused(kind: str, end: bytes) -> None
 
 @pytest.mark.parametrize("foreign", [b"hello " * 100, bytes(600), b""], ids=["text", "zeros", "cut"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 98}], ids=str)
-def test_a_jpeg_that_misses_restart_markers_is_refused(options: dict[str, Any], foreign: bytes) -> None:
+def test_jpeg_without_some_restart_markers_is_refused(options: dict[str, Any], foreign: bytes) -> None:
     data = _saved("JPEG", restart_marker_blocks=2, **options)
     assert np.array_equal(_pixels(data[:-2] + MAKERS_TRAILER), _pixels(data))
     half = len(data) - 700
@@ -142,19 +142,19 @@ def test_a_jpeg_that_misses_restart_markers_is_refused(options: dict[str, Any], 
 
 
 @pytest.mark.parametrize("kind", PNGS)
-def test_reads_pngs_without_a_proper_end(kind: str) -> None:
+def test_png_without_a_valid_end_is_decoded(kind: str) -> None:
     whole = _pixels(PNGS[kind])
     for name, tail in PNG_TAILS.items():
         assert np.array_equal(_pixels(PNGS[kind][:-12] + tail), whole), name
 
 
 @pytest.mark.parametrize("kind", PNGS)
-def test_a_png_cut_anywhere_is_whole_or_refused(kind: str) -> None:
+def test_truncated_png_is_complete_or_refused(kind: str) -> None:
     """The checksums of the last chunk and of the compressed data may be missing."""
     _check_cuts(PNGS[kind], _pixels(PNGS[kind]), may_miss=12 + 4 + 4)
 
 
-def test_reads_transparent_colours_that_do_not_fit() -> None:
+def test_png_transparency_of_the_wrong_length_is_ignored() -> None:
     plain = PNGS["colour"]
     for payload, alpha in ((bytes(6), True), (bytes(5), False)):
         data = plain[:33] + png_chunk(b"tRNS", payload) + plain[33:]
@@ -162,7 +162,7 @@ def test_reads_transparent_colours_that_do_not_fit() -> None:
 
 
 @pytest.mark.parametrize("broken", ["png", "profile"])
-def test_broken_files_leave_the_interpreter_sound(broken: str) -> None:
+def test_damaged_files_keep_reference_counts(broken: str) -> None:
     """A decoder that released None with each of them would end Python after some thousand."""
     image = PNGS["colour"][:-600] + PNGS["colour"][-12:]
     before = sys.getrefcount(None)

@@ -170,7 +170,7 @@ def shown(files: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @needs_chromium
-def test_the_model_gets_what_the_browser_shows(
+def test_to_srgb_equals_the_colours_in_a_browser(
     files: Mapping[str, bytes], shown: Mapping[str, NDArray[np.uint8]]
 ) -> None:
     for name, data in files.items():
@@ -183,7 +183,7 @@ def test_the_model_gets_what_the_browser_shows(
 
 @needs_chromium
 @pytest.mark.parametrize("kind", OUTPUTS)
-def test_what_comes_back_looks_like_the_photo(
+def test_encoded_colours_look_like_the_photo_in_a_browser(
     files: Mapping[str, bytes], shown: Mapping[str, NDArray[np.uint8]], kind: str
 ) -> None:
     for name in files:
@@ -197,7 +197,7 @@ def test_what_comes_back_looks_like_the_photo(
 
 @needs_chromium
 @pytest.mark.parametrize("gamma", [1, 0.8, 1 / 3, 1 / 5])
-def test_shadows_of_other_curves_keep_their_steps(tmp_path: Path, gamma: float) -> None:
+def test_shadows_of_other_gammas_keep_their_steps(tmp_path: Path, gamma: float) -> None:
     """256 codes of linear light would leave a dozen of 13 sRGB values apart in the shadows."""
     ramp = np.rint(np.linspace(0, 0.25, 128) * 255)[None, :, None].repeat(16, 0).repeat(3, 2)
     light = ((ramp / 255 + 0.055) / 1.055) ** 2.4
@@ -220,17 +220,17 @@ def test_png_keeps_samples_and_tags(files: Mapping[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("name", ["gamma-0", "broken-primaries", "codes-reserved"])
-def test_says_which_tags_are_not_heeded(files: Mapping[str, bytes], name: str) -> None:
+def test_ignored_tags_are_noted(files: Mapping[str, bytes], name: str) -> None:
     assert decode(files[f"png-{name}"], LIMITS).notes == ("colour-tags-ignored",)
 
 
-def test_says_that_hdr_is_tone_mapped(files: Mapping[str, bytes]) -> None:
+def test_tone_mapping_of_hdr_is_noted(files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
         hdr = "-pq" in name or "-hlg" in name
         assert (HDR_TONE_MAPPED in decode(data, LIMITS).notes) == hdr, name
 
 
-def test_deep_avif_keeps_its_depth(files: Mapping[str, bytes], deep: Deep) -> None:
+def test_deep_avif_keeps_its_bit_depth(files: Mapping[str, bytes], deep: Deep) -> None:
     for name in AVIF_CODES:
         picture = decode(files[f"avif-{name}-10"], LIMITS)
         assert picture.bit_depth == 16
@@ -239,7 +239,7 @@ def test_deep_avif_keeps_its_depth(files: Mapping[str, bytes], deep: Deep) -> No
 
 
 @pytest.mark.parametrize("name", AVIF_CODES)
-def test_heic_means_what_avif_means(deep: Deep, name: str) -> None:
+def test_heic_colour_tags_equal_those_of_avif(deep: Deep, name: str) -> None:
     """No browser here shows HEIC: it is compared with the AVIF of the same codes, which one does show."""
     primaries, transfer, matrix = AVIF_CODES[name]
     # The identity matrix is tried with AVIF alone.
@@ -263,7 +263,7 @@ def _avif_tags(deep: Deep, name: str) -> ColourTags | None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colours_come_back_from_srgb(files: Mapping[str, bytes], dtype: type[np.unsignedinteger[Any]]) -> None:
+def test_from_srgb_inverts_to_srgb(files: Mapping[str, bytes], dtype: type[np.unsignedinteger[Any]]) -> None:
     """What is filled in is shown as it was meant, as far as 8 bits of a steep curve can say it."""
     wanted = np.linspace(4, 250, 3 * 400).reshape(4, 100, 3).astype(np.uint8)
     for name in PNG_TAGS:
