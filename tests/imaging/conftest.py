@@ -1,4 +1,4 @@
-"""Real picture files of every format, and colour profiles, made on the spot."""
+"""Picture files of every format, and colour profiles, as fixtures."""
 
 import io
 import struct
@@ -132,7 +132,7 @@ def _save_heic(image: Image.Image) -> bytes:
 
 
 def _cmyk_profile() -> bytes:
-    """A minimal profile of 8-bit tables (ICC.1, `mft1`) with two grid points per ink."""
+    """Returns a minimal profile of 8-bit tables (ICC.1, `mft1`) with two grid points per ink."""
     lab = [_ink_lab(cyan, magenta, yellow, black) for cyan, magenta, yellow, black in np.ndindex(2, 2, 2, 2)]
     identity = [65536 if row == column else 0 for row in range(3) for column in range(3)]
     ramp = bytes(range(256))

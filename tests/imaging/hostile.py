@@ -1,4 +1,4 @@
-"""Small files that take far more time or memory to decode than their headers say."""
+"""Small files that take far more time or memory to decode than their headers suggest."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ def chunk(kind: bytes, payload: bytes) -> bytes:
 
 
 def packed_zeros(size_bytes: int, further_mb: int) -> bytes:
-    """A zlib stream; its blocks of a mebibyte refer to nothing before them and can be repeated."""
+    """Returns a zlib stream of zeros, in independent blocks of a mebibyte that can be repeated."""
     packer = zlib.compressobj(9)
     first = packer.compress(bytes(size_bytes)) + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -24,7 +24,7 @@ def packed_zeros(size_bytes: int, further_mb: int) -> bytes:
 
 
 def png(*, side_px: int = 64, before: bytes = b"", behind: bytes = b"", surplus_mb: int = 0) -> bytes:
-    """A black picture; `surplus_mb` of zeros follow its rows in the same stream."""
+    """Returns a black picture; `surplus_mb` of zeros follow its rows in the same stream."""
     size_bytes = (3 * side_px + 1) * side_px
     packed = packed_zeros(size_bytes, surplus_mb)
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0))
@@ -38,7 +38,7 @@ def packed_texts(count: int, kind: bytes = b"zTXt") -> bytes:
 
 
 def profile_with_chain(elements: int) -> bytes:
-    """An RGB display profile whose transform to the connection space is a chain of identity matrices."""
+    """Returns an RGB display profile whose transform to the connection space is a chain of identity matrices."""
     matrix = b"matf" + bytes(4) + struct.pack(">HH", 3, 3) + struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0)
     positions_bytes = 16 + 8 * elements
     position = struct.pack(">II", positions_bytes, len(matrix))
@@ -47,13 +47,13 @@ def profile_with_chain(elements: int) -> bytes:
 
 
 def profile_with_curves(points: int) -> bytes:
-    """The sRGB profile with curves of so many points."""
+    """Returns the sRGB profile with curves of this number of points."""
     curve = b"curv" + bytes(4) + struct.pack(">I", points) + np.linspace(0, 65535, points).astype(">u2").tobytes()
     return profile([(name, curve) for name in (b"rTRC", b"gTRC", b"bTRC")])
 
 
 def profile(tags: list[tuple[bytes, bytes]]) -> bytes:
-    """The tags of the sRGB profile, those named replaced or added."""
+    """Returns the sRGB profile with these tags replaced or added."""
     srgb = bytes(imagecodecs.cms_profile("srgb"))
     (count,) = struct.unpack_from(">I", srgb, 128)
     entries = [struct.unpack_from(">4sII", srgb, 132 + 12 * number) for number in range(count)]
@@ -74,7 +74,7 @@ def png_with_profile(icc_profile: bytes) -> bytes:
 
 
 def jpeg_of_scans(scans: int, *, side_px: int, hidden: bool = False) -> bytes:
-    """A progressive grey picture whose last scan is repeated; `hidden` behind markers that have no length."""
+    """Returns a progressive grey picture with its last scan repeated; `hidden` behind markers without a length."""
     data = saved("JPEG", side_px, mode="L", progressive=True)
     last = data.rfind(b"\xff\xda")
     scan = data[last : data.rfind(b"\xff\xd9")]
@@ -89,7 +89,7 @@ def saved(image_format: str, side_px: int, *, mode: str = "RGB", **options: Any)
 
 
 def avif_track(side_px: int, *, said_px: int) -> bytes:
-    """An image sequence whose item properties give another size than its frames have."""
+    """Returns an image sequence whose item properties give another size than its frames."""
     frames = [Image.new("RGB", (side_px, side_px), (shade, 0, 0)) for shade in (0, 9)]
     file = io.BytesIO()
     frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:], speed=10)

@@ -105,7 +105,7 @@ def test_displayed_frame_equals_that_of_a_browser(
 def test_mask_drawn_in_a_browser_covers_the_same_pixels(
     shown: Mapping[str, NDArray[np.uint8]], kind: str, orientation: int, sides: str
 ) -> None:
-    """The red field is painted over as it is shown; the holes lie where the photo is red."""
+    """The mask covers the red field as displayed; the holes are where the photo is red."""
     seen = shown[f"{kind}-{sides}-{orientation}"]
     painted = io.BytesIO()
     Image.fromarray((_red(seen) * 255).astype(np.uint8)).save(painted, "PNG")

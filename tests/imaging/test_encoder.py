@@ -30,7 +30,7 @@ def _picture(pixels: Samples, *, grey: bool = False, orientation: int = 1) -> Pi
 
 @st.composite
 def pictures(draw: st.DrawFn) -> Picture:
-    """Of any small size, kind, depth and orientation."""
+    """Generates pictures of any small size, kind, bit depth and orientation."""
     height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
     generator = np.random.default_rng(draw(st.integers(0, 1000)))
     grey, opaque, deep = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())

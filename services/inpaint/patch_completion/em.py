@@ -102,6 +102,7 @@ class _EmState:
         vote(self.padded, self.hole, self.field, self.confidences)
 
     def shift_map(self, level: FeatureImage) -> ShiftMap:
+        """Returns the shifts of the target patches, 0 elsewhere."""
         shifts = np.zeros((*level.hole.shape, 2), np.int32)
         sources, targets = (self.padded.coordinates(each) for each in (self.field.sources, self.field.targets))
         shifts[level.target_mask()] = sources - targets

@@ -49,7 +49,7 @@ class FeatureImage:
 def extract_features(guess: Pixels, hole: Mask) -> FeatureImage:
     """Computes the texture features of a guess: (h, w, 3) sRGB with its holes filled by a coarser method.
 
-    Texture tells smooth from textured areas where colours do not. Smaller levels keep that of the largest.
+    Texture distinguishes smooth from textured areas of the same colour. Smaller levels keep that of the largest.
     """
     grey = cv2.cvtColor(guess, cv2.COLOR_RGB2GRAY).astype(np.float32)
     known = np.asarray(cv2.erode((~hole).astype(np.float32), np.ones((3, 3))), np.float32)

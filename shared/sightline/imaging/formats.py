@@ -13,6 +13,8 @@ Buffer = bytes | bytearray | memoryview
 
 
 class ImageFormat(StrEnum):
+    """Supported formats of picture files."""
+
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"

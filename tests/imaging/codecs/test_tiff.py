@@ -137,7 +137,7 @@ def test_later_pages_are_noted_but_not_thumbnails_and_masks(
 
 
 def _tiff(**options: Any) -> bytes:
-    """A TIFF file of one strip from tag values; `strip` and `bits` give the data and its depth."""
+    """Returns a TIFF file of one strip of data, with values of tags by number."""
     strip: bytes = options.pop("strip")
     tags = {256: 100, 257: 100, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 100, 279: len(strip)}
     tags |= {int(tag.removeprefix("tag_")): value for tag, value in options.items()}

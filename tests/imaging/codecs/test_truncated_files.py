@@ -1,4 +1,4 @@
-"""Files whose pixels are complete are read whatever follows or separates them; files that miss pixels are refused."""
+"""Files with complete pixels are decoded whatever follows or separates them; files that miss pixels are refused."""
 
 import io
 import struct
@@ -76,7 +76,7 @@ PNG_TAILS = {
 
 
 def _with_stray_bytes(data: bytes, stray: bytes) -> bytes:
-    """Before every segment but the first, which tells that it is a JPEG."""
+    """Inserts stray bytes before every segment except for the first, which identifies a JPEG."""
     first, *others = segments = list(jpeg.segments(data))
     parts = [data[: first.start + first.size_bytes]]
     parts += [stray + data[each.start - 4 : each.start + each.size_bytes] for each in others]
@@ -163,7 +163,7 @@ def test_png_transparency_of_the_wrong_length_is_ignored() -> None:
 
 @pytest.mark.parametrize("broken", ["png", "profile"])
 def test_damaged_files_keep_reference_counts(broken: str) -> None:
-    """A decoder that released None with each of them would end Python after some thousand."""
+    """A decoder that releases None with each damaged file would abort Python after some thousand."""
     image = PNGS["colour"][:-600] + PNGS["colour"][-12:]
     before = sys.getrefcount(None)
     for number in range(200):

@@ -35,7 +35,7 @@ def test_srgb_profile_changes_nothing(photo: Photo, srgb_profile: bytes) -> None
 
 
 def test_wide_gamut_red_is_outside_of_srgb(wide_profile: bytes) -> None:
-    """(234, 51, 35) is where sRGB's red lies in Display P3."""
+    """sRGB's red is (234, 51, 35) in Display P3."""
     red = np.array([[[255, 0, 0]]], np.uint8)
     inside = from_srgb(red, _picture(red, wide_profile))
     assert np.abs(inside.astype(int) - [[[234, 51, 35]]]).max() <= 6  # a gamma of 2.2 is not quite sRGB's curve

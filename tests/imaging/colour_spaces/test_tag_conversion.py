@@ -264,7 +264,7 @@ def _avif_tags(deep: Deep, name: str) -> ColourTags | None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_from_srgb_inverts_to_srgb(files: Mapping[str, bytes], dtype: type[np.unsignedinteger[Any]]) -> None:
-    """What is filled in is shown as it was meant, as far as 8 bits of a steep curve can say it."""
+    """Filled pixels are displayed with the intended colours, within the precision of 8 bits of a steep curve."""
     wanted = np.linspace(4, 250, 3 * 400).reshape(4, 100, 3).astype(np.uint8)
     for name in PNG_TAGS:
         picture = decode(files[f"png-{name}" + ("-16" if dtype == np.uint16 else "")], LIMITS)

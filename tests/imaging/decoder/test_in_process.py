@@ -189,7 +189,7 @@ def _refusal(data: bytes, limits: PixelLimits) -> Code | None:
 
 
 def _damaged(data: bytes, generator: np.random.Generator) -> bytes:
-    """One to three bytes changed, half of the time near the start, and now and then cut."""
+    """Changes one to three bytes, half of the time near the start, and sometimes truncates the file."""
     damaged = bytearray(data)
     for _ in range(generator.integers(1, 4)):
         place = generator.integers(min(len(damaged), 400) if generator.random() < 0.5 else len(damaged))

@@ -224,7 +224,7 @@ class Waiting(threading.Thread):
 
 
 def decoders(of_pid: int | None = None) -> list[int]:
-    """The server and the processes of its pictures, as far as they belong to this process or the one given."""
+    """Returns the fork server and its children that belong to this process or the given one."""
     parents = {pid: parent for pid in processes() if (parent := parent_of(pid)) and is_decoder(pid)}
     servers = {pid for pid, parent in parents.items() if parent == (of_pid or os.getpid())}
     return [pid for pid, parent in parents.items() if pid in servers or parent in servers]

@@ -1,4 +1,4 @@
-"""Networks small enough to be made here: they keep known pixels and paint holes in one tone."""
+"""Tiny networks as fixtures: they keep known pixels and paint holes in one tone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +37,7 @@ MakeWeights = Callable[..., Weights]
 
 
 def painting_graph(inputs: list[onnx.ValueInfoProto], output: onnx.ValueInfoProto, *, white: float) -> onnx.ModelProto:
-    """filled = (image / white_in * (1 - mask) + TONE * mask) * white, in whatever layout."""
+    """Returns a graph: filled = (image / white_in * (1 - mask) + TONE * mask) * white, in any layout."""
     image, mask = (each.name for each in inputs)
     bright = 255.0 if inputs[0].type.tensor_type.elem_type == TensorProto.UINT8 else 1.0
     constants = [
@@ -64,7 +64,7 @@ def _value(name: str, dtype: int, shape: list[str | int]) -> onnx.ValueInfoProto
 
 @pytest.fixture(scope="session")
 def shipped_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Of the contract of the shipped weights: NHWC, any size that is a multiple of 128."""
+    """Weights with the contract of the shipped ones: NHWC, any size that is a multiple of 128."""
     inputs = [
         _value("image", TensorProto.UINT8, ["b", "h", "w", 3]),
         _value("mask", TensorProto.UINT8, ["b", "h", "w", 1]),
@@ -83,7 +83,7 @@ def shipped_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 @pytest.fixture(scope="session")
 def lama_like(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    """Of the contract of the public LaMa export: one NCHW float picture of 512x512, output in 0..255."""
+    """Weights with the contract of the public LaMa export: one NCHW float picture of 512x512, output in 0..255."""
     inputs = [
         _value("image", TensorProto.FLOAT, [1, 3, 512, 512]),
         _value("mask", TensorProto.FLOAT, [1, 1, 512, 512]),
@@ -103,7 +103,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(shipped_like: Weights, settings: ServiceSettings) -> Ask:
-    """Bytes of pictures by field name and options in, the reply out."""
+    """Returns a function from bytes of pictures by field name, and options, to the reply."""
     return asking(shipped_like, settings)
 
 

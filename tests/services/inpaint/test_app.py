@@ -1,4 +1,4 @@
-"""Over a real server, with the tests' own weights."""
+"""Requests to a real server with tiny weights."""
 
 import io
 from collections.abc import Callable, Iterator

@@ -53,7 +53,7 @@ def test_fill_covers_every_hole_pixel_and_no_other(height: int, width: int, shar
 
 
 def drive_evenly(plan: Plan[Any]) -> Any:
-    """As a perfect network would on an even picture: the tone of the known pixels everywhere."""
+    """Drives a plan like a perfect network on an even picture: with the tone of the known pixels everywhere."""
     try:
         samples = next(plan)
         while True:
@@ -180,7 +180,7 @@ def test_network_work_on_24_megapixels_is_bounded(drive: DrivePlan) -> None:
 @settings(max_examples=10, deadline=None)
 @given(st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.integers(0, 2**32 - 1))
 def test_sums_at_black_and_white_equal_floating_point(white_share: float, overshoots: bool, seed: int) -> None:
-    """Of windows that overlap, and of a network that may leave the range of colours."""
+    """Windows overlap, and the network may leave the range of colours."""
     rng = np.random.default_rng(seed)
     pixels = random_extremes(rng, (200, 330), np.uint8, white_share=white_share, block_px=25, grey=False)
     level = with_hole(PyramidLevel(pixels, np.zeros((200, 330), np.uint8)), 90, 20, 110, 310)
@@ -194,7 +194,7 @@ def test_sums_at_black_and_white_equal_floating_point(white_share: float, oversh
 
 @pytest.mark.parametrize("white", [True, False])
 def test_copies_of_large_pictures_leave_no_specks_at_black_and_white(white: bool) -> None:
-    """Clouds that reach into white, or a night, as grey as can be: what is filled is as grey."""
+    """Fills of grey clouds that reach into white, or of a night, stay grey."""
     rng = np.random.default_rng(3)
     coarse = cv2.resize(rng.standard_normal((9, 12)).astype(np.float32), (720, 560), interpolation=cv2.INTER_CUBIC)
     light = np.clip(0.97 + 0.1 * coarse + 0.02 * rng.standard_normal(coarse.shape), 0, 1)
@@ -208,7 +208,7 @@ def test_copies_of_large_pictures_leave_no_specks_at_black_and_white(white: bool
 
 
 def drive_by_noise(plan: Plan[Any], seed: int, *, overshoots: bool) -> Any:
-    """As a network would that sees nothing: noise between black and white, and beyond if it `overshoots`."""
+    """Drives a plan by noise between black and white, or beyond if it `overshoots`."""
     low, high = (-0.5, 1.5) if overshoots else (0, 1)
     rng = np.random.default_rng(seed)
     try:
@@ -221,7 +221,7 @@ def drive_by_noise(plan: Plan[Any], seed: int, *, overshoots: bool) -> Any:
 
 
 def sum_in_floating_point(patch: pytest.MonkeyPatch) -> None:
-    """Fills become float64, which neither wrap nor saturate."""
+    """Makes fills float64, which neither wraps nor saturates."""
 
     def new_fill(size: tuple[int, int]) -> NDArray[np.float64]:
         return np.zeros((*size, 3), np.float64)

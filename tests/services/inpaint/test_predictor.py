@@ -42,7 +42,7 @@ def noise(seed: int, *shape: int) -> NDArray[np.uint8]:
 
 
 def irregular(seed: int, height: int, width: int) -> NDArray[np.uint8]:
-    """0 and 255, holes in a few boxes that may touch the border; the first pixel is known."""
+    """Returns a mask of 0 and 255, with holes in a few boxes that may touch the border; the first pixel is known."""
     rng = np.random.default_rng(seed)
     mask = np.zeros((height, width), np.uint8)
     for _ in range(rng.integers(1, 6)):
@@ -119,7 +119,7 @@ def test_grey_photo_stays_grey(ask: Ask, png: Png) -> None:
     ids=["gamma-1", "display-p3", "pq-bt2020"],
 )
 def test_colour_tags_are_kept(ask: Ask, png: Png, tags: bytes, *, deep: bool) -> None:
-    """What the network paints in sRGB comes back in the photo's own values, and all else as it was."""
+    """Filled pixels are converted from sRGB to the photo's colour space; all others are unchanged."""
     pixels = np.zeros((90, 80, 3), np.uint16 if deep else np.uint8)
     mask = np.zeros((90, 80), np.uint8)
     mask[20:50, 30:80] = 255
@@ -169,7 +169,7 @@ def test_rotated_photo_with_mask_in_the_displayed_frame(ask: Ask, png: Png) -> N
     with Image.open(io.BytesIO(reply.body)) as image:
         assert image.getexif()[0x0112] == 6
         assert image.size == (70, 40)
-    hole = np.rot90(mask == 255)  # what orientation 6 turns clockwise lies turned the other way in the file
+    hole = np.rot90(mask == 255)  # orientation 6 rotates clockwise: the stored frame is rotated the other way
     back = opened(reply)
     assert np.array_equal(back[~hole], stored[~hole])
     assert (back[hole] != stored[hole]).any(1).mean() > 0.9

@@ -103,7 +103,7 @@ def test_halving_at_black_and_white_equals_floating_point(pixels: NDArray[np.uin
 
 
 def _sums_of_four(values: NDArray[Any]) -> NDArray[np.float64]:
-    """(h, w, c) to half the size, rounded up."""
+    """Sums (h, w, c) to half the size, rounded up."""
     even = np.pad(values, (*((0, side % 2) for side in values.shape[:2]), (0, 0)), mode="edge")
     return np.asarray(even.reshape(even.shape[0] // 2, 2, even.shape[1] // 2, 2, -1).sum((1, 3)), np.float64)
 

@@ -10,7 +10,7 @@ SIDES_PX = (256, 512)
 
 
 def margin_px(window: NetworkWindow, row: int, column: int, shape: tuple[int, ...]) -> int:
-    """Context between a pixel and the window's edge, not counting edges that are the picture's; < 0 outside."""
+    """Returns the context between a pixel and the window's edges, except for the photo's edges; < 0 outside."""
     far_row, far_column = window.top + window.side_px, window.left + window.side_px
     distances = [
         row - window.top if window.top else 10**6,

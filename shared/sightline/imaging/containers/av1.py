@@ -16,6 +16,7 @@ class _BitReader:
         self._left = 8 * len(payload)
 
     def read(self, count: int) -> int:
+        """Reads an unsigned value of `count` bits."""
         self._left -= count
         if self._left < 0:
             raise unreadable("An AV1 sequence header is broken.")

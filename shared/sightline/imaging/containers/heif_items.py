@@ -28,6 +28,7 @@ class _IntegerReader:
         self._payload, self._position = payload, position
 
     def read(self, count_bytes: int) -> int:
+        """Reads an unsigned integer of `count_bytes`, which may be 0."""
         return int.from_bytes(read_exactly(self._payload, self._skip(count_bytes), count_bytes), "big")
 
     def _skip(self, count_bytes: int) -> int:

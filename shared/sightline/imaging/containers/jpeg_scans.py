@@ -114,6 +114,7 @@ class _Progress:
         return all(done == _ALL for done in self._done.values())
 
     def add(self, scan_header: bytes) -> None:
+        """Marks the coefficients that a scan completes."""
         components = scan_header[1 : 1 + 2 * scan_header[0] : 2]
         first, last, approximation = (scan_header[-3:] + bytes(3))[:3]
         sent = _ALL if self._sequential else (1 << max(0, min(last, 63) - first + 1)) - 1 << min(first, 63)

@@ -41,6 +41,7 @@ class _Layout:
     offset: str
 
     def unpack(self, codes: str, data: Buffer, start: int) -> tuple[int, ...]:
+        """Unpacks values by `struct` codes in the file's byte order; raises IncompleteError."""
         layout = self.order + codes
         return struct.unpack(layout, read_exactly(data, start, struct.calcsize(layout)))
 

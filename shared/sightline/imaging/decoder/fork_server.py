@@ -216,7 +216,7 @@ def _serve_one(channel: socket.socket, descriptor: int) -> None:
 
 
 def _limit(request: DecodeRequest) -> None:
-    # The kernel sends SIGXCPU at the soft limit, which tells it from a crash, and SIGKILL at the hard one.
+    # The kernel sends SIGXCPU at the soft limit, which distinguishes it from a crash, and SIGKILL at the hard one.
     _set_limit(resource.RLIMIT_CPU, math.ceil(request.cpu_s), spare=1)
     _set_limit(resource.RLIMIT_AS, _address_space_bytes() + request.memory_bytes)
     _set_limit(resource.RLIMIT_FSIZE, request.output_bytes)
@@ -279,6 +279,7 @@ def _load_codecs() -> None:
 
 
 def main(control_fd: int) -> None:
+    """Runs the server on a control socket."""
     _load_codecs()
     os.nice(_NICENESS)
     # Core dumps would leave pixels on disk.

@@ -93,6 +93,7 @@ class Cancellation:
         self.is_cancelled = False
 
     def cancel(self) -> None:
+        """Ends the child process that the other thread waits for, and refuses further pictures."""
         with self._changing:
             self.is_cancelled = True
             if self._channel is not None:
@@ -136,6 +137,7 @@ class DecoderPool:
     def decode(
         self, data: bytes, limits: PixelLimits, decoding: DecodingLimits, min_short_side_px: int | None
     ) -> Picture:
+        """Decodes a picture in a child process, after waiting for memory within `max_decode_bytes`."""
         work = DecodeRequest(
             asdict(limits), min_short_side_px, decoding.cpu_s, decoding.memory_bytes, decoding.output_bytes
         )
@@ -161,6 +163,7 @@ class DecoderPool:
         raise _no_process()
 
     def stop(self) -> None:
+        """Ends the fork server and its children."""
         with self._starting:
             server, self._server = self._server, None
             atexit.unregister(self.stop)
@@ -220,6 +223,8 @@ class DecoderPool:
 
 
 class _Descriptor:
+    """A file descriptor that `contextlib.closing` can close."""
+
     def __init__(self, number: int) -> None:
         self.number = number
 
@@ -246,6 +251,7 @@ class _ForkServer:
             )
 
     def submit(self, channel: socket.socket, request: int, wall_s: float) -> None:
+        """Sends a request and the socket for its reply; raises OSError if the server has ended."""
         with self._sending:
             socket.send_fds(self._control, [CONTROL.pack(wall_s)], [channel.fileno(), request])
 

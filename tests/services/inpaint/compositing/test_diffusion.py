@@ -9,7 +9,7 @@ Floats = NDArray[np.float32]
 
 
 def waves(side_px: int = 64) -> Floats:
-    """Smooth in every direction, straight in none."""
+    """Returns a picture that is smooth in every direction and linear in none."""
     y, x = np.mgrid[:side_px, :side_px] / side_px
     tones = [0.5 + 0.3 * np.sin(2 * np.pi * (x + shift)) * np.cos(2 * np.pi * y) for shift in (0, 0.2, 0.5)]
     return np.stack(tones, axis=2).astype(np.float32)

@@ -51,7 +51,7 @@ def test_window_weights_fall_towards_open_edges_only(edge: int) -> None:
 
 
 def test_overlapping_window_weights_cross_without_a_step() -> None:
-    """Two windows whose overlap is twice the ramp: their shares cross without a step."""
+    """The overlap of the two windows is twice the ramp."""
     first = window_weights(32, 8, open_edges=(False, False, False, True))[0].astype(float)
     second = window_weights(32, 8, open_edges=(False, False, True, False))[0].astype(float)
     share = first[16:] / (first[16:] + second[:16])

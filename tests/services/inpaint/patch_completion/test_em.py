@@ -21,7 +21,7 @@ def finish(work: Generator[float, None, ResultT]) -> tuple[ResultT, list[float]]
 
 
 def completed(pixels: NDArray[np.uint8], hole: NDArray[np.bool_], *, guess: int | None = None) -> Completion:
-    """The guess in the hole is one grey, the mean unless given."""
+    """Completes with a guess of one grey, the mean unless given."""
     grey = np.uint8(pixels.mean() if guess is None else guess)
     result, _ = finish(complete_holes(np.where(hole[..., None], grey, pixels), hole))
     assert result is not None

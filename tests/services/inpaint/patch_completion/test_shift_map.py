@@ -27,7 +27,7 @@ def finish(work: Generator[float, None, ResultT]) -> ResultT:
 
 
 def shrunk(photo: PyramidLevel, halvings: int) -> tuple[Pixels, Pixels]:
-    """Pixels and touched hole."""
+    """Returns pixels and hole of the shrunk photo."""
     small = photo
     for _ in range(halvings):
         small = halve(small)
@@ -35,7 +35,7 @@ def shrunk(photo: PyramidLevel, halvings: int) -> tuple[Pixels, Pixels]:
 
 
 def copied(photo: PyramidLevel, halvings: int, *, seed: int = 0, shift: tuple[int, int] | None = None) -> Fill:
-    """All from one shift, or each small pixel from any known patch; in tone with what is in the hole."""
+    """Copies by one shift, or each low-resolution pixel from a random source patch, in tone with the hole."""
     low = low_resolution(photo, halvings, np.random.default_rng(seed), tone=TONE)
     if shift is not None:
         low.completion.shifts[extract_features(low.pixels, low.completion.hole).target_mask()] = shift
@@ -96,7 +96,7 @@ def test_copies_match_the_tone_around_the_hole() -> None:
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 2), st.integers(0, 2**32 - 1))
 def test_copies_keep_to_their_share_at_black_and_white(white_share: float, halvings: int, seed: int) -> None:
-    """The rest of each pixel is for the network to fill."""
+    """The network fills the rest of each pixel."""
     rng = np.random.default_rng(seed)
     pixels = random_extremes(rng, (150, 180), np.uint8, white_share=white_share, block_px=30, grey=False)
     photo = PyramidLevel(pixels, np.zeros(pixels.shape[:2], np.uint8))
@@ -113,7 +113,7 @@ def test_copies_keep_to_their_share_at_black_and_white(white_share: float, halvi
 def low_resolution(
     photo: PyramidLevel, halvings: int, rng: np.random.Generator, *, tone: float
 ) -> LowResolutionCompletion:
-    """Each small pixel from any known patch, and then made to be of that tone."""
+    """Returns random shifts to source patches, and completed pixels of this tone."""
     small, hole = shrunk(photo, halvings)
     scene = extract_features(small, hole == 1)
     sources, near = np.argwhere(scene.source_mask()), scene.target_mask()
