@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from services.gateway.pages import ASSETS_PATH, CONSOLE_PATH
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http.connections import address_of
 from sightline.http.middleware import PROBE_PATHS, add_log_fields
 from sightline.http.problem_responses import problem_response
 from sightline.http.request_headers import bearer_token
+from sightline.http.transport.connections import address_of
 from sightline.jobs.job import Priority, read_priority
 from sightline.jobs.queue import JobQueue
 

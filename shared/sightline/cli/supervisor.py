@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sightline.cli import parent_death
-from sightline.http.listener import LISTEN_FD, STOPPING_FD
+from sightline.http.transport.listener import LISTEN_FD, STOPPING_FD
 
 EXIT_S = 0.5  # time in which a killed process ends
 

@@ -12,16 +12,16 @@ from typing import Any, Protocol, runtime_checkable
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from sightline.http.connection_protocol import LimitedHttpProtocol
-from sightline.http.connections import (
+from sightline.http.logs import configure_logging
+from sightline.http.settings import ServerSettings
+from sightline.http.transport.connections import (
     ConnectionLimits,
     ConnectionTable,
     max_connections_within,
     raise_descriptor_limit,
 )
-from sightline.http.listener import inherited_listener, signal_stopping
-from sightline.http.logs import configure_logging
-from sightline.http.settings import ServerSettings
+from sightline.http.transport.listener import inherited_listener, signal_stopping
+from sightline.http.transport.protocol import LimitedHttpProtocol
 from sightline.runtime.private_files import UMASK
 from sightline.runtime.tracing import configure_tracing
 
@@ -30,7 +30,7 @@ TICKS_PER_SWEEP = 10  # uvicorn ticks ten times a second
 
 @runtime_checkable
 class Drainable(Protocol):
-    """The part of the lifespan's state called `service` that is told first when the process stops."""
+    """The member `service` of the lifespan's state, which starts to drain before the port closes."""
 
     def start_draining(self) -> None: ...
 

@@ -13,7 +13,7 @@ from uvicorn.server import ServerState
 
 from sightline.api import headers as names
 from sightline.api.problems import MEDIA_TYPE, Code, Problem
-from sightline.http.connections import ConnectionTable, RateWindow, Refusal, address_of
+from sightline.http.transport.connections import ConnectionTable, RateWindow, Refusal, address_of
 
 FIRST_REQUEST_S = 1.0  # in which a new connection may still send its request to a server that stops
 LINGER_S = 2.0  # in which a refused client can still read the reason

@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from sightline.http.listener import LISTEN_FD, STOPPING_FD, inherited_listener, signal_stopping
+from sightline.http.transport.listener import LISTEN_FD, STOPPING_FD, inherited_listener, signal_stopping
 
 
 def test_listener_of_the_supervisor_accepts_connections(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sightline.http.connections import RateWindow, max_connections_within
 from sightline.http.server import GracefulServer, connection_limits, limited_server
+from sightline.http.transport.connections import RateWindow, max_connections_within
 from sightline.serving.settings import ServiceSettings
 
 PATIENCE_S = 20.0
