@@ -29,7 +29,7 @@ from services.gateway.requests.dispatch import Proxy, ProxyRoute
 from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware, public_prefix
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import Gateway, LifespanState
-from services.gateway.upstream.health_poller import Catalog, HealthPoller
+from services.gateway.upstream.health_poller import HealthPoller, ModelCatalog
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline import __version__
 from sightline.api.declaration import route_of
@@ -65,7 +65,7 @@ def create_app(
         resting=settings.resting_models,
         label_key=settings.own_credential,
     )
-    catalog = Catalog(fleet)
+    catalog = ModelCatalog(fleet)
     components = GatewayComponents(
         settings,
         jobs or JobSettings(redis_url=None),
@@ -105,7 +105,7 @@ class GatewayComponents:
     jobs: JobSettings
     webhooks: WebhookSettings
     fleet: ReplicaFleet
-    catalog: Catalog
+    catalog: ModelCatalog
     keys: KeyRing
     metrics: GatewayMetrics
 

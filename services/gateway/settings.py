@@ -18,9 +18,8 @@ from pydantic import (
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.gateway.auth.api_keys import KeyName, KeySettings, read_keys
-from services.gateway.requests.forwarded_headers import PREFIX as PUBLIC_PREFIX
-from services.gateway.requests.forwarded_headers import Network
-from services.gateway.upstream.replicas import PREFIX
+from services.gateway.requests.forwarded_headers import PUBLIC_PREFIX, Network
+from services.gateway.upstream.replicas import DNS_PREFIX
 from sightline.http.fleet_credential import FleetCredentialSettings, read_credentials
 
 MIB = 1024 * 1024
@@ -29,7 +28,7 @@ _http_url = TypeAdapter(HttpUrl)
 
 
 def _base_url(url: str) -> str:
-    _http_url.validate_python(url.removeprefix(PREFIX))
+    _http_url.validate_python(url.removeprefix(DNS_PREFIX))
     return url.rstrip("/")
 
 

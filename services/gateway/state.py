@@ -12,7 +12,7 @@ from services.gateway.jobs.webhooks import Webhooks
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.requests.forwarded_headers import public_prefix
 from services.gateway.settings import GatewaySettings
-from services.gateway.upstream.health_poller import Catalog
+from services.gateway.upstream.health_poller import ModelCatalog
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.http.concurrency import ConcurrencyLimiter
 from sightline.runtime.tasks import TaskSupervisor
@@ -24,7 +24,7 @@ class Gateway:
 
     settings: GatewaySettings
     fleet: ReplicaFleet
-    catalog: Catalog
+    catalog: ModelCatalog
     limiter: ConcurrencyLimiter
     running_limit: RunningLimit
     metrics: GatewayMetrics

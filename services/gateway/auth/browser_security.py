@@ -1,9 +1,4 @@
-"""Only requests for a name of this gateway are answered.
-
-A page on the web can have a name of its own resolve to this machine (DNS rebinding). The browser then takes the
-gateway for that page's own server, and lets it read and delete; the name in `Host` gives it away. Starlette's
-middleware of the kind knows no addresses of the machine, and answers in plain text.
-"""
+"""Protection of the API in browsers: host check, origin check, CORS, and security headers of replies."""
 
 import re
 import socket
@@ -22,14 +17,14 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.problem_responses import problem_response
 
-ANY = "*"
+ANY_HOST = "*"
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # none: typed by the user, or from a bookmark
-OPAQUE = "null"
+OPAQUE_ORIGIN = "null"
 _DEFAULT_PORTS = (":80", ":443")
-METHODS = ("GET", "HEAD", "POST", "DELETE")
-READABLE = (
+CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
+EXPOSED_HEADERS = (
     "Content-Disposition",
     "ETag",
     "Location",
@@ -48,16 +43,18 @@ READABLE = (
     names.JOB,
     names.CACHE,
 )
-MAX_AGE_S = 600
-# Pictures, results and jobs are the caller's: neither a browser's disk nor a shared cache may keep them.
+PREFLIGHT_MAX_AGE_S = 600
+# Pictures, results and jobs belong to the caller: neither a browser's disk nor a shared cache may keep them.
 _UNCACHED = ("/v1/", "/v2/")
 
 
 class HostCheckMiddleware:
-    """Refuses requests whose `Host` names neither this machine nor one of `allowed`.
+    """Refuses requests whose `Host` is neither this machine nor one of `allowed`.
 
-    Loopback, the address at which the connection arrived and the machine's own name are always allowed. `allowed` are
-    names and addresses without port; `*.example.org` stands for every name under it, `*` for all.
+    Against DNS rebinding: a web page's own name may resolve to this machine, and the browser then lets the page read
+    and delete. Always allowed are loopback, the address at which the connection arrived and the machine's own name.
+    `allowed` holds names and addresses without port; `*.example.org` is every name under it, `*` any. Starlette's
+    TrustedHostMiddleware does not allow the machine's addresses, and replies in plain text.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
@@ -75,18 +72,17 @@ class HostCheckMiddleware:
     def _problem(self, scope: Scope) -> Problem | None:
         hosts = list(requested_hosts(scope))
         if len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
-            return Problem(Code.INVALID_REQUEST, "A request has exactly one Host header.")
-        # A forwarded host is checked beside the one that it stands for: a client may have sent either.
+            return Problem(Code.INVALID_REQUEST, "Send exactly one Host header.")
+        # A forwarded host is checked besides the one that it replaces: a client may have sent either.
         if all(self._is_allowed(host, scope) for host in (*hosts, *forwarded_hosts(scope))):
             return None
         detail = (
-            "This gateway does not answer for the host that was asked for; "
-            "an operator can add its name to SIGHTLINE_ALLOWED_HOSTS."
+            "This gateway does not serve the requested host; an operator can add its name to SIGHTLINE_ALLOWED_HOSTS."
         )
         return Problem(Code.HOST_NOT_ALLOWED, detail)
 
     def _is_allowed(self, host: str, scope: Scope) -> bool:
-        if ANY in self._allowed:
+        if ANY_HOST in self._allowed:
             return True
         match = _HOST.fullmatch(host)
         if match is None:
@@ -100,14 +96,14 @@ def requested_hosts(scope: Scope) -> Iterator[str]:
 
 
 def _normalised(name: str) -> str:
-    """In lower case without a dot at the end; addresses in the one form that they have several spellings of."""
+    """Returns the name in lower case without a trailing dot, or the canonical form of an address."""
     name = name.strip("[]").removesuffix(".").lower()
     address = read_address(name)
     return name if address is None else str(address)
 
 
 def _is_own_address(name: str, scope: Scope) -> bool:
-    """Also where the gateway listens on all addresses: the one of this connection is known."""
+    """Returns True for loopback and for the address at which this connection arrived."""
     address = read_address(name)
     if address is None:
         return False
@@ -116,7 +112,7 @@ def _is_own_address(name: str, scope: Scope) -> bool:
 
 
 class OriginCheckMiddleware:
-    """Refuses state-changing requests of pages that are neither the gateway's own nor of `allowed` origins."""
+    """Refuses state-changing requests from web pages, except the gateway's own and those of `allowed` origins."""
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
         self.app, self._allowed = app, frozenset(allowed)
@@ -137,8 +133,8 @@ class OriginCheckMiddleware:
             return False
         if not origins:
             return True
-        # A page without referrer has its forms sent with this origin: then the site alone tells whose it is.
-        return bool(sites) if origins[0] == OPAQUE else _is_own(origins[0], scope)
+        # Forms of a page without referrer have the opaque origin; then only Sec-Fetch-Site identifies the page.
+        return bool(sites) if origins[0] == OPAQUE_ORIGIN else _is_own(origins[0], scope)
 
 
 def _values(scope: Scope, header: bytes) -> Sequence[str]:
@@ -146,7 +142,7 @@ def _values(scope: Scope, header: bytes) -> Sequence[str]:
 
 
 def _is_own(origin: str, scope: Scope) -> bool:
-    """The scheme is not compared: a proxy that ends TLS may be one that is not trusted to say so."""
+    """Compares the origin's host with the requested one; a proxy that is not trusted may have terminated TLS."""
     hosts = {_without_default_port(host) for host in (*requested_hosts(scope), *forwarded_hosts(scope))}
     try:
         return _without_default_port(urlsplit(origin).netloc) in hosts
@@ -168,7 +164,7 @@ def _refusal() -> Problem:
 
 
 class NamedOriginsMiddleware(CORSMiddleware):
-    """Starlette's, with refusals as problem details."""
+    """Starlette's CORS middleware for named origins, with refusals as problem details."""
 
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
@@ -179,18 +175,18 @@ class NamedOriginsMiddleware(CORSMiddleware):
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:
-    """Keys come in headers, so that cookies are never needed."""
+    """Returns the options of CORSMiddleware; without credentials, because keys are sent in headers, not cookies."""
     return {
         "allow_origins": origins,
-        "allow_methods": METHODS,
+        "allow_methods": CORS_METHODS,
         "allow_headers": ("*",),
-        "expose_headers": READABLE,
-        "max_age": MAX_AGE_S,
+        "expose_headers": EXPOSED_HEADERS,
+        "max_age": PREFLIGHT_MAX_AGE_S,
     }
 
 
 class ResponseHeadersMiddleware:
-    """Has browsers take every reply for what its type says, and keep none of the API's."""
+    """Adds `nosniff` to every reply and `no-store` to the API's, and removes the fleet credential."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -201,7 +197,7 @@ class ResponseHeadersMiddleware:
             return
         uncached = scope["path"].startswith(_UNCACHED)
 
-        async def send_guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -210,4 +206,4 @@ class ResponseHeadersMiddleware:
                 del headers[names.FLEET_CREDENTIAL]
             await send(message)
 
-        await self.app(scope, receive, send_guarded)
+        await self.app(scope, receive, send_with_headers)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from services.gateway.auth.api_keys import OPEN_PATHS
 from services.gateway.documentation.jobs import INVALID_REPLIES, document_jobs
 from services.gateway.requests.forwarded_headers import public_prefix
-from services.gateway.upstream.health_poller import Catalog, Document
+from services.gateway.upstream.health_poller import Document, ModelCatalog
 from sightline.api import headers as names
 from sightline.api.declaration import route_of
 from sightline.api.problems import Code
@@ -38,7 +38,7 @@ _TOO_MANY = problem_reply(
 )
 
 
-def add_openapi(app: FastAPI, catalog: Catalog, *, needs_key: bool) -> None:
+def add_openapi(app: FastAPI, catalog: ModelCatalog, *, needs_key: bool) -> None:
     """Serves the merged document; it is rebuilt when a service has published a new one."""
     document_components(app)
     revision, document = -1, dict[str, Any]()

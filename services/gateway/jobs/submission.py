@@ -1,3 +1,5 @@
+"""Submission of a request as a job, and the reply: the job, or its result where the client waits."""
+
 import asyncio
 import math
 from collections.abc import AsyncIterator
@@ -30,10 +32,10 @@ from sightline.runtime.tracing import current_traceparent
 KEY_HOLD_S = 30.0
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
-RESERVED_BYTES = 8 * 1024 * 1024  # at a time, for a body that does not tell its length
-SET_ASIDE_MARGIN_S = 60.0
+RESERVED_BYTES = 8 * 1024 * 1024  # in each step, for a body without a declared length
+RESERVATION_MARGIN_S = 60.0
 DELETION_WAITS_S = (0.1, 0.5, 1.0, 2.0)
-# What is stored with a job lies in Redis. Addresses have polygons in them; the others are short by nature.
+# These are stored in Redis with the job. A query may have polygons in it; the others are short in practice.
 MAX_STORED_BYTES = {"content-type": 1024, "accept": 2048}
 MAX_QUERY_BYTES = 16 * 1024
 
@@ -85,18 +87,17 @@ class JobSubmitter:
         return None if identity is None else identity.sha256
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        passed_bytes = 0
-        async for chunk in self._context.body.stream():
-            passed_bytes += len(chunk)
-            if passed_bytes > self._reserved_bytes:
-                await self._reserve_space(passed_bytes + RESERVED_BYTES)
+        body = self._context.body
+        async for chunk in body.stream():
+            if body.size_bytes > self._reserved_bytes:
+                await self._reserve_space(body.size_bytes + RESERVED_BYTES)
             self._digest.feed(chunk)
             yield chunk
 
     async def _reserve_space(self, size_bytes: int) -> None:
         """Reserves room before bytes are written, so that concurrent uploads cannot overfill the store."""
         if size_bytes > 0:
-            ttl_s = self._gateway.settings.job_upload_timeout_s + SET_ASIDE_MARGIN_S
+            ttl_s = self._gateway.settings.job_upload_timeout_s + RESERVATION_MARGIN_S
             references = self._backend.references
             await references.reserve_space(size_bytes, job_id=self._id, caller=self._options.caller, ttl_s=ttl_s)
         self._reserved_bytes = size_bytes

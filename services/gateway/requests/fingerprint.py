@@ -1,4 +1,4 @@
-"""What makes two requests the same work: equal bytes in equal fields, whatever the form's boundary and file names."""
+"""Fingerprints of requests: equal for equal fields with equal bytes, whatever the form's boundary and file names."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from sightline.http.multipart import FormParser, MultipartError, PartHeaders, bo
 
 
 class BodyDigest(Protocol):
-    """The digest of a body that is fed as it streams by; None of a body that only its bytes identify."""
+    """A digest of a body that is fed in chunks; None for a body that is identified by the SHA-256 of its bytes."""
 
     def feed(self, chunk: bytes) -> None: ...
     def hexdigest(self) -> str | None: ...
@@ -22,13 +22,13 @@ def digest_for(content_type: str) -> BodyDigest:
 
 
 def fingerprint(body: BodyDigest, *, body_sha256: str, model: str, query: str, accept: str | None) -> str:
-    """Returns a SHA-256 over all that shapes the result."""
-    shaping = json.dumps([model, query, accept, body.hexdigest() or body_sha256])
-    return hashlib.sha256(shaping.encode()).hexdigest()
+    """Returns a SHA-256 over everything that determines the result."""
+    facts = json.dumps([model, query, accept, body.hexdigest() or body_sha256])
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 class PlainDigest:
-    """A body that is one thing."""
+    """The digest of a body that is not a form: its media type and its bytes."""
 
     def __init__(self, media_type: bytes) -> None:
         self._sha256 = hashlib.sha256(b"plain:" + media_type + b"\0")
@@ -41,12 +41,10 @@ class PlainDigest:
 
 
 class FormDigest:
-    """A multipart form, digested part by part.
+    """The digest of a multipart form, over the digests of its parts.
 
-    A client that sends a form again makes a new boundary for it, so the bytes differ where the content does not. Each
-    part counts by its field and its content; digests of fixed length keep a part's end apart from the next one's start.
-    A part without content and without a file's name does not count: it is a field that was left empty.
-
+    A client makes a new boundary each time it sends a form, so its bytes differ where the content does not. A part
+    counts by its field and its content. A part without content and file name does not count: its field was left empty.
     A form that is cut off or broken has no digest: its bytes identify it.
     """
 
@@ -86,7 +84,7 @@ _END = hashlib.sha256(b"--\r\n")
 
 
 def _canonical(part: PartHeaders) -> bytes:
-    """Returns a digest of the part's headers without its file's name; of a fixed length, so that content is apart."""
+    """Returns a digest of the part's headers without the file name; its fixed length separates it from the content."""
     lines = [_canonical_line(name, value) for name, value in part.headers]
     return hashlib.sha256(b"\n".join([b"", *lines, b""])).digest()
 

@@ -1,6 +1,6 @@
-"""What a reverse proxy says about the request that it passes on: the client, the scheme, the host and the path prefix.
+"""Forwarded headers of reverse proxies: the client's address, the scheme, the host and the path prefix.
 
-uvicorn's own handling trusts every process on this machine by default, and knows no prefix.
+uvicorn's own handling trusts every process on this machine by default, and has no prefix.
 """
 
 import re
@@ -12,17 +12,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# No dots alone, no empty segments: neither `/..` nor `//another.host` can become part of a link.
-PREFIX = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]{1,64}){1,8}")
+# No segments of dots, no empty segments: neither `/..` nor `//another.host` may become part of a link.
+PUBLIC_PREFIX = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]{1,64}){1,8}")
 _SCHEMES = ("http", "https")
 _PREFIX_KEY = "sightline.public_prefix"
 _HOSTS_KEY = "sightline.forwarded_hosts"
 
 
 class ForwardedHeadersMiddleware:
-    """Honours `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` of trusted proxies; nothing behind it meets them.
+    """Applies `X-Forwarded-For`, `-Proto`, `-Host` and `-Prefix` of trusted proxies, and removes them from requests.
 
-    `root_path` is the prefix where it is configured; then no header changes it.
+    A configured `root_path` is the prefix; then no header changes it.
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[Network], root_path: str) -> None:
@@ -45,11 +45,11 @@ class ForwardedHeadersMiddleware:
             scope["scheme"] = scheme
         scope[_HOSTS_KEY] = tuple(forwarded.get("x-forwarded-host", []))
         prefix = _last(forwarded.get("x-forwarded-prefix", [])).rstrip("/")
-        if not self._root_path and PREFIX.fullmatch(prefix):
+        if not self._root_path and PUBLIC_PREFIX.fullmatch(prefix):
             scope[_PREFIX_KEY] = prefix
 
     def _client(self, hops: Sequence[str]) -> Address | None:
-        """The nearest address that is no trusted proxy: what lies before it may be made up."""
+        """Returns the nearest address that is not a trusted proxy; the addresses before it may be forged."""
         client = None
         for hop in reversed(hops):
             address = _hop_address(hop)
@@ -65,19 +65,19 @@ class ForwardedHeadersMiddleware:
 
 
 def public_prefix(scope: Scope) -> str:
-    """The path under which clients reach this gateway, as `/sightline`; empty where it is the root of its host."""
+    """Returns the path under which clients reach this gateway, such as `/sightline`; empty at the root of its host."""
     prefix: str = scope.get(_PREFIX_KEY, "")
     return prefix
 
 
 def forwarded_hosts(scope: Scope) -> tuple[str, ...]:
-    """What trusted proxies name as the host that the client asked for."""
+    """Returns the hosts that the client requested, as trusted proxies report them."""
     hosts: tuple[str, ...] = scope.get(_HOSTS_KEY, ())
     return hosts
 
 
 def read_address(text: str) -> Address | None:
-    """An IPv4 address within IPv6 is the IPv4 address, as a socket for both kinds reports it."""
+    """Parses an address; an IPv4-mapped IPv6 address, as dual-stack sockets report it, becomes IPv4."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -86,7 +86,7 @@ def read_address(text: str) -> Address | None:
 
 
 def _take_forwarded(scope: Scope) -> dict[str, list[str]]:
-    """The values of each header, in their order, taken out of the request."""
+    """Removes the forwarded headers from the request; returns the values of each in their order."""
     forwarded: dict[str, list[str]] = {}
     others = []
     for name, value in scope["headers"]:
@@ -105,7 +105,7 @@ def _peer(scope: Scope) -> Address | None:
 
 
 def _hop_address(hop: str) -> Address | None:
-    """With or without a port, as `192.0.2.1:4711` or `[2001:db8::1]:4711`."""
+    """Parses an address with or without a port, such as `192.0.2.1:4711` or `[2001:db8::1]:4711`."""
     bracketed = re.fullmatch(r"\[([^\]]+)\](?::\d+)?", hop)
     if bracketed:
         return read_address(bracketed[1])
@@ -113,5 +113,5 @@ def _hop_address(hop: str) -> Address | None:
 
 
 def _last(values: Sequence[str]) -> str:
-    """What the nearest proxy said."""
+    """Returns the value of the nearest proxy; empty without any."""
     return values[-1] if values else ""

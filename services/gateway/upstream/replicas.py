@@ -1,7 +1,4 @@
-"""Finds the replicas behind a name: each of its addresses is one.
-
-So they are found where containers are scaled under one name: `docker compose up --scale`, or a headless Service.
-"""
+"""The replicas of the models: their discovery by DNS, their state, and the choice of one for a request."""
 
 import asyncio
 import hashlib
@@ -22,15 +19,19 @@ from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import SHARE
 
-PREFIX = "dns+"  # as in `dns+http://inpaint:8000`
 log = structlog.get_logger()
+
+DNS_PREFIX = "dns+"  # as in `dns+http://inpaint:8000`
 LATENCY_WEIGHT = 0.2  # of the newest reply in the moving average
 RETRY_AFTER_S = 2.0
 
 
-async def addresses(url: str) -> Sequence[str] | None:
-    """Base URLs of the replicas behind a `dns+` URL, none where the name stands for nothing; None while DNS is away."""
-    base = URL(url.removeprefix(PREFIX))
+async def resolve_replicas(url: str) -> Sequence[str] | None:
+    """Returns the base URL of each address of a `dns+` URL; None while DNS cannot be reached.
+
+    One name has an address for each container in `docker compose up --scale` and in a headless Service.
+    """
+    base = URL(url.removeprefix(DNS_PREFIX))
     try:
         found = await asyncio.get_running_loop().getaddrinfo(base.host, base.port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
@@ -41,7 +42,7 @@ async def addresses(url: str) -> Sequence[str] | None:
 
 
 class ReadinessReport(BaseModel):
-    """What a service says in `/readyz`, as far as the gateway uses it."""
+    """The fields of a service's `/readyz` that the gateway uses."""
 
     version: str | None = None
     weights_sha256: str | None = None
@@ -52,11 +53,11 @@ class ReadinessReport(BaseModel):
 
     @property
     def identity(self) -> tuple[str | None, ...]:
-        """Differs when the replica has come back as something else."""
+        """Changes when a replica restarts with another version, other weights or another contract."""
         return self.version, self.weights_sha256, self.contract
 
     def identity_of(self, model: str) -> ModelIdentity | None:
-        """As the service puts it into its results; None where it has not told all of it."""
+        """Returns the identity in the service's results; None where the report is incomplete."""
         if self.version is None or self.weights_sha256 is None or self.contract is None:
             return None
         return ModelIdentity(
@@ -65,7 +66,7 @@ class ReadinessReport(BaseModel):
 
 
 class ModelCardSummary(BaseModel):
-    """What a service says in its model card, as far as the gateway uses it."""
+    """The fields of a service's model card that the gateway uses."""
 
     title: str | None = None
     description: str | None = None
@@ -73,7 +74,7 @@ class ModelCardSummary(BaseModel):
 
 
 def read_readiness_report(body: Mapping[str, Any]) -> ReadinessReport:
-    """A service that reports in other words is ready all the same: the report is only shown."""
+    """Parses the reply of `/readyz`; an unknown format gives an empty report, as the report is only displayed."""
     try:
         return ReadinessReport.model_validate(body)
     except ValidationError:
@@ -89,9 +90,9 @@ def read_model_card(body: Mapping[str, Any]) -> ModelCardSummary:
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One address of a model, and what is known about it by now; `report` is its own last word.
+    """One address of a model's service, its last readiness report and its load.
 
-    `label` stands for the address where everybody can read, as in metrics.
+    `label` replaces the address where it is public, as in metrics. `misses` counts late probes in a row.
     """
 
     model: str
@@ -128,7 +129,7 @@ class Replica:
 
 
 class ReplicaFleet:
-    """The replicas of every configured model; those behind a name come and go, and are not known at first."""
+    """The replicas of all configured models; those behind a DNS name are added and removed while the gateway runs."""
 
     def __init__(
         self,
@@ -138,16 +139,18 @@ class ReplicaFleet:
         resting: Collection[str] = (),
         label_key: str | None = None,
     ) -> None:
-        """With the same `label_key`, several gateways label a replica alike."""
+        """Gateways with the same `label_key` give a replica the same label."""
         self.resting = resting
         self._label_key = (label_key or secrets.token_hex()).encode()
         self._replicas = {
-            model: [Replica(model, url) for url in urls if not url.startswith(PREFIX)]
+            model: [Replica(model, url) for url in urls if not url.startswith(DNS_PREFIX)]
             for model, urls in upstreams.items()
         }
         for replica in self:
             replica.label = self._label(replica)
-        self.names = [(model, url) for model, urls in upstreams.items() for url in urls if url.startswith(PREFIX)]
+        self.dns_urls = [
+            (model, url) for model, urls in upstreams.items() for url in urls if url.startswith(DNS_PREFIX)
+        ]
         self._max_requests = max_requests_per_replica
 
     def __iter__(self) -> Iterator[Replica]:
@@ -158,12 +161,12 @@ class ReplicaFleet:
         self._replicas[replica.model].append(replica)
 
     def remove(self, replica: Replica) -> None:
-        """It is chosen no more; what it has in flight comes to its end."""
+        """Takes the replica out of the choice; its requests in flight continue."""
         replica.set_ready(ready=False)
         self._replicas[replica.model].remove(replica)
 
     def _label(self, replica: Replica) -> str:
-        # With a key, because there are so few ports that a plain digest would be tried out.
+        # With a key, because a plain digest of an address and a port is found by trying all of them.
         digest = hmac.new(self._label_key, replica.url.encode(), hashlib.sha256).hexdigest()
         return f"{replica.model}-{digest[:8]}"
 
@@ -173,38 +176,38 @@ class ReplicaFleet:
 
     @property
     def ready(self) -> bool:
-        """Whether every model that may not rest has a ready replica; a gateway without models never is."""
+        """True while every model that may not rest has a ready replica; always False without models."""
         return bool(self._replicas) and all(
             self.ready_replicas(model) for model in self._replicas if model not in self.resting
         )
 
     def replicas(self, model: str) -> Sequence[Replica]:
-        """Raises Problem NOT_FOUND, which names the models there are."""
+        """Returns the model's replicas; raises Problem NOT_FOUND, with the configured models."""
         if model not in self._replicas:
-            raise Problem(Code.NOT_FOUND, "There is no model of this name.", models=self.models)
+            raise Problem(Code.NOT_FOUND, "There is no model with this name.", models=self.models)
         return self._replicas[model]
 
     def ready_replicas(self, model: str, *, excluding: Collection[Replica] = ()) -> list[Replica]:
         return [replica for replica in self.replicas(model) if replica.ready and replica not in excluding]
 
     def choose(self, model: str, caller: str = "", *, excluding: Collection[Replica] = ()) -> Replica:
-        """The ready replica with the fewest requests in flight, and among those the quickest of late.
+        """Returns the ready replica with the fewest requests in flight, and the lowest latency among equals.
 
-        Raises Problem NOT_READY, OVERLOADED, or TOO_MANY_REQUESTS where the caller has its share of its places.
+        Raises Problem NOT_READY, OVERLOADED, or TOO_MANY_REQUESTS where the caller has its share of the replica.
         """
         ready = self.ready_replicas(model, excluding=excluding)
         if not ready:
             detail = f"No replica of {model} is ready; try again shortly."
             raise Problem(Code.NOT_READY, detail, retry_after_s=RETRY_AFTER_S, model=model)
         replica = min(ready, key=lambda replica: (replica.in_flight, replica.latency_s))
-        self._require_place(replica, caller)
+        self._require_capacity(replica, caller)
         return replica
 
-    def _require_place(self, replica: Replica, caller: str) -> None:
+    def _require_capacity(self, replica: Replica, caller: str) -> None:
         model, free = replica.model, self._max_requests - replica.in_flight
         if free <= 0:
-            detail = f"Every replica of {model} has as many requests in flight as it takes; try again shortly."
+            detail = f"Every replica of {model} is at its limit of requests in flight; try again shortly."
             raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=model)
         if replica.in_flight_of[caller] >= SHARE * free:
-            detail = f"As many of your requests to {model} are in flight as one caller may have; wait for some to end."
+            detail = f"You have as many requests to {model} in flight as one caller may have; wait for some to end."
             raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=model)

@@ -76,7 +76,7 @@ def _head(upload: socket.socket) -> bytes:
         return b""
 
 
-def test_without_keys_addresses_are_callers(
+def test_without_keys_each_address_is_a_caller(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually, uploads: ExitStack
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, max_requests=16)
@@ -113,7 +113,7 @@ def test_event_streams_of_one_caller_leave_room_for_others(
     assert listen("few", FEW) == 200
 
 
-def test_the_limit_of_running_jobs_holds_for_requests_as_well(
+def test_limit_of_running_jobs_holds_for_requests_too(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,

@@ -29,7 +29,7 @@ def gateway(service: Server, open_gateway: OpenGateway) -> Server:
     return open_gateway({"tiny_invert": [service.url]}, keys=KEYS, fleet_credential=SECRET)
 
 
-def test_a_picture_goes_through_the_gateway_and_nowhere_else(gateway: Server, service: Server) -> None:
+def test_service_with_a_credential_answers_its_gateway_alone(gateway: Server, service: Server) -> None:
     assert httpx2.post(f"{gateway.url}/v1/tiny-invert", content=plain_png(), headers=DESK).status_code == 200
     for headers in (DESK, {}, {HEADER: "desk"}):
         assert httpx2.post(f"{service.url}/v1/tiny-invert", content=plain_png(), headers=headers).status_code == 401
@@ -38,7 +38,7 @@ def test_a_picture_goes_through_the_gateway_and_nowhere_else(gateway: Server, se
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
-def test_no_reply_leads_to_the_service(gateway: Server, service: Server, method: str) -> None:
+def test_replies_do_not_expose_the_address_of_the_service(gateway: Server, service: Server, method: str) -> None:
     port = service.url.rpartition(":")[2]
     for path in (
         "/v1/tiny-invert/",
@@ -62,7 +62,7 @@ def test_no_reply_leads_to_the_service(gateway: Server, service: Server, method:
         assert port not in f"{reply.headers}{reply.text}"
 
 
-def test_what_a_client_sends_as_the_credential_never_arrives(
+def test_credential_sent_by_a_client_is_dropped(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     async def tell(request: Request) -> Response:
@@ -81,7 +81,7 @@ def test_what_a_client_sends_as_the_credential_never_arrives(
 
 
 @pytest.mark.parametrize("credential", [None, OTHER])
-def test_a_gateway_of_another_fleet_finds_no_service_ready(
+def test_gateway_with_another_credential_finds_no_service_ready(
     service: Server, open_gateway: OpenGateway, eventually: Eventually, credential: str | None
 ) -> None:
     eventually(lambda: httpx2.get(f"{service.url}/readyz").status_code == 200)
@@ -91,7 +91,7 @@ def test_a_gateway_of_another_fleet_finds_no_service_ready(
     assert (reply.status_code, reply.json()["code"]) == (503, Code.NOT_READY)
 
 
-def test_a_service_that_does_not_know_its_gateway_is_no_fault_of_the_clients_key(
+def test_refused_credential_is_an_upstream_failure(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     async def refuse(request: Request) -> Response:
@@ -127,9 +127,7 @@ REFERENCES: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
-def test_references_of_a_service_lead_to_the_gateway(
-    start: Start, make_service: MakeService, open_gateway: OpenGateway
-) -> None:
+def test_links_of_a_service_are_rewritten(start: Start, make_service: MakeService, open_gateway: OpenGateway) -> None:
     async def refer(request: Request) -> Response:
         name, value, _ = REFERENCES[int(request.query_params["case"])]
         reference = value.format(service=str(request.base_url).rstrip("/"))
@@ -142,7 +140,7 @@ def test_references_of_a_service_lead_to_the_gateway(
             assert (reply.status_code, reply.headers.get(name)) == (status, seen), value
 
 
-def test_probes_follow_no_redirect(
+def test_probes_follow_no_redirects(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     taken: list[str | None] = []

@@ -58,7 +58,7 @@ def waiting(url: str) -> int:
 
 
 @pytest.mark.usefixtures("redis_server")
-def test_a_gateway_that_stops_lets_go_of_those_who_wait_for_jobs(jobs: JobSettings, eventually: Eventually) -> None:
+def test_draining_ends_the_waits_for_jobs(jobs: JobSettings, eventually: Eventually) -> None:
     with gateway(jobs) as (url, process), ThreadPoolExecutor() as pool:
         eventually(lambda: lives(url))
         path = send(url, "respond-async").json()["links"]["events"]
@@ -74,7 +74,7 @@ def test_a_gateway_that_stops_lets_go_of_those_who_wait_for_jobs(jobs: JobSettin
         assert process.wait(LIMIT_S) == -signal.SIGTERM
 
 
-def test_event_streams_that_are_cut_leave_no_errors(
+def test_aborted_event_streams_log_no_errors(
     redis_server: RedisServer, jobs: JobSettings, eventually: Eventually, tmp_path: Path
 ) -> None:
     with (tmp_path / "log").open("wb") as log, gateway(jobs, log) as (url, process):

@@ -146,7 +146,7 @@ def has_parents(spans: list[tuple[str, Span]]) -> bool:
     return all(span.parent_span_id in known for _, span in spans)
 
 
-def test_a_request_and_its_job_are_in_the_clients_trace(traced: Traced, collector: Collector) -> None:
+def test_request_and_its_job_belong_to_the_clients_trace(traced: Traced, collector: Collector) -> None:
     address, headers = f"{traced.gateway}/v1/tiny-invert", {"traceparent": TRACEPARENT}
     secret = "a-name-nobody-may-see.png"
     files = {"image": (secret, PNG, "image/png")}
@@ -174,7 +174,7 @@ def test_a_request_and_its_job_are_in_the_clients_trace(traced: Traced, collecto
     assert not [span for _, span in collector.spans if "readyz" in span.name or "metrics" in span.name]
 
 
-def test_a_slow_bucket_leads_to_a_trace(traced: Traced) -> None:
+def test_histogram_bucket_has_an_exemplar_with_the_trace(traced: Traced) -> None:
     headers = {"traceparent": TRACEPARENT}
     reply = httpx2.post(f"{traced.gateway}/v1/tiny-invert", files={"image": PNG}, headers=headers)
     assert reply.status_code == 200
@@ -187,7 +187,7 @@ def test_a_slow_bucket_leads_to_a_trace(traced: Traced) -> None:
         assert [line for line in lines if line.startswith(metric) and f'trace_id="{TRACE_ID}"' in line]
 
 
-def test_a_collector_without_the_extra_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_collector_without_the_trace_extra_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     from sightline.runtime.tracing import configure_tracing
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")

@@ -25,24 +25,24 @@ def client(gateway: Server) -> Iterator[triton.InferenceServerClient]:
         yield client
 
 
-def test_the_fleet_is_one_server(client: triton.InferenceServerClient) -> None:
+def test_server_metadata_and_health(client: triton.InferenceServerClient) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.get_server_metadata()["name"] == "sightline"
 
 
-def test_lists_the_models(client: triton.InferenceServerClient) -> None:
+def test_repository_index_lists_the_models(client: triton.InferenceServerClient) -> None:
     assert client.get_model_repository_index() == [{"name": MODEL, "version": "1.2.3", "state": "READY", "reason": ""}]
 
 
-def test_asks_a_model_by_name(client: triton.InferenceServerClient) -> None:
+def test_model_metadata_by_name(client: triton.InferenceServerClient) -> None:
     assert client.is_model_ready(MODEL)
     assert not client.is_model_ready("another")
     assert [tensor["name"] for tensor in client.get_model_metadata(MODEL)["inputs"]] == ["image"]
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_infers(client: triton.InferenceServerClient, binary: bool) -> None:
+def test_inference_with_the_official_client(client: triton.InferenceServerClient, binary: bool) -> None:
     image = np.full((1, 8, 8, 3), 50, np.uint8)
     asked = triton.InferInput("image", list(image.shape), "UINT8")
     asked.set_data_from_numpy(image, binary_data=binary)
@@ -56,7 +56,7 @@ def test_infers(client: triton.InferenceServerClient, binary: bool) -> None:
     [lambda client: client.get_model_metadata("another"), lambda client: client.infer(MODEL, [])],
     ids=["the gateway's own", "the service's"],
 )
-def test_the_client_understands_errors(
+def test_official_client_parses_errors(
     client: triton.InferenceServerClient, ask: Callable[[triton.InferenceServerClient], object]
 ) -> None:
     with pytest.raises(InferenceServerException) as caught:
@@ -65,7 +65,7 @@ def test_the_client_understands_errors(
     assert "exception occurred in the client" not in str(caught.value)
 
 
-def test_index_can_be_asked_for_ready_models_only(open_gateway: OpenGateway) -> None:
+def test_repository_index_of_ready_models_only(open_gateway: OpenGateway) -> None:
     gateway = open_gateway({"absent": ["http://127.0.0.1:9"]}, wait=False)
     url = f"{gateway.url}/v2/repository/index"
     (entry,) = httpx2.post(url).json()

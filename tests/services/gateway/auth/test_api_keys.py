@@ -36,14 +36,14 @@ def settings_of(key: str, **more: object) -> KeySettings:
 RING = KeyRing({"desk": settings_of("one"), "archive": settings_of("two", priority="bulk", max_running=2)})
 
 
-def test_without_keys_everybody_is_the_same_caller() -> None:
+def test_without_keys_all_requests_have_the_public_caller() -> None:
     assert KeyRing({}).caller(Headers({"Authorization": "Bearer whatever"})) == Caller("public")
 
 
 @pytest.mark.parametrize(
     "headers", [{"Authorization": "Bearer two"}, {"authorization": "bearer  two "}, {"X-Api-Key": "two"}]
 )
-def test_finds_the_caller_by_the_key(headers: dict[str, str]) -> None:
+def test_caller_is_found_by_its_key(headers: dict[str, str]) -> None:
     assert RING.caller(Headers(headers)) == Caller("archive", Priority.BULK, 2)
 
 
@@ -51,14 +51,14 @@ def test_finds_the_caller_by_the_key(headers: dict[str, str]) -> None:
     "headers",
     [{}, {"Authorization": "Bearer three"}, {"Authorization": "Basic two"}, {"X-Api-Key": ""}, {"X-Api-Key": "tw\xf6"}],
 )
-def test_refuses_who_has_no_key(headers: dict[str, str]) -> None:
+def test_unknown_or_missing_key_is_refused(headers: dict[str, str]) -> None:
     with pytest.raises(Problem) as caught:
         RING.caller(Headers(headers))
     assert caught.value.code is Code.UNAUTHORIZED
     assert "three" not in caught.value.detail
 
 
-def test_a_key_can_be_limited_to_models() -> None:
+def test_key_can_be_limited_to_models() -> None:
     settings = settings_of("three", models=["hdr-correct", "hoi"])
     caller = KeyRing({"lab": settings}).caller(Headers({"X-Api-Key": "three"}))
     assert [name for name in ("hdr_correct", "hoi", "inpaint", "HOI") if caller.may_use(name)] == ["hdr_correct", "hoi"]
@@ -70,12 +70,12 @@ def test_a_key_can_be_limited_to_models() -> None:
 
 
 @pytest.mark.parametrize("models", [[], "hoi", [1], 3])
-def test_a_limit_is_a_list_of_names(models: object) -> None:
+def test_limit_to_models_is_a_list_of_names(models: object) -> None:
     with pytest.raises(ValidationError):
         settings_of("three", models=models)
 
 
-def test_a_limit_to_a_model_that_is_not_here_is_refused_at_the_start() -> None:
+def test_limit_to_an_unknown_model_fails_the_start() -> None:
     upstreams = {"hoi": ["http://127.0.0.1:1"]}
     for models, refused in ((["hoi"], False), (["hoi", "hio"], True)):
         keys = {"lab": settings_of("three", models=models)}
@@ -86,7 +86,7 @@ def test_a_limit_to_a_model_that_is_not_here_is_refused_at_the_start() -> None:
             assert GatewaySettings(upstreams=upstreams, keys=keys).all_keys == keys
 
 
-def test_a_priority_is_the_highest_allowed_unless_another_is_asked_for() -> None:
+def test_default_priority_is_the_highest_of_the_key() -> None:
     bulk, both = Caller(highest=Priority.BULK), Caller()
     assert both.priority(Headers()) is Priority.INTERACTIVE
     assert both.priority(Headers({"X-Sightline-Priority": "bulk"})) is Priority.BULK
@@ -99,7 +99,7 @@ def test_a_priority_is_the_highest_allowed_unless_another_is_asked_for() -> None
     assert caught.value.code is Code.INVALID_REQUEST
 
 
-def test_reads_keys_from_the_environment_and_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_keys_are_read_from_environment_and_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     one, two = settings_of("one"), settings_of("two", priority="bulk")
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"archive": two.model_dump(mode="json")}))
@@ -110,12 +110,12 @@ def test_reads_keys_from_the_environment_and_a_file(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("key", [{"sha256": "one"}, {"sha256": "ab" * 32, "max_running": 0}, {"key": "one"}])
-def test_refuses_keys_that_are_none(key: dict[str, object]) -> None:
+def test_invalid_keys_fail_the_start(key: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         KeySettings.model_validate(key)
 
 
-def test_refuses_one_key_for_two() -> None:
+def test_one_digest_for_two_keys_fails_the_start() -> None:
     with pytest.raises(ValueError, match="same digest"):
         KeyRing({"a": settings_of("one"), "b": settings_of("one")})
 
@@ -126,7 +126,7 @@ def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway, 
 
 
 @pytest.mark.parametrize("path", ["/v1/echo", "/v1/models", "/v1/jobs", "/v2/models/echo", "/nowhere"])
-def test_asks_for_a_key(gateway: Server, path: str) -> None:
+def test_request_without_key_is_unauthorized(gateway: Server, path: str) -> None:
     for headers in ({}, {"X-Api-Key": "wrong"}):
         reply = httpx2.post(gateway.url + path, headers=headers)
         assert (reply.status_code, reply.json()["code"]) == (401, Code.UNAUTHORIZED)
@@ -135,18 +135,18 @@ def test_asks_for_a_key(gateway: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/docs", "/openapi.json", "/v2/health/ready"])
-def test_probes_metrics_and_documents_are_for_everybody(gateway: Server, path: str) -> None:
+def test_probes_metrics_and_documents_need_no_key(gateway: Server, path: str) -> None:
     assert httpx2.get(gateway.url + path).status_code == 200
 
 
-def test_the_key_opens_the_models(gateway: Server, png: bytes) -> None:
+def test_models_accept_a_known_key(gateway: Server, png: bytes) -> None:
     assert httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=DESK).content == png
     security = httpx2.get(f"{gateway.url}/openapi.json").json()
     assert security["security"] == [{"bearer": []}, {"api_key": []}]
     assert set(security["components"]["securitySchemes"]) == {"bearer", "api_key"}
 
 
-def test_a_callers_jobs_are_its_own(gateway: Server, hand: Hand, png: bytes) -> None:
+def test_jobs_of_another_caller_are_not_found(gateway: Server, hand: Hand, png: bytes) -> None:
     path = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={**DESK, **LATER}).headers["location"]
     assert hand.take().job.owner == "desk"
     assert httpx2.get(gateway.url + path, headers=DESK).status_code == 200
@@ -156,7 +156,7 @@ def test_a_callers_jobs_are_its_own(gateway: Server, hand: Hand, png: bytes) -> 
         assert (reply.status_code, reply.json()["code"]) == (404, Code.NOT_FOUND)
 
 
-def test_keys_of_two_callers_do_not_meet(gateway: Server, png: bytes) -> None:
+def test_idempotency_keys_of_two_callers_are_separate(gateway: Server, png: bytes) -> None:
     ids = {
         httpx2.post(f"{gateway.url}/v1/echo", content=body, headers={**key, **LATER, "Idempotency-Key": "k"}).json()[
             "id"
@@ -166,7 +166,7 @@ def test_keys_of_two_callers_do_not_meet(gateway: Server, png: bytes) -> None:
     assert len(ids) == 2
 
 
-def test_a_key_for_bulk_work_gets_no_other(gateway: Server, png: bytes) -> None:
+def test_bulk_key_cannot_request_interactive_priority(gateway: Server, png: bytes) -> None:
     reply = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={**ARCHIVE, **LATER})
     assert reply.json()["priority"] == "bulk"
     asked = {**ARCHIVE, **LATER, "X-Sightline-Priority": "interactive"}
@@ -199,7 +199,7 @@ OTHER_PATHS = [
 ]
 
 
-def test_a_key_for_one_model_reaches_no_other(limited: Server) -> None:
+def test_key_for_one_model_reaches_no_other_model(limited: Server) -> None:
     for method, path in product(("GET", "POST"), OTHER_PATHS):
         connection = HTTPConnection(*limited.address)
         # The path as it is: other clients resolve dots.
@@ -214,7 +214,7 @@ def test_a_key_for_one_model_reaches_no_other(limited: Server) -> None:
             assert json.loads(body)["code"] == Code.FORBIDDEN
 
 
-def test_another_model_is_forbidden_not_unknown(limited: Server) -> None:
+def test_other_models_are_forbidden(limited: Server) -> None:
     for method, path in (
         *(("POST", "/v1/other-one"), ("POST", "/v1/%6fther-one"), ("GET", "/v1/models/other_one")),
         *(
@@ -227,7 +227,7 @@ def test_another_model_is_forbidden_not_unknown(limited: Server) -> None:
         assert httpx2.request(method, limited.url + path, headers=DESK).status_code != 403, path
 
 
-def test_a_key_for_one_model_works_for_that_one(limited: Server, png: bytes) -> None:
+def test_key_for_one_model_reaches_that_model(limited: Server, png: bytes) -> None:
     assert httpx2.post(f"{limited.url}/v1/echo", content=png, headers=LAB).content == png
     assert [model["name"] for model in httpx2.get(f"{limited.url}/v1/models", headers=LAB).json()["models"]] == ["echo"]
     index = httpx2.post(f"{limited.url}/v2/repository/index", headers=LAB).json()

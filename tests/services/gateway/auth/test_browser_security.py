@@ -29,7 +29,7 @@ def ask(server: Server, headers: Sequence[str], *, path: str = "/livez", version
     return int(reply.split()[1]), reply.decode()
 
 
-def test_answers_under_its_own_names(gateway: Server) -> None:
+def test_own_and_allowed_hosts_are_served(gateway: Server) -> None:
     for host in (
         "localhost",
         "LocalHost.:8080",
@@ -48,7 +48,7 @@ def test_answers_under_its_own_names(gateway: Server) -> None:
         assert ask(gateway, [f"Host: {host}"])[0] == 200, host
 
 
-def test_refuses_every_other_name(gateway: Server) -> None:
+def test_other_hosts_are_refused(gateway: Server) -> None:
     for host in (
         "evil.example",
         "evil.example:8080",
@@ -83,7 +83,7 @@ def test_refuses_every_other_name(gateway: Server) -> None:
     assert "SIGHTLINE_ALLOWED_HOSTS" in reply
 
 
-def test_a_request_names_one_host(gateway: Server) -> None:
+def test_request_has_exactly_one_host(gateway: Server) -> None:
     for headers in (["Host: localhost", "Host: evil.example"], ["Host: evil.example", "Host: localhost"], []):
         status, reply = ask(gateway, headers)
         assert (status, Code.INVALID_REQUEST in reply or "Invalid" in reply) == (400, True)
@@ -91,24 +91,24 @@ def test_a_request_names_one_host(gateway: Server) -> None:
     assert ask(gateway, ["Host: "])[0] == 421
 
 
-def test_no_other_header_stands_for_the_host(gateway: Server) -> None:
+def test_other_headers_do_not_replace_the_host(gateway: Server) -> None:
     for header in ("X-Forwarded-Host: localhost", "Forwarded: host=localhost", "X-Host: localhost"):
         assert ask(gateway, ["Host: evil.example", header])[0] == 421
     assert ask(gateway, ["Host: localhost", "X-Forwarded-Host: evil.example"])[0] == 200
     assert ask(gateway, ["Host: evil.example"], path="http://localhost/livez")[0] == 421
 
 
-def test_a_job_cannot_be_deleted_by_another_name(gateway: Server) -> None:
+def test_job_is_not_deleted_under_another_host(gateway: Server) -> None:
     reply = httpx2.delete(f"{gateway.url}/v1/jobs/1", headers={"Host": "evil.example"})
     assert (reply.status_code, reply.headers["content-type"]) == (421, "application/problem+json")
     assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_all_names_can_be_allowed(open_gateway: OpenGateway) -> None:
+def test_all_hosts_can_be_allowed(open_gateway: OpenGateway) -> None:
     assert ask(open_gateway({}, wait=False, allowed_hosts=["*"]), ["Host: whatever.example"])[0] == 200
 
 
-def test_an_address_that_stands_for_all_is_no_name(open_gateway: OpenGateway) -> None:
+def test_wildcard_address_is_not_an_allowed_host(open_gateway: OpenGateway) -> None:
     gateway = open_gateway({}, wait=False, host="0.0.0.0", allowed_hosts=["0.0.0.0", "::"])
     assert ask(gateway, ["Host: 0.0.0.0:8080"])[0] == 421
 
@@ -122,7 +122,7 @@ def post(server: Server, *headers: tuple[str, str]) -> httpx2.Response:
     return httpx2.post(f"{server.url}/v1/echo/x", content=b"x", headers=[("Content-Type", "text/plain"), *headers])
 
 
-def test_takes_what_the_console_and_other_clients_send(cors_gateway: Server) -> None:
+def test_requests_of_console_and_other_clients_pass_the_origin_check(cors_gateway: Server) -> None:
     own = ("Origin", cors_gateway.url)
     for headers in (
         [],
@@ -140,7 +140,7 @@ def test_takes_what_the_console_and_other_clients_send(cors_gateway: Server) -> 
         assert post(cors_gateway, *headers).status_code == 200, headers
 
 
-def test_refuses_what_pages_of_other_sites_send(cors_gateway: Server) -> None:
+def test_requests_of_other_sites_are_refused(cors_gateway: Server) -> None:
     port = cors_gateway.address[1]
     evil = ("Origin", "http://evil.example")
     for headers in (
@@ -172,19 +172,19 @@ def test_refuses_what_pages_of_other_sites_send(cors_gateway: Server) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_is_asked_of_every_method_that_changes_something_on_every_route(cors_gateway: Server, method: str) -> None:
+def test_origin_check_covers_all_routes_and_unsafe_methods(cors_gateway: Server, method: str) -> None:
     for path in ("/v1/echo", "/v1/jobs/1", "/v1/webhooks/test", "/v2/repository/index", "/v2/models/echo/infer", "/x"):
         reply = httpx2.request(method, cors_gateway.url + path, headers={"Origin": "http://evil.example"})
         assert (reply.status_code, reply.json()["code"]) == (403, Code.CROSS_SITE)
 
 
-def test_reading_is_left_to_the_browsers_own_rule(cors_gateway: Server) -> None:
+def test_safe_methods_pass_the_origin_check(cors_gateway: Server) -> None:
     reply = httpx2.get(f"{cors_gateway.url}/v1/models", headers={"Origin": "http://evil.example"})
     assert reply.status_code == 200
     assert "access-control-allow-origin" not in reply.headers
 
 
-def test_a_job_is_not_deleted_from_another_site(job_gateway: Server, hand: Hand, png: bytes) -> None:
+def test_job_is_not_deleted_from_another_site(job_gateway: Server, hand: Hand, png: bytes) -> None:
     job = httpx2.post(f"{job_gateway.url}/v1/echo", content=png, headers={"Prefer": "respond-async"}).headers[
         "location"
     ]
@@ -192,7 +192,7 @@ def test_a_job_is_not_deleted_from_another_site(job_gateway: Server, hand: Hand,
     assert hand.take().job.state == "running"
 
 
-def test_an_allowed_page_may_call_and_read(cors_gateway: Server) -> None:
+def test_page_of_an_allowed_origin_may_call_and_read(cors_gateway: Server) -> None:
     preflight = {"Origin": DESK, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
     asked = httpx2.options(f"{cors_gateway.url}/v1/echo", headers=preflight)
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (200, DESK)
@@ -205,7 +205,7 @@ def test_an_allowed_page_may_call_and_read(cors_gateway: Server) -> None:
     assert "access-control-allow-credentials" not in reply.headers
 
 
-def test_a_preflight_passes_before_the_key_and_errors_can_be_read(open_gateway: OpenGateway) -> None:
+def test_preflight_needs_no_key_and_errors_are_readable(open_gateway: OpenGateway) -> None:
     keys = {"a": {"sha256": "ab" * 32}}
     cors_gateway = open_gateway({}, wait=False, keys=keys, cors_origins=[DESK])
     preflight = {"Origin": DESK, "Access-Control-Request-Method": "DELETE"}
@@ -217,7 +217,7 @@ def test_a_preflight_passes_before_the_key_and_errors_can_be_read(open_gateway: 
     assert other.json()["code"] == Code.CROSS_SITE
 
 
-def test_cors_is_off_unless_origins_are_named(open_gateway: OpenGateway) -> None:
+def test_cors_is_off_without_configured_origins(open_gateway: OpenGateway) -> None:
     cors_gateway = open_gateway({}, wait=False)
     preflight = {"Origin": DESK, "Access-Control-Request-Method": "POST"}
     for method in ("OPTIONS", "GET"):
@@ -225,7 +225,7 @@ def test_cors_is_off_unless_origins_are_named(open_gateway: OpenGateway) -> None
         assert not [name for name in reply.headers if name.startswith("access-control-")]
 
 
-def test_browsers_guess_no_types_and_keep_no_replies(job_gateway: Server, hand: Hand, png: bytes) -> None:
+def test_api_replies_are_nosniff_and_no_store(job_gateway: Server, hand: Hand, png: bytes) -> None:
     accepted = httpx2.post(f"{job_gateway.url}/v1/echo", content=png, headers={"Prefer": "respond-async"})
     hand.finish(hand.take(), {"image/png": png})
     path = accepted.headers["location"]
@@ -238,13 +238,13 @@ def test_browsers_guess_no_types_and_keep_no_replies(job_gateway: Server, hand: 
         assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-def test_every_reply_says_nosniff(open_gateway: OpenGateway) -> None:
+def test_every_reply_is_nosniff(open_gateway: OpenGateway) -> None:
     cors_gateway = open_gateway({}, wait=False, keys={"a": {"sha256": hashlib.sha256(b"a").hexdigest()}})
     for path in (*PAGES, "/readyz", "/v1/jobs", "/x"):
         assert httpx2.get(cors_gateway.url + path).headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_documents_page_runs_its_own_script_alone(open_gateway: OpenGateway) -> None:
+def test_docs_page_allows_its_own_script_alone(open_gateway: OpenGateway) -> None:
     cors_gateway = open_gateway({}, wait=False)
     reply = httpx2.get(f"{cors_gateway.url}/docs")
     policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
@@ -253,7 +253,7 @@ def test_the_documents_page_runs_its_own_script_alone(open_gateway: OpenGateway)
     assert "'sha256-" in policy["script-src"]
 
 
-def test_head_is_answered_wherever_get_is(
+def test_head_is_served_wherever_get_is(
     start: Start, open_gateway: OpenGateway, make_inverting_service: Callable[..., FastAPI]
 ) -> None:
     cors_gateway = open_gateway({"tiny_invert": [start(make_inverting_service()).url]})
@@ -271,7 +271,7 @@ def test_head_is_answered_wherever_get_is(
     assert httpx2.head(f"{cors_gateway.url}/v1/tiny-invert").status_code == 405
 
 
-def test_head_of_a_job_reads_nothing_of_its_result(job_gateway: Server, hand: Hand) -> None:
+def test_head_of_a_result_does_not_read_it(job_gateway: Server, hand: Hand) -> None:
     picture = encode_png(64, 32)
     accepted = httpx2.post(f"{job_gateway.url}/v1/echo", content=picture, headers={"Prefer": "respond-async"})
     url = job_gateway.url + accepted.headers["location"]

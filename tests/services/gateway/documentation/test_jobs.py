@@ -25,7 +25,7 @@ def document(
     return merged()
 
 
-def test_the_models_routes_tell_how_a_request_becomes_a_job(document: dict[str, Any]) -> None:
+def test_model_routes_document_job_options(document: dict[str, Any]) -> None:
     post = document["paths"]["/v1/tiny-invert"]["post"]
     headers = {parameter["name"] for parameter in post["parameters"] if parameter["in"] == "header"}
     assert {"Prefer", "Idempotency-Key", "X-Sightline-Priority", "X-Sightline-Webhook"} <= headers
@@ -37,7 +37,7 @@ def test_the_models_routes_tell_how_a_request_becomes_a_job(document: dict[str, 
     assert PublicJob.model_validate(content["example"]).state == "queued"
 
 
-def test_the_jobs_routes_are_documented_with_examples(document: dict[str, Any]) -> None:
+def test_job_routes_have_examples(document: dict[str, Any]) -> None:
     paths = document["paths"]
     one = paths["/v1/jobs/{job_id}"]
     assert set(one) == {"get", "delete"}
@@ -48,19 +48,19 @@ def test_the_jobs_routes_are_documented_with_examples(document: dict[str, Any]) 
     assert {"200", "304", "404", "406", "409", "410", "502", "503"} <= set(result)
 
 
-def test_invalid_requests_are_documented_as_they_are_answered(document: dict[str, Any]) -> None:
+def test_invalid_requests_are_documented_as_400(document: dict[str, Any]) -> None:
     replies = document["paths"]["/v1/jobs"]["get"]["responses"]
     assert "422" not in replies
     assert set(replies["400"]["content"]) == {"application/problem+json"}
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     text = json.dumps(document)
     named = {part.partition('"')[0] for part in text.split('"#/components/schemas/')[1:]}
     assert named <= set(document["components"]["schemas"])
 
 
-def test_models_without_a_document_are_left_alone() -> None:
+def test_models_without_a_document_are_skipped() -> None:
     given: dict[str, Any] = {"paths": {"/v1/one": {"get": {}}}}
     assert document_jobs(given, ["one", "two"]) == given
 

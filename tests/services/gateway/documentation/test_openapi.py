@@ -24,7 +24,7 @@ def reference(merged: dict[str, Any], model: str) -> str:
     return ref
 
 
-def test_takes_each_models_own_paths_and_the_common_ones_once() -> None:
+def test_merge_has_own_paths_of_each_model_and_common_ones_once() -> None:
     merged = merge(OWN, {"one": document("one", {}), "two": document("two", {})})
     assert sorted(merged["paths"]) == [
         "/v1/models",
@@ -37,7 +37,7 @@ def test_takes_each_models_own_paths_and_the_common_ones_once() -> None:
     assert merged["paths"]["/v1/models/{model}/card"]["get"]["summary"] == "one"
 
 
-def test_tags_and_names_operations_by_their_model() -> None:
+def test_operations_are_tagged_and_named_by_model() -> None:
     merged = merge(OWN, {"one": document("one", {}), "two": document("two", {})})
     operations = [merged["paths"][path]["post"] for path in ("/v1/one", "/v1/two")]
     assert [operation["tags"] for operation in operations] == [["one"], ["two"]]
@@ -48,14 +48,14 @@ def test_tags_and_names_operations_by_their_model() -> None:
     ]
 
 
-def test_shares_components_that_are_alike() -> None:
+def test_equal_components_are_shared() -> None:
     schemas = {"Options": {"type": "object"}}
     merged = merge(OWN, {"one": document("one", schemas), "two": document("two", schemas)})
     assert merged["components"] == {"schemas": schemas}
     assert reference(merged, "two") == reference(merged, "one") == "#/components/schemas/Options"
 
 
-def test_renames_components_that_differ_and_whatever_refers_to_them() -> None:
+def test_conflicting_components_are_renamed_with_their_references() -> None:
     def schemas(kind: str) -> dict[str, Any]:
         inner = {"properties": {"inner": {"$ref": "#/components/schemas/Inner"}}}
         choice = {"discriminator": {"mapping": {"inner": "#/components/schemas/Inner"}}}
@@ -78,18 +78,18 @@ def test_renames_components_that_differ_and_whatever_refers_to_them() -> None:
     assert reference(merged, "two") == "#/components/schemas/two_Outer"
 
 
-def test_takes_only_components_that_are_referred_to() -> None:
+def test_unreferenced_components_are_left_out() -> None:
     schemas = {"Options": {"items": {"$ref": "#/components/schemas/Item"}}, "Item": {}, "Unused": {}}
     merged = merge(OWN, {"one": document("one", schemas)})
     assert sorted(merged["components"]["schemas"]) == ["Item", "Options"]
 
 
-def test_leaves_the_documents_it_was_given_alone() -> None:
+def test_merge_does_not_change_its_inputs() -> None:
     one, two = document("one", {"Options": {"type": "object"}}), document("two", {"Options": {"type": "array"}})
     merge(OWN, {"one": one, "two": two})
     assert two == document("two", {"Options": {"type": "array"}})
     assert OWN["paths"] == {"/v1/models": {"get": {}}}
 
 
-def test_survives_a_service_without_a_document() -> None:
+def test_merge_accepts_an_empty_document() -> None:
     assert merge(OWN, {"one": {}})["paths"] == OWN["paths"]

@@ -27,7 +27,9 @@ def gauge(name: str, priority: Priority) -> str:
     return f'sightline_jobs_{name}{{model="echo",priority="{priority}"}}'
 
 
-def test_shows_depth_and_age_in_metrics_and_capacity(job_gateway: Server, hand: Hand, eventually: Eventually) -> None:
+def test_metrics_and_capacity_show_depth_and_age_of_queues(
+    job_gateway: Server, hand: Hand, eventually: Eventually
+) -> None:
     for number, priority in enumerate(("bulk", "bulk", "interactive")):
         headers = {**LATER, "X-Sightline-Priority": priority}
         httpx2.post(f"{job_gateway.url}/v1/echo", content=bytes([number]), headers=headers)
@@ -54,7 +56,7 @@ def test_shows_depth_and_age_in_metrics_and_capacity(job_gateway: Server, hand: 
     eventually(lambda: (queue()["waiting"], queue()["slots"]) == (2, 1) and queue()["eta_s"] is not None)
 
 
-def test_a_callers_limit_holds_over_all_its_jobs(
+def test_limit_of_a_caller_holds_for_all_its_jobs(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, hand: Hand, png: bytes
 ) -> None:
     keys = {"desk": {"sha256": hashlib.sha256(b"desk").hexdigest(), "max_running": 1}}
@@ -74,7 +76,7 @@ def frail_redis() -> Iterator[RedisServer]:
         yield server
 
 
-def test_limits_are_set_again_when_redis_lost_its_data_between_two_looks(
+def test_limits_are_restored_after_redis_lost_its_data(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -91,7 +93,7 @@ def test_limits_are_set_again_when_redis_lost_its_data_between_two_looks(
         eventually(lambda: client.hgetall("sightline:limits") == {"desk": "1"})
 
 
-def test_while_redis_is_away_small_requests_are_served_and_jobs_put_off(
+def test_small_requests_are_served_while_redis_is_unreachable(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -137,7 +139,7 @@ def make_replica(redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("refuse", [fill, make_replica])
-def test_a_redis_that_takes_no_writes_is_told(
+def test_read_only_redis_is_reported(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -163,7 +165,7 @@ def test_a_redis_that_takes_no_writes_is_told(
     assert (refused.status_code, refused.json()["code"]) == (503, Code.QUEUE_UNAVAILABLE)
 
 
-def test_a_blob_store_that_takes_no_bytes_is_told(
+def test_unwritable_blob_store_is_reported(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -186,7 +188,7 @@ def test_a_blob_store_that_takes_no_bytes_is_told(
     assert abs(metric(gateway, "sightline_redis_clock_skew_seconds") or 0) < 5
 
 
-def test_events_end_when_redis_is_lost_and_go_on_when_it_is_back(
+def test_events_end_without_redis_and_resume_with_it(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, frail_redis: RedisServer, tmp_path: Path
 ) -> None:
     jobs = JobSettings(redis_url=frail_redis.url, blobs_url=f"file://{tmp_path}/blobs")
@@ -205,7 +207,7 @@ def test_events_end_when_redis_is_lost_and_go_on_when_it_is_back(
     assert rest.count("event: ") == rest.count("event: cancelled") == 1
 
 
-def test_a_full_store_says_so(
+def test_full_blob_store_is_reported(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, blobs: Path
 ) -> None:
     small = jobs.model_copy(update={"max_stored_bytes": 1000})
@@ -218,7 +220,7 @@ def test_a_full_store_says_so(
 
 
 @pytest.mark.anyio
-async def test_refuses_to_start_without_a_place_for_bytes(redis_server: RedisServer) -> None:
+async def test_start_fails_without_a_blob_store(redis_server: RedisServer) -> None:
     app = create_app(GatewaySettings(), jobs=JobSettings(redis_url=redis_server.url))
     with pytest.raises(ValueError, match="SIGHTLINE_BLOBS_URL"):
         async with app.router.lifespan_context(app):

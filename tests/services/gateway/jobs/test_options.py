@@ -24,18 +24,18 @@ from sightline.api.problems import Code, Problem
         (["return=minimal; respond-async"], Preferences()),
     ],
 )
-def test_reads_what_is_known_and_ignores_the_rest(values: list[str], expected: Preferences) -> None:
+def test_known_preferences_are_read_and_others_ignored(values: list[str], expected: Preferences) -> None:
     assert read_preferences(values) == expected
 
 
-def test_tells_what_was_followed() -> None:
+def test_applied_preferences_are_named() -> None:
     both = Preferences(respond_async=True, wait_s=90)
     assert both.applied(max_wait_s=60, later=True) == "respond-async, wait=60"
     assert both.applied(max_wait_s=60, later=False) == "wait=60"
     assert Preferences().applied(max_wait_s=60, later=True) == ""
 
 
-def test_what_was_not_asked_for_asks_for_no_job() -> None:
+def test_only_respond_async_and_wait_ask_for_a_job() -> None:
     assert not Preferences().asks_for_job
     assert Preferences(wait_s=0).asks_for_job
     assert Preferences(respond_async=True).asks_for_job
@@ -52,21 +52,21 @@ def test_what_was_not_asked_for_asks_for_no_job() -> None:
         ('"a";scope=mine', "a"),
     ],
 )
-def test_reads_a_quoted_or_a_bare_key(sent: str, key: str) -> None:
+def test_idempotency_key_may_be_quoted_or_bare(sent: str, key: str) -> None:
     assert read_idempotency_key(Headers({"Idempotency-Key": sent})) == key
 
 
 @pytest.mark.parametrize("sent", ["", '""', "a b", '"a', 'a"b', r'"a\b"', r'"a\"', '"a" b', "x" * 256, "\xfc", "a\x00"])
-def test_refuses_what_is_no_key(sent: str) -> None:
+def test_malformed_idempotency_key_is_refused(sent: str) -> None:
     with pytest.raises(Problem) as caught:
         read_idempotency_key(Headers({"Idempotency-Key": sent}))
     assert caught.value.code is Code.INVALID_REQUEST
 
 
-def test_two_keys_are_refused() -> None:
+def test_repeated_idempotency_key_is_refused() -> None:
     with pytest.raises(Problem, match="once"):
         read_idempotency_key(Headers(raw=[(b"idempotency-key", b"one"), (b"idempotency-key", b"two")]))
 
 
-def test_there_may_be_none() -> None:
+def test_idempotency_key_may_be_absent() -> None:
     assert read_idempotency_key(Headers({})) is None

@@ -54,7 +54,7 @@ def done(client: Client, hand: Hand) -> str:
     return path
 
 
-def test_tells_how_a_job_stands(client: Client, hand: Hand) -> None:
+def test_job_has_state_position_and_links(client: Client, hand: Hand) -> None:
     first, second = client.submit(), client.submit(b"more work")
     assert [client.state(path)["position"] for path in (first, second)] == [1, 2]
     assert client.state(first)["eta_s"] is None
@@ -71,7 +71,7 @@ def test_tells_how_a_job_stands(client: Client, hand: Hand) -> None:
     assert isinstance(client.state(second)["eta_s"], float)
 
 
-def test_tells_what_a_job_took_and_gave(client: Client, done: str) -> None:
+def test_finished_job_has_timings_and_results(client: Client, done: str) -> None:
     job = client.state(done)
     assert (job["state"], job["problem"], job["progress"]) == ("succeeded", None, None)
     assert job["timings"]["stages_ms"] == {"infer": 5.0}
@@ -83,7 +83,7 @@ def test_tells_what_a_job_took_and_gave(client: Client, done: str) -> None:
     assert "retry-after" not in client.get(done).headers
 
 
-def test_the_result_comes_in_the_form_that_is_accepted(client: Client, done: str) -> None:
+def test_result_has_the_accepted_media_type(client: Client, done: str) -> None:
     preferred, record = client.get(f"{done}/result"), client.get(f"{done}/result", Accept="application/json")
     assert (preferred.content, preferred.headers["content-type"]) == (FORMS["image/png"], "image/png")
     assert (record.json(), record.headers["content-type"]) == ({"a": "record"}, "application/json")
@@ -97,7 +97,7 @@ def test_the_result_comes_in_the_form_that_is_accepted(client: Client, done: str
     assert (refused.status_code, refused.json()["offered"]) == (406, list(FORMS))
 
 
-def test_a_result_that_is_known_is_not_sent_again(client: Client, done: str) -> None:
+def test_unmodified_result_is_304(client: Client, done: str) -> None:
     etag = client.get(f"{done}/result").headers["etag"]
     assert etag == f'"{hashlib.sha256(FORMS["image/png"]).hexdigest()}"'
     for known in (etag, f'"other", W/{etag}', "*"):
@@ -106,7 +106,7 @@ def test_a_result_that_is_known_is_not_sent_again(client: Client, done: str) -> 
     assert client.get(f"{done}/result", **{"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_a_large_result_comes_whole(client: Client, hand: Hand) -> None:
+def test_large_result_is_complete(client: Client, hand: Hand) -> None:
     path, large = client.submit(), bytes(range(256)) * 20_000
     hand.finish(hand.take(), {"image/png": large})
     reply = client.get(f"{path}/result")
@@ -119,7 +119,7 @@ LARGE = bytes(range(256)) * 40_000
 
 @pytest.mark.parametrize("content", [FORMS["image/png"], LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("place", [0, -1])
-def test_a_damaged_result_is_a_problem_and_answers_no_other_request(
+def test_damaged_result_is_gone_and_not_reused(
     client: Client, hand: Hand, blobs: Path, content: bytes, place: int
 ) -> None:
     """Also where damage is at the end, which is read last; the record, which is whole, is still to be had."""
@@ -144,7 +144,7 @@ def test_a_damaged_result_is_a_problem_and_answers_no_other_request(
     assert client.get(f"{path}/result").content == content
 
 
-def test_a_missing_result_is_a_problem_and_answers_no_other_request(client: Client, done: str, blobs: Path) -> None:
+def test_missing_result_is_gone_and_not_reused(client: Client, done: str, blobs: Path) -> None:
     sha256 = hashlib.sha256(FORMS["image/png"]).hexdigest()
     (blobs / "sha256" / sha256[:2] / sha256[2:]).unlink()
     reply = client.get(f"{done}/result")
@@ -152,14 +152,14 @@ def test_a_missing_result_is_a_problem_and_answers_no_other_request(client: Clie
     assert "missing; submit the request again" in reply.json()["detail"]
 
 
-def test_a_result_that_is_not_there_yet_says_when_to_ask(client: Client) -> None:
+def test_unfinished_result_has_retry_after(client: Client) -> None:
     path = client.submit()
     reply = client.get(f"{path}/result")
     assert (reply.status_code, reply.json()["code"], reply.json()["state"]) == (409, Code.NOT_FINISHED, "queued")
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_a_failed_job_answers_as_its_request_would_have(client: Client, hand: Hand) -> None:
+def test_result_of_a_failed_job_is_its_problem(client: Client, hand: Hand) -> None:
     path = client.submit()
     hand.fail(hand.take(), Problem(Code.TOO_MANY_PIXELS, "The picture is too large.", max_pixels=7))
     assert client.state(path)["state"] == "failed"
@@ -173,7 +173,7 @@ def test_a_failed_job_answers_as_its_request_would_have(client: Client, hand: Ha
     assert reply.json()["request_id"] == reply.headers["x-request-id"]
 
 
-def test_a_dead_job_answers_with_what_it_died_of(
+def test_result_of_a_dead_job_has_its_last_problem(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings
 ) -> None:
     frail = jobs.model_copy(update={"max_attempts": 1})
@@ -189,7 +189,7 @@ def test_a_dead_job_answers_with_what_it_died_of(
         assert reply.json()["last_problem"]["code"] == Code.INTERNAL
 
 
-def test_a_job_can_be_cancelled_before_and_while_it_runs(client: Client, hand: Hand) -> None:
+def test_job_is_cancelled_before_and_while_it_runs(client: Client, hand: Hand) -> None:
     for taken in (False, True):
         path = client.submit()
         if taken:
@@ -201,7 +201,7 @@ def test_a_job_can_be_cancelled_before_and_while_it_runs(client: Client, hand: H
         assert client.delete(path).json()["state"] == "cancelled"
 
 
-def test_deleting_a_job_that_has_ended_deletes_its_result(client: Client, done: str) -> None:
+def test_deletion_of_a_finished_job_deletes_its_result(client: Client, done: str) -> None:
     reply = client.delete(done)
     assert (reply.status_code, reply.json()["state"], reply.json()["results"]) == (200, "succeeded", [])
     assert client.get(f"{done}/result").status_code == 410
@@ -209,12 +209,12 @@ def test_deleting_a_job_that_has_ended_deletes_its_result(client: Client, done: 
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/none", "/v1/jobs/%00", "/v1/jobs/a%3Ab", f"/v1/jobs/{'a' * 32}"])
-def test_there_is_no_such_job(client: Client, path: str) -> None:
+def test_unknown_job_is_not_found(client: Client, path: str) -> None:
     for reply in (client.get(path), client.get(f"{path}/result"), client.get(f"{path}/events"), client.delete(path)):
         assert (reply.status_code, reply.json()["code"]) == (404, Code.NOT_FOUND)
 
 
-def test_lists_jobs_page_by_page_the_newest_first(client: Client) -> None:
+def test_jobs_are_listed_in_pages_the_newest_first(client: Client) -> None:
     paths = [client.submit(bytes([number])) for number in range(5)]
     client.delete(paths[2])
     listed, page = [], "/v1/jobs?limit=2"
@@ -229,7 +229,7 @@ def test_lists_jobs_page_by_page_the_newest_first(client: Client) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "state=sleeping", "after=nonsense"])
-def test_refuses_pages_that_cannot_be(client: Client, query: str) -> None:
+def test_invalid_page_parameters_are_refused(client: Client, query: str) -> None:
     client.submit()
     assert client.get(f"/v1/jobs?{query}").status_code == 400
 
@@ -239,7 +239,7 @@ def events(text: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
 
 
-def test_events_come_as_they_happen_and_end_with_the_job(client: Client, hand: Hand) -> None:
+def test_events_are_streamed_and_end_with_the_job(client: Client, hand: Hand) -> None:
     path = client.submit()
     with httpx2.stream("GET", f"{client.url}{path}/events", timeout=30) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
@@ -263,7 +263,7 @@ def test_events_come_as_they_happen_and_end_with_the_job(client: Client, hand: H
     )
 
 
-def test_events_go_on_after_the_last_one_seen(client: Client, done: str) -> None:
+def test_events_resume_after_the_last_event_id(client: Client, done: str) -> None:
     everything = events(client.get(f"{done}/events").text)
     assert [event["event"] for event in everything] == ["queued", "running", "succeeded"]
     rest = client.get(f"{done}/events", **{"Last-Event-ID": everything[0]["id"]})
@@ -274,7 +274,7 @@ def test_events_go_on_after_the_last_one_seen(client: Client, done: str) -> None
 
 
 @pytest.mark.parametrize("halves", [(2**64, 0), (1, 2**64), (10**20 - 1, 1)])
-def test_an_event_id_beyond_all_ids_is_not_ours(client: Client, hand: Hand, halves: tuple[int, int]) -> None:
+def test_event_id_out_of_range_replays_all_events(client: Client, hand: Hand, halves: tuple[int, int]) -> None:
     path = client.submit()
     lost = {"Last-Event-ID": "{}-{}".format(*halves)}
     with httpx2.stream("GET", f"{client.url}{path}/events", headers=lost, timeout=30) as reply:
@@ -282,7 +282,7 @@ def test_an_event_id_beyond_all_ids_is_not_ours(client: Client, hand: Hand, halv
         assert events(reply.read().decode())[-1]["event"] == "succeeded"
 
 
-def test_only_so_many_may_listen(
+def test_event_streams_are_limited(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, eventually: Eventually
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_event_streams=1)
@@ -299,7 +299,7 @@ def test_only_so_many_may_listen(
         eventually(lambda: client.get(f"{path}/events").status_code == 200)
 
 
-def test_a_job_that_is_done_under_the_eyes_of_many(client: Client, hand: Hand) -> None:
+def test_job_with_many_listeners_ends_all_streams(client: Client, hand: Hand) -> None:
     path, texts = client.submit(), []
 
     def listen() -> None:

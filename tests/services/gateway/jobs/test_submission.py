@@ -60,13 +60,13 @@ class Send:
         return self._client.get(self.url + path, headers=headers)
 
 
-def test_a_small_request_is_answered_at_once(send: Send, png: bytes) -> None:
+def test_small_request_is_synchronous(send: Send, png: bytes) -> None:
     reply = send(png)
     assert (reply.status_code, reply.content) == (200, png)
     assert "x-sightline-job" not in reply.headers
 
 
-def test_becomes_a_job_when_asked(send: Send, hand: Hand, png: bytes) -> None:
+def test_respond_async_becomes_a_job(send: Send, hand: Hand, png: bytes) -> None:
     reply = send(png, {**LATER, "Accept": "image/webp", "Content-Type": "image/png", "X-Request-Id": "mine"})
     body = reply.json()
     assert reply.status_code == 202
@@ -83,7 +83,7 @@ def test_becomes_a_job_when_asked(send: Send, hand: Hand, png: bytes) -> None:
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["bare", "form"])
-def test_becomes_a_job_for_its_pixels(send: Send, hand: Hand, *, form: bool) -> None:
+def test_large_picture_becomes_a_job(send: Send, hand: Hand, *, form: bool) -> None:
     picture = encode_png(65, 32)
     reply = send(files={"image": picture}) if form else send(picture)
     assert (reply.status_code, reply.json()["reason"]) == (202, "pixels")
@@ -91,13 +91,13 @@ def test_becomes_a_job_for_its_pixels(send: Send, hand: Hand, *, form: bool) -> 
     assert picture in hand.body(hand.take().job)
 
 
-def test_becomes_a_job_for_its_declared_bytes(send: Send, hand: Hand, png: bytes) -> None:
+def test_large_declared_body_becomes_a_job(send: Send, hand: Hand, png: bytes) -> None:
     reply = send(png + bytes(300_000))
     assert (reply.status_code, reply.json()["reason"]) == (202, "bytes")
     assert hand.body(hand.take().job) == png + bytes(300_000)
 
 
-def test_large_bodies_are_for_jobs_alone(send: Send) -> None:
+def test_large_body_without_declared_length_is_refused(send: Send) -> None:
     too_large = send(bytes(2_000_001), LATER)
     assert (too_large.status_code, too_large.json()["limit_bytes"]) == (413, 2_000_000)
     text = {"Content-Type": "text/plain"}
@@ -109,7 +109,7 @@ def test_large_bodies_are_for_jobs_alone(send: Send) -> None:
     assert (elsewhere.status_code, elsewhere.json()["limit_bytes"]) == (413, 65_536)
 
 
-def test_judges_a_jobs_picture_by_its_header(
+def test_pictures_of_jobs_are_checked_by_their_headers(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_pixels=64 * 32)
@@ -123,7 +123,7 @@ def test_judges_a_jobs_picture_by_its_header(
     assert httpx2.get(f"{gateway.url}/v1/jobs").json() == {"jobs": [], "next": None}
 
 
-def test_waits_for_a_model_that_is_not_ready(
+def test_job_is_accepted_for_a_model_that_is_not_ready(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
 ) -> None:
     service = start(make_service())
@@ -135,7 +135,7 @@ def test_waits_for_a_model_that_is_not_ready(
 
 
 @pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=30"])
-def test_waits_for_the_end_when_asked(send: Send, hand: Hand, png: bytes, prefer: str) -> None:
+def test_wait_replies_with_the_result(send: Send, hand: Hand, png: bytes, prefer: str) -> None:
     waiting = send.aside(png, {"Prefer": prefer})
     lease = hand.take()
     hand.finish(lease, {"image/png": b"done"})
@@ -147,13 +147,13 @@ def test_waits_for_the_end_when_asked(send: Send, hand: Hand, png: bytes, prefer
     assert reply.headers["preference-applied"] == "wait=30"
 
 
-def test_a_wait_that_is_over_is_answered_with_the_job(send: Send, png: bytes) -> None:
+def test_expired_wait_replies_with_the_job(send: Send, png: bytes) -> None:
     reply = send(png, {"Prefer": "wait=1"})
     assert (reply.status_code, reply.json()["state"]) == (202, "queued")
     assert reply.headers["preference-applied"] == "wait=1"
 
 
-def test_waits_no_longer_than_it_may(
+def test_wait_is_capped_at_its_maximum(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, png: bytes
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, max_wait_s=1)
@@ -161,9 +161,7 @@ def test_waits_no_longer_than_it_may(
     assert (reply.status_code, reply.headers["preference-applied"]) == (202, "wait=1")
 
 
-def test_a_job_that_fails_while_waited_for_is_answered_as_the_request_would_be(
-    send: Send, hand: Hand, png: bytes
-) -> None:
+def test_wait_for_a_failing_job_replies_with_its_problem(send: Send, hand: Hand, png: bytes) -> None:
     waiting = send.aside(png, {"Prefer": "wait=30"})
     hand.fail(hand.take(), Problem(Code.BAD_MASK, "The mask is empty.", field="mask"))
     reply = waiting.result()
@@ -172,7 +170,7 @@ def test_a_job_that_fails_while_waited_for_is_answered_as_the_request_would_be(
     assert (reply.json()["field"], reply.json()["request_id"]) == ("mask", reply.headers["x-request-id"])
 
 
-def test_a_client_that_hangs_up_while_it_waits_leaves_its_job_alone(
+def test_disconnect_during_the_wait_leaves_the_job(
     send: Send, job_gateway: Server, hand: Hand, eventually: Eventually
 ) -> None:
     head = (
@@ -187,7 +185,7 @@ def test_a_client_that_hangs_up_while_it_waits_leaves_its_job_alone(
     assert send.get(f"/v1/jobs/{lease.job.id}/result").content == b"done"
 
 
-def test_a_client_that_hangs_up_while_it_sends_leaves_nothing(
+def test_disconnect_during_upload_leaves_no_job_and_no_blob(
     send: Send, job_gateway: Server, blobs: Path, eventually: Eventually
 ) -> None:
     head = (
@@ -203,7 +201,7 @@ def test_a_client_that_hangs_up_while_it_sends_leaves_nothing(
     assert send(b"12345678901234567890", {**LATER, "Idempotency-Key": "k", "Content-Type": "a/b"}).status_code == 202
 
 
-def test_jobs_take_no_room_for_their_bytes(
+def test_bodies_of_jobs_do_not_count_as_bytes_in_flight(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -226,7 +224,7 @@ def test_jobs_take_no_room_for_their_bytes(
     assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
 
 
-def test_the_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: bytes) -> None:
     headers = {**LATER, "Idempotency-Key": '"once"'}
     before = send.counted("submitted"), send.counted("joined")
     first = send(files={"image": ("a.png", png)}, headers=headers)
@@ -241,7 +239,7 @@ def test_the_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: b
     assert (send.counted("submitted"), send.counted("joined")) == (before[0] + 1, before[1] + 1)
 
 
-def test_the_same_key_with_another_request_is_refused(send: Send, png: bytes) -> None:
+def test_same_key_with_another_request_is_refused(send: Send, png: bytes) -> None:
     assert send(png, {**LATER, "Idempotency-Key": "k"}).status_code == 202
     for other in (
         send(png + b"!", {**LATER, "Idempotency-Key": "k"}),
@@ -250,7 +248,7 @@ def test_the_same_key_with_another_request_is_refused(send: Send, png: bytes) ->
         assert (other.status_code, other.json()["code"]) == (422, Code.KEY_REUSED)
 
 
-def test_a_key_alone_waits_and_a_second_request_meanwhile_is_refused(send: Send, hand: Hand, png: bytes) -> None:
+def test_key_alone_waits_and_refuses_a_concurrent_request(send: Send, hand: Hand, png: bytes) -> None:
     waiting = send.aside(png, {"Idempotency-Key": "k"})
     lease = hand.take()
     second = send(png, {"Idempotency-Key": "k"})
@@ -264,7 +262,7 @@ def test_a_key_alone_waits_and_a_second_request_meanwhile_is_refused(send: Send,
     assert waiting.result().headers["x-sightline-job"] == lease.job.id
 
 
-def test_a_key_does_not_make_a_large_request_wait(send: Send) -> None:
+def test_key_does_not_make_a_large_request_wait(send: Send) -> None:
     picture = encode_png(65, 32)
     first, second = (send(picture, {"Idempotency-Key": "k"}) for _ in range(2))
     assert [first.status_code, second.status_code] == [202, 202]
@@ -272,12 +270,12 @@ def test_a_key_does_not_make_a_large_request_wait(send: Send) -> None:
     assert first.json()["id"] == second.json()["id"]
 
 
-def test_a_key_whose_request_takes_too_long_is_answered_with_the_job(send: Send, png: bytes) -> None:
+def test_key_with_a_passed_deadline_replies_with_the_job(send: Send, png: bytes) -> None:
     reply = send(png, {"Idempotency-Key": "k", "X-Sightline-Deadline-Ms": "300"})
     assert (reply.status_code, reply.json()["reason"], reply.json()["state"]) == (202, "idempotency_key", "queued")
 
 
-def test_a_key_is_held_while_the_upload_comes_in(send: Send, blobs: Path, eventually: Eventually) -> None:
+def test_key_is_held_during_the_upload(send: Send, blobs: Path, eventually: Eventually) -> None:
     go_on = threading.Event()
 
     def slow() -> Iterator[bytes]:
@@ -296,11 +294,11 @@ def test_a_key_is_held_while_the_upload_comes_in(send: Send, blobs: Path, eventu
 
 
 @pytest.mark.parametrize("key", ["", "a b", '"a', "x" * 256])
-def test_refuses_a_key_that_is_none(send: Send, png: bytes, key: str) -> None:
+def test_malformed_key_is_refused(send: Send, png: bytes, key: str) -> None:
     assert send(png, {"Idempotency-Key": key}).json()["code"] == Code.INVALID_REQUEST
 
 
-def test_identical_work_by_the_same_model_is_answered_from_the_cache(
+def test_identical_request_to_the_same_model_is_cached(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -340,7 +338,7 @@ def test_identical_work_by_the_same_model_is_answered_from_the_cache(
     assert again.json()["state"] == "queued"
 
 
-def test_a_webhook_makes_it_a_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_webhook_makes_the_request_a_job(send: Send, hand: Hand, png: bytes) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     headers = {"X-Sightline-Webhook": "https://example.org/hook", "X-Sightline-Webhook-Secret": secret}
     reply = send(png, headers)
@@ -356,7 +354,7 @@ def test_a_webhook_makes_it_a_job(send: Send, hand: Hand, png: bytes) -> None:
         assert send(png, wrong).json()["code"] == Code.INVALID_REQUEST
 
 
-def test_the_priority_is_the_one_asked_for(send: Send, hand: Hand, png: bytes) -> None:
+def test_job_has_the_requested_priority(send: Send, hand: Hand, png: bytes) -> None:
     assert send(png, {**LATER, "X-Sightline-Priority": "bulk"}).json()["priority"] == "bulk"
     assert send(png, LATER).json()["priority"] == "interactive"
     assert send(png, {**LATER, "X-Sightline-Priority": "first"}).json()["code"] == Code.INVALID_REQUEST
@@ -364,7 +362,7 @@ def test_the_priority_is_the_one_asked_for(send: Send, hand: Hand, png: bytes) -
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_uploads_that_find_no_room_are_refused_while_they_come(
+def test_uploads_without_room_in_the_store_are_refused(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -408,7 +406,7 @@ def test_uploads_that_find_no_room_are_refused_while_they_come(
         ({}, "?format=" + "p" * 20_000),
     ],
 )
-def test_what_is_stored_with_a_job_is_limited(
+def test_stored_headers_and_query_are_limited(
     send: Send, png: bytes, blobs: Path, headers: dict[str, str], query: str
 ) -> None:
     reply = httpx2.post(f"{send.url}/v1/echo{query}", content=png, headers={**LATER, **headers})
@@ -416,7 +414,7 @@ def test_what_is_stored_with_a_job_is_limited(
     assert not list(blobs.rglob("sha256/*/*"))
 
 
-def test_a_gateway_without_redis_says_so(
+def test_gateway_without_redis_refuses_jobs(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, png: bytes
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, sync_pixels=9)

@@ -59,7 +59,7 @@ def try_out(gateway: Server, url: str, secret: str = SECRET) -> httpx2.Response:
     return httpx2.post(f"{gateway.url}/v1/webhooks/test", json={"url": url, "secret": secret}, timeout=PATIENCE_S)
 
 
-def test_a_test_event_arrives(start: Start) -> None:
+def test_test_event_is_delivered(start: Start) -> None:
     receiver, gateway = Receiver(), open_gateway(start)
     report = try_out(gateway, f"{start(receiver.app).url}/hook").json()
     assert (report["delivered"], report["status"], report["detail"]) == (True, 204, "The receiver accepted it.")
@@ -72,14 +72,14 @@ def test_a_test_event_arrives(start: Start) -> None:
     ("path", "status", "detail"),
     [("/hook", 500, "The receiver answered 500."), ("/other", 404, "The receiver answered 404.")],
 )
-def test_the_report_says_what_went_wrong(start: Start, path: str, status: int, detail: str) -> None:
+def test_report_names_the_reason_of_a_failed_delivery(start: Start, path: str, status: int, detail: str) -> None:
     reply = try_out(open_gateway(start), f"{start(Receiver(status=500).app).url}{path}")
     report = reply.json()
     assert reply.status_code == 200
     assert (report["delivered"], report["status"], report["detail"]) == (False, status, detail)
 
 
-def test_a_name_of_a_forbidden_network_is_not_called(start: Start) -> None:
+def test_receiver_in_a_forbidden_network_is_not_called(start: Start) -> None:
     receiver = Receiver()
     port = start(receiver.app).address[1]
     gateway = open_gateway(start, allowed_networks=[], name_refusal_s=0.2)
@@ -95,14 +95,14 @@ def test_a_name_of_a_forbidden_network_is_not_called(start: Start) -> None:
     ("url", "secret"),
     [("http://127.0.0.2/hook", SECRET), ("ftp://example.org/", SECRET), ("hook", SECRET), ("https://a.org/", "secret")],
 )
-def test_what_will_never_work_is_refused(start: Start, url: str, secret: str) -> None:
+def test_invalid_receivers_are_refused(start: Start, url: str, secret: str) -> None:
     reply = try_out(open_gateway(start), url, secret)
     assert reply.status_code == 400
     assert reply.json()["code"] == Code.INVALID_REQUEST
     assert url not in reply.text
 
 
-def test_only_so_many_test_events_are_sent_at_once(start: Start) -> None:
+def test_concurrent_test_events_are_limited(start: Start) -> None:
     receiver = Receiver(release=threading.Event())
     url, gateway = f"{start(receiver.app).url}/hook", open_gateway(start, max_tests=1)
     first = threading.Thread(target=try_out, args=[gateway, url])
@@ -117,7 +117,7 @@ def test_only_so_many_test_events_are_sent_at_once(start: Start) -> None:
     assert try_out(gateway, url).status_code == 200
 
 
-def test_a_test_event_counts_towards_the_concurrency_limit(start: Start) -> None:
+def test_test_event_counts_towards_the_concurrency_limit(start: Start) -> None:
     receiver = Receiver(release=threading.Event())
     url, gateway = f"{start(receiver.app).url}/hook", open_gateway(start, gateway=GatewaySettings(max_requests=1))
     first = threading.Thread(target=try_out, args=[gateway, url])
@@ -132,7 +132,7 @@ def test_a_test_event_counts_towards_the_concurrency_limit(start: Start) -> None
     assert try_out(gateway, url).status_code == 200
 
 
-def test_the_gateway_tells_how_jobs_ended(start: Start, redis_url: str, tmp_path: Path, eventually: Eventually) -> None:
+def test_webhook_reports_the_end_of_a_job(start: Start, redis_url: str, tmp_path: Path, eventually: Eventually) -> None:
     receiver = Receiver()
     webhook = Webhook(f"{start(receiver.app).url}/hook", SECRET)
     jobs = JobSettings(redis_url=redis_url, blobs_url=f"file://{tmp_path}")

@@ -42,13 +42,13 @@ def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway, 
     return open_gateway({"echo": [start(make_service(bodies.endpoint)).url]}, **SETTINGS)
 
 
-def test_admits_a_picture_within_the_limits(gateway: Server, bodies: Bodies, png: bytes) -> None:
+def test_picture_within_the_limits_is_forwarded(gateway: Server, bodies: Bodies, png: bytes) -> None:
     assert httpx2.post(f"{gateway.url}/v1/echo", files={"image": png}).text == "answered"
     assert httpx2.post(f"{gateway.url}/v1/echo", content=png).text == "answered"
     assert bodies[1] == png
 
 
-def test_refuses_what_the_header_tells(gateway: Server, bodies: Bodies, png: bytes) -> None:
+def test_picture_is_refused_by_its_header(gateway: Server, bodies: Bodies, png: bytes) -> None:
     broken = png[:16] + bytes(4) + png[20:]
     text = b"GIF? No: text, and enough of it."
     for picture, status, code in (
@@ -64,13 +64,13 @@ def test_refuses_what_the_header_tells(gateway: Server, bodies: Bodies, png: byt
     assert bodies == []
 
 
-def test_names_the_pixel_limit(gateway: Server) -> None:
+def test_refusal_names_the_pixel_limit(gateway: Server) -> None:
     assert (
         httpx2.post(f"{gateway.url}/v1/echo", content=encode_png(65, 32)).json()["max_pixels"] == SETTINGS["max_pixels"]
     )
 
 
-def test_refuses_a_body_that_is_declared_too_large_before_it_is_sent(gateway: Server, bodies: Bodies) -> None:
+def test_declared_body_over_the_limit_is_refused_before_it_is_sent(gateway: Server, bodies: Bodies) -> None:
     with socket.create_connection(gateway.address) as client:
         client.sendall(
             b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200001\r\nExpect: 100-continue\r\n\r\n"
@@ -83,7 +83,7 @@ def test_refuses_a_body_that_is_declared_too_large_before_it_is_sent(gateway: Se
     assert bodies == []
 
 
-def test_breaks_off_a_body_that_grows_too_large(gateway: Server, bodies: Bodies, eventually: Eventually) -> None:
+def test_chunked_body_over_the_limit_is_cut_off(gateway: Server, bodies: Bodies, eventually: Eventually) -> None:
     def endless() -> Iterator[bytes]:
         for _ in range(100):
             yield bytes(50_000)
@@ -94,14 +94,14 @@ def test_breaks_off_a_body_that_grows_too_large(gateway: Server, bodies: Bodies,
     eventually(lambda: bodies.cut_short == 1)
 
 
-def test_leaves_a_picture_to_the_service_whose_header_comes_too_late(gateway: Server, bodies: Bodies) -> None:
+def test_picture_whose_header_comes_late_is_left_to_the_service(gateway: Server, bodies: Bodies) -> None:
     files = {"mask": bytes(150_000), "image": encode_png(65, 32)}
     assert httpx2.post(f"{gateway.url}/v1/echo", files=files).text == "answered"
     assert len(bodies[0]) > 150_000
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 11])
-def test_leaves_a_file_too_short_for_a_header_to_the_service(gateway: Server, png: bytes, size_bytes: int) -> None:
+def test_file_too_short_for_a_header_is_left_to_the_service(gateway: Server, png: bytes, size_bytes: int) -> None:
     for reply in (
         httpx2.post(f"{gateway.url}/v1/echo", content=png[:size_bytes]),
         httpx2.post(f"{gateway.url}/v1/echo", files={"image": png[:size_bytes]}),
@@ -109,7 +109,7 @@ def test_leaves_a_file_too_short_for_a_header_to_the_service(gateway: Server, pn
         assert reply.text == "answered"
 
 
-def test_refuses_bytes_in_flight_over_the_limit(
+def test_bytes_in_flight_over_the_limit_are_refused(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, max_inflight_bytes=1000)
@@ -118,7 +118,7 @@ def test_refuses_bytes_in_flight_over_the_limit(
     assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
 
 
-def test_the_pictures_of_a_request_are_counted_together(
+def test_pixels_of_all_pictures_of_a_request_are_limited(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, bodies: Bodies
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service(bodies.endpoint)).url]}, max_request_pixels=64 * 64)
@@ -130,7 +130,7 @@ def test_the_pictures_of_a_request_are_counted_together(
         assert reply.json()["max_request_pixels"] == 64 * 64
 
 
-def test_pictures_come_without_a_content_encoding(gateway: Server, bodies: Bodies) -> None:
+def test_compressed_pictures_are_refused(gateway: Server, bodies: Bodies) -> None:
     large = encode_png(65, 32)
     for encoding, status in (("gzip", 415), ("br", 415), ("identity", 413)):
         reply = httpx2.post(f"{gateway.url}/v1/echo", content=large, headers={"Content-Encoding": encoding})

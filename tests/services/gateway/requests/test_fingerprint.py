@@ -38,13 +38,13 @@ parts = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([None, "", "f"
 
 
 @given(parts, st.lists(st.integers(0, 400), max_size=8))
-def test_neither_the_boundary_nor_how_it_comes_in_matters(parts: list[Part], cuts: list[int]) -> None:
+def test_fingerprint_ignores_boundary_and_chunks(parts: list[Part], cuts: list[int]) -> None:
     # Content with a delimiter in it would be another form.
     assert form_digest(parts, "long-boundary", cuts) == form_digest(parts, "another-one-1")
 
 
 @given(parts, parts)
-def test_other_parts_are_other_work(one: list[Part], other: list[Part]) -> None:
+def test_fingerprint_differs_for_other_parts(one: list[Part], other: list[Part]) -> None:
     same = filled_in(one) == filled_in(other)
     assert (form_digest(one, "boundary") == form_digest(other, "boundary")) == same
 
@@ -56,19 +56,19 @@ def filled_in(parts: list[Part]) -> list[tuple[str, bool, bytes]]:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 400), max_size=8))
-def test_fields_that_were_left_empty_do_not_matter(cuts: list[int]) -> None:
+def test_fingerprint_ignores_empty_fields(cuts: list[int]) -> None:
     browsers: list[Part] = [("mask", "", b""), FORM[0], ("threshold", None, b""), FORM[1], ("image", "", b"")]
     assert form_digest(browsers, "boundary", cuts) == form_digest(FORM)
     assert form_digest([*FORM, ("mask", "empty.png", b"")]) != form_digest(FORM)
 
 
-def test_the_name_of_a_file_does_not_matter_but_that_it_is_one_does() -> None:
+def test_fingerprint_ignores_file_names_but_not_their_presence() -> None:
     named = [("image", "b.png", FORM[0][2]), FORM[1]]
     text = [("image", None, FORM[0][2]), FORM[1]]
     assert form_digest(named) == form_digest(FORM) != form_digest(text)
 
 
-def test_a_form_that_is_cut_off_is_another_one() -> None:
+def test_fingerprint_differs_for_a_truncated_form() -> None:
     whole = form(FORM, "x")
     closed = len(whole) - len(b"\r\n")  # the line break after the last delimiter is optional
     digests = [digest(whole[:length], "multipart/form-data; boundary=x") for length in range(len(whole) + 1)]
@@ -77,19 +77,19 @@ def test_a_form_that_is_cut_off_is_another_one() -> None:
 
 
 @pytest.mark.parametrize("size_bytes", [10, 20_000, 200_000])
-def test_a_form_that_is_none_is_digested_all_the_same(size_bytes: int) -> None:
+def test_malformed_form_is_identified_by_its_bytes(size_bytes: int) -> None:
     noise = b"--x" + bytes(size_bytes)
     content_type = "multipart/form-data; boundary=x"
     assert digest(noise, content_type) == digest(noise, content_type, [5, 16_000, 16_390, 17_000])
     assert digest(noise, content_type) != digest(noise + b"!", content_type)
 
 
-def test_bare_bodies_differ_by_their_bytes_and_type() -> None:
+def test_fingerprint_of_bare_bodies_differs_by_bytes_and_type() -> None:
     assert digest(b"ab", "image/png", [1]) == digest(b"ab", "image/png; charset=x")
     assert len({digest(b"ab", "image/png"), digest(b"ab", "image/webp"), digest(b"a", "image/png")}) == 3
 
 
-def test_whatever_shapes_the_result_counts() -> None:
+def test_fingerprint_covers_model_query_and_accept() -> None:
     usual = {"model": "inpaint", "query": "a=1", "accept": "image/png"}
 
     def found(**changed: str | None) -> str:

@@ -84,7 +84,7 @@ BY_SETTING: tuple[dict[str, object], dict[str, str]] = ({"root_path": PREFIX}, {
 
 
 @pytest.mark.parametrize(("settings", "headers"), [BY_HEADERS, BY_SETTING], ids=["headers", "setting"])
-def test_everything_works_behind_a_prefix(
+def test_links_and_routes_work_behind_a_prefix(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -127,7 +127,7 @@ def prefix_seen(gateway: Server, *headers: tuple[str, str]) -> str:
     return str(httpx2.get(f"{gateway.url}/v1/models", headers=headers).json()["models"][0]["route"])
 
 
-def test_a_page_behind_the_proxy_may_post_and_other_sites_may_not(open_gateway: OpenGateway) -> None:
+def test_origin_check_uses_the_forwarded_host(open_gateway: OpenGateway) -> None:
     gateway = open_gateway({}, wait=False, trusted_proxies=LOOPBACK, allowed_hosts=[PUBLIC])
     with reverse_proxy(gateway.url, {**FORWARDED, "Host": "127.0.0.1:8080"}) as public:
         for origin, status in ((PUBLIC, 200), ("evil.example", 403), (f"a.{PUBLIC}", 403)):
@@ -137,7 +137,7 @@ def test_a_page_behind_the_proxy_may_post_and_other_sites_may_not(open_gateway: 
         assert httpx2.get(f"{public}/livez").status_code == 421
 
 
-def test_nobody_but_a_trusted_proxy_is_believed(open_gateway: OpenGateway) -> None:
+def test_forwarded_headers_count_from_trusted_proxies_alone(open_gateway: OpenGateway) -> None:
     for trusted in ([], ["192.0.2.0/24"], ["::1/128"]):
         gateway = open_gateway({"echo": ["http://127.0.0.1:1"]}, wait=False, trusted_proxies=trusted)
         assert prefix_seen(gateway, ("X-Forwarded-Prefix", PREFIX)) == "/v1/echo"
@@ -148,7 +148,7 @@ def test_nobody_but_a_trusted_proxy_is_believed(open_gateway: OpenGateway) -> No
         assert reply.status_code == 421
 
 
-def test_a_prefix_is_a_plain_path(open_gateway: OpenGateway) -> None:
+def test_malformed_prefix_is_ignored(open_gateway: OpenGateway) -> None:
     gateway = open_gateway({"echo": ["http://127.0.0.1:1"]}, wait=False, trusted_proxies=LOOPBACK)
     for sent, seen in (
         ("/a/b-c.d_e~f/", "/a/b-c.d_e~f"),
@@ -172,13 +172,13 @@ def test_a_prefix_is_a_plain_path(open_gateway: OpenGateway) -> None:
         assert prefix_seen(gateway, ("X-Forwarded-Prefix", sent)) == f"{seen}/v1/echo", sent
 
 
-def test_a_configured_prefix_stands(open_gateway: OpenGateway) -> None:
+def test_configured_prefix_is_not_overridden(open_gateway: OpenGateway) -> None:
     upstreams = {"echo": ["http://127.0.0.1:1"]}
     gateway = open_gateway(upstreams, wait=False, trusted_proxies=LOOPBACK, root_path="/own/")
     assert prefix_seen(gateway, ("X-Forwarded-Prefix", PREFIX)) == "/own/v1/echo"
 
 
-def test_services_meet_none_of_these_headers(
+def test_services_receive_no_forwarded_headers(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     seen: list[str] = []
@@ -194,7 +194,7 @@ def test_services_meet_none_of_these_headers(
 
 
 @pytest.mark.parametrize("root_path", ["sightline", "//evil", "/a/../b", "https://a/b", "/a b"])
-def test_a_root_path_that_is_none_ends_the_start(root_path: str) -> None:
+def test_malformed_root_path_fails_the_start(root_path: str) -> None:
     with pytest.raises(ValueError, match="root path is written as"):
         GatewaySettings(root_path=root_path)
 
@@ -203,12 +203,12 @@ NO_ORIGINS = ["*", "null", "desk.example.org", "https://a/b", "https://*.a", "ft
 
 
 @pytest.mark.parametrize("origin", NO_ORIGINS)
-def test_an_origin_that_is_none_ends_the_start(origin: str) -> None:
+def test_malformed_origin_fails_the_start(origin: str) -> None:
     with pytest.raises(ValueError, match="origin is written as"):
         GatewaySettings(cors_origins=(origin,))
 
 
-def test_the_client_is_the_nearest_address_that_is_no_proxy(start: Start) -> None:
+def test_client_is_the_nearest_untrusted_address(start: Start) -> None:
     async def tell(request: Request) -> Response:
         assert request.client
         return Response(f"{request.client.host} {request.url.scheme}")

@@ -57,7 +57,7 @@ FORMS = {
 
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS.keys())
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 100_000])
-def test_finds_the_image_part_wherever_chunks_break(body: bytes, chunk_bytes: int) -> None:
+def test_image_part_is_found_wherever_chunks_break(body: bytes, chunk_bytes: int) -> None:
     peek = FormSniffer(BOUNDARY)
     feed(peek, body, chunk_bytes)
     assert peek.header is not None
@@ -65,7 +65,7 @@ def test_finds_the_image_part_wherever_chunks_break(body: bytes, chunk_bytes: in
 
 
 @given(st.lists(st.integers(min_value=1, max_value=200), min_size=1))
-def test_finds_the_image_part_in_chunks_of_any_sizes(sizes: list[int]) -> None:
+def test_image_part_is_found_in_chunks_of_any_sizes(sizes: list[int]) -> None:
     body, peek = form(MASK, IMAGE), FormSniffer(BOUNDARY)
     while body and not peek.done:
         for size in sizes:
@@ -87,26 +87,26 @@ def test_finds_the_image_part_in_chunks_of_any_sizes(sizes: list[int]) -> None:
     ids=["no image part", "empty image part", "cut short", "name in a file name", "endless part headers"],
 )
 @pytest.mark.parametrize("chunk_bytes", [1, 100_000])
-def test_leaves_to_the_service_what_shows_no_header(body: bytes, chunk_bytes: int) -> None:
+def test_form_without_a_picture_header_is_left_to_the_service(body: bytes, chunk_bytes: int) -> None:
     peek = FormSniffer(BOUNDARY)
     feed(peek, body, chunk_bytes)
     assert peek.done
     assert peek.header is None
 
 
-def test_stops_looking_at_the_end_of_the_form() -> None:
+def test_sniffer_is_done_at_the_end_of_the_form() -> None:
     peek = FormSniffer(BOUNDARY)
     peek.feed(form(MASK) + b"\r\n" + IMAGE)
     assert peek.header is None
 
 
 @given(st.binary(max_size=600))
-def test_any_bytes_raise_nothing_but_problems(body: bytes) -> None:
+def test_arbitrary_bytes_raise_only_problems(body: bytes) -> None:
     with suppress(Problem):
         feed(FormSniffer(BOUNDARY), b'--fence\r\nContent-Disposition: form-data; name="image"\r\n\r\n' + body, 50)
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_image_part_of_another_format_is_refused() -> None:
     peek = FormSniffer(BOUNDARY)
     with pytest.raises(Problem) as caught:
         peek.feed(form(field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)))
@@ -114,7 +114,7 @@ def test_what_is_no_picture_is_refused() -> None:
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
-def test_reads_a_bare_picture(content_type: str) -> None:
+def test_bare_picture_is_read(content_type: str) -> None:
     peek = sniffer_for(Headers({"Content-Type": content_type}))
     assert peek is not None
     feed(peek, png(640, 480), 3)
@@ -124,12 +124,12 @@ def test_reads_a_bare_picture(content_type: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
-def test_other_bodies_are_not_looked_into(content_type: str) -> None:
+def test_other_media_types_have_no_sniffer(content_type: str) -> None:
     assert sniffer_for(Headers({"Content-Type": content_type})) is None
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 64, 100_000])
-def test_knows_all_pictures_at_the_end_of_the_form(chunk_bytes: int) -> None:
+def test_all_pictures_are_known_at_the_end_of_the_form(chunk_bytes: int) -> None:
     broken = field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)
     body = form(MASK, IMAGE, field(b"other", png(9, 9)), broken, field(b"image", png(1000, 1000, padding=90)))
     peek = FormSniffer(BOUNDARY)

@@ -77,7 +77,7 @@ def gateway(start: Start, make_service: MakeService, open_gateway: OpenGateway, 
     return open_gateway({"echo": [start(make_service(recorder.endpoint)).url]})
 
 
-def test_passes_the_request_on_as_it_is(gateway: Server, recorder: Recorder) -> None:
+def test_request_is_forwarded_unchanged(gateway: Server, recorder: Recorder) -> None:
     body = bytes(range(256)) * 4000
     headers = {**TEXT, "X-Request-Id": "one", "traceparent": "00-ab-cd-01", "Accept": "image/webp;q=0.5"}
     reply = httpx2.post(f"{gateway.url}/v1/echo/sub?a=1&b=%2F", content=body, headers=headers)
@@ -92,19 +92,19 @@ def test_passes_the_request_on_as_it_is(gateway: Server, recorder: Recorder) -> 
     assert reply.headers.get_list("date")[1:] == []
 
 
-def test_says_how_much_time_is_left(gateway: Server, recorder: Recorder) -> None:
+def test_forwarded_deadline_is_the_time_left(gateway: Server, recorder: Recorder) -> None:
     httpx2.post(f"{gateway.url}/v1/echo", content=b"x", headers={**TEXT, "X-Sightline-Deadline-Ms": "9000"})
     assert 0 < int(recorder.requests[0].headers["x-sightline-deadline-ms"]) <= 9000
 
 
-def test_passes_a_chunked_body_on_as_chunked(gateway: Server, recorder: Recorder) -> None:
+def test_chunked_body_is_forwarded_chunked(gateway: Server, recorder: Recorder) -> None:
     pieces = [b"a" * 40_000] * 10
     httpx2.post(f"{gateway.url}/v1/echo", content=iter(pieces), headers=TEXT)
     assert recorder.bodies == [b"".join(pieces)]
     assert "content-length" not in recorder.requests[0].headers
 
 
-def test_passes_compressed_bodies_on_as_they_are(
+def test_compressed_body_is_forwarded_unchanged(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     async def endpoint(request: Request) -> Response:
@@ -118,14 +118,14 @@ def test_passes_compressed_bodies_on_as_they_are(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_passes_requests_without_a_body_on(gateway: Server, recorder: Recorder, method: str) -> None:
+def test_request_without_body_is_forwarded(gateway: Server, recorder: Recorder, method: str) -> None:
     reply = httpx2.request(method, f"{gateway.url}/v1/echo")
     assert reply.status_code == 200
     assert reply.headers["content-length"] == str(len("answered 200"))
     assert recorder.bodies == [b""]
 
 
-def test_the_service_sees_the_beginning_before_the_client_has_sent_the_end(
+def test_body_is_streamed_to_the_service(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, png: bytes
 ) -> None:
     begun = threading.Event()
@@ -147,9 +147,7 @@ def test_the_service_sees_the_beginning_before_the_client_has_sent_the_end(
     assert reply.json() == len(png) + len(b"the end")
 
 
-def test_the_client_sees_the_beginning_before_the_service_has_sent_the_end(
-    start: Start, make_service: MakeService, open_gateway: OpenGateway
-) -> None:
+def test_reply_is_streamed_to_the_client(start: Start, make_service: MakeService, open_gateway: OpenGateway) -> None:
     read = threading.Event()
 
     async def pieces() -> AsyncIterator[bytes]:
@@ -168,7 +166,7 @@ def test_the_client_sees_the_beginning_before_the_service_has_sent_the_end(
         assert b"".join(chunks).endswith(b"end")
 
 
-def test_spreads_requests_over_the_replicas(
+def test_requests_are_spread_over_the_replicas(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     held, release, seen = threading.Semaphore(0), threading.Event(), []
@@ -194,7 +192,7 @@ def test_spreads_requests_over_the_replicas(
     assert sorted(seen) == ["one", "three", "two"]
 
 
-def test_goes_to_another_replica_where_one_cannot_be_connected_to(
+def test_refused_connection_is_retried_at_another_replica(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, recorder: Recorder, eventually: Eventually
 ) -> None:
     dead, live = start(make_service(recorder.endpoint)), start(make_service(recorder.endpoint))
@@ -210,7 +208,7 @@ def test_goes_to_another_replica_where_one_cannot_be_connected_to(
     assert httpx2.get(f"{gateway.url}/v1/models/echo").json()["ready_replicas"] == 1
 
 
-def test_says_when_to_try_again_once_no_replica_is_left(
+def test_request_without_a_replica_left_is_refused_with_retry_after(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     service = start(make_service())
@@ -223,7 +221,7 @@ def test_says_when_to_try_again_once_no_replica_is_left(
 
 
 @pytest.mark.parametrize(("replay_bytes", "status"), [(1_000_000, 200), (0, 503)], ids=["kept", "gone"])
-def test_sends_a_body_again_after_a_503_only_while_it_is_kept(
+def test_503_is_retried_only_while_the_body_is_replayable(
     start: Start,
     make_service: MakeService,
     open_gateway: OpenGateway,
@@ -243,7 +241,7 @@ def test_sends_a_body_again_after_a_503_only_while_it_is_kept(
     assert retries(gateway, "unavailable") == len(idle.bodies)
 
 
-def test_passes_a_503_on_where_there_is_no_other_replica(
+def test_503_of_the_only_replica_is_passed_on(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     gateway = open_gateway({"echo": [start(make_service(Recorder(503).endpoint)).url]})
@@ -273,7 +271,7 @@ def _break_off(listener: socket.socket) -> None:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 
 
-def test_does_not_send_a_request_again_that_a_replica_has_read(
+def test_request_that_a_replica_has_read_is_not_retried(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, recorder: Recorder, breaking_service: str
 ) -> None:
     gateway = open_gateway({"echo": [breaking_service]})
@@ -283,7 +281,7 @@ def test_does_not_send_a_request_again_that_a_replica_has_read(
     assert retries(gateway, "connect") == 0
 
 
-def test_the_reply_breaks_off_where_the_service_breaks_off(
+def test_reply_is_cut_off_where_the_service_cuts_it_off(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     async def endpoint(request: Request) -> Response:
@@ -294,7 +292,7 @@ def test_the_reply_breaks_off_where_the_service_breaks_off(
         httpx2.post(f"{gateway.url}/v1/echo")
 
 
-def test_a_client_that_hangs_up_frees_its_place(
+def test_disconnect_while_waiting_frees_the_permit(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     begun, gone = threading.Event(), threading.Event()
@@ -314,7 +312,7 @@ def test_a_client_that_hangs_up_frees_its_place(
     eventually(lambda: in_flight(gateway) == 0)
 
 
-def test_a_client_that_hangs_up_while_it_sends_frees_its_place(
+def test_disconnect_during_upload_frees_the_permit(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     begun, gone = threading.Event(), threading.Event()
@@ -337,7 +335,7 @@ def test_a_client_that_hangs_up_while_it_sends_frees_its_place(
     eventually(lambda: in_flight(gateway) == 0)
 
 
-def test_answers_504_when_the_time_is_over(
+def test_passed_deadline_is_504(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     gone = threading.Event()
@@ -354,16 +352,14 @@ def test_answers_504_when_the_time_is_over(
     assert gone.wait(PATIENCE_S)
 
 
-def test_answers_408_to_a_body_that_does_not_come(
-    start: Start, make_service: MakeService, open_gateway: OpenGateway
-) -> None:
+def test_upload_that_stalls_is_408(start: Start, make_service: MakeService, open_gateway: OpenGateway) -> None:
     gateway = open_gateway({"echo": [start(make_service()).url]}, upload_timeout_s=0.1)
     with socket.create_connection(gateway.address) as client:
         client.sendall(b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
         assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
-def test_the_default_deadline_does_not_count_the_upload(
+def test_default_deadline_does_not_count_the_upload(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     def slow() -> Iterator[bytes]:
@@ -375,7 +371,7 @@ def test_the_default_deadline_does_not_count_the_upload(
     assert httpx2.post(f"{gateway.url}/v1/echo", content=slow(), headers=TEXT).text == "xxx"
 
 
-def test_passes_the_services_problems_on_unchanged(
+def test_problems_of_the_service_are_passed_on_unchanged(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     problem = {"code": "bad_mask", "status": 400, "detail": "The mask is empty.", "request_id": "theirs"}
@@ -389,7 +385,7 @@ def test_passes_the_services_problems_on_unchanged(
     assert reply.headers["content-type"] == "application/problem+json"
 
 
-def test_a_reply_that_comes_before_the_end_of_the_body_is_passed_on(
+def test_reply_before_the_end_of_the_body_is_passed_on(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, eventually: Eventually
 ) -> None:
     async def endpoint(request: Request) -> Response:
@@ -404,7 +400,7 @@ def test_a_reply_that_comes_before_the_end_of_the_body_is_passed_on(
         eventually(lambda: in_flight(gateway) == 0)
 
 
-def test_refuses_more_requests_than_it_takes(
+def test_request_over_the_concurrency_limit_is_refused(
     start: Start, make_service: MakeService, open_gateway: OpenGateway
 ) -> None:
     begun, release = threading.Event(), threading.Event()
@@ -427,13 +423,13 @@ def test_refuses_more_requests_than_it_takes(
 
 
 @pytest.mark.parametrize("target", [b"/v1/echo/\xff\xfe", b"/v1/echo/%ff?q=%zz&\xe4", b"/v1/echo/../%2e%2e/x?#"])
-def test_odd_addresses_are_no_server_error(gateway: Server, target: bytes) -> None:
+def test_malformed_targets_are_no_server_error(gateway: Server, target: bytes) -> None:
     with socket.create_connection(gateway.address) as client:
         client.sendall(b"POST " + target + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
         assert client.recv(1000).split()[1][:1] in (b"2", b"4")
 
 
-def test_request_headers_drop_what_is_between_two_hops() -> None:
+def test_upstream_headers_have_no_hop_by_hop_headers() -> None:
     headers = Headers(
         {"Host": "x", "Connection": "keep-alive, X-Hop", "X-Hop": "1", "Transfer-Encoding": "chunked", "Accept": "*/*"}
     )
@@ -441,21 +437,21 @@ def test_request_headers_drop_what_is_between_two_hops() -> None:
     assert dict(forwarded) == {"accept": "*/*", "X-Request-Id": "abc", "X-Sightline-Deadline-Ms": "1500", **SAID}
 
 
-def test_request_headers_replace_the_clients_own_id_and_deadline() -> None:
+def test_upstream_headers_replace_the_clients_id_and_deadline() -> None:
     headers = Headers({"x-request-id": "theirs", "x-sightline-deadline-ms": "9"})
     forwarded = upstream_headers(headers, caller=CALLER, request_id="ours", left_s=0.004)
     assert forwarded.getall("X-Request-Id") == ["ours"]
     assert forwarded.getall("X-Sightline-Deadline-Ms") == ["4"]
 
 
-def test_request_headers_keep_repeated_and_tracing_headers() -> None:
+def test_upstream_headers_keep_repeated_and_tracing_headers() -> None:
     raw = [(b"accept", b"image/png"), (b"accept", b"image/jpeg"), (b"traceparent", b"00-ab-cd-01")]
     forwarded = upstream_headers(Headers(raw=raw), caller=CALLER, request_id="abc", left_s=1)
     assert forwarded.getall("accept") == ["image/png", "image/jpeg"]
     assert forwarded["traceparent"] == "00-ab-cd-01"
 
 
-def test_reply_headers_keep_what_clients_of_the_service_need() -> None:
+def test_reply_headers_keep_end_to_end_headers() -> None:
     raw = [
         (b"Server", b"uvicorn"),
         (b"Date", b"now"),
@@ -470,11 +466,11 @@ def test_reply_headers_keep_what_clients_of_the_service_need() -> None:
     ]
 
 
-def test_reply_headers_of_a_request_without_body_name_no_digest() -> None:
+def test_reply_headers_without_a_request_body_have_no_digest() -> None:
     assert reply_headers([], links=LINKS, body_sha256=None) == []
 
 
-def test_request_headers_keep_secrets_here() -> None:
+def test_upstream_headers_have_no_secrets() -> None:
     headers = Headers({"Authorization": "Bearer a", "X-Api-Key": "a", "X-Sightline-Webhook-Secret": "whsec_a"})
     assert set(upstream_headers(headers, caller=CALLER, request_id="abc", left_s=1)) == {
         "X-Request-Id",
@@ -483,7 +479,7 @@ def test_request_headers_keep_secrets_here() -> None:
     }
 
 
-def test_request_headers_say_whose_share_it_is_whatever_the_client_says() -> None:
+def test_upstream_headers_name_the_authenticated_caller() -> None:
     archive = Caller("archive", highest=Priority.BULK)
     forwarded = upstream_headers(Headers({"X-Sightline-Caller": "desk"}), caller=archive, request_id="abc", left_s=1)
     assert forwarded.getall("X-Sightline-Caller") == ["archive"]
