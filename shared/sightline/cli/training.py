@@ -1,30 +1,80 @@
-"""`sightline train|evaluate|export MODEL`: offline jobs, which need torch and are imported only when asked for."""
+"""`sightline train|evaluate|export MODEL` and `sightline data`: offline jobs, imported only when they run."""
 
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+
+from sightline.cli.output import CommandError
 
 ACTIONS = {
     "train": "Train a model's network.",
     "evaluate": "Measure a model beside its baselines.",
     "export": "Write a trained network as ONNX, checked against torch.",
 }
+MAX_PROBLEMS_SHOWN = 20
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 def add_training(app: typer.Typer, action_called: str | None) -> None:
-    """Adds the three groups; only that of the action called is filled, because filling it imports torch."""
+    """Adds the four groups; only that of the action called is filled, because filling it imports torch."""
     for action, help_text in ACTIONS.items():
         group = typer.Typer(help=help_text, no_args_is_help=True)
         group.callback()(_configure_logging)
         if action == action_called:
             _fill(group, action)
         app.add_typer(group, name=action)
+    data = typer.Typer(help="Rebuild the sets of pictures that the models are trained on.", no_args_is_help=True)
+    data.command("list")(list_manifests)
+    data.command("fetch")(fetch_data)
+    app.add_typer(data, name="data")
+
+
+def list_manifests() -> None:
+    """Print the names of the manifests that come with Sightline, with their number of files."""
+    from sightline.training.manifests import read_manifest, shipped_manifests
+
+    for name, path in shipped_manifests().items():
+        typer.echo(f"{name:16} {len(read_manifest(path))} files")
+
+
+def fetch_data(
+    manifest: Annotated[str, typer.Argument(help="Name of a manifest from `sightline data list`, or a CSV file.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write to; files that are complete are kept.")],
+    source: Annotated[
+        list[Path],
+        typer.Option("--from", help="Git repository, or a folder of them; repeatable.", exists=True, file_okay=False),
+    ],
+) -> None:
+    """Copy a manifest's files out of local repositories, verified by SHA-256; run it again to continue.
+
+    Exit code 0: the set is complete. 1: files are missing or differ; the reasons are on standard error.
+    """
+    from sightline.training.manifests import ManifestError, read_manifest, rebuild, shipped_manifests
+
+    path = shipped_manifests().get(manifest, Path(manifest))
+    if not path.is_file():
+        raise CommandError(f"There is no manifest {manifest}; there are {', '.join(shipped_manifests())}.")
+    try:
+        report = rebuild(read_manifest(path), source, out)
+    except ManifestError as error:
+        raise CommandError(str(error)) from None
+    typer.echo(f"{report.written} files written, {report.present} were there, {len(report.problems)} are missing.")
+    if report.problems:
+        raise CommandError(_missing(report.problems))
+
+
+def _missing(problems: Mapping[str, str]) -> str:
+    """Returns the reasons, the most frequent ones first, each with its number of files."""
+    reasons = Counter(problems.values()).most_common()
+    lines = [f"{count} files: {reason}" for reason, count in reasons[:MAX_PROBLEMS_SHOWN]]
+    rest = len(reasons) - MAX_PROBLEMS_SHOWN
+    return "\n  ".join(["the set is incomplete", *lines, *([f"and {rest} more reasons"] if rest > 0 else [])])
 
 
 def trainable_models() -> tuple[str, ...]:

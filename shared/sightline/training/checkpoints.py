@@ -10,22 +10,22 @@ Checkpoint = dict[str, Any]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
+    """Writes aside, then renames: a reader sees the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    torch.save(_plain(checkpoint), partial)
+    torch.save(plain(checkpoint), partial)
     partial.replace(path)
 
 
-def _plain(value: Any) -> Any:
-    """Enumerations by their values: loading takes no classes from a file."""
+def plain(value: Any) -> Any:
+    """Returns the value with its enumerations replaced by their values, as loading takes no classes from a file."""
     match value:
         case Enum():
             return value.value
         case dict():
-            return {name: _plain(part) for name, part in value.items()}
+            return {name: plain(part) for name, part in value.items()}
         case list() | tuple():
-            return type(value)(_plain(part) for part in value)
+            return type(value)(plain(part) for part in value)
         case _:
             return value
 

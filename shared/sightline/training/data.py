@@ -41,6 +41,8 @@ def batches(samples: Samples, batch_size: int, *, workers: int = 1) -> Iterator[
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        # Of its own, as the loader would draw a number from torch's global generator, which a resumed run restores.
+        generator=torch.Generator(),
     )
     return iter(loader)
 

@@ -1,5 +1,6 @@
 """What a run of the exposure correction depends on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,12 @@ class TrainConfig(schedule.Run):
     stages: tuple[Stage, ...] = ()
     scene_store: str | None = None
     pair_store: str | None = None
+
+    @property
+    def data_folders(self) -> Mapping[str, str]:
+        stores = {"scene_store": self.scene_store, "pair_store": self.pair_store}
+        shared = {"train_store": self.train_store, "validation_folder": self.validation_folder}
+        return shared | {name: folder for name, folder in stores.items() if folder}
 
 
 def config_from(saved: dict[str, Any]) -> TrainConfig:

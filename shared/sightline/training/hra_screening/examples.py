@@ -31,7 +31,9 @@ class Example:
 
 
 def read_examples(folder: Path) -> list[Example]:
-    """By `manifest.csv` (columns file, class, source_repo and split) if there is one, else by class folders.
+    """Reads `manifest.csv` (columns file, class, source_repo and split) if there is one, else class folders.
+
+    The manifest.csv of a set that `sightline data fetch` rebuilt has name, label and repository for the first three.
 
     Folders may be nested in splits such as `train_val/` and `test/`, and are told by name in any case, with spaces,
     hyphens or underscores. ValueError when nothing is found, or a class is not known.
@@ -46,7 +48,12 @@ def read_examples(folder: Path) -> list[Example]:
 def _by_manifest(manifest: Path) -> list[Example]:
     with manifest.open(newline="", encoding="utf-8") as file:
         return [
-            Example(manifest.parent / row["file"], category_of(row["class"]), row["source_repo"], row["split"])
+            Example(
+                manifest.parent / (row.get("file") or row["name"]),
+                category_of(row.get("class") or row["label"]),
+                row.get("source_repo") or row["repository"],
+                row["split"],
+            )
             for row in csv.DictReader(file)
         ]
 
