@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 
-from services.hra_screening.facts import Facts
-from services.hra_screening.looking import Look, Unreadable, look_at
+from services.hra_screening.decision import (
+    Classification,
+    ContractFacts,
+    ScreeningRequest,
+    ScreeningResult,
+    aggregate,
+)
+from services.hra_screening.preprocessing import PictureViews, UnreadablePicture, preprocess
 from services.hra_screening.rendering import render
-from services.hra_screening.result import ScreeningRequest, ScreeningResult
 from services.hra_screening.schemas import DECLARATION, ScreeningOptions
-from services.hra_screening.verdict import Verdict, conclude
 from sightline.api.evidence import Evidence
 from sightline.api.screening import CATEGORIES
 from sightline.inference.predictor import Plan, Predictor, Rendered, Round, Upload
@@ -36,32 +40,32 @@ class ScreeningPredictor(Predictor[ScreeningOptions, ScreeningRequest, Screening
 
     def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
         super().__init__(weights, settings)
-        self._facts = weights.contract.read_facts(Facts)
+        self._facts = weights.contract.read_facts(ContractFacts)
         self._side_px = weights.square_sides_px(SIGNATURE)[0]
 
     def read(self, upload: Upload[ScreeningOptions]) -> ScreeningRequest:
         pictures = upload.pictures["image"]
-        looks = [look_at(data, self.limits, self._side_px) for data in pictures]
-        if len(looks) == 1 and isinstance(looks[0], Unreadable):
-            raise looks[0].problem
-        return ScreeningRequest(pictures, looks, upload.options)
+        views = [preprocess(data, self.limits, self._side_px) for data in pictures]
+        if len(views) == 1 and isinstance(views[0], UnreadablePicture):
+            raise views[0].problem
+        return ScreeningRequest(pictures, views, upload.options)
 
     def predict(self, request: ScreeningRequest) -> Plan[ScreeningResult]:
-        readable = [(at, look) for at, look in enumerate(request.looks) if isinstance(look, Look)]
-        verdicts: dict[int, Verdict] = {}
+        readable = [(at, views) for at, views in enumerate(request.views) if isinstance(views, PictureViews)]
+        classifications: dict[int, Classification] = {}
         for start in range(0, len(readable), IMAGES_PER_ROUND):
             chosen = readable[start : start + IMAGES_PER_ROUND]
             outputs = yield Round(_samples(chosen), done=start / len(readable))
             each = iter(outputs)
-            verdicts |= {at: conclude([next(each) for _ in look.views]) for at, look in chosen}
-        return ScreeningResult(request, verdicts, self._facts)
+            classifications |= {at: aggregate([next(each) for _ in views.views]) for at, views in chosen}
+        return ScreeningResult(request, classifications, self._facts)
 
     def render(self, result: ScreeningResult, media_type: str, evidence: Evidence) -> Rendered:
         return render(result, media_type, evidence, self.limits)
 
 
-def _samples(chosen: Sequence[tuple[int, Look]]) -> list[Tensors]:
-    return [sample for _, look in chosen for sample in look.samples]
+def _samples(chosen: Sequence[tuple[int, PictureViews]]) -> list[Tensors]:
+    return [sample for _, views in chosen for sample in views.samples]
 
 
 create = ScreeningPredictor.load

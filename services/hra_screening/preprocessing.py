@@ -1,4 +1,4 @@
-"""What the network gets to see of a picture: the whole frame and three squares, each squeezed into its input."""
+"""Preprocessing of a picture: the whole frame and three square crops, each resized to the network's input."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from sightline.imaging.perceptual_hash import perceptual_hash
 from sightline.inference.signature import Tensors
 
 LONG_SIDE_PX = 336
-"""Of the pictures that the shipped weights were trained on; larger ones are shrunk to it first."""
+"""Longer side of the pictures that the shipped weights were trained on; larger ones are shrunk to it first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """A picture's views, (side, side, 3) each, and what is told of the picture itself."""
+class PictureViews:
+    """Views of a picture, (side, side, 3) each, with the picture's size, hashes and notes."""
 
     sha256: str
     width: int
@@ -37,26 +37,32 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadablePicture:
+    """A picture that cannot be decoded, with the reason."""
+
     sha256: str
     problem: Problem
 
 
-def look_at(data: bytes, limits: PixelLimits, side_px: int) -> Look | Unreadable:
-    """Decoded one at a time and shrunk at once, so that many pictures fit into memory."""
+def preprocess(data: bytes, limits: PixelLimits, side_px: int) -> PictureViews | UnreadablePicture:
+    """The views of a picture, which is shrunk at once, so that many pictures fit into memory.
+
+    side_px: side of the network's input. Raises Problem for faults of the service, such as a full decoder.
+    """
     try:
         picture = decode(data, limits, min_short_side_px=2 * side_px)
     except Problem as problem:
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # the service's fault, not the picture's
             raise
-        return Unreadable(hashlib.sha256(data).hexdigest(), problem)
+        return UnreadablePicture(hashlib.sha256(data).hexdigest(), problem)
     small = shrink(to_srgb(picture))
-    views = tuple(squeezed(part, side_px) for part in (small, *squares(small)))
+    views = tuple(resize_to_square(part, side_px) for part in (small, *crop_squares(small)))
     width, height = picture.size_px
-    return Look(picture.sha256, width, height, perceptual_hash(small), picture.notes, views)
+    return PictureViews(picture.sha256, width, height, perceptual_hash(small), picture.notes, views)
 
 
 def shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture with a longer side of at most LONG_SIDE_PX."""
     height, width = pixels.shape[:2]
     scale = LONG_SIDE_PX / max(height, width)
     if scale >= 1:
@@ -65,8 +71,8 @@ def shrink(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def squares(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """As large as fit: in the centre, and at both ends of the longer side; of a square picture they would all be it."""
+def crop_squares(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The largest squares in the centre and at both ends of the longer side; none of a square picture."""
     height, width = pixels.shape[:2]
     side = min(height, width)
     free = height - side, width - side
@@ -76,7 +82,7 @@ def squares(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [pixels[top : top + side, left : left + side] for top, left in corners]
 
 
-def squeezed(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
-    """To (side, side, 3), whatever the proportions, by the filter that training uses."""
+def resize_to_square(pixels: NDArray[np.uint8], side_px: int) -> NDArray[np.uint8]:
+    """The picture as (side, side, 3), whatever its proportions, by the filter that training uses."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize((side_px, side_px), Image.Resampling.BICUBIC), np.uint8)
