@@ -198,7 +198,7 @@ def test_perceptual_hashes_of_copies_are_near(ask: Ask) -> None:
         ("threshold = 0.85", "threshold = 85", "threshold"),
         ("arms = 300", "weapons = 300", "support"),
         ("threshold_version", "treshold_version", "treshold_version"),
-        ("fixed_size = [64, 64]", "fixed_size = [64, 32]", "squares"),
+        ("fixed_size = [64, 64]", "fixed_size = [64, 32]", "square"),
     ],
 )
 def test_weights_with_invalid_facts_are_refused(
