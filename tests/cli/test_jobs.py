@@ -52,11 +52,11 @@ class Office:
         return self._do(lambda redis: BlobReferences(redis, self.settings).resolve_identity(identity))
 
     async def _give_up(self, redis: Redis, job_id: str) -> None:
-        outbox = DeliveryQueue(redis, self.settings)
-        await outbox.route(job_id, "https://example.org")
-        (ticket,) = await outbox.take("https://example.org", limit=1, lease_s=60)
+        delivery_queue = DeliveryQueue(redis, self.settings)
+        await delivery_queue.route(job_id, "https://example.org")
+        (lease,) = await delivery_queue.take("https://example.org", limit=1, lease_s=60)
         delivery = Delivery("message", DeliveryStatus.GIVEN_UP, 7, 1000.0, 500)
-        assert await outbox.settle(ticket, delivery, retry_in_s=None, ttl_s=60)
+        assert await delivery_queue.settle(lease, delivery, retry_in_s=None, ttl_s=60)
 
     async def _submit(self, redis: Redis, job_id: str, model: str, owner: str) -> None:
         body = BlobRef("ab" * 32, 10)

@@ -70,7 +70,7 @@ class Bench:
         return Leases(self.redis, self.settings)
 
     @property
-    def upkeep(self) -> QueueMaintenance:
+    def maintenance(self) -> QueueMaintenance:
         return QueueMaintenance(self.redis, self.settings)
 
     @property
@@ -82,7 +82,7 @@ class Bench:
         return DeadLetters(self.redis, self.settings)
 
     @property
-    def overview(self) -> QueueInspector:
+    def inspector(self) -> QueueInspector:
         return QueueInspector(self.redis, self.settings)
 
     async def take(self, worker: str = WORKER) -> Lease:
@@ -100,7 +100,7 @@ class Bench:
         """As if every worker had been silent for a lease."""
         for priority in Priority:
             await self.let_come(f"leases:{MODEL}:{priority}")
-        return await self.upkeep.recover(MODEL)
+        return await self.maintenance.recover(MODEL)
 
 
 OpenBench = Callable[..., Bench]

@@ -102,7 +102,7 @@ async def test_full_store_does_not_reveal_who_stores_the_bytes(open_bench: OpenB
         assert await refusal(bench, blob("x"), "more", caller="others") is Code.STORAGE_UNAVAILABLE
         await bench.queue.abandon(content, owner="us")
         await bench.let_come("lingering")
-        await bench.upkeep.expire()
+        await bench.maintenance.expire()
 
 
 async def test_a_caller_is_charged_once_for_the_same_bytes(open_bench: OpenBench) -> None:
@@ -118,7 +118,7 @@ async def test_a_caller_is_charged_once_for_the_same_bytes(open_bench: OpenBench
         await bench.queue.cancel(f"job {number}")
     assert await charges(bench) == {OWNER: 10}
     await bench.let_come("lingering")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     assert await charges(bench) == {}
 
 
@@ -128,7 +128,7 @@ async def test_bytes_that_are_needed_again_are_charged_once(bench: Bench) -> Non
         await bench.queue.abandon("upload", owner=OWNER)
     assert await charges(bench) == {OWNER: 10}
     await bench.let_come("lingering")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     assert await charges(bench) == {}
 
 
@@ -139,7 +139,7 @@ async def test_results_are_charged_to_the_caller_of_their_job(bench: Bench) -> N
     assert await charges(bench) == {"one of many": len("picture") + len("result")}
     await bench.leases.finish(lease, outcome())
     await bench.let_come("lingering")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     assert await charges(bench) == {"one of many": len("result")}
 
 
@@ -156,9 +156,9 @@ async def test_space_is_reserved_before_anything_is_written(open_bench: OpenBenc
     await bench.queue.abandon("upload 2", owner="public")
     assert await charges(bench) == {"caller 0": 30, "caller 1": 10}
     await bench.let_come("reserved")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     await bench.let_come("lingering")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     assert await charges(bench) == {}
 
 

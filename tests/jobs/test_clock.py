@@ -38,7 +38,7 @@ class Site:
 
     async def recover_again_and_again(self) -> None:
         while True:
-            await self.bench.upkeep.recover(MODEL)
+            await self.bench.maintenance.recover(MODEL)
             await asyncio.sleep(0.1)
 
     async def until(self, job: Job, state: JobState) -> Job:
@@ -112,7 +112,7 @@ async def test_estimates_are_times_that_may_come(jump_s: float) -> None:
         site.server.set_clock(0)
         await asyncio.sleep(1.5)
         seen = [await site.bench.queue.position_of(job) for job in (retrying.job, running.job, *jobs[1:])]
-        oldest_s = [line.oldest_age_s for line in await site.bench.overview.queue_stats([MODEL])]
+        oldest_s = [line.oldest_age_s for line in await site.bench.inspector.queue_stats([MODEL])]
     # A jump counts as a few seconds of a run at most.
     assert all(standing.eta_s is not None and 0 <= standing.eta_s < 200 for standing in seen)
     assert all(0 <= age_s < 60 for age_s in oldest_s)
@@ -120,17 +120,17 @@ async def test_estimates_are_times_that_may_come(jump_s: float) -> None:
 
 async def test_webhooks_keep_to_their_schedule(jump_s: float) -> None:
     async with opened() as site:
-        outbox = DeliveryQueue(site.bench.redis, site.bench.settings)
+        delivery_queue = DeliveryQueue(site.bench.redis, site.bench.settings)
         for job_id, retry_in_s in {"soon": 2.0, "late": 1800.0}.items():
             await site.bench.redis.zadd("sightline:webhooks:due", {job_id: 1.0})
-            await outbox.route(job_id, f"{RECEIVER}/{job_id}")
-            (ticket,) = await outbox.take(f"{RECEIVER}/{job_id}", limit=1, lease_s=30)
-            await outbox.settle(ticket, None, retry_in_s=retry_in_s, ttl_s=60)
+            await delivery_queue.route(job_id, f"{RECEIVER}/{job_id}")
+            (lease,) = await delivery_queue.take(f"{RECEIVER}/{job_id}", limit=1, lease_s=30)
+            await delivery_queue.settle(lease, None, retry_in_s=retry_in_s, ttl_s=60)
         site.server.set_clock(jump_s)
         async with asyncio.timeout(20):
-            while not (due := await outbox.due_receivers(limit=10)):
+            while not (due := await delivery_queue.due_receivers(limit=10)):
                 await asyncio.sleep(0.1)
-        overdue_s = (await outbox.backlog()).overdue_s
+        overdue_s = (await delivery_queue.backlog()).overdue_s
     assert due == [f"{RECEIVER}/soon"]
     assert overdue_s < 60
 
@@ -157,5 +157,5 @@ async def test_results_outlive_a_jump(jump_s: float) -> None:
         await site.bench.leases.finish(await site.bench.take(), outcome())
         site.server.set_clock(jump_s)
         await asyncio.sleep(1.5)
-        assert await site.bench.upkeep.expire() == 0
+        assert await site.bench.maintenance.expire() == 0
         assert (await site.bench.queue.get(job.id)).results

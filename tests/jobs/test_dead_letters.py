@@ -27,7 +27,7 @@ async def test_jobs_out_of_attempts_are_listed_with_what_went_wrong(fragile: Ben
         ("one", JobState.DEAD, PROBLEM),
         ("two", JobState.DEAD, PROBLEM),
     ]
-    assert [line.dead for line in await fragile.overview.queue_stats([MODEL])] == [1, 1]
+    assert [line.dead for line in await fragile.inspector.queue_stats([MODEL])] == [1, 1]
 
 
 async def test_a_dead_job_can_be_retried_with_all_its_attempts(fragile: Bench) -> None:

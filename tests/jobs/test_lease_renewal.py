@@ -43,7 +43,7 @@ async def test_a_blocked_event_loop_loses_no_lease(hasty: Bench, any_redis: Redi
         lease = await hasty.take()
         keeper.add(lease)
         time.sleep(3 * SHORT_LEASE_S)  # noqa: ASYNC251 - the loop is to be blocked
-        assert await hasty.upkeep.recover(MODEL) == 0
+        assert await hasty.maintenance.recover(MODEL) == 0
         keeper.remove(lease)
 
     assert await hasty.leases.finish(lease, outcome())
@@ -53,7 +53,7 @@ async def test_a_blocked_event_loop_loses_no_lease(hasty: Bench, any_redis: Redi
 async def test_without_renewal_a_lease_runs_out(hasty: Bench) -> None:
     await hasty.queue.submit(submission("one"))
     late = await hasty.take()
-    while not await hasty.upkeep.recover(MODEL):
+    while not await hasty.maintenance.recover(MODEL):
         await asyncio.sleep(0.02)
 
     assert (await hasty.take()).job.attempts == 2
@@ -77,7 +77,7 @@ async def test_lost_lease_is_reported_once(hasty: Bench, any_redis: RedisServer,
             await hasty.queue.cancel("one")
         case "recovered":
             await hasty.redis.zadd(f"sightline:leases:{MODEL}:interactive", {"one": 1.0})
-            assert await hasty.upkeep.recover(MODEL) == 1
+            assert await hasty.maintenance.recover(MODEL) == 1
         case "purged":
             await hasty.dead_letters.purge("one")
     with keeping(hasty, any_redis.url, remember) as keeper:
@@ -141,7 +141,7 @@ async def test_a_process_stopped_past_its_lease_learns_it_and_writes_nothing(
         assert await asyncio.to_thread(out.get) == ("took", "one")
         assert worker.pid is not None
         os.kill(worker.pid, signal.SIGSTOP)
-        while not await hasty.upkeep.recover(MODEL):
+        while not await hasty.maintenance.recover(MODEL):
             await asyncio.sleep(0.02)
         second = await hasty.take("second")
         os.kill(worker.pid, signal.SIGCONT)

@@ -73,13 +73,13 @@ async def test_a_transient_failure_is_tried_again_and_a_request_at_fault_is_not(
     assert await bench.leases.take(MODEL, worker=WORKER) is None
 
     await bench.let_come(f"retrying:{MODEL}:interactive")
-    await bench.upkeep.recover(MODEL)
+    await bench.maintenance.recover(MODEL)
     lease = await bench.take()
     assert (lease.job.attempts, lease.job.retry_at) == (2, None)
     await bench.leases.fail(lease, PROBLEM, transient=False)
 
     assert (await bench.queue.get("one")).state is JobState.FAILED
-    assert (await bench.overview.queue_stats([MODEL]))[0].totals["retries"] == 1
+    assert (await bench.inspector.queue_stats([MODEL]))[0].totals["retries"] == 1
 
 
 async def test_waits_between_attempts_are_random_below_a_bound_that_doubles_to_a_cap(open_bench: OpenBench) -> None:
@@ -94,7 +94,7 @@ async def test_waits_between_attempts_are_random_below_a_bound_that_doubles_to_a
         assert lease.job.started_at is not None
         waits_s.append(job.retry_at - lease.job.started_at)
         await bench.let_come(f"retrying:{MODEL}:interactive")
-        await bench.upkeep.recover(MODEL)
+        await bench.maintenance.recover(MODEL)
 
     slack_s = 10.0  # for the time between take and fail
     bounds_s = [100, 200, *[300] * 17]

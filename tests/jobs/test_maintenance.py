@@ -163,14 +163,14 @@ async def test_a_job_of_a_silent_worker_goes_to_the_next(bench: Bench) -> None:
 
     lease = await bench.take("other")
     assert (lease.job.id, lease.job.attempts) == ("one", 2)
-    assert [line.totals["lost_leases"] for line in await bench.overview.queue_stats([MODEL])] == [1, 0]
+    assert [line.totals["lost_leases"] for line in await bench.inspector.queue_stats([MODEL])] == [1, 0]
 
 
 async def test_a_lease_that_has_not_run_out_is_left_alone(bench: Bench) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
 
-    assert await bench.upkeep.recover(MODEL) == 0
+    assert await bench.maintenance.recover(MODEL) == 0
     assert await bench.leases.finish(lease, outcome())
 
 
@@ -198,7 +198,7 @@ async def test_clock_set_back_delays_no_job(bench: Bench, place: str) -> None:
     a_day_ahead = 24 * 3600.0
     await bench.redis.zincrby(f"sightline:{place}:{MODEL}:interactive", a_day_ahead, "one")
 
-    await bench.upkeep.recover(MODEL)
+    await bench.maintenance.recover(MODEL)
 
     assert (await bench.take("other")).job.id == "one"
 
@@ -206,10 +206,10 @@ async def test_clock_set_back_delays_no_job(bench: Bench, place: str) -> None:
 async def test_a_result_expires_before_the_record_of_its_job(bench: Bench) -> None:
     await bench.queue.submit(submission("one", content="picture", idempotency_key="k"))
     await bench.leases.finish(await bench.take(), outcome())
-    assert await bench.upkeep.expire() == 0
+    assert await bench.maintenance.expire() == 0
 
     await bench.let_come("expiring")
-    assert await bench.upkeep.expire() == 1
+    assert await bench.maintenance.expire() == 1
     job = await bench.queue.get("one")
     assert (job.state, job.results) == (JobState.SUCCEEDED, ())
     assert len(await bench.references.mark_garbage(limit=10, grace_s=0)) == 2
@@ -218,7 +218,7 @@ async def test_a_result_expires_before_the_record_of_its_job(bench: Bench) -> No
     assert again.state is JobState.QUEUED
 
     await bench.let_come("expiring")
-    assert await bench.upkeep.expire() == 1
+    assert await bench.maintenance.expire() == 1
     with pytest.raises(Problem, match="no such job"):
         await bench.queue.get("one")
     assert [job.id for job in (await bench.queue.page(OWNER, limit=9)).jobs] == ["three"]
@@ -229,9 +229,9 @@ async def test_a_forgotten_job_leaves_nothing_in_redis(bench: Bench) -> None:
     await bench.leases.finish(await bench.take(), outcome())
     for _ in range(2):
         await bench.let_come("expiring")
-        await bench.upkeep.expire()
+        await bench.maintenance.expire()
     await bench.let_come("lingering")
-    await bench.upkeep.expire()
+    await bench.maintenance.expire()
     for sha256 in await bench.references.mark_garbage(limit=10, grace_s=0):
         await bench.references.forget_blob(sha256)
 
@@ -250,17 +250,17 @@ async def test_abandoned_upload_is_released(bench: Bench) -> None:
         await bench.references.reserve(wanted.request.body, job_id=wanted.id)
     await bench.queue.submit(kept)
 
-    assert await bench.upkeep.expire() == 0
+    assert await bench.maintenance.expire() == 0
     await bench.let_come("reserved")
-    assert await bench.upkeep.expire() == 1
+    assert await bench.maintenance.expire() == 1
 
     assert await bench.references.mark_garbage(limit=10, grace_s=0) == [lost.request.body.sha256]
 
 
 async def test_models_with_jobs_are_listed(bench: Bench) -> None:
-    assert await bench.upkeep.models() == []
+    assert await bench.maintenance.models() == []
 
     await bench.queue.submit(submission(priority=Priority.BULK))
 
-    assert await bench.upkeep.models() == [MODEL]
+    assert await bench.maintenance.models() == [MODEL]
     assert await bench.leases.take("hoi", worker=WORKER) is None

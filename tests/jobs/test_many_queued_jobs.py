@@ -37,7 +37,7 @@ async def ten_thousand_wait_in_order(bench: Bench) -> None:
 
     await submit_all(bench, JOBS)
 
-    line = (await bench.overview.queue_stats([MODEL]))[1]
+    line = (await bench.inspector.queue_stats([MODEL]))[1]
     assert line.waiting == JOBS
     assert int((await bench.redis.info("memory"))["used_memory"]) - empty_bytes < JOBS * BYTES_PER_JOB
     last = (await bench.queue.page(OWNER, limit=1)).jobs[0]

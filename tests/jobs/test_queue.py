@@ -26,7 +26,7 @@ async def test_a_submission_repeated_is_one_job(bench: Bench) -> None:
     first = await bench.queue.submit(submission("one"))
 
     assert await bench.queue.submit(submission("one")) == first
-    assert (await bench.overview.model_load(MODEL)).waiting == 1
+    assert (await bench.inspector.model_load(MODEL)).waiting == 1
 
 
 async def test_another_owner_sees_no_job(bench: Bench) -> None:
@@ -262,7 +262,7 @@ async def test_a_job_can_be_cancelled_in_every_state(open_bench: OpenBench, stat
     assert await bench.redis.keys("sightline:refs:*") == []
     assert len(await bench.references.mark_garbage(limit=10, grace_s=0)) == (2 if state is JobState.SUCCEEDED else 1)
     assert await bench.leases.take(MODEL, worker=WORKER) is None
-    assert await bench.upkeep.recover(MODEL) == 0
+    assert await bench.maintenance.recover(MODEL) == 0
     assert await bench.dead_letters.list_for(MODEL) == []
     assert await bench.queue.reserve_key(OWNER, "k", job_id="two", ttl_s=60) is None
     if lease and not state.terminal:
@@ -370,5 +370,5 @@ async def test_jobs_queued_by_an_earlier_version_are_taken(bench: Bench) -> None
     prefix = bench.settings.redis_prefix
     await bench.redis.delete(f"{prefix}lane:{MODEL}:interactive:{OWNER}", f"{prefix}lanes:{MODEL}:interactive")
     await bench.queue.submit(submission("b1", owner="eve"))
-    await bench.upkeep.recover(MODEL)
+    await bench.maintenance.recover(MODEL)
     assert sorted([(await bench.take()).job.id for _ in range(3)]) == ["a1", "a2", "b1"]

@@ -56,13 +56,13 @@ async def test_a_killed_redis_forgets_nothing_that_it_confirmed(bench: Bench, du
 async def test_restart_keeps_leases_that_could_not_be_renewed(bench: Bench, durable_redis: RedisServer) -> None:
     await bench.queue.submit(submission("one"))
     lease = await bench.take()
-    await bench.upkeep.recover(MODEL)
+    await bench.maintenance.recover(MODEL)
     # As if it had been away for longer than a lease.
     await bench.redis.hincrbyfloat("sightline:clock", "wall", -10 * LEASE_S)
     durable_redis.kill()
     durable_redis.start()
 
-    assert await bench.upkeep.recover(MODEL) == 0
+    assert await bench.maintenance.recover(MODEL) == 0
     assert await bench.leases.finish(lease, outcome())
 
 
@@ -78,9 +78,9 @@ async def test_every_operation_reports_an_unavailable_queue(bench: Bench, durabl
         bench.leases.take(MODEL, worker=WORKER),
         bench.leases.finish(lease, outcome()),
         bench.leases.wait_for_work(MODEL, timeout_s=10),
-        bench.upkeep.models(),
-        bench.upkeep.recover(MODEL),
-        bench.overview.queue_stats([MODEL]),
+        bench.maintenance.models(),
+        bench.maintenance.recover(MODEL),
+        bench.inspector.queue_stats([MODEL]),
     ]
     for attempt in attempts:
         with pytest.raises(Problem) as raised:

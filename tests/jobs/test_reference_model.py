@@ -194,7 +194,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
     def reach_all_retries(self) -> None:
         for priority in Priority:
             self.run(self.bench.let_come(f"retrying:{MODEL}:{priority}"))
-        assert self.run(self.bench.upkeep.recover(MODEL)) == 0
+        assert self.run(self.bench.maintenance.recover(MODEL)) == 0
         for job in sorted(self.model.of(JobState.RETRYING), key=lambda job: job.id):
             self.model.queue(job)
 
@@ -226,7 +226,7 @@ class QueueBesideItsModel(RuleBasedStateMachine):
     def expire(self) -> None:
         self.run(self.bench.let_come("expiring"))
         ended = self.model.of(*ENDED)
-        assert self.run(self.bench.upkeep.expire(limit=1000)) == len(ended)
+        assert self.run(self.bench.maintenance.expire(limit=1000)) == len(ended)
         for job in ended:
             self.model.expire(job)
 

@@ -64,7 +64,7 @@ async def test_a_submission_whose_reply_is_lost_is_repeated_and_is_one_job(
 
     assert (job.id, job.state) == ("one", JobState.QUEUED)
     assert relay.losing == 0
-    assert (await bench.overview.model_load(MODEL)).waiting == 2
+    assert (await bench.inspector.model_load(MODEL)).waiting == 2
 
 
 async def test_a_take_whose_reply_is_lost_takes_one_job_only(bench: Bench, any_redis: RedisServer) -> None:
@@ -77,7 +77,7 @@ async def test_a_take_whose_reply_is_lost_takes_one_job_only(bench: Bench, any_r
         with pytest.raises(Problem, match="cannot be reached"):
             await leases.take(MODEL, worker=WORKER)
 
-    assert [line.running for line in await bench.overview.queue_stats([MODEL])] == [1, 0]
+    assert [line.running for line in await bench.inspector.queue_stats([MODEL])] == [1, 0]
     assert await bench.let_leases_run_out() == 1
     assert (await bench.take()).job.id == "one"
 

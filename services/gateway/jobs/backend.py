@@ -207,7 +207,7 @@ class JobBackend:
 
     queue: JobQueue
     references: BlobReferences
-    outbox: DeliveryQueue
+    delivery_queue: DeliveryQueue
     store: BlobStore
     queue_monitor: QueueMonitor
     store_monitor: StoreMonitor

@@ -61,7 +61,7 @@ async def get_job(
 ) -> PublicJob:
     job = await _job(job_id, backend, caller)
     if job.state.terminal:
-        delivery = await backend.outbox.delivery(job.id) if job.webhook else None
+        delivery = await backend.delivery_queue.delivery(job.id) if job.webhook else None
         return public_job(job, prefix=prefix).model_copy(update={"webhook": job_webhook(job, delivery)})
     queue_position = await backend.queue.position_of(job)
     response.headers["Retry-After"] = retry_after(queue_position)

@@ -1,4 +1,4 @@
-"""The record that every result carries: what went in, what ran, and with which parameters."""
+"""The evidence record of every result: input, model, parameters and environment."""
 
 import hashlib
 from datetime import datetime
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class ModelIdentity(BaseModel):
-    """Which weights answered."""
+    """Identity of the weights that produced a result."""
 
     name: str = Field(examples=["inpaint"])
     version: str = Field(examples=["1.0.0"])
@@ -20,12 +20,12 @@ class ModelIdentity(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """Of all of it: the same weights under another version or contract may answer otherwise."""
+        """Digest of the whole identity: results may differ between versions or contracts of the same weights."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class Evidence(BaseModel):
-    """Facts about one result that let a second lab check it."""
+    """Facts about one result, with which another laboratory can reproduce it."""
 
     request_id: str
     input_sha256: str = Field(description="SHA-256 of the original bytes of the first picture")

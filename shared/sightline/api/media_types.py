@@ -1,4 +1,4 @@
-"""Media types of replies, the suffixes of their files, and the bytes that these begin with."""
+"""Media types of replies, with the suffixes and signatures of their files."""
 
 from collections.abc import Mapping
 

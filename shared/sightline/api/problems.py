@@ -1,4 +1,4 @@
-"""Errors that go over the wire: RFC 9457 problem details with a stable code."""
+"""Error replies: RFC 9457 problem details with a stable code."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -11,7 +11,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Code(StrEnum):
-    """What went wrong, in a word that clients may rely on."""
+    """Stable code of an error, which clients may rely on."""
 
     INVALID_REQUEST = "invalid_request"
     UNREADABLE_IMAGE = "unreadable_image"
@@ -76,7 +76,7 @@ STATUS: Mapping[Code, HTTPStatus] = {
 
 
 class ProblemDetails(BaseModel):
-    """The body of every error reply; members beyond these are facts about the problem, such as a limit."""
+    """Body of every error reply; further members are facts about the problem, such as a limit."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -89,7 +89,7 @@ class ProblemDetails(BaseModel):
 
 
 class Problem(Exception):
-    """Raised anywhere below the HTTP layer, which turns it into problem details.
+    """An error that the HTTP layer turns into problem details.
 
     `detail` is one human sentence without pixels or file names; `facts` become members of the body.
     """

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Category(StrEnum):
-    """Eight kinds of violation and none, in the alphabetical order that every tensor and table has them in."""
+    """Eight kinds of violation and none, in the alphabetical order of all tensors and tables."""
 
     ARMS = "arms"
     CHILD_LABOUR = "child_labour"

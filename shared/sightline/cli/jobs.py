@@ -41,9 +41,9 @@ class QueueAdmin:
 
     queue: JobQueue
     dead_letters: DeadLetters
-    overview: QueueInspector
-    upkeep: QueueMaintenance
-    outbox: DeliveryQueue
+    inspector: QueueInspector
+    maintenance: QueueMaintenance
+    delivery_queue: DeliveryQueue
     references: BlobReferences
 
 
@@ -84,20 +84,20 @@ def list_jobs(
 ) -> None:
     """List the jobs of one owner, newest first."""
 
-    async def run(desk: QueueAdmin) -> None:
-        page = await desk.queue.page(owner, limit=limit, state=status, model=model)
+    async def run(admin: QueueAdmin) -> None:
+        page = await admin.queue.page(owner, limit=limit, state=status, model=model)
         show_jobs(page.jobs, as_json=as_json)
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def queues(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
     """Count waiting, running and dead jobs for each model and priority."""
 
-    async def run(desk: QueueAdmin) -> None:
-        show_queues(await desk.overview.queue_stats(await desk.upkeep.models()), as_json=as_json)
+    async def run(admin: QueueAdmin) -> None:
+        show_queues(await admin.inspector.queue_stats(await admin.maintenance.models()), as_json=as_json)
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def show(
@@ -108,22 +108,22 @@ def show(
 ) -> None:
     """Show one job in full."""
 
-    async def run(desk: QueueAdmin) -> None:
-        found = await desk.queue.get(job)
-        delivery = await desk.outbox.delivery(job)
-        show_job(found, await desk.queue.position_of(found), delivery, as_json=as_json)
+    async def run(admin: QueueAdmin) -> None:
+        found = await admin.queue.get(job)
+        delivery = await admin.delivery_queue.delivery(job)
+        show_job(found, await admin.queue.position_of(found), delivery, as_json=as_json)
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def dead(model: Model = None, redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
     """List dead jobs, which used up their attempts, with the reason."""
 
-    async def run(desk: QueueAdmin) -> None:
-        models = [model] if model else await desk.upkeep.models()
-        show_dead([job for each in models for job in await desk.dead_letters.list_for(each)], as_json=as_json)
+    async def run(admin: QueueAdmin) -> None:
+        models = [model] if model else await admin.maintenance.models()
+        show_dead([job for each in models for job in await admin.dead_letters.list_for(each)], as_json=as_json)
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def retry(
@@ -136,11 +136,11 @@ def retry(
 ) -> None:
     """Queue dead or failed jobs again, with all attempts."""
 
-    async def run(desk: QueueAdmin, job_id: str) -> None:
-        await desk.dead_letters.retry(job_id)
+    async def run(admin: QueueAdmin, job_id: str) -> None:
+        await admin.dead_letters.retry(job_id)
         typer.echo(f"{job_id} is queued again.")
 
-    _at_desk(_for_each(jobs, all_of, run), redis, folder)
+    _run_admin(_for_each(jobs, all_of, run), redis, folder)
 
 
 def purge(
@@ -153,11 +153,11 @@ def purge(
 ) -> None:
     """Cancel unfinished jobs, and delete jobs with their pictures and results."""
 
-    async def run(desk: QueueAdmin, job_id: str) -> None:
-        await desk.dead_letters.purge(job_id)
+    async def run(admin: QueueAdmin, job_id: str) -> None:
+        await admin.dead_letters.purge(job_id)
         typer.echo(f"{job_id} is gone.")
 
-    _at_desk(_for_each(jobs, dead_of, run), redis, folder)
+    _run_admin(_for_each(jobs, dead_of, run), redis, folder)
 
 
 def webhooks(
@@ -168,10 +168,10 @@ def webhooks(
 ) -> None:
     """The webhooks that were given up, and why."""
 
-    async def run(desk: QueueAdmin) -> None:
-        show_given_up(await desk.outbox.given_up(limit=limit), as_json=as_json)
+    async def run(admin: QueueAdmin) -> None:
+        show_given_up(await admin.delivery_queue.given_up(limit=limit), as_json=as_json)
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def resend(
@@ -184,23 +184,23 @@ def resend(
     if bool(jobs) == everything:
         raise typer.BadParameter("name either jobs or --all")
 
-    async def run(desk: QueueAdmin) -> None:
-        found = [job.id for job, _ in await desk.outbox.given_up(limit=MANY)] if everything else jobs or ()
+    async def run(admin: QueueAdmin) -> None:
+        found = [job.id for job, _ in await admin.delivery_queue.given_up(limit=MANY)] if everything else jobs or ()
         for job_id in found:
-            await desk.outbox.resend(job_id)
+            await admin.delivery_queue.resend(job_id)
             typer.echo(f"{job_id} is reported again.")
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def forget_store(redis: Redis = None, folder: Folder = FOLDER) -> None:
     """Accept the blob store that is there now, when the one that had the jobs' bytes is gone for good."""
 
-    async def run(desk: QueueAdmin) -> None:
-        await desk.references.forget_store()
+    async def run(admin: QueueAdmin) -> None:
+        await admin.references.forget_store()
         typer.echo("The store that is there now is used; jobs whose bytes are missing in it end as gone.")
 
-    _at_desk(run, redis, folder)
+    _run_admin(run, redis, folder)
 
 
 def _for_each(
@@ -209,21 +209,21 @@ def _for_each(
     if bool(job_ids) == bool(dead_of):
         raise typer.BadParameter("give either job ids or a model")
 
-    async def run(desk: QueueAdmin) -> None:
-        found = [job.id for job in await desk.dead_letters.list_for(dead_of, limit=MANY)] if dead_of else job_ids or ()
+    async def run(admin: QueueAdmin) -> None:
+        found = [job.id for job in await admin.dead_letters.list_for(dead_of, limit=MANY)] if dead_of else job_ids or ()
         for job_id in found:
-            await act(desk, job_id)
+            await act(admin, job_id)
 
     return run
 
 
-def _at_desk(work: Callable[[QueueAdmin], Awaitable[None]], redis: str | None, folder: Path) -> None:
+def _run_admin(work: Callable[[QueueAdmin], Awaitable[None]], redis: str | None, folder: Path) -> None:
     url = redis or find_redis_url(folder)
     if url is None:
         raise CommandError(f"no fleet is running with state folder {folder}; set --redis or SIGHTLINE_REDIS_URL")
 
     async def run() -> None:
-        async with open_queue_admin(url) as desk:
-            await work(desk)
+        async with open_queue_admin(url) as admin:
+            await work(admin)
 
     asyncio.run(run())

@@ -60,9 +60,9 @@ async def delivering(
                 await task
 
 
-async def settled(outbox: DeliveryQueue) -> None:
+async def settled(delivery_queue: DeliveryQueue) -> None:
     async def nothing_pending() -> bool:
-        return (await outbox.backlog()).pending == 0
+        return (await delivery_queue.backlog()).pending == 0
 
     await eventually(nothing_pending)
 
@@ -88,12 +88,12 @@ async def test_webhook_is_sent_for_every_final_state(
     open_bench: OpenBench, open_receiver: OpenReceiver, local_settings: WebhookSettings, state: JobState
 ) -> None:
     bench, receiver = open_bench(max_attempts=1), await open_receiver()
-    async with delivering(bench, local_settings) as outbox:
+    async with delivering(bench, local_settings) as delivery_queue:
         await bench.queue.submit(submission("job", webhook=Webhook(receiver.url, SECRET)))
         await end(bench, "job", state)
         await receives(receiver, 1)
-        await settled(outbox)
-        delivery = await outbox.delivery("job")
+        await settled(delivery_queue)
+        delivery = await delivery_queue.delivery("job")
     (event,) = receiver.events
     assert (event["type"], event["data"]) == (f"job.{state}", {"id": "job", "state": state})
     assert delivery is not None
@@ -113,11 +113,11 @@ async def test_a_failed_message_is_sent_again_as_the_same(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver = await open_receiver(failing(2))
-    async with delivering(bench, local_settings, retry_delays_s=(0.01, 0.02, 0.03)) as outbox:
+    async with delivering(bench, local_settings, retry_delays_s=(0.01, 0.02, 0.03)) as delivery_queue:
         await cancel_a_job(bench, "job", receiver)
         await receives(receiver, 3)
-        await settled(outbox)
-        delivery = await outbox.delivery("job")
+        await settled(delivery_queue)
+        delivery = await delivery_queue.delivery("job")
     assert len(receiver.events) == 3
     assert len(set(receiver.ids)) == 1
     assert delivery is not None
@@ -128,11 +128,11 @@ async def test_message_is_given_up_at_the_end_of_the_schedule(
     bench: Bench, open_receiver: OpenReceiver, local_settings: WebhookSettings
 ) -> None:
     receiver, registry = await open_receiver(failing(99)), CollectorRegistry()
-    async with delivering(bench, local_settings, registry, retry_delays_s=(0.01, 0.01)) as outbox:
+    async with delivering(bench, local_settings, registry, retry_delays_s=(0.01, 0.01)) as delivery_queue:
         await cancel_a_job(bench, "job", receiver)
         await receives(receiver, 3)
-        await settled(outbox)
-        delivery = await outbox.delivery("job")
+        await settled(delivery_queue)
+        delivery = await delivery_queue.delivery("job")
     assert len(receiver.events) == 3
     assert delivery is not None
     assert (delivery.fate, delivery.attempts, delivery.status) == (DeliveryStatus.GIVEN_UP, 3, 500)
@@ -147,11 +147,11 @@ async def test_a_receiver_that_is_gone_is_not_asked_again(
         return web.Response(status=410)
 
     receiver = await open_receiver(gone)
-    async with delivering(bench, local_settings) as outbox:
+    async with delivering(bench, local_settings) as delivery_queue:
         await cancel_a_job(bench, "job", receiver)
         await receives(receiver, 1)
-        await settled(outbox)
-        delivery = await outbox.delivery("job")
+        await settled(delivery_queue)
+        delivery = await delivery_queue.delivery("job")
     assert delivery is not None
     assert (delivery.fate, delivery.attempts) == (DeliveryStatus.GIVEN_UP, 1)
 
@@ -167,12 +167,12 @@ async def test_a_dead_receiver_slows_nobody(
     dead, live = await open_receiver(hang), await open_receiver()
     for number in range(50):
         await cancel_a_job(bench, f"stuck-{number}", dead)
-    async with delivering(bench, local_settings, max_deliveries=8, max_per_receiver=3) as outbox:
+    async with delivering(bench, local_settings, max_deliveries=8, max_per_receiver=3) as delivery_queue:
         await receives(dead, 3)
         for number in range(30):
             await cancel_a_job(bench, f"job-for-live-{number}", live)
         await receives(live, 30)
-        pending = (await outbox.backlog()).pending
+        pending = (await delivery_queue.backlog()).pending
     assert len(dead.events) == 3
     assert pending >= 50
 
@@ -188,9 +188,9 @@ async def test_message_in_flight_when_the_process_ended_is_sent_again(
     await bench.let_come("webhooks:callers")
     await bench.let_come(f"webhooks:lanes:{OWNER}")
     await bench.let_come(f"webhooks:lane:{OWNER} {receiver.url}")
-    async with delivering(bench, local_settings) as outbox:
+    async with delivering(bench, local_settings) as delivery_queue:
         await receives(receiver, 2)
-        await settled(outbox)
+        await settled(delivery_queue)
     assert receiver.ids[0] == receiver.ids[1]
 
 
@@ -201,8 +201,8 @@ async def test_webhook_of_a_retried_job_is_sent_when_it_ends_again(
     await bench.queue.submit(submission("job", webhook=Webhook(receiver.url, SECRET)))
     await end(bench, "job", JobState.DEAD)
     await bench.dead_letters.retry("job")
-    async with delivering(bench, local_settings) as outbox:
-        await settled(outbox)
+    async with delivering(bench, local_settings) as delivery_queue:
+        await settled(delivery_queue)
         assert receiver.events == []
         await end(bench, "job", JobState.SUCCEEDED)
         await receives(receiver, 1)
@@ -216,8 +216,8 @@ async def test_webhook_of_a_deleted_job_is_not_sent(
     await cancel_a_job(bench, "job", receiver)
     await DeliveryQueue(bench.redis, bench.settings).route("job", receiver.url)
     await bench.dead_letters.purge("job")
-    async with delivering(bench, local_settings) as outbox:
-        await settled(outbox)
+    async with delivering(bench, local_settings) as delivery_queue:
+        await settled(delivery_queue)
     assert receiver.events == []
 
 
@@ -228,9 +228,9 @@ async def test_invalid_address_does_not_delay_other_deliveries(
     await bench.queue.submit(submission("odd", webhook=Webhook("no address", SECRET)))
     await bench.queue.cancel("odd")
     await cancel_a_job(bench, "job", receiver)
-    async with delivering(bench, local_settings) as outbox:
+    async with delivering(bench, local_settings) as delivery_queue:
         await receives(receiver, 1)
-        await settled(outbox)
+        await settled(delivery_queue)
 
 
 async def test_work_continues_when_redis_is_back(open_receiver: OpenReceiver, local_settings: WebhookSettings) -> None:
@@ -261,11 +261,11 @@ async def test_hanging_receivers_of_one_caller_keep_nobody_else_waiting(
         hook = Webhook(f"http://127.0.{1 + number // 200}.{1 + number % 200}:{dead.port}/", SECRET)
         await bench.queue.submit(submission(f"many{number}", owner="many", webhook=hook))
         await bench.queue.cancel(f"many{number}", owner="many")
-    async with delivering(bench, local_settings, allowed_networks=networks, max_deliveries=16) as outbox:
+    async with delivering(bench, local_settings, allowed_networks=networks, max_deliveries=16) as delivery_queue:
         await receives(dead, 12)
         for number in range(8):
             await bench.queue.submit(submission(f"few{number}", owner="few", webhook=Webhook(live.url, SECRET)))
             await bench.queue.cancel(f"few{number}", owner="few")
         await receives(live, 8)
         assert len(dead.events) == 12
-        assert (await outbox.backlog()).pending >= 300
+        assert (await delivery_queue.backlog()).pending >= 300

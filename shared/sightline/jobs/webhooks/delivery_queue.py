@@ -87,7 +87,7 @@ class DeliveryQueue:
         return [DeliveryLease(job_id, receiver, token, _read(record)) for job_id, token, record in taken]
 
     async def settle(
-        self, ticket: DeliveryLease, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
+        self, lease: DeliveryLease, delivery: Delivery | None, *, retry_in_s: float | None, ttl_s: float
     ) -> bool:
         """Records an attempt, and ends the delivery or postpones it. Returns False, changing nothing, after the lease.
 
@@ -95,9 +95,9 @@ class DeliveryQueue:
         """
         settled = await self._scripts.run(
             "webhook_settle",
-            id=ticket.job_id,
-            receiver=ticket.receiver,
-            token=ticket.token,
+            id=lease.job_id,
+            receiver=lease.receiver,
+            token=lease.token,
             record=delivery and _delivery.dump_json(delivery).decode(),
             retry_in_s=retry_in_s,
             ttl_s=ttl_s,

@@ -150,7 +150,7 @@ class Consumer:
         self._ended.set()
 
     def _on_lost(self, lease: Lease) -> None:
-        """Called on the keeper's thread."""
+        """Called in the renewer's thread."""
         self._loop.call_soon_threadsafe(self._drop, lease.token)
 
     def _drop(self, token: str) -> None:
