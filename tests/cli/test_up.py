@@ -51,6 +51,15 @@ async def readyz(_):
     return PlainTextResponse("ready", 200 if all(reply.is_success for reply in replies) else 503)
 """
 )
+SCHEMAS = """
+from pydantic import BaseModel
+from sightline.api.declaration import ModelDeclaration, PictureField
+
+PICTURE = PictureField("image", "Any picture.", sample="photo.jpg")
+DECLARATION = ModelDeclaration(
+    name="NAME", title="", description="", pictures=(PICTURE,), options=BaseModel, media_types=("application/json",)
+)
+"""
 SPOILT = "def create():\n    raise RuntimeError('these weights are spoilt')\n"
 
 
@@ -94,6 +103,7 @@ def add_service(folder: Path, name: str, app: str) -> None:
     (folder / "services" / name / "app.py").write_text(app.replace("NAME", name))
     if name != "gateway":
         (folder / "services" / name / "predictor.py").touch()
+        (folder / "services" / name / "schemas.py").write_text(SCHEMAS.replace("NAME", name))
 
 
 def build_site(folder: Path) -> Site:
@@ -126,14 +136,14 @@ def fleet(site: Site, started: Start) -> "Popen[str]":
 
 
 @pytest.fixture(scope="module")
-def position_of(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A fleet that stands while the tests that leave it standing run."""
-    return build_site(tmp_path_factory.mktemp("standing"))
+def running_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The site of a fleet that runs during all tests that do not stop it."""
+    return build_site(tmp_path_factory.mktemp("running"))
 
 
 @pytest.fixture(scope="module")
-def printed(standing: Site, started_once: Start) -> list[str]:
-    return until_curl(standing.up(started_once))
+def printed(running_site: Site, started_once: Start) -> list[str]:
+    return until_curl(running_site.up(started_once))
 
 
 def all_gone(site: Site) -> bool:
@@ -157,28 +167,28 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_ends_by_printing_one_curl_line_once_the_fleet_is_ready(standing: Site, printed: list[str]) -> None:
-    assert httpx2.get(f"{standing.address}/readyz").text == "ready"
-    assert standing.address in "".join(printed[:-1])
+def test_ends_by_printing_one_curl_line_once_the_fleet_is_ready(running_site: Site, printed: list[str]) -> None:
+    assert httpx2.get(f"{running_site.address}/readyz").text == "ready"
+    assert running_site.address in "".join(printed[:-1])
     words = shlex.split(printed[-1])
-    assert words[-1] == f"{standing.address}/v1/echo"
+    assert words[-1] == f"{running_site.address}/v1/echo"
     assert Path(words[words.index("-F") + 1].removeprefix("image=@")).is_file()
 
 
 @pytest.mark.usefixtures("printed")
-def test_starts_every_service_found_and_redis(standing: Site) -> None:
-    (_, redis_url), *_ = standing.reports("echo")
-    assert standing.reports("mirror")
+def test_starts_every_service_found_and_redis(running_site: Site) -> None:
+    (_, redis_url), *_ = running_site.reports("echo")
+    assert running_site.reports("mirror")
     with redis.Redis.from_url(redis_url) as client:
         assert client.ping()
 
 
 @pytest.mark.usefixtures("printed")
-def test_written_files_are_readable_by_their_owner_only(standing: Site) -> None:
-    found = readable_by_others(standing.state) | readable_by_others(standing.temporary)
-    assert found == {standing.temporary}  # the test's own
-    assert {path.name for path in standing.state.iterdir()} >= {"logs", "redis", "blobs", "redis.url", "up.pid"}
-    assert list(standing.temporary.rglob("redis.sock"))
+def test_written_files_are_readable_by_their_owner_only(running_site: Site) -> None:
+    found = readable_by_others(running_site.state) | readable_by_others(running_site.temporary)
+    assert found == {running_site.temporary}  # the test's own
+    assert {path.name for path in running_site.state.iterdir()} >= {"logs", "redis", "blobs", "redis.url", "up.pid"}
+    assert list(running_site.temporary.rglob("redis.sock"))
 
 
 def test_existing_folders_are_taken_from_other_users(site: Site, started: Start) -> None:
@@ -203,18 +213,18 @@ def test_a_folder_of_other_things_keeps_its_permissions(site: Site, started: Sta
 
 
 @pytest.mark.usefixtures("printed")
-def test_a_second_fleet_is_refused(standing: Site, started: Start) -> None:
-    second = Site(standing.folder, free_port()).up(started)
+def test_a_second_fleet_is_refused(running_site: Site, started: Start) -> None:
+    second = Site(running_site.folder, free_port()).up(started)
     _, errors = second.communicate(timeout=60)
     assert second.returncode == 1
-    assert re.search(r"it runs already, as process \d+", errors)
+    assert re.search(r"already running with this state folder, as process \d+", errors)
 
 
 @pytest.mark.usefixtures("printed")
-def test_a_killed_service_is_started_again(standing: Site, eventually: Eventually) -> None:
-    os.kill(int(standing.reports("echo")[0][0]), signal.SIGKILL)
-    eventually(lambda: len(standing.reports("echo")) == 2)
-    assert len(standing.reports("mirror")) == 1
+def test_a_killed_service_is_started_again(running_site: Site, eventually: Eventually) -> None:
+    os.kill(int(running_site.reports("echo")[0][0]), signal.SIGKILL)
+    eventually(lambda: len(running_site.reports("echo")) == 2)
+    assert len(running_site.reports("mirror")) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
