@@ -78,9 +78,9 @@ def test_unsupported_stream_is_refused_by_its_first_bytes(name: str) -> None:
 
 
 def _feed_bytewise(data: bytes) -> None:
-    peek = HeaderSniffer()
+    sniffer = HeaderSniffer()
     for byte in data:
-        peek.feed(bytes([byte]))
+        sniffer.feed(bytes([byte]))
 
 
 @pytest.mark.parametrize("data", [bytes(100), b"just some words", b"\xff\xd8" + bytes(60), b"RIFF\0\0\0\0RMID"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging.formats import ImageFormat
-from sightline.imaging.header import HEADER_LIMIT_BYTES, HeaderSniffer, ImageHeader, read_header, require_header
+from sightline.imaging.header import MAX_HEADER_BYTES, HeaderSniffer, ImageHeader, read_header, require_header
 
 Save = Callable[..., bytes]
 
@@ -62,11 +62,11 @@ def test_every_prefix_gives_none_or_the_final_header(files: dict[str, bytes]) ->
 
 def test_sniffer_finds_the_header_as_early_as_read_header(files: dict[str, bytes]) -> None:
     for name, data in files.items():
-        peek = HeaderSniffer()
+        sniffer = HeaderSniffer()
         fed_bytes = 0
-        while peek.feed(data[fed_bytes : fed_bytes + 1]) is None:
+        while sniffer.feed(data[fed_bytes : fed_bytes + 1]) is None:
             fed_bytes += 1
-        assert peek.header == require_header(data)
+        assert sniffer.header == require_header(data)
         assert read_header(data[:fed_bytes]) is None, name
 
 
@@ -105,7 +105,7 @@ def test_jpeg_header_behind_fill_bytes_and_large_segments() -> None:
     frame = struct.pack(">BBHBHHB9x", 0xFF, 0xC0, 17, 8, 300, 400, 3)
     filler = b"\xff\xe1\xff\xff" + bytes(65533)
     data = b"\xff\xd8" + filler * 20 + b"\xff\xff\xff" + frame[1:]
-    assert len(data) > HEADER_LIMIT_BYTES
+    assert len(data) > MAX_HEADER_BYTES
     assert require_header(data) == ImageHeader(ImageFormat.JPEG, 400, 300, 1, 8)
 
 
@@ -150,11 +150,11 @@ def test_unsupported_files_list_supported_formats(data: bytes) -> None:
 
 
 def test_tiff_directory_at_the_end_needs_the_whole_file(photo: NDArray[np.uint8], save_tiff: Save) -> None:
-    directory_last = b"II*\0" + struct.pack("<I", 2 * HEADER_LIMIT_BYTES)
-    peek = HeaderSniffer()
-    peek.feed(directory_last + bytes(100))
-    assert peek.exhausted
-    assert peek.feed(bytes(100)) is None
+    directory_last = b"II*\0" + struct.pack("<I", 2 * MAX_HEADER_BYTES)
+    sniffer = HeaderSniffer()
+    sniffer.feed(directory_last + bytes(100))
+    assert sniffer.exhausted
+    assert sniffer.feed(bytes(100)) is None
 
 
 def test_truncated_header_is_unreadable(files: dict[str, bytes]) -> None:

@@ -58,15 +58,15 @@ def encode(
         like = like.with_srgb_pixels(shown, grey=like.grey)
         pixels, alpha = shown, None if alpha is None else to_8_bit(alpha)
     if media_type != _PNG and not lossless:
-        pixels, like = _coded_for_8_bits(pixels, like)
+        pixels, like = _recode_for_8_bit(pixels, like)
         alpha = None if alpha is None else alpha if pixels.dtype == alpha.dtype else to_8_bit(alpha)
     orientation = like.orientation if media_type in _ORIENTED_BY_BROWSERS else 1
-    samples = to_stored(_joined(pixels, alpha, grey=like.grey), orientation)
+    samples = to_stored(_with_alpha(pixels, alpha, grey=like.grey), orientation)
     metadata = replace(_colour_metadata(media_type, like), orientation=orientation)
     return _ENCODERS[media_type](_EncodeJob(samples, metadata, quality, lossless))
 
 
-def _coded_for_8_bits(pixels: Samples, like: Picture) -> tuple[Samples, Picture]:
+def _recode_for_8_bit(pixels: Samples, like: Picture) -> tuple[Samples, Picture]:
     """Changes linear light to sRGB's curve, as 8 bits would leave its shadows a few steps only."""
     tags = like.colour_tags
     if tags is None or tag_conversion.suits_8_bits(tags):
@@ -104,7 +104,7 @@ def _require_sides(pixels: Samples, media_type: str) -> None:
         )
 
 
-def _joined(pixels: Samples, alpha: Samples | None, *, grey: bool) -> Samples:
+def _with_alpha(pixels: Samples, alpha: Samples | None, *, grey: bool) -> Samples:
     colour = pixels[..., :1] if grey else pixels
     return colour if alpha is None else np.dstack([colour, alpha])
 

@@ -15,9 +15,9 @@ from sightline.imaging.formats import (
     unsupported_file,
 )
 
-__all__ = ["HEADER_LIMIT_BYTES", "HeaderSniffer", "ImageFormat", "ImageHeader", "read_header", "require_header"]
+__all__ = ["MAX_HEADER_BYTES", "HeaderSniffer", "ImageFormat", "ImageHeader", "read_header", "require_header"]
 
-HEADER_LIMIT_BYTES = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
 """Maximum length of a stream's start in which a header is searched.
 
 A JPEG, PNG, WebP, GIF, HEIC or AVIF file without a size up to there is unreadable for a streaming reader. Most writers
@@ -56,8 +56,8 @@ class HeaderSniffer:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the first HEADER_LIMIT_BYTES have no header or cannot have one; feeding more is useless."""
-        return self.header is None and max(len(self._start), self._needed_bytes) > HEADER_LIMIT_BYTES
+        """Whether the first MAX_HEADER_BYTES have no header or cannot have one; feeding more is useless."""
+        return self.header is None and max(len(self._start), self._needed_bytes) > MAX_HEADER_BYTES
 
     def feed(self, chunk: Buffer) -> ImageHeader | None:
         """Adds the next bytes and returns the header once it is complete."""

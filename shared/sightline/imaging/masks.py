@@ -55,7 +55,7 @@ def regions_mask(regions: Regions | Mapping[str, Any], size: tuple[int, int]) ->
     size: height and width of the displayed photo, to which shapes are clipped. Raises Problem BAD_MASK for invalid
     regions and for shapes that take too long to fill.
     """
-    checked = _checked(regions)
+    checked = _validate(regions)
     polygons = [_clip_above(np.array(polygon, np.float64)) for polygon in checked.polygons]
     _require_bounded_cost(polygons, checked.boxes, size)
     mask = np.zeros(size, np.uint8)
@@ -101,7 +101,7 @@ def _scale_to(holes: Mask, picture: Picture) -> Mask:
     return np.asarray(scaled, np.uint8)
 
 
-def _checked(regions: Regions | Mapping[str, Any]) -> Regions:
+def _validate(regions: Regions | Mapping[str, Any]) -> Regions:
     if isinstance(regions, Regions):
         return regions
     try:

@@ -22,7 +22,6 @@ from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder import in_process as directly
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.decoder import shared_memory
-from sightline.imaging.decoder.fork_server import serialize
 from sightline.imaging.decoder.pool import Cancellation, decode, needs_process
 from sightline.imaging.limits import PixelLimits
 from tests.imaging import hostile
@@ -67,7 +66,7 @@ class EarlierEnum(Enum):
 
 def test_pictures_are_unpickled_under_every_version_of_python() -> None:
     """What a picture is made of is read by class and value; nothing that reads it may call `getattr`."""
-    _, lengths, descriptor = serialize(EarlierEnum.MEMBER)
+    _, lengths, descriptor = shared_memory.serialize(EarlierEnum.MEMBER)
     with os.fdopen(descriptor), shared_memory.map_all(descriptor) as memory:
         head = memory[: lengths[0]]
     assert pickle.loads(head) is EarlierEnum.MEMBER

@@ -1,0 +1,1 @@
+"""Decoders of pixels, one module for each library and format."""

@@ -24,14 +24,14 @@ _ENTROPY_CODED_END = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage:
     """Decodes a file whose coefficients are complete, even without an end marker; ignores data behind the picture."""
     _require_few_scans(data)
-    ending = jpeg_scans.find_ending(data)
-    if not (ending.marked or ending.complete):
+    picture_end = jpeg_scans.find_picture_end(data)
+    if not (picture_end.marked or picture_end.complete):
         raise unreadable(_DAMAGED)
-    whole = data if ending.marked else data[: ending.at] + _END
+    whole = data if picture_end.marked else data[: picture_end.offset] + _END
     strict = _decode_without_stray_bytes(whole, header, min_short_side_px)
-    if strict is not None and ending.marked:
+    if strict is not None and picture_end.marked:
         return DecodedImage(strict, jpeg.read_metadata(whole))
-    if not (ending.complete and jpeg_scans.has_all_restart_markers(data[: ending.at])):
+    if not (picture_end.complete and jpeg_scans.has_all_restart_markers(data[: picture_end.offset])):
         raise unreadable(_DAMAGED)
     decoded = _decode_leniently(whole, header, min_short_side_px)
 
@@ -40,7 +40,7 @@ def decode(data: bytes, header: ImageHeader, min_short_side_px: int | None) -> D
         padded = _decode_leniently(data[:end] + _FILLER + _END, header, min_short_side_px)
         return np.array_equal(decoded.samples, padded.samples)
 
-    if not is_complete_at(ending.at) or _reads_padding(data, ending.at, is_complete_at):
+    if not is_complete_at(picture_end.offset) or _reads_padding(data, picture_end.offset, is_complete_at):
         raise unreadable(_DAMAGED)
     return decoded
 

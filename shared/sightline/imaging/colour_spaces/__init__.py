@@ -1,0 +1,1 @@
+"""Descriptions of colour spaces, and conversion between them and sRGB."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.imaging.bit_depth import quantize
-from sightline.imaging.colour_spaces.tags import BT709, BT2020, Chromaticities, ColourTags, Transfer
+from sightline.imaging.colour_spaces.tags import BT709, BT2020, Chromaticities, ColourTags, TransferFunction
 from sightline.imaging.colour_spaces.tone_mapping import REFERENCE_NITS, ToneCurve
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode, encode_srgb, linearization_table
 from sightline.imaging.picture import Samples
@@ -55,13 +55,13 @@ def from_srgb(pixels: NDArray[Any], tags: ColourTags, dtype: np.dtype[Any]) -> S
 
 def suits_8_bits(tags: ColourTags) -> bool:
     """Returns whether 256 code values are about as perceptually uniform as sRGB's; those of linear light are not."""
-    return tags.transfer is not Transfer.GAMMA or _MIN_8_BIT_EXPONENT <= tags.exponent <= _MAX_8_BIT_EXPONENT
+    return tags.transfer is not TransferFunction.GAMMA or _MIN_8_BIT_EXPONENT <= tags.exponent <= _MAX_8_BIT_EXPONENT
 
 
 def with_srgb_curve(pixels: Samples, tags: ColourTags) -> tuple[NDArray[np.uint8], ColourTags]:
     """Returns the same colours and primaries, coded by sRGB's transfer function, and their tags."""
     table = np.rint(encode_srgb(linearization_table(tags, pixels.dtype)) * 255).astype(np.uint8)
-    return table[pixels], replace(tags, transfer=Transfer.SRGB, exponent=1.0, png_chunks=b"")
+    return table[pixels], replace(tags, transfer=TransferFunction.SRGB, exponent=1.0, png_chunks=b"")
 
 
 @lru_cache(maxsize=16)
@@ -69,7 +69,7 @@ def icc_profile(tags: ColourTags, *, grey: bool = False) -> bytes:
     """Returns an equivalent ICC profile; tags must not be HDR, which matrix profiles cannot describe."""
     white, primaries = tags.chromaticities[:2], tags.chromaticities[2:]
     curve: dict[str, Any] = {"gamma": tags.exponent}
-    if tags.transfer is Transfer.SRGB:
+    if tags.transfer is TransferFunction.SRGB:
         table = decode_srgb(np.linspace(0, 1, _CURVE_ENTRIES)) * 65_535
         curve = {"transferfunction": np.rint(table).astype(np.uint16)}
     if grey:
@@ -90,7 +90,7 @@ def _to_display(light: Floats, tags: ColourTags) -> Floats:
     """Converts light in the tags' primaries to displayed light in sRGB's, 1 = the display's white."""
     if not tags.is_hdr:
         return _change_primaries(light, tags.chromaticities, BT709)
-    if tags.transfer is Transfer.HLG:
+    if tags.transfer is TransferFunction.HLG:
         light = light * _hlg_gain(_luminance(light, tags.chromaticities), _HLG_SYSTEM_GAMMA - 1)
     curve = ToneCurve.for_peak(tags.peak_nits)
     if not curve.compresses:
@@ -109,7 +109,7 @@ def _from_display(shown: Floats, tags: ColourTags) -> Floats:
     brightest = np.maximum(wide.max(axis=-1, keepdims=True), 1e-6)
     gain = curve.invert(brightest) / brightest
     light = np.maximum(_change_primaries(wide * gain.astype(np.float32), BT2020, tags.chromaticities), 0)
-    if tags.transfer is Transfer.HLG:
+    if tags.transfer is TransferFunction.HLG:
         displayed = _luminance(light, tags.chromaticities) * np.float32(REFERENCE_NITS / _HLG_NITS)
         light = light / _hlg_gain(displayed ** np.float32(1 / _HLG_SYSTEM_GAMMA), _HLG_SYSTEM_GAMMA - 1)
     return light

@@ -20,8 +20,8 @@ _SRGB_GAMMA, _GAMMA_TOLERANCE = 0.45455, 0.05  # libpng and browsers treat such 
 _MIN_EXPONENT, _MAX_EXPONENT = 0.1, 10.0
 
 
-class Transfer(StrEnum):
-    """Transfer functions from light to code values."""
+class TransferFunction(StrEnum):
+    """TransferFunction functions from light to code values."""
 
     SRGB = "srgb"
     GAMMA = "gamma"
@@ -33,23 +33,23 @@ class Transfer(StrEnum):
 class ColourTags:
     """A colour space: primaries and white point, and the transfer function of full-range code values.
 
-    exponent: of light = code ** exponent for Transfer.GAMMA; peak_nits: brightest light of an HDR picture in cd/m2;
+    exponent: of light = code ** exponent, for GAMMA; peak_nits: brightest light of an HDR picture in cd/m2;
     png_chunks: the equivalent chunks of a PNG file.
     """
 
     chromaticities: Chromaticities
-    transfer: Transfer
+    transfer: TransferFunction
     exponent: float = 1.0
     peak_nits: float = PEAK_NITS
     png_chunks: bytes = b""
 
     @property
     def is_hdr(self) -> bool:
-        return self.transfer in (Transfer.PQ, Transfer.HLG)
+        return self.transfer in (TransferFunction.PQ, TransferFunction.HLG)
 
     @property
     def is_srgb(self) -> bool:
-        return self.transfer is Transfer.SRGB and self.chromaticities == BT709
+        return self.transfer is TransferFunction.SRGB and self.chromaticities == BT709
 
 
 _PRIMARIES: Mapping[int, Chromaticities] = {
@@ -65,14 +65,14 @@ _PRIMARIES: Mapping[int, Chromaticities] = {
     22: (0.3127, 0.3290, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
 }
 # BT.709 and similar codes are displayed by BT.1886's curve, as in browsers' PNG decoders.
-_TRANSFERS: Mapping[int, tuple[Transfer, float]] = {
-    **dict.fromkeys((1, 6, 11, 14, 15), (Transfer.GAMMA, 2.4)),
-    4: (Transfer.GAMMA, 2.2),
-    5: (Transfer.GAMMA, 2.8),
-    8: (Transfer.GAMMA, 1.0),
-    13: (Transfer.SRGB, 1.0),
-    16: (Transfer.PQ, 1.0),
-    18: (Transfer.HLG, 1.0),
+_TRANSFERS: Mapping[int, tuple[TransferFunction, float]] = {
+    **dict.fromkeys((1, 6, 11, 14, 15), (TransferFunction.GAMMA, 2.4)),
+    4: (TransferFunction.GAMMA, 2.2),
+    5: (TransferFunction.GAMMA, 2.8),
+    8: (TransferFunction.GAMMA, 1.0),
+    13: (TransferFunction.SRGB, 1.0),
+    16: (TransferFunction.PQ, 1.0),
+    18: (TransferFunction.HLG, 1.0),
 }
 # In HEIF, browsers display these codes by sRGB's curve, as cameras and encoders write them for sRGB pictures.
 _SRGB_IN_HEIF = frozenset({1, 6, 11, 14, 15})
@@ -100,15 +100,15 @@ def tags_from_nclx(primaries: int, transfer: int, *, peak_nits: float | None) ->
 def tags_from_gamma(gamma: float, chromaticities: Chromaticities | None, *, png_chunks: bytes) -> ColourTags | None:
     """Returns the tags for PNG's `gAMA`, of code = light ** gamma, and `cHRM`; None for implausible values."""
     if chromaticities is None and abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_TOLERANCE:
-        return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
+        return ColourTags(BT709, TransferFunction.SRGB, png_chunks=png_chunks)
     if not gamma or not _MIN_EXPONENT <= 1 / gamma <= _MAX_EXPONENT:
         return None
-    return ColourTags(chromaticities or BT709, Transfer.GAMMA, 1 / gamma, png_chunks=png_chunks)
+    return ColourTags(chromaticities or BT709, TransferFunction.GAMMA, 1 / gamma, png_chunks=png_chunks)
 
 
 def srgb_tags(*, png_chunks: bytes) -> ColourTags:
     """Returns the tags for PNG's `sRGB`."""
-    return ColourTags(BT709, Transfer.SRGB, png_chunks=png_chunks)
+    return ColourTags(BT709, TransferFunction.SRGB, png_chunks=png_chunks)
 
 
 def png_chunk(kind: bytes, payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Transfer functions: sRGB (IEC 61966-2-1), gamma, PQ (SMPTE ST 2084) and HLG (ITU-R BT.2100)."""
+"""TransferFunction functions: sRGB (IEC 61966-2-1), gamma, PQ (SMPTE ST 2084) and HLG (ITU-R BT.2100)."""
 
 from functools import lru_cache
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.imaging.colour_spaces.tags import ColourTags, Transfer
+from sightline.imaging.colour_spaces.tags import ColourTags, TransferFunction
 from sightline.imaging.colour_spaces.tone_mapping import REFERENCE_NITS
 
 Floats = NDArray[np.float32]
@@ -32,11 +32,11 @@ def decode_srgb(encoded: NDArray[Any]) -> NDArray[np.float32]:
 def linearization_table(tags: ColourTags, dtype: np.dtype[Any]) -> Floats:
     """Returns the light of every code value; 1 is white, reference white for PQ, the scene's brightest for HLG."""
     code = np.linspace(0, 1, int(np.iinfo(dtype).max) + 1)
-    if tags.transfer is Transfer.SRGB:
+    if tags.transfer is TransferFunction.SRGB:
         return decode_srgb(code)
-    if tags.transfer is Transfer.GAMMA:
+    if tags.transfer is TransferFunction.GAMMA:
         return np.asarray(code**tags.exponent, np.float32)
-    if tags.transfer is Transfer.HLG:
+    if tags.transfer is TransferFunction.HLG:
         a, b, c = _HLG
         return np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12).astype(np.float32)
     m1, m2, c1, c2, c3 = _PQ
@@ -47,11 +47,11 @@ def linearization_table(tags: ColourTags, dtype: np.dtype[Any]) -> Floats:
 
 def encode(light: Floats, tags: ColourTags) -> Floats:
     """Inverts the linearization table; returns 0..1."""
-    if tags.transfer is Transfer.SRGB:
+    if tags.transfer is TransferFunction.SRGB:
         return encode_srgb(np.clip(light, 0, 1))
-    if tags.transfer is Transfer.GAMMA:
+    if tags.transfer is TransferFunction.GAMMA:
         return np.clip(light, 0, 1) ** np.float32(1 / tags.exponent)
-    if tags.transfer is Transfer.HLG:
+    if tags.transfer is TransferFunction.HLG:
         a, b, c = _HLG
         light = np.clip(light, 0, 1)
         high = a * np.log(np.maximum(12 * light - b, 1e-6)) + c

@@ -1,0 +1,1 @@
+"""Parsers of file structures, for headers and metadata, in pure Python."""

@@ -19,18 +19,18 @@ MIN_PADDING_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """End of the coded picture; at: the offset behind the coded data that it needs; marked: an end marker follows.
+class PictureEnd:
+    """End of the coded picture; offset: of the byte behind the coded data that it needs; marked: an end marker follows.
 
     complete: by the scans' headers, all coefficients of all components have been sent to their last bit.
     """
 
-    at: int
+    offset: int
     marked: bool
     complete: bool
 
 
-def find_ending(data: Buffer) -> Ending:
+def find_picture_end(data: Buffer) -> PictureEnd:
     """Finds the end of a file with valid segments before the first scan; ignores data behind a complete picture."""
     progress = _Progress(data)
     position = 0
@@ -41,7 +41,7 @@ def find_ending(data: Buffer) -> Ending:
             break
     found = _ENTROPY_CODED_END.search(data, position)
     at = found.start() if found else len(data) - _fill_bytes_at_end(data)
-    return Ending(at, bytes(data[at + 1 : at + 2]) == b"\xd9", progress.complete)
+    return PictureEnd(at, bytes(data[at + 1 : at + 2]) == b"\xd9", progress.complete)
 
 
 def padding_start(data: bytes, end: int) -> int:

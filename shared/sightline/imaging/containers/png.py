@@ -167,7 +167,7 @@ def _read_colour(described: Mapping[bytes, bytes]) -> Metadata:
     if b"iCCP" in described:
         return Metadata(icc_profile=_inflate_profile(described[b"iCCP"]), colour_tags_ignored=ignored)
     if b"sRGB" in described:
-        chunks = _kept(described, b"sRGB", b"gAMA", b"cHRM")
+        chunks = _join_chunks(described, b"sRGB", b"gAMA", b"cHRM")
         return Metadata(colour_tags=srgb_tags(png_chunks=chunks), colour_tags_ignored=ignored)
     tags = _read_gamma(described)
     unreadable_gamma = tags is None and b"gAMA" in described
@@ -178,7 +178,7 @@ def _read_cicp(described: Mapping[bytes, bytes]) -> ColourTags | None:
     payload = described.get(b"cICP", b"")
     if len(payload) != 4 or payload[2]:  # PNG allows the identity matrix only
         return None
-    kept = _kept(described, b"cICP", b"mDCV", b"cLLI")
+    kept = _join_chunks(described, b"cICP", b"mDCV", b"cLLI")
     return tags_from_cicp(payload[0], payload[1], peak_nits=_peak_nits(described), png_chunks=kept)
 
 
@@ -193,7 +193,7 @@ def _read_gamma(described: Mapping[bytes, bytes]) -> ColourTags | None:
     payload = described.get(b"gAMA", b"")
     if len(payload) != 4:
         return None
-    kept = _kept(described, b"gAMA", b"cHRM")
+    kept = _join_chunks(described, b"gAMA", b"cHRM")
     gamma = int.from_bytes(payload, "big") / 100_000
     return tags_from_gamma(gamma, _chromaticities(described.get(b"cHRM", b"")), png_chunks=kept)
 
@@ -205,7 +205,7 @@ def _chromaticities(payload: bytes) -> Chromaticities | None:
     return white_x, white_y, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]
 
 
-def _kept(described: Mapping[bytes, bytes], *kinds: bytes) -> bytes:
+def _join_chunks(described: Mapping[bytes, bytes], *kinds: bytes) -> bytes:
     return b"".join(png_chunk(kind, described[kind]) for kind in kinds if kind in described)
 
 

@@ -1,0 +1,1 @@
+"""Decoding of untrusted files, in the calling process or in child processes with limits."""

@@ -6,11 +6,9 @@ server ends with the process that started it, whose end closes the control socke
 """
 
 import ctypes
-import io
 import json
 import math
 import os
-import pickle
 import resource
 import selectors
 import signal
@@ -21,7 +19,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +203,7 @@ def _serve_one(channel: socket.socket, descriptor: int) -> None:
     _limit(request)
     try:
         picture = decode(data, PixelLimits(**request.limits), min_short_side_px=request.min_short_side_px)
-        size_bytes, lengths, result = serialize(picture)
+        size_bytes, lengths, result = shared_memory.serialize(picture)
     except Problem as problem:
         _send(channel, {"problem": [problem.code, problem.detail, problem.facts]})
     except (MemoryError, OSError):
@@ -234,33 +231,6 @@ def _address_space_bytes() -> int:
         return int(_MEMORY_PAGES.read_text().split()[0]) * resource.getpagesize()
     except OSError:
         return 1 << 30
-
-
-class _Pickler(pickle.Pickler):
-    """Pickles enum members by value: before Python 3.11.4 they would need `getattr` to be unpickled."""
-
-    def reducer_override(self, value: Any) -> Any:
-        return (type(value), (value.value,)) if isinstance(value, Enum) else NotImplemented
-
-
-def serialize(result: Any) -> tuple[int, list[int], int]:
-    """Returns size, lengths of the parts, and descriptor of shared memory: the pickle, then the arrays it refers to."""
-    buffers: list[pickle.PickleBuffer] = []
-    head = io.BytesIO()
-    _Pickler(head, protocol=5, buffer_callback=buffers.append).dump(result)
-    parts = [head.getbuffer(), *(buffer.raw() for buffer in buffers)]
-    lengths = [part.nbytes for part in parts]
-    descriptor = shared_memory.create(sum(map(align, lengths)))
-    offset = 0
-    for part in parts:
-        shared_memory.write(descriptor, part, offset)
-        offset += align(part.nbytes)
-    return offset, lengths, descriptor
-
-
-def align(size_bytes: int) -> int:
-    """Rounds up to a cache line, at which the next array starts."""
-    return -(-size_bytes // 64) * 64
 
 
 def _die_with_parent(parent_pid: int) -> None:

@@ -29,13 +29,13 @@ from sightline.imaging.picture import (
 )
 
 
-class Decoder(Protocol):
+class DecodeFunction(Protocol):
     """Function that decodes a file whose header passed the limits; any exception means an unreadable file."""
 
     def __call__(self, data: bytes, header: ImageHeader, min_short_side_px: int | None) -> DecodedImage: ...
 
 
-_DECODERS: Mapping[ImageFormat, Decoder] = {
+_DECODERS: Mapping[ImageFormat, DecodeFunction] = {
     ImageFormat.JPEG: jpeg.decode,
     ImageFormat.PNG: png.decode,
     ImageFormat.WEBP: pillow.decode_webp,
@@ -85,7 +85,7 @@ def _with_valid_colour(decoded: DecodedImage) -> DecodedImage:
 def _picture(decoded: DecodedImage, header: ImageHeader, sha256: str) -> Picture:
     orientation = decoded.metadata.orientation
     samples = to_displayed(decoded.samples, orientation)
-    pixels, alpha = _split(samples)
+    pixels, alpha = _split_alpha(samples)
     return Picture(
         pixels=pixels,
         alpha=alpha,
@@ -110,7 +110,7 @@ def _metadata_notes(metadata: Metadata) -> tuple[str, ...]:
     return tuple(note for note, applies in notes.items() if applies)
 
 
-def _split(samples: Samples) -> tuple[Samples, Samples | None]:
+def _split_alpha(samples: Samples) -> tuple[Samples, Samples | None]:
     """Splits (h, w, c) into colours (h, w, 3) and alpha (h, w)."""
     channels = samples.shape[-1]
     alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None

@@ -9,10 +9,8 @@ with Problem CANCELLED.
 """
 
 import atexit
-import io
 import json
 import os
-import pickle
 import socket
 import subprocess
 import sys
@@ -21,14 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict
-from enum import Enum
-from importlib import import_module
 from typing import Any
 
 from sightline.api.problems import Code, Problem
 from sightline.imaging.decoder import shared_memory
 from sightline.imaging.decoder.cost_bounds import is_bounded_by_header
-from sightline.imaging.decoder.fork_server import CONTROL, REPLY_BYTES, DecodeRequest, align, pack_request
+from sightline.imaging.decoder.fork_server import CONTROL, REPLY_BYTES, DecodeRequest, pack_request
 from sightline.imaging.decoder.in_process import decode as decode_here
 from sightline.imaging.formats import unreadable
 from sightline.imaging.header import require_header
@@ -48,7 +44,6 @@ _DETAILS: Mapping[str, str] = {
     "memory": "The picture takes too much memory to decode: more than {memory_mb} MB for its size.",
     "crash": "The picture cannot be decoded: the file is damaged.",
 }
-_NUMPY_CLASSES = frozenset({("numpy", "dtype"), ("numpy._core.numeric", "_frombuffer")})
 
 
 def decode(data: bytes, limits: PixelLimits, *, min_short_side_px: int | None = None) -> Picture:
@@ -174,19 +169,19 @@ class DecoderPool:
     def _submit(self, descriptor: int, wall_s: float) -> tuple["_ForkServer", socket.socket]:
         for _ in range(_START_ATTEMPTS):
             server = self._running()
-            mine, theirs = socket.socketpair()
+            client_end, server_end = socket.socketpair()
             try:
-                server.submit(theirs, descriptor, wall_s)
+                server.submit(server_end, descriptor, wall_s)
             except OSError:
-                mine.close()
+                client_end.close()
                 self._forget(server)
             except BaseException:
-                mine.close()
+                client_end.close()
                 raise
             else:
-                return server, mine
+                return server, client_end
             finally:
-                theirs.close()
+                server_end.close()
         raise _no_process()
 
     def _running(self) -> "_ForkServer":
@@ -205,7 +200,9 @@ class DecoderPool:
     def _result(self, reply: Mapping[str, Any], descriptors: Sequence[int], decoding: DecodingLimits) -> Picture:
         if descriptors:
             with closing(_Descriptor(descriptors[0])) as result:
-                return _unpack(reply, result.number, decoding)
+                picture = shared_memory.deserialize(result.number, reply["lengths"], decoding.output_bytes)
+                assert isinstance(picture, Picture)
+                return picture
         if "problem" in reply:
             code, detail, facts = reply["problem"]
             raise Problem(Code(code), detail, **facts)
@@ -237,16 +234,16 @@ class _ForkServer:
 
     def __init__(self) -> None:
         self.is_stopped = False  # by `stop`; stays False if the process crashes
-        self._control, theirs = socket.socketpair()
+        self._control, server_end = socket.socketpair()
         self._sending = threading.Lock()
-        with theirs:
-            command = (sys.executable, "-m", "sightline.imaging.decoder.fork_server", str(theirs.fileno()))
+        with server_end:
+            command = (sys.executable, "-m", "sightline.imaging.decoder.fork_server", str(server_end.fileno()))
             self._process = subprocess.Popen(  # noqa: S603 - a fixed command line
                 command,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[server_end.fileno()],
                 start_new_session=True,  # Ctrl-C in a terminal must reach the waiting process only
             )
 
@@ -284,35 +281,6 @@ class _MemoryBudget:
             with self._changed:
                 self._reserved_bytes -= size_bytes
                 self._changed.notify_all()
-
-
-class _Unpickler(pickle.Unpickler):
-    """Unpickles arrays and imaging's data classes and enums only, as the decoder may be compromised."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _NUMPY_CLASSES:
-            return getattr(import_module(module), name)
-        if module.startswith("sightline.imaging.") and "." not in name:
-            found = getattr(import_module(module), name, None)
-            if isinstance(found, type) and (issubclass(found, Enum) or hasattr(found, "__dataclass_fields__")):
-                return found
-        raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a picture")
-
-
-def _unpack(reply: Mapping[str, Any], descriptor: int, decoding: DecodingLimits) -> Picture:
-    """Returns the picture; its arrays stay in the shared memory that the decoder wrote."""
-    lengths: Sequence[int] = reply["lengths"]
-    size_bytes = shared_memory.seal_size(descriptor)
-    if size_bytes > decoding.output_bytes or size_bytes != sum(map(align, lengths)):
-        raise unreadable("The picture takes more memory than its header says.")
-    memory = memoryview(shared_memory.map_all(descriptor))
-    parts, offset = [], 0
-    for length in lengths:
-        parts.append(memory[offset : offset + length])
-        offset += align(length)
-    picture = _Unpickler(io.BytesIO(parts[0]), buffers=parts[1:]).load()
-    assert isinstance(picture, Picture)
-    return picture
 
 
 def _no_process() -> Problem:
