@@ -126,7 +126,7 @@ class GatewaySettings(FleetCredentialSettings):
     max_event_streams: PositiveInt = 256
     overview_interval_s: PositiveFloat = Field(default=5.0, description="Between readings of the queues' depth and age")
     store_probe_interval_s: PositiveFloat = Field(default=15.0, description="Between test writes to the blob store")
-    keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without keys, everybody may call")
+    keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without keys, every caller is accepted")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
 
     allowed_hosts: Annotated[tuple[str, ...], *CommaSeparated] = Field(

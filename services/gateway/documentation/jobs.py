@@ -122,7 +122,7 @@ def _with_job(operation: Mapping[str, Any]) -> Json:
 def _job_replies() -> Json:
     problems = _replies(
         _UNAUTHORIZED,
-        ("The key may not ask for this.", Code.FORBIDDEN),
+        ("The key does not allow this.", Code.FORBIDDEN),
         ("The first request with this idempotency key is still being worked on.", Code.KEY_IN_USE),
         ("The idempotency key came with another request before.", Code.KEY_REUSED),
     )

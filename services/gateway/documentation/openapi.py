@@ -22,6 +22,8 @@ MAX_PREFIXES = 8
 _SECTIONS = ("schemas", "responses", "parameters", "examples", "requestBodies", "headers")
 _SHARED = ("/v1/models/{model}/", "/v2/models/{model}")  # paths that every service has for its model
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+# Generated clients name their types by these: they stay when the classes are renamed.
+_PUBLISHED_SCHEMAS = {"JobState": "State", "JobReason": "Reason", "DeliveryStatus": "Fate"}
 _UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")
 _FASTAPI_PROBLEM = {"$ref": "#/components/schemas/HTTPValidationError"}
 _KEY_DESCRIPTION = "Needed where the operator has configured keys."
@@ -30,7 +32,7 @@ _KEY_SCHEMES = {
     "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key", "description": _KEY_DESCRIPTION},
 }
 _UNAUTHORIZED = problem_reply("The key is missing or not known.", Code.UNAUTHORIZED)
-_FORBIDDEN = problem_reply("The key may not ask for this, or a page of another site does.", Code.FORBIDDEN)
+_FORBIDDEN = problem_reply("The key does not allow this, or a page of another site sent it.", Code.FORBIDDEN)
 _NOT_FOUND = problem_reply("There is nothing of this name.", Code.NOT_FOUND)
 _TOO_LARGE = problem_reply("The request has too many bytes; the limit is named.", Code.TOO_MANY_BYTES)
 _TOO_MANY = problem_reply(
@@ -46,7 +48,7 @@ def add_openapi(app: FastAPI, catalog: ModelCatalog, *, needs_key: bool) -> None
 
     def complete() -> dict[str, Any]:
         services = catalog.documents
-        merged = document_jobs(merge(app.openapi(), services), services)
+        merged = document_jobs(merge(_with_published_names(app.openapi()), services), services)
         return with_common_replies(merged, list(services), needs_key=needs_key)
 
     @app.get("/openapi.json", include_in_schema=False)
@@ -62,6 +64,11 @@ def add_openapi(app: FastAPI, catalog: ModelCatalog, *, needs_key: bool) -> None
                 replies.clear()
             replies[prefix] = JSONResponse(_with_server(document, prefix))
         return replies[prefix]
+
+
+def _with_published_names(document: Document) -> dict[str, Any]:
+    renames = {_ref("schemas", name): _ref("schemas", published) for name, published in _PUBLISHED_SCHEMAS.items()}
+    return _renamed(document, renames)
 
 
 def _with_server(document: dict[str, Any], prefix: str) -> dict[str, Any]:

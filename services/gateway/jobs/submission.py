@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from uuid import uuid4
 
 from starlette.datastructures import Headers
@@ -26,6 +27,7 @@ from sightline.http.request_headers import declared_bytes, require_uncompressed
 from sightline.jobs.blob_references import BeingDeletedError
 from sightline.jobs.job import BlobRef, Job, JobReason, StoredRequest, Submission
 from sightline.jobs.queue import QueuePosition
+from sightline.runtime.retries import retry
 from sightline.runtime.tasks import cancel_and_wait
 from sightline.runtime.tracing import current_traceparent
 
@@ -34,7 +36,7 @@ RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
 RESERVED_BYTES = 8 * 1024 * 1024  # in each step, for a body without a declared length
 RESERVATION_MARGIN_S = 60.0
-DELETION_WAITS_S = (0.1, 0.5, 1.0, 2.0)
+DELETION_ATTEMPTS = 5
 # These are stored in Redis with the job. A query may have polygons in it; the others are short in practice.
 MAX_STORED_BYTES = {"content-type": 1024, "accept": 2048}
 MAX_QUERY_BYTES = 16 * 1024
@@ -55,7 +57,7 @@ class JobSubmitter:
         job = await self._submit(reason)
         add_log_fields(self._context.scope, job=job.id)
         if reason is JobReason.KEY and job.id != self._id and not job.state.terminal:
-            await self._send(_in_use(job, self._context.scope))
+            await self._send(_key_in_use(job, self._context.scope))
             return
         wait_s = self._wait_s(reason)
         if wait_s and not job.state.terminal:
@@ -79,7 +81,7 @@ class JobSubmitter:
             raise
         if job.id != self._id:
             await self._abandon()
-        self._gateway.metrics.jobs.labels(self._model, reason, _kind(job, self._id)).inc()
+        self._gateway.metrics.jobs.labels(self._model, reason, _outcome(job, self._id)).inc()
         return job
 
     def _model_sha256(self) -> str | None:
@@ -104,12 +106,8 @@ class JobSubmitter:
 
     async def _reserve(self, body: BlobRef) -> None:
         """Claims the blob for the job; retries while an earlier copy of the same bytes is being deleted."""
-        for wait_s in DELETION_WAITS_S:
-            with suppress(BeingDeletedError):
-                await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
-                return
-            await asyncio.sleep(wait_s)
-        await self._backend.references.reserve(body, job_id=self._id, caller=self._options.caller)
+        reserve = partial(self._backend.references.reserve, body, job_id=self._id, caller=self._options.caller)
+        await retry(reserve, on=_is_being_deleted, event=None, max_wait_s=2.0, attempts=DELETION_ATTEMPTS)
 
     async def _abandon(self) -> None:
         # Where Redis cannot be reached, what this job holds expires.
@@ -230,13 +228,17 @@ def retry_after(queue_position: QueuePosition) -> str:
     return str(max(1, math.ceil(min(eta_s, MAX_RETRY_AFTER_S))))
 
 
-def _kind(job: Job, own_id: str) -> str:
+def _is_being_deleted(error: Exception) -> bool:
+    return isinstance(error, BeingDeletedError)
+
+
+def _outcome(job: Job, own_id: str) -> str:
     if job.id != own_id:
         return "joined"
     return "cached" if job.cached_from else "submitted"
 
 
-def _in_use(job: Job, scope: Scope) -> Response:
+def _key_in_use(job: Job, scope: Scope) -> Response:
     detail = "The first request with this idempotency key is still being processed."
     problem = Problem(Code.KEY_IN_USE, detail, retry_after_s=RETRY_AFTER_S, job=job.id)
     return problem_response(
@@ -245,4 +247,4 @@ def _in_use(job: Job, scope: Scope) -> Response:
 
 
 async def _nothing() -> dict[str, object]:
-    raise AssertionError("a reply that is complete reads nothing")
+    raise AssertionError("a complete reply reads nothing")

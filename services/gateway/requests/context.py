@@ -243,12 +243,9 @@ class OwnBodyMiddleware:
         with ExitStack() as permits:
             try:
                 receive = await self._read(scope, receive, permits)
-            except Problem as problem:
+            except (Problem, ClientDisconnect) as error:
+                problem = error if isinstance(error, Problem) else Problem(Code.CANCELLED, "The client disconnected.")
                 await problem_response(problem, scope["path"])(scope, receive, send)
-            except ClientDisconnect:
-                await problem_response(Problem(Code.CANCELLED, "The client hung up."), scope["path"])(
-                    scope, receive, send
-                )
             else:
                 await self.app(scope, receive, send)
 

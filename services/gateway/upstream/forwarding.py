@@ -154,7 +154,7 @@ class RequestForwarder:
 
     def _observe(self, replica: Replica, reply: ClientResponse, duration_s: float) -> None:
         self._gateway.metrics.upstream_duration_s.labels(self._model).observe(duration_s, exemplar())
-        # A replica that fails fast must not look quick.
+        # Fast failures must not lower the latency by which replicas are chosen.
         if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             replica.observe(duration_s)
 

@@ -13,7 +13,7 @@ from sightline.api.problems import Code, Problem
 
 
 class JobState(StrEnum):
-    """JobState of a job's life cycle."""
+    """The states of a job's life cycle."""
 
     QUEUED = "queued"
     RUNNING = "running"

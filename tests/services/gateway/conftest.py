@@ -87,7 +87,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 async def hang_up(request: Request) -> None:
-    """Returns when the client of a service has hung up."""
+    """Returns when the client of a service has disconnected."""
     while not await request.is_disconnected():
         await asyncio.sleep(0.01)
 
@@ -145,7 +145,7 @@ def make_echo(endpoint: Endpoint | None = None, *, model: str = "echo", readines
 
 @pytest.fixture
 def make_service() -> MakeService:
-    """A model's service with this endpoint; one that sends the body back if none is given."""
+    """Returns a model's service with this endpoint, or one that echoes the body."""
 
     return make_echo
 
@@ -176,7 +176,7 @@ def redis_process() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def redis_server(redis_process: RedisServer) -> RedisServer:
-    """Running, and empty."""
+    """A running, empty Redis."""
     with redis_process.client() as client:
         client.flushall()
     return redis_process
@@ -189,7 +189,7 @@ def blobs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def blobs(blobs_folder: Path) -> Path:
-    """Where blobs lie; empty."""
+    """An empty folder for blobs."""
     shutil.rmtree(blobs_folder, ignore_errors=True)
     return blobs_folder
 
@@ -199,8 +199,8 @@ def jobs(redis_server: RedisServer, blobs: Path) -> JobSettings:
     return JobSettings(redis_url=redis_server.url, blobs_url=f"file://{blobs}")
 
 
-class Hand:
-    """Does by hand, one step at a time, what the consumer in a service does by itself."""
+class ManualWorker:
+    """A job worker that a test drives step by step."""
 
     def __init__(self, jobs: JobSettings) -> None:
         assert jobs.redis_url
@@ -209,16 +209,16 @@ class Hand:
         self.store = BlobStore.from_url(jobs.blobs_url, resolve_identity=self._resolve_identity)
 
     def take(self, model: str = "echo") -> Lease:
-        """Waits until there is a job."""
+        """Returns the lease of the next job, and waits for one."""
         deadline = time.monotonic() + PATIENCE_S
-        while (lease := self._do(lambda leases: leases.take(model, worker="hand"))) is None:
+        while (lease := self._do(lambda leases: leases.take(model, worker="manual"))) is None:
             assert time.monotonic() < deadline, "no job came"
             time.sleep(0.01)
         return lease
 
     def idle(self, model: str = "echo") -> bool:
-        """Whether no job may start now."""
-        return self._do(lambda leases: leases.take(model, worker="hand")) is None
+        """Returns True where no job may start now."""
+        return self._do(lambda leases: leases.take(model, worker="manual")) is None
 
     def body(self, job: Job) -> bytes:
         return asyncio.run(self.store.read(job.request.body))
@@ -236,7 +236,7 @@ class Hand:
         assert self._do(lambda leases: leases.fail(lease, details, transient=transient))
 
     def heartbeat(self, model: str = "echo") -> None:
-        self._do(lambda leases: leases.heartbeat(model, worker="hand", slots=1))
+        self._do(lambda leases: leases.heartbeat(model, worker="manual", slots=1))
 
     def _do(self, act: Callable[[Leases], Coroutine[Any, Any, T]]) -> T:
         async def acting() -> T:
@@ -257,8 +257,8 @@ class Hand:
 
 
 @pytest.fixture
-def hand(jobs: JobSettings) -> Hand:
-    return Hand(jobs)
+def worker(jobs: JobSettings) -> ManualWorker:
+    return ManualWorker(jobs)
 
 
 @pytest.fixture(scope="session")
@@ -275,9 +275,9 @@ def standing_gateway(redis_process: RedisServer, blobs_folder: Path) -> Iterator
 
 @pytest.fixture
 def job_gateway(standing_gateway: Server, jobs: JobSettings) -> Server:
-    """Takes jobs for `echo`; pictures over 64 x 32 pixels and bodies over 200 kB are for jobs alone.
+    """The gateway that all tests share; it processes pictures over 64 x 32 pixels and bodies over 200 kB as jobs.
 
-    It is the same for all tests, and has no jobs at the beginning of each.
+    It has no jobs at the beginning of each test.
     """
     return standing_gateway
 
@@ -289,7 +289,7 @@ def encode_png(width: int, height: int) -> bytes:
 
 
 def plain_png() -> bytes:
-    """8 x 8 pixels, without the value that the inverting service fails on."""
+    """A picture of 8 x 8 pixels, without the value that the inverting service fails on."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), (50, 60, 70)).save(file, "PNG")
     return file.getvalue()
@@ -297,13 +297,13 @@ def plain_png() -> bytes:
 
 @pytest.fixture
 def png() -> bytes:
-    """64 x 32 pixels."""
+    """A picture of 64 x 32 pixels."""
     return encode_png(64, 32)
 
 
 @pytest.fixture
 def make_inverting_service(tmp_path: Path) -> Callable[..., FastAPI]:
-    """A real model's service: `tiny_invert`."""
+    """The service of a real model, `tiny_invert`."""
     path = tmp_path / "tiny.onnx"
     onnx.save(inverting_graph(), path)
     path.with_suffix(".toml").write_text(CONTRACT)

@@ -1,4 +1,4 @@
-"""One caller takes as much as it can; another is served all the same."""
+"""Fair sharing: one caller that takes all it can leaves room for others."""
 
 import hashlib
 import socket
@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from sightline.api.problems import Code
 from sightline.jobs.settings import JobSettings
-from tests.services.gateway.conftest import Eventually, Hand, MakeService, OpenGateway, Server, Start, event_set
+from tests.services.gateway.conftest import Eventually, MakeService, ManualWorker, OpenGateway, Server, Start, event_set
 
 KEYS = {
     name: {"sha256": hashlib.sha256(name.encode()).hexdigest(), **more}
@@ -25,7 +25,7 @@ LATER = {"Prefer": "respond-async"}
 
 
 def start_upload(gateway: Server, *, key: str, more: str = "", address: str = "127.0.0.1") -> socket.socket:
-    """The head and the first bytes of a request whose body does not go on."""
+    """Sends the head and the first bytes of a request, and no more of its body."""
     upload = socket.create_connection(gateway.address, source_address=(address, 0))
     upload.sendall(
         f"POST /v1/echo HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: {key}\r\n{more}"
@@ -118,7 +118,7 @@ def test_limit_of_running_jobs_holds_for_requests_too(
     make_service: MakeService,
     open_gateway: OpenGateway,
     jobs: JobSettings,
-    hand: Hand,
+    worker: ManualWorker,
     png: bytes,
     eventually: Eventually,
 ) -> None:
@@ -136,14 +136,14 @@ def test_limit_of_running_jobs_holds_for_requests_too(
 
     with ThreadPoolExecutor() as pool:
         assert ask({**LIMITED, **LATER}).status_code == 202
-        lease = hand.take()
+        lease = worker.take()
         first = pool.submit(ask, LIMITED)
         assert running.acquire(timeout=20)
         refused = ask(LIMITED)
         assert (refused.status_code, refused.json()["code"]) == (429, Code.TOO_MANY_REQUESTS)
         assert refused.json()["max_running"] == 2
 
-        hand.finish(lease, {"image/png": png})
+        worker.finish(lease, {"image/png": png})
         second, others = pool.submit(ask, LIMITED), pool.submit(ask, FEW)
         assert all(running.acquire(timeout=20) for _ in range(2))
         assert ask(LIMITED).status_code == 429

@@ -1,4 +1,4 @@
-"""A fleet whose services answer their gateway alone, attacked through it."""
+"""The fleet credential, in attacks on a service through its gateway."""
 
 import hashlib
 from collections.abc import Callable

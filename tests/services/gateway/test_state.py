@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, told to stop while clients wait for jobs."""
+"""Draining: the gateway's process stops while clients wait for jobs."""
 
 import os
 import re
@@ -116,7 +116,7 @@ def open_stream(url: str, path: str) -> socket.socket:
 
 
 def cut(streams: Sequence[socket.socket]) -> None:
-    """Without a farewell, as when a client's machine goes away."""
+    """Resets the connections, as when a client's machine fails."""
     for stream in streams:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         stream.close()

@@ -1,4 +1,4 @@
-"""One trace from the gateway through the queue to the session, as a collector gets it."""
+"""One trace from the gateway through the queue to the session, as a collector receives it."""
 
 import json
 import os
@@ -141,7 +141,7 @@ def names(spans: list[tuple[str, Span]]) -> set[tuple[str, str]]:
 
 
 def has_parents(spans: list[tuple[str, Span]]) -> bool:
-    """Processes export in their own time: whether all of a trace is here but the client's own span."""
+    """Returns True once the spans of all processes have arrived, except the client's own."""
     known = {span.span_id for _, span in spans} | {bytes.fromhex(TRACEPARENT.split("-")[2])}
     return all(span.parent_span_id in known for _, span in spans)
 

@@ -1,4 +1,4 @@
-"""Triton's own client, pointed at the gateway, in front of a real service."""
+"""The Open Inference Protocol with Triton's client, through the gateway to a real service."""
 
 from collections.abc import Callable, Iterator
 

@@ -19,7 +19,7 @@ from sightline.jobs.connection import connect
 from sightline.jobs.job import BlobRef, JobReason, Priority, StoredRequest, Submission
 from sightline.jobs.queue import JobQueue
 from sightline.jobs.settings import JobSettings
-from tests.services.gateway.conftest import Hand, MakeService, OpenGateway, Server, Start
+from tests.services.gateway.conftest import MakeService, ManualWorker, OpenGateway, Server, Start
 
 KEYS = {
     name: {"sha256": hashlib.sha256(name.encode()).hexdigest(), "priority": priority}
@@ -146,9 +146,9 @@ def test_models_accept_a_known_key(gateway: Server, png: bytes) -> None:
     assert set(security["components"]["securitySchemes"]) == {"bearer", "api_key"}
 
 
-def test_jobs_of_another_caller_are_not_found(gateway: Server, hand: Hand, png: bytes) -> None:
+def test_jobs_of_another_caller_are_not_found(gateway: Server, worker: ManualWorker, png: bytes) -> None:
     path = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers={**DESK, **LATER}).headers["location"]
-    assert hand.take().job.owner == "desk"
+    assert worker.take().job.owner == "desk"
     assert httpx2.get(gateway.url + path, headers=DESK).status_code == 200
     assert httpx2.get(f"{gateway.url}/v1/jobs", headers=ARCHIVE).json()["jobs"] == []
     for method, end in (("GET", ""), ("GET", "/result"), ("GET", "/events"), ("DELETE", "")):
@@ -235,11 +235,11 @@ def test_key_for_one_model_reaches_that_model(limited: Server, png: bytes) -> No
 
 
 def test_jobs_of_other_models_are_forbidden_but_can_be_deleted(
-    limited: Server, hand: Hand, jobs: JobSettings, png: bytes
+    limited: Server, worker: ManualWorker, jobs: JobSettings, png: bytes
 ) -> None:
     refused = httpx2.post(f"{limited.url}/v1/other-one", content=png, headers={**LAB, **LATER})
     assert refused.status_code == 403
-    assert hand.idle("other_one")
+    assert worker.idle("other_one")
     own = httpx2.post(f"{limited.url}/v1/echo", content=png, headers={**LAB, **LATER}).headers["location"]
     # From the time before the key was limited.
     earlier = f"/v1/jobs/{asyncio.run(_submit(jobs, owner='lab', model='other_one'))}"

@@ -1,4 +1,4 @@
-"""Names that a web page may have resolve to this machine are refused."""
+"""Host check, origin check, CORS and security headers of replies."""
 
 import hashlib
 import socket
@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from sightline.api.problems import Code
-from tests.services.gateway.conftest import Hand, MakeService, OpenGateway, Server, Start, encode_png
+from tests.services.gateway.conftest import MakeService, ManualWorker, OpenGateway, Server, Start, encode_png
 
 DESK = "https://desk.example.org"
 PAGES = ("/docs", "/docs/assets/swagger-ui.css", "/openapi.json", "/console/", "/console", "/metrics", "/")
@@ -21,7 +21,7 @@ def gateway(open_gateway: OpenGateway) -> Server:
 
 
 def ask(server: Server, headers: Sequence[str], *, path: str = "/livez", version: str = "1.1") -> tuple[int, str]:
-    """Status and body of a request with exactly these header lines."""
+    """Sends a request with exactly these header lines; returns its status and body."""
     with socket.create_connection(server.address) as client:
         lines = [f"GET {path} HTTP/{version}", *headers, "Connection: close", "", ""]
         client.sendall("\r\n".join(lines).encode("latin-1"))
@@ -184,12 +184,12 @@ def test_safe_methods_pass_the_origin_check(cors_gateway: Server) -> None:
     assert "access-control-allow-origin" not in reply.headers
 
 
-def test_job_is_not_deleted_from_another_site(job_gateway: Server, hand: Hand, png: bytes) -> None:
+def test_job_is_not_deleted_from_another_site(job_gateway: Server, worker: ManualWorker, png: bytes) -> None:
     job = httpx2.post(f"{job_gateway.url}/v1/echo", content=png, headers={"Prefer": "respond-async"}).headers[
         "location"
     ]
     assert httpx2.delete(job_gateway.url + job, headers={"Origin": "http://evil.example"}).status_code == 403
-    assert hand.take().job.state == "running"
+    assert worker.take().job.state == "running"
 
 
 def test_page_of_an_allowed_origin_may_call_and_read(cors_gateway: Server) -> None:
@@ -225,9 +225,9 @@ def test_cors_is_off_without_configured_origins(open_gateway: OpenGateway) -> No
         assert not [name for name in reply.headers if name.startswith("access-control-")]
 
 
-def test_api_replies_are_nosniff_and_no_store(job_gateway: Server, hand: Hand, png: bytes) -> None:
+def test_api_replies_are_nosniff_and_no_store(job_gateway: Server, worker: ManualWorker, png: bytes) -> None:
     accepted = httpx2.post(f"{job_gateway.url}/v1/echo", content=png, headers={"Prefer": "respond-async"})
-    hand.finish(hand.take(), {"image/png": png})
+    worker.finish(worker.take(), {"image/png": png})
     path = accepted.headers["location"]
     result = httpx2.get(f"{job_gateway.url}{path}/result")
     again = httpx2.get(f"{job_gateway.url}{path}/result", headers={"If-None-Match": result.headers["etag"]})
@@ -271,7 +271,7 @@ def test_head_is_served_wherever_get_is(
     assert httpx2.head(f"{cors_gateway.url}/v1/tiny-invert").status_code == 405
 
 
-def test_head_of_a_result_does_not_read_it(job_gateway: Server, hand: Hand) -> None:
+def test_head_of_a_result_does_not_read_it(job_gateway: Server, worker: ManualWorker) -> None:
     picture = encode_png(64, 32)
     accepted = httpx2.post(f"{job_gateway.url}/v1/echo", content=picture, headers={"Prefer": "respond-async"})
     url = job_gateway.url + accepted.headers["location"]
@@ -279,7 +279,7 @@ def test_head_of_a_result_does_not_read_it(job_gateway: Server, hand: Hand) -> N
     assert httpx2.head(f"{url}/result").status_code == 409
     events = httpx2.head(f"{url}/events", timeout=5)
     assert (events.status_code, events.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
-    hand.finish(hand.take(), {"image/png": picture})
+    worker.finish(worker.take(), {"image/png": picture})
     head, got = httpx2.head(f"{url}/result"), httpx2.get(f"{url}/result")
     assert (head.status_code, head.content) == (200, b"")
     for name in ("content-length", "content-type", "etag", "cache-control", "x-sightline-job", "x-sightline-model"):

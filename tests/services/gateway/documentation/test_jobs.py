@@ -60,6 +60,12 @@ def test_every_reference_has_a_target(document: dict[str, Any]) -> None:
     assert named <= set(document["components"]["schemas"])
 
 
+def test_published_schema_names_are_stable(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert {"State", "Reason", "Fate", "PublicJob"} <= set(schemas)
+    assert schemas["PublicJob"]["properties"]["state"] == {"$ref": "#/components/schemas/State"}
+
+
 def test_models_without_a_document_are_skipped() -> None:
     given: dict[str, Any] = {"paths": {"/v1/one": {"get": {}}}}
     assert document_jobs(given, ["one", "two"]) == given

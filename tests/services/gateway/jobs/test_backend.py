@@ -1,4 +1,4 @@
-"""The gateway beside its Redis: what it measures there, and what it does when it is away."""
+"""Monitoring of queues and blob store, and the gateway's behaviour while Redis or the store is unreachable."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from sightline.api.problems import Code
 from sightline.jobs.job import Priority
 from sightline.jobs.settings import JobSettings
 from tests.redis_server import DURABLE, EMBEDDED, RedisServer, running_redis
-from tests.services.gateway.conftest import Eventually, Hand, MakeService, OpenGateway, Server, Start
+from tests.services.gateway.conftest import Eventually, MakeService, ManualWorker, OpenGateway, Server, Start
 
 LATER = {"Prefer": "respond-async", "Content-Type": "text/plain"}
 
@@ -28,22 +28,22 @@ def gauge(name: str, priority: Priority) -> str:
 
 
 def test_metrics_and_capacity_show_depth_and_age_of_queues(
-    job_gateway: Server, hand: Hand, eventually: Eventually
+    job_gateway: Server, worker: ManualWorker, eventually: Eventually
 ) -> None:
     for number, priority in enumerate(("bulk", "bulk", "interactive")):
         headers = {**LATER, "X-Sightline-Priority": priority}
         httpx2.post(f"{job_gateway.url}/v1/echo", content=bytes([number]), headers=headers)
     eventually(lambda: metric(job_gateway, gauge("waiting", Priority.BULK)) == 2)
     eventually(lambda: metric(job_gateway, gauge("waiting", Priority.INTERACTIVE)) == 1)
-    hand.heartbeat()
-    lease = hand.take()
+    worker.heartbeat()
+    lease = worker.take()
     eventually(lambda: metric(job_gateway, gauge("running", Priority.INTERACTIVE)) == 1)
     assert metric(job_gateway, "sightline_redis_up") == 1
     assert (metric(job_gateway, "sightline_redis_used_bytes") or 0) > 100_000
     assert metric(job_gateway, gauge("dead", Priority.BULK)) == 0
     assert metric(job_gateway, gauge("retrying", Priority.BULK)) == 0
     eventually(lambda: (metric(job_gateway, gauge("oldest_age_seconds", Priority.BULK)) or 0) > 0)
-    hand.finish(lease, {"image/png": b"done"})
+    worker.finish(lease, {"image/png": b"done"})
     # The counts are those of the Redis, which has been emptied before.
     events = 'sightline_jobs_events_total{event="succeeded",model="echo",priority="interactive"}'
     eventually(lambda: metric(job_gateway, events) == 1)
@@ -57,17 +57,22 @@ def test_metrics_and_capacity_show_depth_and_age_of_queues(
 
 
 def test_limit_of_a_caller_holds_for_all_its_jobs(
-    start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings, hand: Hand, png: bytes
+    start: Start,
+    make_service: MakeService,
+    open_gateway: OpenGateway,
+    jobs: JobSettings,
+    worker: ManualWorker,
+    png: bytes,
 ) -> None:
     keys = {"desk": {"sha256": hashlib.sha256(b"desk").hexdigest(), "max_running": 1}}
     gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=jobs, keys=keys)
     for number in range(2):
         headers = {**LATER, "X-Api-Key": "desk"}
         assert httpx2.post(f"{gateway.url}/v1/echo", content=bytes([number]), headers=headers).status_code == 202
-    first = hand.take()
-    assert hand.idle()
-    hand.finish(first, {"image/png": b"done"})
-    assert hand.take().job.id != first.job.id
+    first = worker.take()
+    assert worker.idle()
+    worker.finish(first, {"image/png": b"done"})
+    assert worker.take().job.id != first.job.id
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What clients can do with a job once there is one."""
+"""The routes of submitted jobs."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import pytest
 from sightline.api.problems import Code, Problem
 from sightline.jobs.job import Lease
 from sightline.jobs.settings import JobSettings
-from tests.services.gateway.conftest import Eventually, Hand, MakeService, OpenGateway, Server, Start
+from tests.services.gateway.conftest import Eventually, MakeService, ManualWorker, OpenGateway, Server, Start
 
 FORMS = {"image/png": b"a picture", "application/json": b'{"a": "record"}'}
 TEXT = {"Content-Type": "text/plain"}
@@ -24,7 +24,7 @@ class Client:
         self.url, self._http = url, http
 
     def submit(self, content: bytes = b"work", **headers: str) -> str:
-        """Returns where the job is."""
+        """Submits a job and returns its path."""
         asked = {**TEXT, "Prefer": "respond-async", **headers}
         reply = self._http.post(f"{self.url}/v1/echo", content=content, headers=asked)
         assert reply.status_code == 202
@@ -48,26 +48,26 @@ def client(job_gateway: Server) -> Iterator[Client]:
 
 
 @pytest.fixture
-def done(client: Client, hand: Hand) -> str:
+def done(client: Client, worker: ManualWorker) -> str:
     path = client.submit(b"original")
-    hand.finish(hand.take(), FORMS)
+    worker.finish(worker.take(), FORMS)
     return path
 
 
-def test_job_has_state_position_and_links(client: Client, hand: Hand) -> None:
+def test_job_has_state_position_and_links(client: Client, worker: ManualWorker) -> None:
     first, second = client.submit(), client.submit(b"more work")
     assert [client.state(path)["position"] for path in (first, second)] == [1, 2]
     assert client.state(first)["eta_s"] is None
-    lease = hand.take()
-    hand.report(lease, "infer", 0.25)
+    lease = worker.take()
+    worker.report(lease, "infer", 0.25)
     job = client.state(first)
     assert (job["state"], job["attempts"], job["position"]) == ("running", 1, None)
     assert job["progress"] == {"stage": "infer", "share": 0.25}
     assert job["created_at"] <= job["started_at"]
     assert job["finished_at"] is None
     assert int(client.get(first).headers["retry-after"]) > 0
-    hand.heartbeat()
-    hand.finish(lease, FORMS)
+    worker.heartbeat()
+    worker.finish(lease, FORMS)
     assert isinstance(client.state(second)["eta_s"], float)
 
 
@@ -106,9 +106,9 @@ def test_unmodified_result_is_304(client: Client, done: str) -> None:
     assert client.get(f"{done}/result", **{"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_large_result_is_complete(client: Client, hand: Hand) -> None:
+def test_large_result_is_complete(client: Client, worker: ManualWorker) -> None:
     path, large = client.submit(), bytes(range(256)) * 20_000
-    hand.finish(hand.take(), {"image/png": large})
+    worker.finish(worker.take(), {"image/png": large})
     reply = client.get(f"{path}/result")
     assert reply.content == large
     assert reply.headers["content-length"] == str(len(large))
@@ -120,11 +120,11 @@ LARGE = bytes(range(256)) * 40_000
 @pytest.mark.parametrize("content", [FORMS["image/png"], LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("place", [0, -1])
 def test_damaged_result_is_gone_and_not_reused(
-    client: Client, hand: Hand, blobs: Path, content: bytes, place: int
+    client: Client, worker: ManualWorker, blobs: Path, content: bytes, place: int
 ) -> None:
-    """Also where damage is at the end, which is read last; the record, which is whole, is still to be had."""
+    """Covers damage at the end, which is read last; the undamaged record stays available."""
     path = client.submit(b"work", **{"Idempotency-Key": f"key-{place}"})
-    hand.finish(hand.take(), {"image/png": content, "application/json": b"{}"})
+    worker.finish(worker.take(), {"image/png": content, "application/json": b"{}"})
     sha256 = hashlib.sha256(content).hexdigest()
     blob = blobs / "sha256" / sha256[:2] / sha256[2:]
     damaged = bytearray(content)
@@ -139,7 +139,7 @@ def test_damaged_result_is_gone_and_not_reused(
     again = client.submit(b"work", **{"Idempotency-Key": f"key-{place}"})
     assert again != path
     assert client.state(again)["state"] == "queued"
-    hand.finish(hand.take(), {"image/png": content})
+    worker.finish(worker.take(), {"image/png": content})
     assert client.get(f"{again}/result").content == content
     assert client.get(f"{path}/result").content == content
 
@@ -159,9 +159,9 @@ def test_unfinished_result_has_retry_after(client: Client) -> None:
     assert int(reply.headers["retry-after"]) > 0
 
 
-def test_result_of_a_failed_job_is_its_problem(client: Client, hand: Hand) -> None:
+def test_result_of_a_failed_job_is_its_problem(client: Client, worker: ManualWorker) -> None:
     path = client.submit()
-    hand.fail(hand.take(), Problem(Code.TOO_MANY_PIXELS, "The picture is too large.", max_pixels=7))
+    worker.fail(worker.take(), Problem(Code.TOO_MANY_PIXELS, "The picture is too large.", max_pixels=7))
     assert client.state(path)["state"] == "failed"
     assert client.state(path)["problem"]["code"] == "too_many_pixels"
     reply = client.get(f"{path}/result")
@@ -177,23 +177,23 @@ def test_result_of_a_dead_job_has_its_last_problem(
     start: Start, make_service: MakeService, open_gateway: OpenGateway, jobs: JobSettings
 ) -> None:
     frail = jobs.model_copy(update={"max_attempts": 1})
-    hand = Hand(frail)
+    worker = ManualWorker(frail)
     gateway = open_gateway({"echo": [start(make_service()).url]}, jobs=frail)
     with httpx2.Client() as http:
         client = Client(gateway.url, http)
         path = client.submit()
-        hand.fail(hand.take(), Problem(Code.INTERNAL, "The service failed on this request."), transient=True)
+        worker.fail(worker.take(), Problem(Code.INTERNAL, "The service failed on this request."), transient=True)
         assert client.state(path)["state"] == "dead"
         reply = client.get(f"{path}/result")
         assert (reply.status_code, reply.json()["code"]) == (502, Code.UPSTREAM_FAILED)
         assert reply.json()["last_problem"]["code"] == Code.INTERNAL
 
 
-def test_job_is_cancelled_before_and_while_it_runs(client: Client, hand: Hand) -> None:
+def test_job_is_cancelled_before_and_while_it_runs(client: Client, worker: ManualWorker) -> None:
     for taken in (False, True):
         path = client.submit()
         if taken:
-            assert hand.take().job.id == path.rpartition("/")[2]
+            assert worker.take().job.id == path.rpartition("/")[2]
         reply = client.delete(path)
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
         gone = client.get(f"{path}/result")
@@ -239,7 +239,7 @@ def events(text: str) -> list[dict[str, str]]:
     return [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
 
 
-def test_events_are_streamed_and_end_with_the_job(client: Client, hand: Hand) -> None:
+def test_events_are_streamed_and_end_with_the_job(client: Client, worker: ManualWorker) -> None:
     path = client.submit()
     with httpx2.stream("GET", f"{client.url}{path}/events", timeout=30) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
@@ -247,11 +247,11 @@ def test_events_are_streamed_and_end_with_the_job(client: Client, hand: Hand) ->
         pieces, text = reply.iter_text(), ""
         while "event: queued" not in text:
             text += next(pieces)
-        lease = hand.take()
-        hand.report(lease, "infer", 0.5)
+        lease = worker.take()
+        worker.report(lease, "infer", 0.5)
         while "event: progress" not in text:
             text += next(pieces)
-        hand.finish(lease, FORMS)
+        worker.finish(lease, FORMS)
         text += "".join(pieces)
     found = events(text)
     assert [event["event"] for event in found] == ["queued", "running", "progress", "succeeded"]
@@ -274,11 +274,13 @@ def test_events_resume_after_the_last_event_id(client: Client, done: str) -> Non
 
 
 @pytest.mark.parametrize("halves", [(2**64, 0), (1, 2**64), (10**20 - 1, 1)])
-def test_event_id_out_of_range_replays_all_events(client: Client, hand: Hand, halves: tuple[int, int]) -> None:
+def test_event_id_out_of_range_replays_all_events(
+    client: Client, worker: ManualWorker, halves: tuple[int, int]
+) -> None:
     path = client.submit()
     lost = {"Last-Event-ID": "{}-{}".format(*halves)}
     with httpx2.stream("GET", f"{client.url}{path}/events", headers=lost, timeout=30) as reply:
-        hand.finish(hand.take(), FORMS)
+        worker.finish(worker.take(), FORMS)
         assert events(reply.read().decode())[-1]["event"] == "succeeded"
 
 
@@ -294,12 +296,12 @@ def test_event_streams_are_limited(
             next(heard)
             refused = client.get(f"{path}/events")
         assert (refused.status_code, refused.json()["code"]) == (503, Code.OVERLOADED)
-        # The place is free again once the first has hung up.
+        # A place is free again once the first client has disconnected.
         client.delete(path)
         eventually(lambda: client.get(f"{path}/events").status_code == 200)
 
 
-def test_job_with_many_listeners_ends_all_streams(client: Client, hand: Hand) -> None:
+def test_job_with_many_listeners_ends_all_streams(client: Client, worker: ManualWorker) -> None:
     path, texts = client.submit(), []
 
     def listen() -> None:
@@ -308,8 +310,8 @@ def test_job_with_many_listeners_ends_all_streams(client: Client, hand: Hand) ->
     listeners = [threading.Thread(target=listen) for _ in range(5)]
     for listener in listeners:
         listener.start()
-    lease: Lease = hand.take()
-    hand.finish(lease, FORMS)
+    lease: Lease = worker.take()
+    worker.finish(lease, FORMS)
     for listener in listeners:
         listener.join()
     assert [events(text)[-1]["event"] for text in texts] == ["succeeded"] * 5

@@ -18,8 +18,8 @@ from sightline.api.problems import Code, Problem
 from sightline.jobs.settings import JobSettings
 from tests.services.gateway.conftest import (
     Eventually,
-    Hand,
     MakeService,
+    ManualWorker,
     OpenGateway,
     Server,
     Start,
@@ -40,7 +40,7 @@ def send(job_gateway: Server) -> Iterator["Send"]:
 
 
 class Send:
-    """Posts to the model, and elsewhere."""
+    """A client that posts to the model's route."""
 
     def __init__(self, url: str, client: httpx2.Client, pool: ThreadPoolExecutor) -> None:
         self.url, self._client, self._pool = url, client, pool
@@ -66,7 +66,7 @@ def test_small_request_is_synchronous(send: Send, png: bytes) -> None:
     assert "x-sightline-job" not in reply.headers
 
 
-def test_respond_async_becomes_a_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_respond_async_becomes_a_job(send: Send, worker: ManualWorker, png: bytes) -> None:
     reply = send(png, {**LATER, "Accept": "image/webp", "Content-Type": "image/png", "X-Request-Id": "mine"})
     body = reply.json()
     assert reply.status_code == 202
@@ -76,25 +76,25 @@ def test_respond_async_becomes_a_job(send: Send, hand: Hand, png: bytes) -> None
     assert int(reply.headers["retry-after"]) > 0
     assert (body["state"], body["reason"], body["position"]) == ("queued", "asked", 1)
     assert body["detail"].endswith(".")
-    job = hand.take().job
+    job = worker.take().job
     assert (job.id, job.owner, job.request_id) == (body["id"], "public", "mine")
     assert (job.request.path, job.request.content_type, job.request.accept) == ("/v1/echo", "image/png", "image/webp")
-    assert hand.body(job) == png
+    assert worker.body(job) == png
 
 
 @pytest.mark.parametrize("form", [False, True], ids=["bare", "form"])
-def test_large_picture_becomes_a_job(send: Send, hand: Hand, *, form: bool) -> None:
+def test_large_picture_becomes_a_job(send: Send, worker: ManualWorker, *, form: bool) -> None:
     picture = encode_png(65, 32)
     reply = send(files={"image": picture}) if form else send(picture)
     assert (reply.status_code, reply.json()["reason"]) == (202, "pixels")
     assert "preference-applied" not in reply.headers
-    assert picture in hand.body(hand.take().job)
+    assert picture in worker.body(worker.take().job)
 
 
-def test_large_declared_body_becomes_a_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_large_declared_body_becomes_a_job(send: Send, worker: ManualWorker, png: bytes) -> None:
     reply = send(png + bytes(300_000))
     assert (reply.status_code, reply.json()["reason"]) == (202, "bytes")
-    assert hand.body(hand.take().job) == png + bytes(300_000)
+    assert worker.body(worker.take().job) == png + bytes(300_000)
 
 
 def test_large_body_without_declared_length_is_refused(send: Send) -> None:
@@ -135,10 +135,10 @@ def test_job_is_accepted_for_a_model_that_is_not_ready(
 
 
 @pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=30"])
-def test_wait_replies_with_the_result(send: Send, hand: Hand, png: bytes, prefer: str) -> None:
+def test_wait_replies_with_the_result(send: Send, worker: ManualWorker, png: bytes, prefer: str) -> None:
     waiting = send.aside(png, {"Prefer": prefer})
-    lease = hand.take()
-    hand.finish(lease, {"image/png": b"done"})
+    lease = worker.take()
+    worker.finish(lease, {"image/png": b"done"})
     reply = waiting.result()
     assert (reply.status_code, reply.content) == (200, b"done")
     assert reply.headers["content-type"] == "image/png"
@@ -161,9 +161,9 @@ def test_wait_is_capped_at_its_maximum(
     assert (reply.status_code, reply.headers["preference-applied"]) == (202, "wait=1")
 
 
-def test_wait_for_a_failing_job_replies_with_its_problem(send: Send, hand: Hand, png: bytes) -> None:
+def test_wait_for_a_failing_job_replies_with_its_problem(send: Send, worker: ManualWorker, png: bytes) -> None:
     waiting = send.aside(png, {"Prefer": "wait=30"})
-    hand.fail(hand.take(), Problem(Code.BAD_MASK, "The mask is empty.", field="mask"))
+    worker.fail(worker.take(), Problem(Code.BAD_MASK, "The mask is empty.", field="mask"))
     reply = waiting.result()
     assert (reply.status_code, reply.headers["content-type"]) == (400, "application/problem+json")
     assert (reply.json()["code"], reply.json()["detail"]) == ("bad_mask", "The mask is empty.")
@@ -171,7 +171,7 @@ def test_wait_for_a_failing_job_replies_with_its_problem(send: Send, hand: Hand,
 
 
 def test_disconnect_during_the_wait_leaves_the_job(
-    send: Send, job_gateway: Server, hand: Hand, eventually: Eventually
+    send: Send, job_gateway: Server, worker: ManualWorker, eventually: Eventually
 ) -> None:
     head = (
         b"POST /v1/echo HTTP/1.1\r\nHost: localhost\r\n"
@@ -179,9 +179,9 @@ def test_disconnect_during_the_wait_leaves_the_job(
     )
     with socket.create_connection(job_gateway.address) as client:
         client.sendall(head + b"hi")
-        lease = hand.take()
+        lease = worker.take()
     eventually(lambda: send.get("/v1/capacity").json()["in_flight"] == 0)
-    hand.finish(lease, {"image/png": b"done"})
+    worker.finish(lease, {"image/png": b"done"})
     assert send.get(f"/v1/jobs/{lease.job.id}/result").content == b"done"
 
 
@@ -224,7 +224,7 @@ def test_bodies_of_jobs_do_not_count_as_bytes_in_flight(
     assert httpx2.get(f"{gateway.url}/v1/capacity").json()["in_flight_bytes"] == 0
 
 
-def test_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_same_key_and_request_is_the_same_job(send: Send, worker: ManualWorker, png: bytes) -> None:
     headers = {**LATER, "Idempotency-Key": '"once"'}
     before = send.counted("submitted"), send.counted("joined")
     first = send(files={"image": ("a.png", png)}, headers=headers)
@@ -233,7 +233,7 @@ def test_same_key_and_request_is_the_same_job(send: Send, hand: Hand, png: bytes
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json()["id"] == second.json()["id"]
     assert len(send.get("/v1/jobs").json()["jobs"]) == 1
-    hand.finish(hand.take(), {"image/png": b"done"})
+    worker.finish(worker.take(), {"image/png": b"done"})
     third = send(files={"image": ("a.png", png)}, headers={"Idempotency-Key": "once"})
     assert (third.status_code, third.content) == (200, b"done")
     assert (send.counted("submitted"), send.counted("joined")) == (before[0] + 1, before[1] + 1)
@@ -248,16 +248,16 @@ def test_same_key_with_another_request_is_refused(send: Send, png: bytes) -> Non
         assert (other.status_code, other.json()["code"]) == (422, Code.KEY_REUSED)
 
 
-def test_key_alone_waits_and_refuses_a_concurrent_request(send: Send, hand: Hand, png: bytes) -> None:
+def test_key_alone_waits_and_refuses_a_concurrent_request(send: Send, worker: ManualWorker, png: bytes) -> None:
     waiting = send.aside(png, {"Idempotency-Key": "k"})
-    lease = hand.take()
+    lease = worker.take()
     second = send(png, {"Idempotency-Key": "k"})
     assert (second.status_code, second.json()["code"]) == (409, Code.KEY_IN_USE)
     assert second.headers["location"] == f"/v1/jobs/{lease.job.id}"
     assert int(second.headers["retry-after"]) > 0
     joined = send(png, {**LATER, "Idempotency-Key": "k"})
     assert (joined.status_code, joined.json()["id"]) == (202, lease.job.id)
-    hand.finish(lease, {"image/png": b"done"})
+    worker.finish(lease, {"image/png": b"done"})
     assert waiting.result().content == b"done"
     assert waiting.result().headers["x-sightline-job"] == lease.job.id
 
@@ -303,7 +303,7 @@ def test_identical_request_to_the_same_model_is_cached(
     make_service: MakeService,
     open_gateway: OpenGateway,
     jobs: JobSettings,
-    hand: Hand,
+    worker: ManualWorker,
     png: bytes,
     blobs: Path,
 ) -> None:
@@ -315,7 +315,7 @@ def test_identical_request_to_the_same_model_is_cached(
 
     gateway = open_gateway({"echo": [start(make_service(readiness=readiness)).url]}, jobs=jobs, sync_pixels=9)
     first = httpx2.post(f"{gateway.url}/v1/echo", content=png)
-    hand.finish(hand.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
+    worker.finish(worker.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
     second = httpx2.post(f"{gateway.url}/v1/echo", content=png)
     assert (second.status_code, second.content) == (200, b"done")
     assert second.headers["x-sightline-cache"] == "hit"
@@ -329,21 +329,21 @@ def test_identical_request_to_the_same_model_is_cached(
     assert (fourth.status_code, fourth.json()["code"]) == (410, "gone")
     fifth = httpx2.post(f"{gateway.url}/v1/echo", content=png, headers=LATER)
     assert (fifth.json()["state"], fifth.json()["cached_from"]) == ("queued", None)
-    hand.finish(hand.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
+    worker.finish(worker.take(), {"image/png": b"done"}, model_sha256=ModelIdentity(name="echo", **reported).sha256)
     assert httpx2.post(f"{gateway.url}/v1/echo", content=png).content == b"done"
     other = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
     assert other.json()["state"] == "queued"
-    hand.finish(hand.take(), {"image/png": b"x"}, model_sha256=ModelIdentity(name="echo", **older).sha256)
+    worker.finish(worker.take(), {"image/png": b"x"}, model_sha256=ModelIdentity(name="echo", **older).sha256)
     again = httpx2.post(f"{gateway.url}/v1/echo?strength=2", content=png, headers=LATER)
     assert again.json()["state"] == "queued"
 
 
-def test_webhook_makes_the_request_a_job(send: Send, hand: Hand, png: bytes) -> None:
+def test_webhook_makes_the_request_a_job(send: Send, worker: ManualWorker, png: bytes) -> None:
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     headers = {"X-Sightline-Webhook": "https://example.org/hook", "X-Sightline-Webhook-Secret": secret}
     reply = send(png, headers)
     assert (reply.status_code, reply.json()["reason"]) == (202, "asked")
-    webhook = hand.take().job.webhook
+    webhook = worker.take().job.webhook
     assert webhook is not None
     assert (webhook.url, webhook.secret) == ("https://example.org/hook", secret)
     assert secret not in reply.text
@@ -354,11 +354,11 @@ def test_webhook_makes_the_request_a_job(send: Send, hand: Hand, png: bytes) -> 
         assert send(png, wrong).json()["code"] == Code.INVALID_REQUEST
 
 
-def test_job_has_the_requested_priority(send: Send, hand: Hand, png: bytes) -> None:
+def test_job_has_the_requested_priority(send: Send, worker: ManualWorker, png: bytes) -> None:
     assert send(png, {**LATER, "X-Sightline-Priority": "bulk"}).json()["priority"] == "bulk"
     assert send(png, LATER).json()["priority"] == "interactive"
     assert send(png, {**LATER, "X-Sightline-Priority": "first"}).json()["code"] == Code.INVALID_REQUEST
-    assert hand.take().job.priority == "interactive"
+    assert worker.take().job.priority == "interactive"
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -146,8 +146,8 @@ def test_webhook_reports_the_end_of_a_job(start: Start, redis_url: str, tmp_path
     assert SECRET not in str(receiver.events)
     sample = 'sightline_webhook_attempts_total{outcome="delivered"} 1.0'
     eventually(lambda: sample in httpx2.get(f"{gateway.url}/metrics").text)
-    told = httpx2.get(f"{gateway.url}/v1/jobs/job-1").json()["webhook"]
-    assert (told["state"], told["attempts"], told["status"]) == ("delivered", 1, 204)
+    reported = httpx2.get(f"{gateway.url}/v1/jobs/job-1").json()["webhook"]
+    assert (reported["state"], reported["attempts"], reported["status"]) == ("delivered", 1, 204)
 
 
 async def _cancel_a_job(settings: JobSettings, webhook: Webhook) -> None:

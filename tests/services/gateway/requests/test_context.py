@@ -19,11 +19,11 @@ TEXT = json.dumps({"url": "https://a.org/", "secret": "x"})
 
 
 def body_of(
-    *chunks: bytes, keep_bytes: int = 1000, hangs_up: bool = False, room_bytes: int = 10**9, limit_bytes: int = 10**9
+    *chunks: bytes, keep_bytes: int = 1000, disconnects: bool = False, room_bytes: int = 10**9, limit_bytes: int = 10**9
 ) -> RequestBody:
     messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-    messages += [{"type": "http.disconnect"}] if hangs_up else []
-    if not hangs_up:
+    messages += [{"type": "http.disconnect"}] if disconnects else []
+    if not disconnects:
         messages[-1]["more_body"] = False
 
     async def receive() -> Message:
@@ -111,7 +111,7 @@ async def test_request_without_body_has_neither_content_nor_sha256() -> None:
 
 
 async def test_failure_is_the_disconnect_of_the_client() -> None:
-    body = body_of(b"ab", hangs_up=True)
+    body = body_of(b"ab", disconnects=True)
     with pytest.raises(ClientDisconnect):
         await drain(body)
     assert isinstance(body.failure, ClientDisconnect)

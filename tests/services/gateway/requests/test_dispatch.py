@@ -1,4 +1,4 @@
-"""What is refused before any of it is sent to a service."""
+"""Checks before a request is forwarded, and the decision between a synchronous reply and a job."""
 
 import socket
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {"max_bytes": 200_000, "max_pixels": 64 * 32, "peek_b
 
 
 class Bodies(list[bytes]):
-    """An endpoint's memory of the bodies it read to their end."""
+    """An endpoint that records the bodies that it read to their end."""
 
     cut_short = 0
 

@@ -50,7 +50,7 @@ def test_fingerprint_differs_for_other_parts(one: list[Part], other: list[Part])
 
 
 def filled_in(parts: list[Part]) -> list[tuple[str, bool, bytes]]:
-    """Without fields that were left empty, and without the names of files."""
+    """Returns the parts without empty fields and without the names of files."""
     return [(name, file is not None, body) for name, file, body in parts if body or file]
 
 

@@ -1,4 +1,4 @@
-"""A gateway behind a real reverse proxy that strips a prefix, and clients that pretend to be one."""
+"""A gateway behind a real reverse proxy that strips a prefix, and clients that forge forwarded headers."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from yarl import URL
 from services.gateway.requests.forwarded_headers import ForwardedHeadersMiddleware
 from services.gateway.settings import GatewaySettings
 from sightline.jobs.settings import JobSettings
-from tests.services.gateway.conftest import Hand, MakeService, OpenGateway, Server, Start
+from tests.services.gateway.conftest import MakeService, ManualWorker, OpenGateway, Server, Start
 
 PREFIX = "/sightline"
 PUBLIC = "photos.example.org"
@@ -27,11 +27,11 @@ HOP_BY_HOP = ("Transfer-Encoding", "Content-Length", "Connection", "Content-Enco
 
 @contextmanager
 def reverse_proxy(upstream: str, headers: Mapping[str, str]) -> Iterator[str]:
-    """Serves `upstream` under the prefix, which it strips; `headers` are what it adds to each request."""
+    """Serves `upstream` under the prefix, which it strips, and adds `headers` to each request."""
 
     async def forward(request: web.Request) -> web.StreamResponse:
         path = request.raw_path.removeprefix(PREFIX) or "/"
-        # As nginx and Caddy are told to: what the client says under these names is replaced.
+        # As nginx and Caddy are configured: the client's headers of these names are replaced.
         dropped = (*headers, *HOP_BY_HOP)
         kept = {name: value for name, value in request.headers.items() if name not in dropped}
         async with (
@@ -89,7 +89,7 @@ def test_links_and_routes_work_behind_a_prefix(
     make_service: MakeService,
     open_gateway: OpenGateway,
     jobs: JobSettings,
-    hand: Hand,
+    worker: ManualWorker,
     png: bytes,
     settings: dict[str, object],
     headers: dict[str, str],
@@ -116,7 +116,7 @@ def test_links_and_routes_work_behind_a_prefix(
         second = client.post(f"{public}/v1/echo", content=png + b"2", headers={"Prefer": "respond-async"})
         page_of_jobs = client.get(f"{public}/v1/jobs?limit=1").json()
         assert client.get(origin + page_of_jobs["next"]).json()["jobs"][0]["id"] == job["id"]
-        hand.finish(hand.take(), {"image/png": png})
+        worker.finish(worker.take(), {"image/png": png})
         assert client.get(origin + job["links"]["result"]).content == png
         assert client.get(origin + job["links"]["events"]).text.startswith("retry:")
         assert client.delete(origin + second.json()["links"]["self"]).json()["links"] == second.json()["links"]
@@ -183,11 +183,11 @@ def test_services_receive_no_forwarded_headers(
 ) -> None:
     seen: list[str] = []
 
-    async def tell(request: Request) -> Response:
+    async def report(request: Request) -> Response:
         seen.extend(name for name in request.headers if "forwarded" in name)
         return Response(b"")
 
-    gateway = open_gateway({"echo": [start(make_service(tell)).url]}, trusted_proxies=LOOPBACK)
+    gateway = open_gateway({"echo": [start(make_service(report)).url]}, trusted_proxies=LOOPBACK)
     sent = {**FORWARDED, "X-Forwarded-Host": "localhost", "X-Forwarded-For": "192.0.2.1", "Forwarded": "for=192.0.2.1"}
     assert httpx2.post(f"{gateway.url}/v1/echo/x", headers=sent).status_code == 200
     assert seen == []
@@ -209,12 +209,12 @@ def test_malformed_origin_fails_the_start(origin: str) -> None:
 
 
 def test_client_is_the_nearest_untrusted_address(start: Start) -> None:
-    async def tell(request: Request) -> Response:
+    async def report(request: Request) -> Response:
         assert request.client
         return Response(f"{request.client.host} {request.url.scheme}")
 
     trusted = GatewaySettings.model_validate({"trusted_proxies": "127.0.0.1, 10.0.0.0/8,2001:db8::/32"}).trusted_proxies
-    app = ForwardedHeadersMiddleware(Starlette(routes=[Route("/", tell)]), trusted, "")
+    app = ForwardedHeadersMiddleware(Starlette(routes=[Route("/", report)]), trusted, "")
     url = start(app).url
     for sent, client in (
         (["192.0.2.1"], "192.0.2.1"),

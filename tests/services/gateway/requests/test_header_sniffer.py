@@ -35,9 +35,9 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--" + BOUNDARY + b"--\r\n"
 
 
-def feed(peek: BodySniffer, body: bytes, chunk_bytes: int) -> None:
+def feed(sniffer: BodySniffer, body: bytes, chunk_bytes: int) -> None:
     for start in range(0, len(body), chunk_bytes):
-        peek.feed(body[start : start + chunk_bytes])
+        sniffer.feed(body[start : start + chunk_bytes])
 
 
 IMAGE = field(b"image", png(640, 480, padding=500))
@@ -58,21 +58,21 @@ FORMS = {
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS.keys())
 @pytest.mark.parametrize("chunk_bytes", [1, 7, 64, 100_000])
 def test_image_part_is_found_wherever_chunks_break(body: bytes, chunk_bytes: int) -> None:
-    peek = FormSniffer(BOUNDARY)
-    feed(peek, body, chunk_bytes)
-    assert peek.header is not None
-    assert (peek.header.width, peek.header.height) == (640, 480)
+    sniffer = FormSniffer(BOUNDARY)
+    feed(sniffer, body, chunk_bytes)
+    assert sniffer.header is not None
+    assert (sniffer.header.width, sniffer.header.height) == (640, 480)
 
 
 @given(st.lists(st.integers(min_value=1, max_value=200), min_size=1))
 def test_image_part_is_found_in_chunks_of_any_sizes(sizes: list[int]) -> None:
-    body, peek = form(MASK, IMAGE), FormSniffer(BOUNDARY)
-    while body and not peek.done:
+    body, sniffer = form(MASK, IMAGE), FormSniffer(BOUNDARY)
+    while body and not sniffer.done:
         for size in sizes:
-            peek.feed(body[:size])
+            sniffer.feed(body[:size])
             body = body[size:]
-    assert peek.header is not None
-    assert peek.header.pixels == 640 * 480
+    assert sniffer.header is not None
+    assert sniffer.header.pixels == 640 * 480
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_image_part_is_found_in_chunks_of_any_sizes(sizes: list[int]) -> None:
 )
 @pytest.mark.parametrize("chunk_bytes", [1, 100_000])
 def test_form_without_a_picture_header_is_left_to_the_service(body: bytes, chunk_bytes: int) -> None:
-    peek = FormSniffer(BOUNDARY)
-    feed(peek, body, chunk_bytes)
-    assert peek.done
-    assert peek.header is None
+    sniffer = FormSniffer(BOUNDARY)
+    feed(sniffer, body, chunk_bytes)
+    assert sniffer.done
+    assert sniffer.header is None
 
 
 def test_sniffer_is_done_at_the_end_of_the_form() -> None:
-    peek = FormSniffer(BOUNDARY)
-    peek.feed(form(MASK) + b"\r\n" + IMAGE)
-    assert peek.header is None
+    sniffer = FormSniffer(BOUNDARY)
+    sniffer.feed(form(MASK) + b"\r\n" + IMAGE)
+    assert sniffer.header is None
 
 
 @given(st.binary(max_size=600))
@@ -107,20 +107,20 @@ def test_arbitrary_bytes_raise_only_problems(body: bytes) -> None:
 
 
 def test_image_part_of_another_format_is_refused() -> None:
-    peek = FormSniffer(BOUNDARY)
+    sniffer = FormSniffer(BOUNDARY)
     with pytest.raises(Problem) as caught:
-        peek.feed(form(field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)))
+        sniffer.feed(form(field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)))
     assert caught.value.code == Code.UNSUPPORTED_FORMAT
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
 def test_bare_picture_is_read(content_type: str) -> None:
-    peek = sniffer_for(Headers({"Content-Type": content_type}))
-    assert peek is not None
-    feed(peek, png(640, 480), 3)
-    assert peek.done
-    assert peek.header is not None
-    assert peek.header.pixels == 640 * 480
+    sniffer = sniffer_for(Headers({"Content-Type": content_type}))
+    assert sniffer is not None
+    feed(sniffer, png(640, 480), 3)
+    assert sniffer.done
+    assert sniffer.header is not None
+    assert sniffer.header.pixels == 640 * 480
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "multipart/form-data"])
@@ -132,9 +132,9 @@ def test_other_media_types_have_no_sniffer(content_type: str) -> None:
 def test_all_pictures_are_known_at_the_end_of_the_form(chunk_bytes: int) -> None:
     broken = field(b"image", b"#!/bin/sh\necho not a picture\n" * 4)
     body = form(MASK, IMAGE, field(b"other", png(9, 9)), broken, field(b"image", png(1000, 1000, padding=90)))
-    peek = FormSniffer(BOUNDARY)
-    feed(peek, body, chunk_bytes)
-    assert peek.complete
-    assert sorted(header.pixels for header in peek.headers) == [64 * 48, 640 * 480, 1_000_000]
-    assert peek.header is not None
-    assert peek.header.pixels == 640 * 480
+    sniffer = FormSniffer(BOUNDARY)
+    feed(sniffer, body, chunk_bytes)
+    assert sniffer.complete
+    assert sorted(header.pixels for header in sniffer.headers) == [64 * 48, 640 * 480, 1_000_000]
+    assert sniffer.header is not None
+    assert sniffer.header.pixels == 640 * 480

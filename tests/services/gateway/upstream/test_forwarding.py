@@ -1,4 +1,4 @@
-"""What happens to one request between the client, the gateway and the replicas."""
+"""Forwarding of requests and replies between clients and replicas."""
 
 import gzip
 import hashlib
@@ -47,7 +47,7 @@ def in_flight(gateway: Server) -> int:
 
 
 class Recorder:
-    """An endpoint that remembers what came."""
+    """An endpoint that records requests and bodies."""
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
@@ -251,7 +251,7 @@ def test_503_of_the_only_replica_is_passed_on(
 
 @pytest.fixture
 def breaking_service() -> Iterator[str]:
-    """Is ready, but hangs up on every POST once it has read some of it."""
+    """A service that is ready, but closes the connection of every POST after its first bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_break_off, args=[listener])
         thread.start()
