@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from sightline.networks.backbones import Trunk, Vgg, build_trunk
 from sightline.networks.pyramid import Pyramid, TrunkLevels
-from sightline.networks.trunks import Trunk, Vgg, build_trunk
 from tests.training.untrained import set_apart
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightline.training.backbones import load_features
+from sightline.networks.backbones import load_features
 from sightline.training.metrics import PerceptualDistance, psnr_db, ssim
 
 

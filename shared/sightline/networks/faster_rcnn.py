@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.networks import boxes
+from sightline.networks.backbones import build_trunk
 from sightline.networks.proposals import DenseProposals, ProposalNetwork, Proposing, best_candidates
 from sightline.networks.pyramid import STRIDES, Pyramid, TrunkLevels
 from sightline.networks.roi_align import roi_align
 from sightline.networks.suppression import suppressed
-from sightline.networks.trunks import build_trunk
 
 BINS = 7
 LOWEST = -1e9
@@ -27,9 +27,11 @@ BOX_SCALE = (0.1, 0.1, 0.2, 0.2)
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """`backbone` as in `sightline.networks.trunks`. `per_class_boxes`: four deltas for each class as in the paper, or,
-    where data are few, four for all. `image_px`: the longest side that the network was trained at. `passes`: how often
-    the head looks at each proposal, the second time at what it made of it the first (Gidaris and Komodakis, ICCV 2015).
+    """Configuration of the detector.
+
+    `backbone` is a name of `sightline.networks.backbones`, `image_px` the longest side in training. `per_class_boxes`
+    are four deltas for each class as in the paper; without, four for all classes, which needs fewer data. The head is
+    applied `passes` times, each time to the boxes of the pass before (Gidaris and Komodakis, ICCV 2015).
     """
 
     backbone: str = "resnet50"

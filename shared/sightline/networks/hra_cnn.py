@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.api.screening import CATEGORIES
-from sightline.networks.trunks import ResNet50, Trunk, Vgg, build_trunk
+from sightline.networks.backbones import ResNet50, Trunk, Vgg, build_trunk
 
 CLASSES = len(CATEGORIES)
 TINY = 1e-12

@@ -6,8 +6,8 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sightline.networks.backbones import EfficientNetLite, LiteBody, ResNet50, Trunk
 from sightline.networks.norms import fold_norms
-from sightline.networks.trunks import EfficientNetLite, LiteBody, ResNet50, Trunk
 
 STRIDES = (8, 16, 32)
 
@@ -48,7 +48,7 @@ def _cut(trunk: Trunk) -> tuple[nn.Sequential, tuple[int, int, int], list[nn.Seq
             return _cut_lite(trunk)
         case ResNet50(is_narrow=False):
             parts = [cast(nn.Sequential, getattr(trunk, f"layer{at}")) for at in range(1, 5)]
-            stem = nn.Sequential(trunk.conv1, trunk.bn1, nn.ReLU(), trunk.maxpool, parts[0], parts[1])
+            stem = nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool, parts[0], parts[1])
             return stem, (512, 1024, 2048), parts[2:]
         case _:
             raise ValueError(

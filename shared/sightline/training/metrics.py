@@ -8,7 +8,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
 
-from sightline.training.backbones import StagedFeatures
+from sightline.networks.backbones import StagedFeatures
 from sightline.training.photos import Picture
 
 

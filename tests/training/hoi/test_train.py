@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from torchvision import models
 
 from sightline.networks.faster_rcnn import Detecting
 from sightline.networks.interactnet import InteractNet, interact
@@ -27,6 +28,7 @@ from sightline.training.hoi.branch_training import (
 from sightline.training.hoi.datasets import Scene, hold_out
 from sightline.training.hoi.evaluation import comparison, method_scores, methods, predict_scenes
 from sightline.training.hoi.export import ExportedDetector, export, read_facts, rounded
+from sightline.training.hoi.jobs import LIGHT, PAPER, replace_backbone
 from sightline.training.hoi.model import (
     Model,
     TrainConfig,
@@ -252,9 +254,34 @@ def test_evaluation_compares_with_baselines(exported: Path, scenes: list[Scene])
     assert scores.truths["ride"] == 1
 
 
-def test_networks_of_the_paper_and_of_the_service_are_built() -> None:
-    from sightline.training.hoi.jobs import LIGHT, PAPER, replace_backbone
+def test_paper_configuration_takes_a_training_step_on_torchvision_weights(store: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    resnet = models.resnet50(weights=None)
+    torch.save(resnet.state_dict(), tmp_path / "resnet50.pth")
+    stage = Stage(minutes=1, crop_px=96, batch_size=1, learning_rate=1e-3)
+    network = replace(PAPER, detector=replace(PAPER.detector, image_px=96))
+    trunk = f"resnet50:{tmp_path / 'resnet50.pth'}"
+    config = TrainConfig(str(store), str(store), str(tmp_path), loaders=0, network=network, trunk=trunk)
+    task = InteractNetTask(replace(config, trains_stem=True))
+    task.begin_stage(stage, torch.device("cpu"))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        features = torch.nn.Sequential(*list(resnet.eval().children())[:6])(
+            (image - task.network.detector.trunk.mean) / task.network.detector.trunk.std
+        )
+        torch.testing.assert_close(task.network.detector.trunk.shallow(image), features, rtol=1e-3, atol=1e-3)
+    before = {name: weight.detach().clone() for name, weight in task.network.named_parameters()}
+    losses = task.losses(task.network, next(task.batches(stage, start=0, step=1)), stage)
 
+    torch.stack(list(losses.values())).sum().backward()
+    torch.optim.SGD(task.network.parameters(), 1e-3).step()
+
+    changed = {name for name, weight in task.network.named_parameters() if not torch.equal(weight, before[name])}
+    assert losses.keys() == {"rpn_object", "rpn_box", "class", "box", "action", "target", "pair"}
+    assert {"detector.trunk.stem.0.weight", "detector.box_head.deltas.weight", "human.actions.weight"} <= changed
+
+
+def test_networks_of_the_paper_and_of_the_service_are_built() -> None:
     network = InteractNet(replace_backbone(PAPER, "resnet50:/some/weights.pth"))
 
     assert network.detector.box_head.deltas.out_features == 320

@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from torchvision import models
 from typer.testing import CliRunner
 
 from sightline.api.screening import CATEGORIES
 from sightline.cli.app import build_app
 from sightline.inference.contract import read_contract
+from sightline.networks.backbones import load_trunk
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
-from sightline.training.backbones import load_trunk
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.hra_screening.candidates import Candidate, candidates, cross_validate, fit_heads, judge
 from sightline.training.hra_screening.config import Recipe, Stage, TrainConfig
@@ -165,6 +166,21 @@ def test_cross_validation_judges_sources_it_did_not_train_on(examples: list[Exam
     validation = cross_validate(examples, [pooled.average.astype(np.float32)], Recipe(VIEWS))
     assert validation.logits.shape == (54, 9)
     assert validation.scores.top_1.value > 0.95
+
+
+def test_paper_configuration_is_trained_on_torchvision_weights(data: Path, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        shapes = {name: part.shape for name, part in models.vgg19(weights=None).state_dict().items()}
+    state = {name: 0.05 * torch.randn(shape) for name, shape in shapes.items() if name.startswith("features.")}
+    torch.save(state, tmp_path / "vgg19.pth")
+
+    backbone = ("--backbone", "vgg19", "--weights", tmp_path / "vgg19.pth", "--image-px", PX)
+    run("train", "hra_screening", data, tmp_path, *backbone, "--pooling", "flatten", "--hours", 1 / 3600)
+
+    trained = load_model(tmp_path / "model.pt").network.state_dict()
+    changed = {name for name, value in state.items() if not torch.equal(value, trained[f"trunks.0.{name}"])}
+    assert changed <= {"features.34.weight", "features.34.bias"}  # the last convolution, as published
+    assert trained["heads.0.layers.0.weight"].shape == (256, 512 * 2 * 2)
 
 
 def test_the_comparison_is_a_table(data: Path, out: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from sightline.training.backbones import load_features
+from sightline.networks.backbones import load_features
 from sightline.training.fsim import fsim
 from sightline.training.hdr_correct.baselines import BASELINES, Corrector
 from sightline.training.hdr_correct.config import SHIPPED, Stage, TrainConfig

@@ -78,6 +78,7 @@ def train(
     loaders: int = 1,
     whole_trunk: bool = False,
     backbone: str = "efficientnet-lite0",
+    weights: str | None = None,
     paper: bool = False,
     branches_only: bool = False,
     max_examples: Annotated[int, typer.Option("--max-examples", "--most-lessons")] = 1500,
@@ -95,6 +96,9 @@ def train(
     validation set. Run the command again to resume; `start` is a checkpoint or a folder of exported weights to begin
     with, and `branches_only` keeps the detector as it is. The branches also learn from up to `max_examples` pictures
     whose actions are known in part.
+
+    `--paper --backbone resnet50` is the paper's network. ResNet-50 needs `weights` by torchvision's name, such as
+    IMAGENET1K_V1, or by path.
 
     On a CPU the stem of the backbone is frozen and runs in the `loaders` with the teacher. A GPU trains the
     `whole_trunk` and needs several loaders and batches of 32.
@@ -121,7 +125,7 @@ def train(
             start_weights=str(start) if start else None,
             loaders=loaders,
             network=network,
-            trunk=backbone,
+            trunk=f"{backbone}:{weights}" if weights else backbone,
             teacher=str(teacher) if network.detector.width == FEATURE_CHANNELS else None,
             trains_stem=whole_trunk,
             stages=(Stage(60 * hours, px, batch_size, learning_rate, learning_rate / 100),),

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
+from sightline.networks.backbones import load_trunk
 from sightline.networks.faster_rcnn import DetectorConfig
 from sightline.networks.interactnet import InteractNet, InteractNetConfig
 from sightline.networks.proposals import Proposing
 from sightline.networks.pyramid import TrunkLevels
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training import schedule
-from sightline.training.backbones import load_trunk
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.export import read_state
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sightline.networks.trunks import Trunk
-from sightline.training.backbones import load_trunk
+from sightline.networks.backbones import Trunk, load_trunk
 from sightline.training.hra_screening.examples import Example
 from sightline.training.hra_screening.views import Views
 from sightline.training.photos import read_rgb

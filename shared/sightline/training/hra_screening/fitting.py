@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sightline.api.screening import Category
+from sightline.networks.backbones import load_trunk
 from sightline.networks.hra_cnn import Head, HraCnn, HraConfig
-from sightline.training.backbones import load_trunk
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.hra_screening.config import network_from
 from sightline.training.hra_screening.heads import LinearHead

@@ -3,9 +3,12 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
+from sightline.networks.backbones import with_weights
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
 from sightline.training.hra_screening.calibration import probabilities
 from sightline.training.hra_screening.candidates import (
@@ -34,7 +37,9 @@ CALIBRATION_FOLDS = 20
 def train(
     data: Path,
     out: Path,
-    backbone: list[str],
+    backbones: Annotated[list[str] | None, typer.Argument()] = None,
+    backbone: list[str] | None = None,
+    weights: list[str] | None = None,
     image_px: int = 224,
     fusion: Fusion = Fusion.CONCATENATE,
     pooling: Pooling = Pooling.AVERAGE,
@@ -50,9 +55,12 @@ def train(
 ) -> None:
     """Fit a linear head on frozen trunks, or with --hours train as the paper does; writes OUT/model.pt.
 
-    One or two backbones. Sources of `val` and `test` alone are held out and measured on at the end, unless `everything`
-    is trained on. --compare cross-validates every backbone, pooling and fusion instead, and writes nothing.
+    One or two backbones, as arguments or by --backbone. `weights` are torchvision's names or paths, one for each
+    backbone; the EfficientNet-Lites have their own. Sources of `val` and `test` alone are held out and measured on at
+    the end, unless `everything` is trained on. --compare cross-validates every backbone, pooling and fusion instead,
+    and writes nothing.
     """
+    backbone = with_weights([*(backbones or []), *(backbone or [])], weights)
     recipe = Recipe(views, penalty, class_balance, source_balance)
     if hours:
         network = HraConfig(_names(backbone), fusion, pooling, hidden or None, image_px=image_px)

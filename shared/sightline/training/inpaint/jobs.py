@@ -4,8 +4,8 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from sightline.networks.backbones import load_features
 from sightline.networks.partial_conv import PartialConvConfig
-from sightline.training.backbones import load_features
 from sightline.training.inpaint.baselines import BASELINES, Filler
 from sightline.training.inpaint.config import Stage, TrainConfig
 from sightline.training.inpaint.evaluate import MEASURES, compare, make_cases

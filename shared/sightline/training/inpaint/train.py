@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from sightline.networks.backbones import load_features
 from sightline.networks.partial_conv import PartialConvUNet
 from sightline.training import loop
-from sightline.training.backbones import load_features
 from sightline.training.data import Samples, batches
 from sightline.training.export import load_exported
 from sightline.training.inpaint.config import Stage, TrainConfig
