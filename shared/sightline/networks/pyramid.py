@@ -6,7 +6,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.networks.backbones import EfficientNetLite, LiteBody, ResNet50, Trunk
+from sightline.networks.backbones import RESNET_PARTS, EfficientNetLite, LiteBody, ResNet50, Trunk
 from sightline.networks.norms import fold_norms
 
 STRIDES = (8, 16, 32)
@@ -47,9 +47,9 @@ def _cut(trunk: Trunk) -> tuple[nn.Sequential, tuple[int, int, int], list[nn.Seq
         case EfficientNetLite():
             return _cut_lite(trunk)
         case ResNet50(is_narrow=False):
-            parts = [cast(nn.Sequential, getattr(trunk, f"layer{at}")) for at in range(1, 5)]
-            stem = nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool, parts[0], parts[1])
-            return stem, (512, 1024, 2048), parts[2:]
+            parts = [cast(nn.Sequential, getattr(trunk, name)) for name in RESNET_PARTS]
+            stem, deep = nn.Sequential(*parts[:-2]), parts[-2:]
+            return stem, (512, 1024, 2048), deep
         case _:
             raise ValueError(
                 f"{type(trunk).__name__} has no levels for a pyramid: take an EfficientNet-Lite or ResNet-50"
