@@ -58,28 +58,12 @@ def create_app(
     settings: GatewaySettings, *, jobs: JobSettings | None = None, webhooks: WebhookSettings | None = None
 ) -> FastAPI:
     """Creates the application; without a Redis in `jobs`, every request is processed synchronously."""
-    registry, keys = create_registry(), KeyRing(settings.all_keys)
-    fleet = ReplicaFleet(
-        settings.upstreams,
-        max_requests_per_replica=settings.max_requests_per_replica,
-        resting=settings.resting_models,
-        label_key=settings.own_credential,
-    )
-    catalog = ModelCatalog(fleet)
-    components = GatewayComponents(
-        settings,
-        jobs or JobSettings(redis_url=None),
-        webhooks or WebhookSettings(),
-        fleet,
-        catalog,
-        keys,
-        GatewayMetrics(registry, fleet),
-    )
+    components = _create_components(settings, jobs or JobSettings(redis_url=None), webhooks or WebhookSettings())
     app = FastAPI(
         title="Sightline",
         version=__version__,
         description="Vision models for people who investigate with pictures.",
-        lifespan=_lifespan(components, registry),
+        lifespan=_lifespan(components),
         telemetry=TELEMETRY,
         openapi_url=None,
         docs_url=None,
@@ -88,11 +72,10 @@ def create_app(
         redirect_slashes=False,
     )
     install_problem_handlers(app)
-    _add_middleware(app, registry, keys, settings)
+    _add_middleware(app, components)
     # The busiest routes come first, as they are tried in order.
     _add_model_routes(app, settings)
-    _add_own_routes(app, registry, settings)
-    add_openapi(app, catalog, needs_key=bool(keys.callers))
+    _add_own_routes(app, components)
     app.router.default = NotFound(settings)
     return app
 
@@ -107,16 +90,30 @@ class GatewayComponents:
     fleet: ReplicaFleet
     catalog: ModelCatalog
     keys: KeyRing
+    registry: CollectorRegistry
     metrics: GatewayMetrics
 
 
-def _add_middleware(app: FastAPI, registry: CollectorRegistry, keys: KeyRing, settings: GatewaySettings) -> None:
-    # The last added runs first.
+def _create_components(settings: GatewaySettings, jobs: JobSettings, webhooks: WebhookSettings) -> GatewayComponents:
+    registry = create_registry()
+    fleet = ReplicaFleet(
+        settings.upstreams,
+        max_requests_per_replica=settings.max_requests_per_replica,
+        resting=settings.resting_models,
+        label_key=settings.own_credential,
+    )
+    keys, metrics = KeyRing(settings.all_keys), GatewayMetrics(registry, fleet)
+    return GatewayComponents(settings, jobs, webhooks, fleet, ModelCatalog(fleet), keys, registry, metrics)
+
+
+def _add_middleware(app: FastAPI, components: GatewayComponents) -> None:
+    settings = components.settings
     model_routes = [route_of(model) for model in settings.upstreams]
+    # The last added runs first.
     app.add_middleware(OwnBodyMiddleware, model_routes=model_routes, max_bytes=settings.max_bytes)
-    app.add_middleware(AuthenticationMiddleware, keys=keys)
+    app.add_middleware(AuthenticationMiddleware, keys=components.keys)
     # `RequestBody` limits the bodies: which limit holds depends on whether the request becomes a job.
-    install_middleware(app, HttpMetrics(registry), max_bytes=None, guards=_guards(settings))
+    install_middleware(app, HttpMetrics(components.registry), max_bytes=None, guards=_guards(settings))
 
 
 def _guards(settings: GatewaySettings) -> list[Middleware]:
@@ -135,12 +132,13 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
     return guards
 
 
-def _add_own_routes(app: FastAPI, registry: CollectorRegistry, settings: GatewaySettings) -> None:
+def _add_own_routes(app: FastAPI, components: GatewayComponents) -> None:
     for module in (fleet_status, routes, webhooks, v2):
         app.include_router(module.router)
-    add_metrics_route(app, registry)
-    add_docs(app, assets_url=settings.docs_assets_url)
+    add_metrics_route(app, components.registry)
+    add_docs(app, assets_url=components.settings.docs_assets_url)
     add_console(app)
+    add_openapi(app, components.catalog, needs_key=bool(components.keys.callers))
 
 
 def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:
@@ -152,9 +150,7 @@ def _add_model_routes(app: FastAPI, settings: GatewaySettings) -> None:
         app.router.routes.append(ProxyRoute(path, by_name))
 
 
-def _lifespan(
-    components: GatewayComponents, registry: CollectorRegistry
-) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
+def _lifespan(components: GatewayComponents) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[LifespanState]:
         settings, fleet, catalog = components.settings, components.fleet, components.catalog
@@ -166,24 +162,24 @@ def _lifespan(
             session = await stack.enter_async_context(_session(settings))
             poller = HealthPoller(fleet, catalog, session, settings)
             await stack.enter_async_context(tasks.running("health poller", poller.run()))
-            hooks, backend = await stack.enter_async_context(_open_jobs(components, registry, tasks))
+            hooks, backend = await stack.enter_async_context(_open_jobs(components, tasks))
             running_limit = RunningLimit(
                 backend.queue if backend else None, default=components.jobs.max_running_per_owner
             )
             gateway = Gateway(
                 settings, fleet, catalog, limiter, running_limit, components.metrics, session, hooks, backend, tasks
             )
-            yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": registry}
+            yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": components.registry}
 
     return lifespan
 
 
 @asynccontextmanager
 async def _open_jobs(
-    components: GatewayComponents, registry: CollectorRegistry, tasks: TaskSupervisor
+    components: GatewayComponents, tasks: TaskSupervisor
 ) -> AsyncIterator[tuple[webhooks.Webhooks, JobBackend | None]]:
     """Opens webhooks and the job backend; without Redis only webhooks, for test events."""
-    jobs, settings = components.jobs, components.webhooks
+    jobs, settings, registry = components.jobs, components.webhooks, components.registry
     # A delivery belongs to no request, so only a configured prefix is known.
     render = partial(job_json, prefix=components.settings.root_path)
     open_webhooks = partial(

@@ -78,7 +78,7 @@ RESULT_REPLIES: Replies = {
     **_COMMON,
     **_replies(
         ("None of the forms that were made is accepted.", Code.NOT_ACCEPTABLE),
-        ("The job has not ended; `Retry-After` says when to ask again.", Code.NOT_FINISHED),
+        ("The job has not ended; `Retry-After` says when to try again.", Code.NOT_FINISHED),
         ("The job was cancelled, or its result has been deleted.", Code.GONE),
         ("The job was given up after its last attempt.", Code.UPSTREAM_FAILED),
     ),

@@ -78,7 +78,7 @@ class QueueMonitor:
             await self._set_limits()
         except Problem as problem:
             if self.snapshot is None or self.snapshot.refusal is None:
-                log.warning("queue_takes_no_jobs", detail=problem.detail)
+                log.warning("queue_not_writable", detail=problem.detail)
             return problem.detail, None
         return None, clock_skew_s
 
@@ -89,7 +89,7 @@ class QueueMonitor:
 
     def _mark_unavailable(self, **facts: object) -> None:
         if self.snapshot is not None:
-            log.warning("queue_out_of_sight", **facts)
+            log.warning("queue_unreachable", **facts)
         self.snapshot = None
 
 
@@ -107,7 +107,7 @@ class StoreMonitor:
         while True:
             failure = await self._probe()
             if failure is not None and self.failure is None:
-                log.warning("store_takes_no_bytes", detail=failure)
+                log.warning("store_not_writable", detail=failure)
             self.failure = failure
             await asyncio.sleep(self._interval_s)
 

@@ -25,7 +25,7 @@ JOB_HINT = " Send `Content-Length` or `Prefer: respond-async` to have it process
 
 @dataclass(frozen=True, slots=True)
 class JobDecision:
-    """The rules by which a request is processed synchronously or as a job; None is the reason of the former.
+    """The rules by which a request becomes a job: each method returns the reason, or None for a synchronous reply.
 
     `takes_jobs` is False where the route has no jobs, or the gateway no Redis.
     """
@@ -36,7 +36,7 @@ class JobDecision:
     sync_pixels: int
 
     def from_headers(self, size_bytes: int) -> JobReason | None:
-        """Returns the reason known before the body arrives, of which `size_bytes` are declared."""
+        """Decides by the headers, before the body arrives; `size_bytes` is its declared size."""
         if not self.takes_jobs:
             return None
         if self.options.asks_for_job:
@@ -46,7 +46,7 @@ class JobDecision:
         return JobReason.KEY if self.options.idempotency_key else None
 
     def from_pixels(self, reason: JobReason | None, pixels: int) -> JobReason | None:
-        """Returns the reason once the pictures' headers are read; their size counts more than an idempotency key."""
+        """Decides again by the largest picture's size, which takes precedence over an idempotency key."""
         if self.takes_jobs and reason in (None, JobReason.KEY) and pixels > self.sync_pixels:
             return JobReason.PIXELS
         return reason
