@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from xml.etree.ElementTree import Element, ElementTree, SubElement, register_namespace
 
-from services.hoi.facts import PERSON
+from services.hoi.contract_facts import PERSON
 from services.hoi.schemas import Detection, HoiInteraction, HoiRecord
 
 NAMESPACE = "http://graphml.graphdrawing.org/xmlns"

@@ -1,4 +1,4 @@
-"""Detections and branch outputs to the interactions of each person, with the factors of every score."""
+"""Interactions of each person, with the factors of every score."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from math import prod
 
 import numpy as np
 
-from services.hoi.facts import Facts, Slot
-from services.hoi.found import Floats, Found
+from services.hoi.contract_facts import ContractFacts, Slot
+from services.hoi.detections import Detections, Floats
 from sightline.postprocessing.interactions import NO_OBJECT, BranchOutputs, DetectedBoxes, Triplets, compose
 
 
@@ -62,33 +62,41 @@ class Interaction:
         return self.score if self.factors.empty_role is None else self.factors.person * self.factors.action
 
 
-def interactions(found: Found, people: list[int], facts: Facts, *, objects_per_role: int) -> list[Interaction]:
-    """All actions of these people, by falling score; low scores are included."""
+def find_interactions(
+    detections: Detections, people: list[int], facts: ContractFacts, *, objects_per_role: int
+) -> list[Interaction]:
+    """All interactions of these people, by falling score, also those of low scores."""
     rows = np.array(people, np.int64)
     triplets = compose(
-        BranchOutputs(found.actions[rows], found.targets[rows], found.person_logits[rows], found.object_logits),
-        DetectedBoxes(found.boxes_xyxy, found.scores, rows),
-        facts.plausible[found.labels],
+        BranchOutputs(
+            detections.actions[rows], detections.targets[rows], detections.person_logits[rows], detections.object_logits
+        ),
+        DetectedBoxes(detections.boxes_xyxy, detections.scores, rows),
+        facts.plausible[detections.labels],
         facts.composition,
         max_objects=objects_per_role,
     )
-    every = [each for row in range(len(people)) for each in _of_person(found, row, people[row], facts, triplets)]
-    return sorted(every, key=lambda each: -each.score)
+    all_interactions = [
+        each for row in range(len(people)) for each in _of_person(detections, row, people[row], facts, triplets)
+    ]
+    return sorted(all_interactions, key=lambda each: -each.score)
 
 
-def _of_person(found: Found, row: int, person: int, facts: Facts, triplets: Triplets) -> Iterator[Interaction]:
-    score, alone = float(found.scores[person]), found.actions[person]
+def _of_person(
+    detections: Detections, row: int, person: int, facts: ContractFacts, triplets: Triplets
+) -> Iterator[Interaction]:
+    score, alone = float(detections.scores[person]), detections.actions[person]
     for at, slot in enumerate(facts.slots):
         if slot.role is None:
             yield Interaction(person, slot, None, Factors(score, float(alone[at])), None, None)
             continue
-        mean, objects = found.targets[person, at], triplets.objects[row, at]
+        mean, objects = detections.targets[person, at], triplets.objects[row, at]
         for place in np.flatnonzero(objects != NO_OBJECT):
             thing = int(objects[place])
             factors = Factors(
                 score,
                 float(triplets.action[row, at, place]),
-                float(found.scores[thing]),
+                float(detections.scores[thing]),
                 float(triplets.target[row, at, place]),
             )
             yield Interaction(person, slot, thing, factors, mean, _status(factors, facts))
@@ -97,6 +105,6 @@ def _of_person(found: Found, row: int, person: int, facts: Facts, triplets: Trip
             yield Interaction(person, slot, None, factors, mean, ObjectStatus.NOT_FOUND)
 
 
-def _status(factors: Factors, facts: Facts) -> ObjectStatus:
+def _status(factors: Factors, facts: ContractFacts) -> ObjectStatus:
     certainty = (factors.object or 0.0) * (factors.target or 0.0)
     return ObjectStatus.FOUND if certainty >= facts.thresholds.certain_object else ObjectStatus.UNCERTAIN

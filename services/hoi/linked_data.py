@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.hoi.facts import PERSON, Role
+from services.hoi.contract_facts import PERSON, Role
 from services.hoi.schemas import Detection, HoiInteraction, HoiRecord
 
 Node = dict[str, Any]

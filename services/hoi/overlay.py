@@ -1,4 +1,4 @@
-"""Who does what with what, drawn over the photo: boxes with numbers, and links with verbs, in a colour per person."""
+"""Overlay of the interactions on the photo: numbered boxes, and links with verbs, in a colour per person."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from services.hoi.linking import Curve
-from services.hoi.placing import Placer, Rect, Size, Spot
-from services.hoi.record import Told
-from services.hoi.schemas import Detection
-from services.hoi.sketch import Link, Sign, Sketch, sketch
+from services.hoi.contract_facts import PERSON
+from services.hoi.interactions import ObjectStatus
+from services.hoi.label_layout import Curve, LabelPlacer, Rect, Size, Spot
+from services.hoi.results import Report
+from services.hoi.schemas import Detection, HoiInteraction
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-LEAST_LONG_SIDE_PX = 800
-"""Smaller photos are drawn enlarged: at their own size there would be no room for a letter."""
-LEAST_FONT_PX = 14
+MIN_LONG_SIDE_PX = 800
+"""Smaller photos are enlarged: at their own size there is no room for letters."""
+MIN_FONT_PX = 14
 FONTS_PER_LONG_SIDE, FONTS_PER_SHORT_SIDE = 48, 16
-MOST_FONTS_PER_LONG_SIDE, CROWD = 110, 100
-"""In a crowd of so many letters are smaller, as there is less room for each."""
+MAX_FONTS_PER_LONG_SIDE, CROWD = 110, 100
+"""With this many labels, letters are smallest."""
 OBJECT: Colour = (255, 255, 255)
 BYSTANDER: Colour = (170, 170, 170)
 SHADE: Colour = (0, 0, 0)
@@ -37,22 +37,111 @@ TINTS = (0.0, 0.4, -0.35, 0.6, -0.5, 0.2, -0.2, 0.75)
 DASH_LINES = 4
 """Length of a dash, and of the gap after it, in widths of the line."""
 WORDS_SHARE = 0.06
-"""Of the picture that words at boxes may hide; in a crowd the less important have their number alone."""
+"""Share of the picture that words at boxes may hide; beyond it, box labels have their number alone."""
+MAX_VERBS = 3
+MISSING_OBJECT = " ?"
+"""Suffix of a verb whose object was not found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Line from a person to an object with the verbs on it; `uncertain` where the object is so for every verb."""
+
+    person: Detection
+    thing: Detection
+    text: str
+    uncertain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLabel:
+    """Label at the box of a detection: `text` where there is room, else its number alone.
+
+    `uncertain`: an object to which only uncertain links lead.
+    """
+
+    of: Detection
+    text: str
+    takes_part: bool
+    uncertain: bool = False
+
+    @property
+    def number(self) -> str:
+        return str(self.of.id)
+
+    @property
+    def is_person(self) -> bool:
+        return self.of.label == PERSON
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """Box labels and links, the most important first."""
+
+    box_labels: list[BoxLabel]
+    links: list[Link]
+
+
+def annotate(report: Report) -> Annotations:
+    """The annotations of a report, whose detections and interactions are sorted by falling score."""
+    taking_part = {each for act in report.interactions for each in (act.person, act.object)}
+    links = _links(report)
+    certain = {link.thing.id for link in links if not link.uncertain}
+    uncertain = {link.thing.id for link in links if link.uncertain} - certain
+    box_labels = [_box_label(report, each, each.id in taking_part, each.id in uncertain) for each in report.detections]
+    box_labels.sort(key=lambda label: (not label.takes_part, not label.is_person))
+    return Annotations(box_labels, links)
+
+
+def _links(report: Report) -> list[Link]:
+    by_id, pairs = {each.id: each for each in report.detections}, dict[tuple[int, int], list[HoiInteraction]]()
+    for act in report.interactions:
+        if act.object is not None:
+            pairs.setdefault((act.person, act.object), []).append(act)
+    return [_link(by_id[person], by_id[thing], acts) for (person, thing), acts in pairs.items()]
+
+
+def _link(person: Detection, thing: Detection, acts: Sequence[HoiInteraction]) -> Link:
+    uncertain = all(act.object_status is ObjectStatus.UNCERTAIN for act in acts)
+    return Link(person, thing, _list([act.action for act in acts]), uncertain)
+
+
+def _box_label(report: Report, detection: Detection, takes_part: bool, uncertain: bool) -> BoxLabel:
+    acts = [act for act in report.interactions if act.person == detection.id]
+    if detection.label != PERSON:
+        return BoxLabel(detection, f"{detection.id} {detection.label}", takes_part, uncertain)
+    return BoxLabel(detection, f"{detection.id} {_list(_verbs_alone(acts))}".strip(), takes_part)
+
+
+def _verbs_alone(acts: Sequence[HoiInteraction]) -> list[str]:
+    """The verbs that no link shows."""
+    linked = {act.action for act in acts if act.object is not None}
+    return [
+        f"{act.action}{MISSING_OBJECT if act.role else ''}"
+        for act in acts
+        if act.object is None and act.action not in linked
+    ]
+
+
+def _list(verbs: Sequence[str]) -> str:
+    distinct = [verb.replace("_", " ") for verb in dict.fromkeys(verbs)]
+    more = [f"+{len(distinct) - MAX_VERBS}"] if len(distinct) > MAX_VERBS else []
+    return ", ".join([*distinct[:MAX_VERBS], *more])
 
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """In pixels of the drawing."""
+    """Font and widths of lines and margins, in pixels of the drawing."""
 
     font: ImageFont.FreeTypeFont
     line_px: int
     pad_px: int
 
     @classmethod
-    def fitting(cls, width: int, height: int, signs: int) -> "Pen":
-        lines = np.interp(signs, [0, CROWD], [FONTS_PER_LONG_SIDE, MOST_FONTS_PER_LONG_SIDE])
+    def fitting(cls, width: int, height: int, labels: int) -> "Pen":
+        lines = np.interp(labels, [0, CROWD], [FONTS_PER_LONG_SIDE, MAX_FONTS_PER_LONG_SIDE])
         share = min(max(width, height) / lines, min(width, height) / FONTS_PER_SHORT_SIDE)
-        font_px = max(LEAST_FONT_PX, round(float(share)))
+        font_px = max(MIN_FONT_PX, round(float(share)))
         font = ImageFont.load_default(font_px)
         assert isinstance(font, ImageFont.FreeTypeFont)
         return cls(font, max(2, font_px // 7), max(2, font_px // 5))
@@ -63,69 +152,71 @@ class Pen:
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class PlacedLabel:
+    """A label at its place."""
+
     rect: Rect
     text: str
     colour: Colour
 
 
-def draw(photo: Pixels, told: Told) -> Pixels:
-    """(h, w, 3) sRGB, both; a photo whose longer side is short comes enlarged by a whole number."""
-    factor = max(1, ceil(LEAST_LONG_SIDE_PX / max(photo.shape[:2])))
+def draw(photo: Pixels, report: Report) -> Pixels:
+    """The photo with the report drawn over it, (h, w, 3) sRGB; a small photo is enlarged by a whole number."""
+    factor = max(1, ceil(MIN_LONG_SIDE_PX / max(photo.shape[:2])))
     pixels = (
         cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC) if factor > 1 else photo.copy()
     )
-    return _Drawing(np.asarray(pixels, np.uint8), factor, sketch(told)).finish()
+    return _Drawing(np.asarray(pixels, np.uint8), factor, annotate(report)).finish()
 
 
 class _Drawing:
-    def __init__(self, pixels: Pixels, factor: int, plan: Sketch) -> None:
+    def __init__(self, pixels: Pixels, factor: int, annotations: Annotations) -> None:
         height, width = pixels.shape[:2]
-        self._pixels, self._factor, self._plan = pixels, factor, plan
-        self._pen, self._placer = Pen.fitting(width, height, len(plan.signs)), Placer(width, height)
+        self._pixels, self._factor, self._annotations = pixels, factor, annotations
+        self._pen, self._placer = Pen.fitting(width, height, len(annotations.box_labels)), LabelPlacer(width, height)
         self._room_for_words_px = WORDS_SHARE * width * height
-        people = sorted(sign.of.id for sign in plan.signs if sign.is_person)
+        people = sorted(label.of.id for label in annotations.box_labels if label.is_person)
         self._colours = {person: person_colour(at) for at, person in enumerate(people)}
 
     def finish(self) -> Pixels:
-        for sign in reversed(self._plan.signs):
-            self._box(sign)
-        curves = [self._curve(link) for link in self._plan.links]
-        for link, curve in reversed([*zip(self._plan.links, curves, strict=True)]):
+        for label in reversed(self._annotations.box_labels):
+            self._box(label)
+        curves = [self._curve(link) for link in self._annotations.links]
+        for link, curve in reversed([*zip(self._annotations.links, curves, strict=True)]):
             self._link(curve, self._colour(link.person), dashed=link.uncertain)
         return self._write(self._labels(curves))
 
-    def _labels(self, curves: Sequence[Curve]) -> list[Label]:
-        """Those of who takes part, then the verbs between them, then the others."""
-        signs = self._plan.signs
-        first = [self._sign(sign) for sign in signs if sign.takes_part]
-        verbs = [self._verbs(link, curve) for link, curve in zip(self._plan.links, curves, strict=True)]
-        rest = [self._sign(sign) for sign in signs if not sign.takes_part]
+    def _labels(self, curves: Sequence[Curve]) -> list[PlacedLabel]:
+        """Labels of boxes with a part in an interaction, then verbs at links, then the other boxes."""
+        box_labels = self._annotations.box_labels
+        first = [self._box_label(label) for label in box_labels if label.takes_part]
+        verbs = [self._verbs(link, curve) for link, curve in zip(self._annotations.links, curves, strict=True)]
+        rest = [self._box_label(label) for label in box_labels if not label.takes_part]
         return [label for label in (*first, *verbs, *rest) if label is not None]
 
-    def _sign(self, sign: Sign) -> Label | None:
-        box, words, number = self._scaled(sign.of), self._pen.size(sign.text), self._pen.size(sign.number)
+    def _box_label(self, label: BoxLabel) -> PlacedLabel | None:
+        box, words, number = self._scaled(label.of), self._pen.size(label.text), self._pen.size(label.number)
         if words.width * words.height <= self._room_for_words_px and (
             rect := self._placer.place(words, _at_box(box, words))
         ):
             self._room_for_words_px -= words.width * words.height
-            return Label(rect, sign.text, self._colour_of(sign))
+            return PlacedLabel(rect, label.text, self._colour_of(label))
         spots = [*_at_box(box, number)]
         narrow = self._placer.place(number, spots) or self._placer.squeeze_in(number, spots)
-        return Label(narrow, sign.number, self._colour_of(sign)) if narrow else None
+        return PlacedLabel(narrow, label.number, self._colour_of(label)) if narrow else None
 
-    def _verbs(self, link: Link, curve: Curve) -> Label | None:
+    def _verbs(self, link: Link, curve: Curve) -> PlacedLabel | None:
         size = self._pen.size(link.text)
         rect = self._placer.place(size, curve.spots(size))
-        return None if rect is None else Label(rect, link.text, self._colour(link.person))
+        return None if rect is None else PlacedLabel(rect, link.text, self._colour(link.person))
 
-    def _box(self, sign: Sign) -> None:
-        left, top, right, bottom = (round(side) for side in self._scaled(sign.of))
-        line_px = self._pen.line_px if sign.takes_part else max(2, self._pen.line_px // 2)
+    def _box(self, label: BoxLabel) -> None:
+        left, top, right, bottom = (round(side) for side in self._scaled(label.of))
+        line_px = self._pen.line_px if label.takes_part else max(2, self._pen.line_px // 2)
         right, bottom = right - 1, bottom - 1
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], float)
-        lines = _dashes(corners, DASH_LINES * line_px) if sign.uncertain else [np.rint(corners).astype(np.int32)]
-        for shade, px in ((SHADE, line_px + 2), (self._colour_of(sign), line_px)):
+        lines = _dashes(corners, DASH_LINES * line_px) if label.uncertain else [np.rint(corners).astype(np.int32)]
+        for shade, px in ((SHADE, line_px + 2), (self._colour_of(label), line_px)):
             cv2.polylines(self._pixels, lines, isClosed=False, color=shade, thickness=px, lineType=cv2.LINE_AA)
 
     def _curve(self, link: Link) -> Curve:
@@ -139,7 +230,7 @@ class _Drawing:
             cv2.circle(self._pixels, line[0].tolist(), 2 * px + more // 2, shade, cv2.FILLED, cv2.LINE_AA)
             cv2.circle(self._pixels, line[-1].tolist(), 3 * px + more // 2, shade, px, cv2.LINE_AA)
 
-    def _write(self, labels: Sequence[Label]) -> Pixels:
+    def _write(self, labels: Sequence[PlacedLabel]) -> Pixels:
         image = Image.fromarray(self._pixels)
         canvas, pen = ImageDraw.Draw(image), self._pen
         for label in labels:
@@ -150,8 +241,8 @@ class _Drawing:
             )
         return np.asarray(image, np.uint8)
 
-    def _colour_of(self, sign: Sign) -> Colour:
-        return self._colour(sign.of) if sign.takes_part or sign.is_person else BYSTANDER
+    def _colour_of(self, label: BoxLabel) -> Colour:
+        return self._colour(label.of) if label.takes_part or label.is_person else BYSTANDER
 
     def _colour(self, detection: Detection) -> Colour:
         return self._colours.get(detection.id, OBJECT)
@@ -161,7 +252,7 @@ class _Drawing:
 
 
 def _at_box(box_xyxy: list[float], size: Size) -> Iterator[Spot]:
-    """Above the box, within it unless that would hide it, below it, and beside it."""
+    """Yields spots above the box, within it unless that would hide it, below it, and beside it."""
     left, top, right, bottom = box_xyxy
     fits = size.width <= right - left and 2 * size.height <= bottom - top
     for down in (top - size.height, *((top,) if fits else ()), bottom, *((bottom - size.height,) if fits else ())):
@@ -172,7 +263,7 @@ def _at_box(box_xyxy: list[float], size: Size) -> Iterator[Spot]:
 
 
 def person_colour(at: int) -> Colour:
-    """Colour of the person of that number from 0: the palette, and tints of it for more people than it has colours."""
+    """The colour of the n-th person from 0: the palette, then tints of it."""
     tint = TINTS[at // len(PALETTE) % len(TINTS)]
     end = 255 if tint > 0 else 0
     red, green, blue = (round(each + abs(tint) * (end - each)) for each in PALETTE[at % len(PALETTE)])
@@ -180,7 +271,7 @@ def person_colour(at: int) -> Colour:
 
 
 def _dashes(points: NDArray[np.float64], dash_px: float) -> list[NDArray[np.int32]]:
-    """A line through points (n, 2) as dashes, each followed by a gap of the same length."""
+    """The dashes of a line through points (n, 2), with gaps of the same length."""
     lengths = np.hypot(*np.diff(points, axis=0).T).cumsum()
     along = np.concatenate([[0.0], lengths])
     starts = np.arange(0, max(along[-1], dash_px), 2 * dash_px)
@@ -192,6 +283,6 @@ def _dashes(points: NDArray[np.float64], dash_px: float) -> list[NDArray[np.int3
 
 
 def ink_on(colour: Colour) -> Colour:
-    """Black or white, whichever can be read on it."""
+    """Black or white, whichever has more contrast with the colour."""
     red, green, blue = ((channel / 255) ** 2.2 for channel in colour)
     return (0, 0, 0) if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else (255, 255, 255)

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.hoi.cascade import Cascade
-from services.hoi.facts import Facts
-from services.hoi.found import Found, found_in, together
-from services.hoi.interactions import interactions
-from services.hoi.record import notes_of
+from services.hoi.contract_facts import ContractFacts
+from services.hoi.detections import Detections, detections_from, merge_views
+from services.hoi.interactions import find_interactions
 from services.hoi.rendering import render
-from services.hoi.result import HoiRequest, HoiResult
+from services.hoi.results import HoiRequest, HoiResult, notes_of
 from services.hoi.schemas import DECLARATION, HoiOptions
+from services.hoi.session import CascadeSession
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour_spaces.conversion import to_srgb
@@ -23,9 +22,9 @@ from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature, Tensors, TensorSpec
 from sightline.inference.weights import Weights
 
-STEP_PX, LEAST_PX = 32, 64
+STEP_PX, MIN_PX = 32, 64
 """Of a picture's sides. A feature map one cell wide is what graphs are seldom exported for."""
-MOST_FOUND = 100
+MAX_DETECTIONS = 100
 SLOTS = 29
 
 SIGNATURE = ModelSignature(
@@ -39,11 +38,11 @@ SIGNATURE = ModelSignature(
         TensorSpec("person_logits", "float32", ("found", "slots")),
         TensorSpec("object_logits", "float32", ("found", "slots")),
     ),
-    buckets=({"h": 320, "w": 320, "found": MOST_FOUND, "slots": SLOTS},),
+    buckets=({"h": 320, "w": 320, "found": MAX_DETECTIONS, "slots": SLOTS},),
 )
 
 VIEWS_PER_ROUND = 4
-MOST_COMPARED = 500
+MAX_COMPARED = 500
 
 
 class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
@@ -54,12 +53,12 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
 
     def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
         super().__init__(weights, settings)
-        self.facts = weights.contract.read_facts(Facts)
+        self.facts = weights.contract.read_facts(ContractFacts)
         self.signature = signature_for(self.facts)
         self._sizes = weights.contract.adapt(self.signature).buckets
 
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session:
-        return Cascade(self.weights, self.facts, signature, settings)
+        return CascadeSession(self.weights, self.facts, signature, settings)
 
     def read(self, upload: Upload[HoiOptions]) -> HoiRequest:
         (data,), options = upload.pictures["image"], upload.options
@@ -76,26 +75,26 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
             chosen = views[start : start + VIEWS_PER_ROUND]
             samples = [{"image": view.draw(pixels if view is views[0] else view.window.cut(pixels))} for view in chosen]
             outputs = yield Round(samples, done=start / len(views))
-            parts += [self._seen(view, each) for view, each in zip(chosen, outputs, strict=True)]
-        return self._conclude(request, views, parts)
+            parts += [self._detections(view, each) for view, each in zip(chosen, outputs, strict=True)]
+        return self._result(request, views, parts)
 
-    def _seen(self, view: View, outputs: Tensors) -> Found:
-        """In pixels of the photo, without what the view cut off."""
-        found = found_in(outputs, self.facts.thresholds.detection)
-        found = replace(found, boxes_xyxy=view.to_photo(found.boxes_xyxy))
-        sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
-        return found.at(view.whole(found.boxes_xyxy) & (sides > 0).all(axis=1))
+    def _detections(self, view: View, outputs: Tensors) -> Detections:
+        """The detections of a view in pixels of the photo, without boxes that the view cuts."""
+        detections = detections_from(outputs, self.facts.thresholds.detection)
+        detections = replace(detections, boxes_xyxy=view.to_photo(detections.boxes_xyxy))
+        sides = detections.boxes_xyxy[:, 2:] - detections.boxes_xyxy[:, :2]
+        return detections.select(view.is_whole(detections.boxes_xyxy) & (sides > 0).all(axis=1))
 
-    def _conclude(self, request: HoiRequest, views: Sequence[View], parts: Sequence[Found]) -> HoiResult:
-        everything, options = together(parts) if len(parts) > 1 else parts[0].best_first(), request.options
-        found = everything.at(np.arange(min(len(everything), MOST_COMPARED)))
-        people = np.flatnonzero(found.labels == self.facts.person)[: options.max_people].tolist()
+    def _result(self, request: HoiRequest, views: Sequence[View], parts: Sequence[Detections]) -> HoiResult:
+        merged, options = merge_views(parts) if len(parts) > 1 else parts[0].sorted_by_score(), request.options
+        detections = merged.select(np.arange(min(len(merged), MAX_COMPARED)))
+        people = np.flatnonzero(detections.labels == self.facts.person)[: options.max_people].tolist()
         return HoiResult(
             request=request,
             facts=self.facts,
             views=views,
-            found=found,
-            interactions=interactions(found, people, self.facts, objects_per_role=options.objects_per_role),
+            detections=detections,
+            interactions=find_interactions(detections, people, self.facts, objects_per_role=options.objects_per_role),
         )
 
     def notes(self, result: HoiResult) -> list[str]:
@@ -105,12 +104,12 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
         return render(result, media_type, evidence, self.limits)
 
 
-def signature_for(facts: Facts) -> ModelSignature:
-    """With a size for each of the proportions that a photo may have."""
-    longest, found = facts.longest_side_px, {"found": MOST_FOUND, "slots": len(facts.slots)}
-    sides = range(LEAST_PX, longest + 1, STEP_PX)
-    wide = [{"h": side, "w": longest, **found} for side in sides]
-    high = [{"h": longest, "w": side, **found} for side in sides if side < longest]
+def signature_for(facts: ContractFacts) -> ModelSignature:
+    """The signature with a size for each of the proportions of photos."""
+    longest, counts = facts.longest_side_px, {"found": MAX_DETECTIONS, "slots": len(facts.slots)}
+    sides = range(MIN_PX, longest + 1, STEP_PX)
+    wide = [{"h": side, "w": longest, **counts} for side in sides]
+    high = [{"h": longest, "w": side, **counts} for side in sides if side < longest]
     return SIGNATURE.with_buckets(*wide, *high)
 
 

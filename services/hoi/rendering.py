@@ -1,12 +1,11 @@
-"""A result as record, as overlay or as graph."""
+"""Representations of a result: the JSON record, graphs, and an overlay on the photo."""
 
 from collections.abc import Callable, Mapping
 
 from services.hoi import overlay
 from services.hoi.graphml import graphml
 from services.hoi.linked_data import linked_data
-from services.hoi.record import describe, tell
-from services.hoi.result import HoiResult
+from services.hoi.results import HoiResult, describe, report
 from services.hoi.schemas import Frame, HoiRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import GRAPHML, JSON, JSON_LD
@@ -18,6 +17,7 @@ from sightline.inference.predictor import Rendered
 
 
 def render(result: HoiResult, media_type: str, evidence: Evidence, limits: PixelLimits) -> Rendered:
+    """The result in the media type."""
     if media_type in _WRITERS:
         return Rendered(_WRITERS[media_type](describe(result, evidence)), media_type)
     return Rendered(_overlay(result, media_type, limits), media_type)
@@ -29,7 +29,7 @@ def _record(record: HoiRecord) -> bytes:
 
 def _overlay(result: HoiResult, media_type: str, limits: PixelLimits) -> bytes:
     picture = decode(result.request.data, limits)
-    pixels = overlay.draw(to_srgb(picture), tell(result, Frame.DISPLAYED))
+    pixels = overlay.draw(to_srgb(picture), report(result, Frame.DISPLAYED))
     return encode(pixels, media_type, picture.with_srgb_pixels(pixels))
 
 

@@ -1,4 +1,4 @@
-"""What the detector gets to see of a photo: the whole frame, and tiles of it in which small people are large enough."""
+"""Views of a photo for the detector: the whole frame, and tiles in which small people are large enough."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from services.hoi.found import Floats
+from services.hoi.detections import Floats
 
 GREY = 127
 OVERLAP = 0.25
-"""Of neighbouring tiles. With it a thing that is cut at one level is whole in some tile of the next coarser one,
-where it still has an eighth of the detector's sight."""
+"""Share of a tile. An object that is cut at one level is whole in some tile of the next coarser one, where it still has
+an eighth of the detector's input."""
 EDGE_PX = 4.0
-"""Of the detector's pixels: a box that comes so close to an inner edge of a tile was cut by it."""
+"""Pixels of the detector: a box this close to an inner edge of a tile was cut by it."""
 
 Size = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of a photo in its pixels; `width` and `height` are the whole photo's."""
+    """A part of a photo, in its pixels; `width` and `height` are those of the whole photo."""
 
     left: int
     top: int
@@ -37,7 +37,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A window as the detector sees it: `seen_width` x `seen_height` px of a picture of `size`, the rest is grey."""
+    """A window resized to `seen_width` x `seen_height` px, in an input of `size` whose rest is grey."""
 
     window: Window
     seen_width: int
@@ -46,12 +46,12 @@ class View:
 
     @property
     def scale_xy(self) -> tuple[float, float]:
-        """The detector's pixels in one of the photo's."""
+        """Pixels of the detector in one pixel of the photo."""
         window = self.window
         return self.seen_width / (window.right - window.left), self.seen_height / (window.bottom - window.top)
 
     def draw(self, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w, 3) of the view's size out of the window's pixels, or out of a smaller copy of them."""
+        """The detector's input (h, w, 3), from the window's pixels or a smaller copy of them."""
         shrinks = part.shape[1] >= self.seen_width and part.shape[0] >= self.seen_height
         filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         picture = np.full((self.size["h"], self.size["w"], 3), GREY, np.uint8)
@@ -60,14 +60,14 @@ class View:
         return picture
 
     def to_photo(self, boxes_xyxy: Floats) -> Floats:
-        """Of boxes in the view's pixels, cut at the window's edges."""
+        """Boxes in pixels of the photo, cut at the window's edges, from boxes in pixels of the view."""
         window, (across, down) = self.window, self.scale_xy
         boxes = boxes_xyxy / np.array([across, down] * 2) + [window.left, window.top] * 2
         low, high = [window.left, window.top] * 2, [window.right, window.bottom] * 2
         return np.asarray(np.clip(boxes, low, high), np.float32)
 
-    def whole(self, boxes_xyxy: Floats) -> NDArray[np.bool_]:
-        """(n,): whether a box in the photo's pixels, seen in this window, was not cut by it."""
+    def is_whole(self, boxes_xyxy: Floats) -> NDArray[np.bool_]:
+        """(n,): whether each box, in pixels of the photo, is not cut by the window."""
         window, (across, down) = self.window, self.scale_xy
         inner = np.array([window.left > 0, window.top > 0, window.right < window.width, window.bottom < window.height])
         edges = np.array([window.left, window.top, window.right, window.bottom])
@@ -76,20 +76,23 @@ class View:
 
 
 def whole_frame(width: int, height: int, sizes: Sequence[Size]) -> View:
+    """The view of the whole photo."""
     return _fitted(Window(0, 0, width, height, width, height), sizes)
 
 
-def tiles(width: int, height: int, sizes: Sequence[Size], most: int) -> list[View]:
-    """Views of overlapping parts, at most so many: at the photo's own scale, or as near to it as their number lets
-    them be, then at halves of that. None for a photo that is seen whole at its own scale."""
+def tiles(width: int, height: int, sizes: Sequence[Size], max_tiles: int) -> list[View]:
+    """At most `max_tiles` views of overlapping parts; none of a photo whose frame fits at its own scale.
+
+    They are at the photo's scale, or as near to it as their number allows, and at halves of that.
+    """
     side = max(max(size["h"], size["w"]) for size in sizes)
-    while sum(map(len, levels := _levels(width, height, side))) > most:
+    while sum(map(len, levels := _levels(width, height, side))) > max_tiles:
         side = ceil(1.1 * side)
     return [_fitted(window, sizes) for level in levels for window in level]
 
 
 def _levels(width: int, height: int, side: int) -> list[list[Window]]:
-    """Windows of ever larger sides, each twice the one before, as long as they are smaller than the photo."""
+    """Windows of sides that double from level to level, while they are smaller than the photo."""
     levels = []
     while side < max(width, height):
         levels.append(_windows(width, height, side))
@@ -106,7 +109,7 @@ def _windows(width: int, height: int, side: int) -> list[Window]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Of windows of that side, evenly over the length, that overlap by a share of at least `OVERLAP`."""
+    """Starts of windows of that side, evenly over the length, that overlap by at least `OVERLAP`."""
     if side >= length:
         return [0]
     count = 1 + ceil((length - side) / (side * (1 - OVERLAP)))
@@ -114,7 +117,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _fitted(window: Window, sizes: Sequence[Size]) -> View:
-    """In the size in which the window is seen largest, and of equals in the one with the least grey."""
+    """The view of a window in the size in which it is largest; of equal ones, the one with the least grey."""
     width, height = window.right - window.left, window.bottom - window.top
 
     def scale(size: Size) -> float:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from services.hoi.facts import Facts
+from services.hoi.contract_facts import ContractFacts
 from services.hoi.predictor import HoiPredictor
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights, load_weights
@@ -220,8 +220,8 @@ def blobs(tmp_path_factory: pytest.TempPathFactory) -> Weights:
 
 
 @pytest.fixture(scope="session")
-def facts(blobs: Weights) -> Facts:
-    return blobs.contract.read_facts(Facts)
+def facts(blobs: Weights) -> ContractFacts:
+    return blobs.contract.read_facts(ContractFacts)
 
 
 @pytest.fixture(scope="session")

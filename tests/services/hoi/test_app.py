@@ -43,7 +43,7 @@ def test_photo_in_triplets_out(client: httpx2.Client, photo: bytes) -> None:
     assert record["evidence"]["model"]["weights_sha256"] in client.get("/readyz").text
 
 
-def test_every_form_that_is_documented_can_be_had(client: httpx2.Client, photo: bytes) -> None:
+def test_every_documented_media_type_is_rendered(client: httpx2.Client, photo: bytes) -> None:
     route = client.get("/openapi.json").json()["paths"]["/v1/hoi"]["post"]
     forms = set(route["responses"]["200"]["content"]) - {"application/octet-stream"}
     assert forms == {
@@ -65,16 +65,16 @@ def test_every_form_that_is_documented_can_be_had(client: httpx2.Client, photo: 
 @pytest.mark.parametrize(
     "options", [{"min_score": "2"}, {"min_score": "nan"}, {"max_people": "-1"}, {"frame": "turned"}, {"tile": "1"}]
 )
-def test_what_cannot_be_asked_is_a_problem(client: httpx2.Client, photo: bytes, options: dict[str, str]) -> None:
+def test_unsupported_requests_are_problems(client: httpx2.Client, photo: bytes, options: dict[str, str]) -> None:
     reply = client.post("/v1/hoi", files={"image": photo}, data=options)
     assert (reply.status_code, reply.json()["code"]) == (400, "invalid_request")
 
 
-def test_what_is_no_picture_is_a_problem(client: httpx2.Client) -> None:
+def test_unreadable_picture_is_a_problem(client: httpx2.Client) -> None:
     assert client.post("/v1/hoi", files={"image": b"no picture"}).status_code in (400, 415)
 
 
-def test_the_open_inference_protocol_gives_the_tensors(client: httpx2.Client) -> None:
+def test_open_inference_protocol_returns_the_tensors(client: httpx2.Client) -> None:
     blank = np.zeros((1, LONGEST_PX, LONGEST_PX, 3), int)
     tensor = {"name": "image", "shape": blank.shape, "datatype": "UINT8", "data": blank.ravel().tolist()}
     reply = client.post("/v2/models/hoi/infer", json={"inputs": [tensor]})

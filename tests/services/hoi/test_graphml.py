@@ -1,15 +1,15 @@
 import networkx
 
 from services.hoi.graphml import graphml
-from services.hoi.record import Told
-from tests.services.hoi.telling import CYCLISTS, SHA256, record
+from services.hoi.results import Report
+from tests.services.hoi.records import CYCLISTS, SHA256, record
 
 
-def read(told: Told) -> "networkx.MultiDiGraph":
+def read(told: Report) -> "networkx.MultiDiGraph":
     return networkx.parse_graphml(graphml(record(told)).decode(), force_multigraph=True)
 
 
-def test_detections_are_nodes() -> None:
+def test_graphml_has_a_node_for_each_detection() -> None:
     graph = read(CYCLISTS)
 
     assert graph.is_directed()
@@ -25,7 +25,7 @@ def test_detections_are_nodes() -> None:
     assert graph.nodes["detection-0"]["actions"] == ""
 
 
-def test_what_people_do_with_things_are_edges_also_several_between_two() -> None:
+def test_graphml_has_an_edge_for_each_interaction() -> None:
     edges = [(start, end, data["action"]) for start, end, data in read(CYCLISTS).edges(data=True)]
 
     assert sorted(edges) == [
@@ -42,10 +42,10 @@ def test_what_people_do_with_things_are_edges_also_several_between_two() -> None
     }
 
 
-def test_the_graph_tells_of_what_it_is() -> None:
+def test_graphml_names_the_picture_and_the_model() -> None:
     graph = read(CYCLISTS).graph
     assert (graph["sha256"], graph["width"], graph["request_id"]) == (SHA256, 200, "a<b&c")
 
 
-def test_nothing_found_is_an_empty_graph() -> None:
-    assert read(Told([], [])).number_of_nodes() == 0
+def test_graphml_without_detections_is_empty() -> None:
+    assert read(Report([], [])).number_of_nodes() == 0

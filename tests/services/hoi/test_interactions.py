@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.hoi.facts import Facts, Role, Slot, Thresholds
-from services.hoi.found import Found
-from services.hoi.interactions import Interaction, ObjectStatus, interactions
+from services.hoi.contract_facts import ContractFacts, Role, Slot, Thresholds
+from services.hoi.detections import Detections
+from services.hoi.interactions import Interaction, ObjectStatus, find_interactions
 from sightline.postprocessing.interactions import ActionScore
 
 SLOTS = [["ride", "instr"], ["hold", "obj"], ["walk"]]
-FACTS = Facts.model_validate(
+FACTS = ContractFacts.model_validate(
     {
         "longest_side_px": 64,
         "classes": ["person", "bicycle", "dog"],
@@ -25,11 +25,11 @@ FACTS = Facts.model_validate(
 PERSON, BICYCLE, DOG = range(3)
 
 
-def found(*things: tuple[int, float, tuple[float, float, float, float]], logits: float = 0.0) -> Found:
+def found(*things: tuple[int, float, tuple[float, float, float, float]], logits: float = 0.0) -> Detections:
     """(label, score, box) of each; all people ride with 0.64, hold with 0.36 and walk with 0.25."""
     count = len(things)
     people = np.array([label == PERSON for label, _, _ in things], np.float32)
-    return Found(
+    return Detections(
         boxes_xyxy=np.array([box for _, _, box in things], np.float32).reshape(count, 4),
         scores=np.array([score for _, score, _ in things], np.float32),
         labels=np.array([label for label, _, _ in things], np.int64),
@@ -45,8 +45,8 @@ def only(every: list[Interaction], action: str, person: int = 0) -> Interaction:
     return one
 
 
-def test_the_score_is_the_product_of_four_factors() -> None:
-    every = interactions(
+def test_score_is_the_product_of_its_factors() -> None:
+    every = find_interactions(
         found((PERSON, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.8, (5, 0, 15, 40))), [0], FACTS, objects_per_role=1
     )
 
@@ -60,15 +60,15 @@ def test_the_score_is_the_product_of_four_factors() -> None:
     assert ride.score == pytest.approx(0.9 * 0.8 * sqrt(0.64 * 0.5) * target)
 
 
-def test_an_action_without_object_is_the_persons_alone() -> None:
-    walk = only(interactions(found((PERSON, 0.9, (0, 0, 10, 20))), [0], FACTS, objects_per_role=1), "walk")
+def test_action_without_role_has_no_object() -> None:
+    walk = only(find_interactions(found((PERSON, 0.9, (0, 0, 10, 20))), [0], FACTS, objects_per_role=1), "walk")
 
     assert walk.score == pytest.approx(0.9 * 0.25)
     assert (walk.slot.role, walk.object, walk.factors.object, walk.factors.target, walk.mean) == (None,) * 5
 
 
-def test_a_role_stays_empty_where_nothing_fits() -> None:
-    far = interactions(
+def test_role_without_a_fitting_object_is_empty() -> None:
+    far = find_interactions(
         found((PERSON, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.8, (90, 0, 100, 20))), [0], FACTS, objects_per_role=1
     )
 
@@ -85,11 +85,11 @@ def test_a_role_stays_empty_where_nothing_fits() -> None:
     assert ride.mean is not None
 
 
-def test_an_unlikely_object_is_uncertain_and_still_outranks_a_missing_one() -> None:
+def test_unlikely_object_is_uncertain_and_ranks_above_a_missing_one() -> None:
     person, bicycle = (PERSON, 0.9, (0.0, 0.0, 10.0, 20.0)), (BICYCLE, 0.2, (0.0, 0.0, 10.0, 20.0))
-    with_bicycle = only(interactions(found(person, bicycle), [0], FACTS, objects_per_role=1), "ride")
-    without = only(interactions(found(person), [0], FACTS, objects_per_role=1), "ride")
-    sure = only(interactions(found(person, (BICYCLE, 0.9, person[2])), [0], FACTS, objects_per_role=1), "ride")
+    with_bicycle = only(find_interactions(found(person, bicycle), [0], FACTS, objects_per_role=1), "ride")
+    without = only(find_interactions(found(person), [0], FACTS, objects_per_role=1), "ride")
+    sure = only(find_interactions(found(person, (BICYCLE, 0.9, person[2])), [0], FACTS, objects_per_role=1), "ride")
 
     assert (with_bicycle.object, with_bicycle.status) == (1, ObjectStatus.UNCERTAIN)
     assert (without.object, without.status) == (None, ObjectStatus.NOT_FOUND)
@@ -98,29 +98,29 @@ def test_an_unlikely_object_is_uncertain_and_still_outranks_a_missing_one() -> N
 
 
 @given(scores=st.lists(st.floats(0.015625, 1, width=32), min_size=1, max_size=6), seed=st.integers(0, 2**16))
-def test_a_missing_object_never_outranks_a_found_one(scores: list[float], seed: int) -> None:
+def test_missing_object_ranks_below_a_found_one(scores: list[float], seed: int) -> None:
     rng = np.random.default_rng(seed)
     corners = rng.uniform(0, 50, (len(scores), 2))
     boxes = np.hstack([corners, corners + rng.uniform(5, 40, (len(scores), 2))])
     labels = [PERSON, *rng.integers(0, 3, len(scores) - 1)]
     things = found(*((int(label), score, tuple(box)) for label, score, box in zip(labels, scores, boxes, strict=True)))
-    full = interactions(things, [0], FACTS, objects_per_role=1)
-    alone = interactions(things.at(np.array([0])), [0], FACTS, objects_per_role=1)
+    full = find_interactions(things, [0], FACTS, objects_per_role=1)
+    alone = find_interactions(things.select(np.array([0])), [0], FACTS, objects_per_role=1)
 
     for action in ("ride", "hold"):
         if only(full, action).object is not None:
             assert only(full, action).score >= only(alone, action).score * (1 - 1e-5)
 
 
-def test_an_object_must_outdo_the_action_alone() -> None:
+def test_object_must_score_above_the_empty_role() -> None:
     things = found((PERSON, 0.1, (0, 0, 10, 20)), (BICYCLE, 0.8, (0, 0, 10, 20)))
     fit = 0.8 * sqrt(0.64 * 0.5) / 0.64
     for threshold, thing in ((fit - 0.01, 1), (fit + 0.01, None)):
         facts = FACTS.model_copy(update={"thresholds": Thresholds(empty_role=threshold)})
-        assert only(interactions(things, [0], facts, objects_per_role=1), "ride").object == thing
+        assert only(find_interactions(things, [0], facts, objects_per_role=1), "ride").object == thing
 
 
-def test_the_likeliest_object_wins_not_the_surest() -> None:
+def test_object_is_chosen_by_action_and_place_not_by_its_own_score() -> None:
     things = found(
         (PERSON, 0.9, (0, 0, 10, 20)),
         (BICYCLE, 0.8, (4, 0, 14, 20)),
@@ -128,23 +128,23 @@ def test_the_likeliest_object_wins_not_the_surest() -> None:
         (DOG, 0.1, (0, 0, 9, 9)),
     )
 
-    assert only(interactions(things, [0], FACTS, objects_per_role=1), "ride").object == 2
+    assert only(find_interactions(things, [0], FACTS, objects_per_role=1), "ride").object == 2
     several = [
-        each.object for each in interactions(things, [0], FACTS, objects_per_role=2) if each.slot.action == "ride"
+        each.object for each in find_interactions(things, [0], FACTS, objects_per_role=2) if each.slot.action == "ride"
     ]
     assert several == [2, 1]
 
 
-def test_people_are_objects_of_others_but_never_of_themselves() -> None:
+def test_person_is_an_object_of_others_only() -> None:
     things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (0, 0, 10, 20)))
-    every = interactions(things, [0, 1], FACTS, objects_per_role=5)
+    every = find_interactions(things, [0, 1], FACTS, objects_per_role=5)
 
     assert {(each.person, each.object) for each in every if each.slot.action == "hold"} == {(0, 1), (1, 0)}
 
 
-def test_one_object_may_serve_several_people_and_one_person_do_several_things() -> None:
+def test_object_of_several_people_and_person_of_several_actions() -> None:
     things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (4, 0, 14, 20)), (BICYCLE, 0.9, (2, 0, 12, 20)))
-    every = interactions(things, [0, 1], FACTS, objects_per_role=1)
+    every = find_interactions(things, [0, 1], FACTS, objects_per_role=1)
 
     rides = {(each.person, each.object) for each in every if each.slot.action == "ride"}
     assert rides == {(0, 2), (1, 2)}
@@ -152,34 +152,36 @@ def test_one_object_may_serve_several_people_and_one_person_do_several_things() 
     assert [each.score for each in every] == sorted((each.score for each in every), reverse=True)
 
 
-def test_only_the_people_asked_for_are_looked_at() -> None:
+def test_interactions_are_of_the_given_people_only() -> None:
     things = found((PERSON, 0.9, (0, 0, 10, 20)), (PERSON, 0.8, (50, 0, 60, 20)))
 
-    assert {each.person for each in interactions(things, [0], FACTS, objects_per_role=1)} == {0}
-    assert interactions(things, [], FACTS, objects_per_role=1) == []
+    assert {each.person for each in find_interactions(things, [0], FACTS, objects_per_role=1)} == {0}
+    assert find_interactions(things, [], FACTS, objects_per_role=1) == []
 
 
-def test_classes_that_a_role_cannot_have_are_never_its_object() -> None:
-    facts = Facts.model_validate(
+def test_implausible_class_is_never_the_object() -> None:
+    facts = ContractFacts.model_validate(
         {**FACTS.model_dump(exclude={"slots"}), "slots": SLOTS, "allowed": {"ride-instr": ["bicycle"]}}
     )
     things = found((PERSON, 0.9, (0, 0, 10, 20)), (DOG, 0.9, (0, 0, 10, 20)), (BICYCLE, 0.5, (2, 0, 12, 20)))
 
-    assert only(interactions(things, [0], facts, objects_per_role=1), "ride").object == 2
-    assert only(interactions(things.at(np.array([0, 1])), [0], facts, objects_per_role=1), "ride").object is None
+    assert only(find_interactions(things, [0], facts, objects_per_role=1), "ride").object == 2
+    assert (
+        only(find_interactions(things.select(np.array([0, 1])), [0], facts, objects_per_role=1), "ride").object is None
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [(ActionScore.PERSON, 0.64), (ActionScore.PAIR, 0.75), (ActionScore.GEOMETRIC_MEAN, sqrt(0.64 * 0.75))],
 )
-def test_how_the_action_is_scored_is_the_weights_choice(kind: ActionScore, expected: float) -> None:
+def test_action_score_is_chosen_by_the_contract(kind: ActionScore, expected: float) -> None:
     things = found((PERSON, 1.0, (0, 0, 10, 20)), (BICYCLE, 1.0, (0, 0, 10, 20)), logits=log(3))
     facts = FACTS.model_copy(update={"action_score": kind})
 
-    assert only(interactions(things, [0], facts, objects_per_role=1), "ride").score == pytest.approx(expected)
+    assert only(find_interactions(things, [0], facts, objects_per_role=1), "ride").score == pytest.approx(expected)
 
 
-def test_slots_are_named_by_action_and_role() -> None:
+def test_slot_name_is_action_and_role() -> None:
     assert [str(slot) for slot in FACTS.slots] == ["ride-instr", "hold-obj", "walk"]
     assert FACTS.slots[2] == Slot(action="walk")

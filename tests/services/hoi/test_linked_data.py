@@ -5,8 +5,8 @@ from rdflib import RDF, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import XSD
 
 from services.hoi.linked_data import linked_data, region
-from services.hoi.record import Told
-from tests.services.hoi.telling import CYCLISTS, SHA256, record
+from services.hoi.results import Report
+from tests.services.hoi.records import CYCLISTS, SHA256, record
 
 SCHEMA, OWN = Namespace("https://schema.org/"), Namespace("urn:sightline:")
 PICTURE = URIRef(f"urn:sha256:{SHA256}")
@@ -15,7 +15,7 @@ PICTURE = URIRef(f"urn:sha256:{SHA256}")
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 
 
-def read(told: Told) -> Graph:
+def read(told: Report) -> Graph:
     return Graph().parse(data=linked_data(record(told)), format="json-ld")
 
 
@@ -28,7 +28,7 @@ def named(name: str) -> URIRef:
     return URIRef(f"{PICTURE}#{name}")
 
 
-def test_the_picture_is_named_by_its_digest(graph: Graph) -> None:
+def test_linked_data_names_the_picture_by_its_digest(graph: Graph) -> None:
     assert (PICTURE, RDF.type, SCHEMA.ImageObject) in graph
     assert (PICTURE, SCHEMA.sha256, Literal(SHA256)) in graph
     assert set(graph.objects(PICTURE, SCHEMA.mentions)) == {named(f"detection-{at}") for at in range(3)}
@@ -37,13 +37,13 @@ def test_the_picture_is_named_by_its_digest(graph: Graph) -> None:
     assert json.loads(str(evidence))["input_sha256"] == SHA256
 
 
-def test_people_and_things_are_regions_of_it(graph: Graph) -> None:
+def test_linked_data_detections_are_regions_of_the_picture(graph: Graph) -> None:
     assert set(graph.subjects(RDF.type, SCHEMA.Person)) == {named("detection-0"), named("detection-1")}
     assert graph.value(named("detection-2"), SCHEMA.name) == Literal("bicycle")
     assert graph.value(named("detection-2"), OWN.region) == Literal("xywh=pixel:20.00,50.00,60.00,45.00")
 
 
-def test_actions_have_agent_and_object_or_instrument(graph: Graph) -> None:
+def test_linked_data_actions_have_agent_and_object_or_instrument(graph: Graph) -> None:
     actions = set(graph.subjects(RDF.type, SCHEMA.Action))
     assert len(actions) == 7
     ride, look, smile = (named(f"interaction-{at}") for at in (1, 3, 4))
@@ -56,9 +56,9 @@ def test_actions_have_agent_and_object_or_instrument(graph: Graph) -> None:
     assert graph.value(smile, OWN.expectedRegion) is None
 
 
-def test_nothing_found_is_a_picture_alone() -> None:
-    assert set(read(Told([], [])).subjects()) == {PICTURE}
+def test_linked_data_without_detections_is_the_picture() -> None:
+    assert set(read(Report([], [])).subjects()) == {PICTURE}
 
 
-def test_regions_are_left_top_width_and_height() -> None:
+def test_linked_data_regions_are_media_fragments() -> None:
     assert region([1.25, 0, 10, 5.5]) == "xywh=pixel:1.25,0.00,8.75,5.50"

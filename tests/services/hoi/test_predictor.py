@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from services.hoi.facts import Facts
+from services.hoi.contract_facts import ContractFacts
 from services.hoi.predictor import HoiPredictor, create, signature_for
 from services.hoi.schemas import Frame, HoiOptions
 from sightline.api.problems import Problem
@@ -55,7 +55,7 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + exp(-logit))
 
 
-def test_triplets_have_the_scores_worked_by_hand(tell: Tell, scene: Scene) -> None:
+def test_triplet_scores_match_a_hand_calculation(tell: Tell, scene: Scene) -> None:
     record = tell(scene(*CYCLIST))
 
     assert [(each["id"], each["label"], each["box_xyxy"]) for each in record["detections"]] == [
@@ -72,7 +72,7 @@ def test_triplets_have_the_scores_worked_by_hand(tell: Tell, scene: Scene) -> No
     assert ride["target"] == {"mean_box_xyxy": [100, 175, 200, 325], "sigma": 0.5}
 
 
-def test_actions_without_object_and_with_none_in_sight(tell: Tell, scene: Scene) -> None:
+def test_linked_data_actions_without_object(tell: Tell, scene: Scene) -> None:
     record = tell(scene(*CYCLIST))
 
     (walk,), (hold,) = acts(record, "walk"), acts(record, "hold")
@@ -86,7 +86,7 @@ def test_actions_without_object_and_with_none_in_sight(tell: Tell, scene: Scene)
     assert hold["target"]["mean_box_xyxy"] == [200, 100, 300, 250]
 
 
-def test_one_bicycle_serves_two_people_who_look_at_one_another(tell: Tell, scene: Scene) -> None:
+def test_overlay_layout_of_two_people_with_one_bicycle(tell: Tell, scene: Scene) -> None:
     record = tell(
         scene(("red", 100, 100, 200, 250), ("magenta", 300, 100, 400, 250), ("blue", 200, 180, 300, 330)),
         min_score=0.01,
@@ -110,7 +110,7 @@ def thresholded_score(interaction: dict[str, Any]) -> float:
     return float(interaction["score"])
 
 
-def test_likelihoods_and_people_asked_for(tell: Tell, scene: Scene) -> None:
+def test_min_score_and_max_people_limit_the_report(tell: Tell, scene: Scene) -> None:
     two = scene(*CYCLIST, ("magenta", 400, 100, 500, 250))
 
     assert all(thresholded_score(each) >= 0.4 for each in tell(two, min_score=0.4)["interactions"])
@@ -122,7 +122,7 @@ def test_likelihoods_and_people_asked_for(tell: Tell, scene: Scene) -> None:
     assert (nobody["interactions"], len(nobody["detections"])) == ([], 3)
 
 
-def test_what_is_unsure_is_told_only_where_it_takes_part(tell: Tell, scene: Scene) -> None:
+def test_low_scoring_detection_is_reported_only_in_an_interaction(tell: Tell, scene: Scene) -> None:
     seen = scene(*CYCLIST, ("green", 500, 400, 550, 450))
 
     assert [each["label"] for each in tell(seen)["detections"]] == ["person", "bicycle", "dog"]
@@ -130,7 +130,7 @@ def test_what_is_unsure_is_told_only_where_it_takes_part(tell: Tell, scene: Scen
     assert [(each["id"], each["label"]) for each in sure["detections"]] == [(0, "person"), (1, "bicycle")]
 
 
-def test_nothing_is_told_of_who_is_hardly_a_person(tell: Tell, scene: Scene) -> None:
+def test_interactions_of_low_scoring_people_are_hidden(tell: Tell, scene: Scene) -> None:
     seen = scene(*CYCLIST, ("cyan", 400, 100, 500, 250))
 
     both, surer = tell(seen, min_detection_score=0.7), tell(seen, min_detection_score=0.8)
@@ -141,7 +141,7 @@ def test_nothing_is_told_of_who_is_hardly_a_person(tell: Tell, scene: Scene) -> 
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_are_told_in_either_frame(ask: Ask, scene: Scene, orientation: int) -> None:
+def test_boxes_are_in_the_requested_frame(ask: Ask, scene: Scene, orientation: int) -> None:
     stored, exif = scene(*CYCLIST), Image.Exif()
     exif[0x0112] = orientation
     file = io.BytesIO()
@@ -156,7 +156,7 @@ def test_boxes_are_told_in_either_frame(ask: Ask, scene: Scene, orientation: int
     assert (told["displayed"]["detections"] == told["stored"]["detections"]) == (orientation == 1)
 
 
-def test_a_turned_photo_is_drawn_over_as_it_is_displayed(ask: Ask, png: Png, scene: Scene) -> None:
+def test_overlay_of_a_rotated_photo_is_upright(ask: Ask, png: Png, scene: Scene) -> None:
     upright, exif = scene(*CYCLIST), Image.Exif()
     exif[0x0112] = 6
     turned = png(np.ascontiguousarray(np.rot90(upright)), exif=exif)
@@ -168,14 +168,14 @@ def test_a_turned_photo_is_drawn_over_as_it_is_displayed(ask: Ask, png: Png, sce
     assert not np.array_equal(expected.pixels[::2, ::2], upright)
 
 
-def test_pictures_come_in_the_sizes_that_the_detector_takes(facts: Facts) -> None:
+def test_samples_have_the_sizes_of_the_detector(facts: ContractFacts) -> None:
     sizes = {(bucket["w"], bucket["h"]) for bucket in signature_for(facts).buckets}
     assert sizes == {(128, 64), (128, 96), (128, 128), (64, 128), (96, 128)}
 
 
 @pytest.mark.parametrize("accept", ["application/json", "image/png", "image/jpeg", "application/ld+json"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (900, 2), (33, 47)])
-def test_odd_sizes_and_blank_pictures(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> None:
+def test_odd_sizes_and_blank_pictures_are_accepted(ask: Ask, png: Png, size: tuple[int, int], accept: str) -> None:
     for tone in (0, 255):
         for tiles in (False, True):
             reply = ask(png(np.full((*size, 3), tone, np.uint8)), accept=accept, tiles=tiles)
@@ -185,14 +185,14 @@ def test_odd_sizes_and_blank_pictures(ask: Ask, png: Png, size: tuple[int, int],
         assert (record["detections"], record["interactions"], record["people_found"]) == ([], [], 0)
 
 
-def test_a_photo_of_nothing_but_one_person(tell: Tell, scene: Scene) -> None:
+def test_photo_of_a_single_person(tell: Tell, scene: Scene) -> None:
     record = tell(scene(("red", 0, 0, 1, 300), width=1, height=300))
 
     assert record["detections"][0]["box_xyxy"] == [0, 0, 1, 300]
     assert {each["action"] for each in record["interactions"]} == {"ride", "hold", "look", "walk"}
 
 
-def test_grey_sixteen_bit_and_transparent_photos(ask: Ask, tell: Tell, png: Png, scene: Scene) -> None:
+def test_grey_16_bit_and_transparent_photos_are_accepted(ask: Ask, tell: Tell, png: Png, scene: Scene) -> None:
     pixels = scene(*CYCLIST)
     plain = tell(pixels)["detections"]
 
@@ -204,7 +204,7 @@ def test_grey_sixteen_bit_and_transparent_photos(ask: Ask, tell: Tell, png: Png,
     assert Image.open(io.BytesIO(ask(png(clear), accept="image/png").body)).mode == "RGB"
 
 
-def test_a_large_jpeg_is_told_in_its_own_pixels(ask: Ask, scene: Scene) -> None:
+def test_boxes_of_a_large_jpeg_are_in_its_own_pixels(ask: Ask, scene: Scene) -> None:
     file, pixels = io.BytesIO(), scene(*CYCLIST).repeat(4, 0).repeat(4, 1)
     Image.fromarray(pixels).save(file, "JPEG", quality=95)
     record = json.loads(ask(file.getvalue()).body)
@@ -214,7 +214,7 @@ def test_a_large_jpeg_is_told_in_its_own_pixels(ask: Ask, scene: Scene) -> None:
         assert each["box_xyxy"] == pytest.approx([4 * side for side in box], abs=41)  # a pixel of the detector
 
 
-def test_tiles_find_who_is_too_small_for_the_whole_frame(tell: Tell, scene: Scene) -> None:
+def test_tiles_find_small_people(tell: Tell, scene: Scene) -> None:
     small = scene(("red", 302, 201, 306, 211), ("blue", 302, 208, 307, 216))
 
     assert tell(small)["detections"] == []
@@ -225,7 +225,7 @@ def test_tiles_find_who_is_too_small_for_the_whole_frame(tell: Tell, scene: Scen
     assert record["sight"]["views"] > 20
 
 
-def test_tiles_tell_each_thing_once_and_whole(tell: Tell, scene: Scene) -> None:
+def test_merged_tiles_have_each_object_once_and_whole(tell: Tell, scene: Scene) -> None:
     every = scene(*CYCLIST, ("green", 500, 400, 550, 450))
     plain, tiled = tell(every), tell(every, tiles=True)
 
@@ -234,7 +234,7 @@ def test_tiles_tell_each_thing_once_and_whole(tell: Tell, scene: Scene) -> None:
         assert other["box_xyxy"] == pytest.approx(one["box_xyxy"], abs=6)
 
 
-def test_what_people_in_a_tile_do_is_seen_in_the_tile(tell: Tell, scene: Scene) -> None:
+def test_actions_of_people_in_a_tile_come_from_the_tile(tell: Tell, scene: Scene) -> None:
     """The tests' network takes people for looking where its picture is bright, which only the tile is."""
     photo = scene(tone=0)
     photo[100:330, 200:430] = 230
@@ -248,7 +248,7 @@ def test_what_people_in_a_tile_do_is_seen_in_the_tile(tell: Tell, scene: Scene) 
     assert look["factors"]["action"] > in_the_dark + 0.02
 
 
-def test_a_tiled_photo_tells_how_far_it_is(blobs: Weights, png: Png, scene: Scene) -> None:
+def test_tiled_photo_reports_its_progress(blobs: Weights, png: Png, scene: Scene) -> None:
     predictor = HoiPredictor(blobs, ServiceSettings())
     plan = predictor.predict(predictor.read(Upload({"image": [png(scene())]}, HoiOptions(tiles=True))))
     round_ = next(plan)
@@ -271,7 +271,7 @@ SHARES = st.floats(0, 1)
     ),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_told_fits_together(
+def test_report_is_consistent(
     ask: Ask,
     png: Png,
     width: int,
@@ -303,7 +303,7 @@ def test_what_is_told_fits_together(
         assert each["score"] == pytest.approx(np.prod(factors), abs=1e-5)
 
 
-def test_remarks_go_into_header_and_record(ask: Ask, scene: Scene) -> None:
+def test_notes_are_in_header_and_record(ask: Ask, scene: Scene) -> None:
     frames, file = [Image.fromarray(scene(*CYCLIST)), Image.fromarray(scene())], io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
 
@@ -331,12 +331,12 @@ def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
         HoiOptions(**options)
 
 
-def test_what_cannot_be_read_is_a_problem(ask: Ask, png: Png) -> None:
+def test_invalid_facts_are_a_contract_error(ask: Ask, png: Png) -> None:
     for data in (b"", b"no picture", png(np.zeros((9, 9, 3), np.uint8))[:40]):
         with pytest.raises(Problem):
             ask(data)
 
 
-def test_missing_weights_are_named(tmp_path: Any) -> None:
+def test_missing_weights_are_an_error(tmp_path: Any) -> None:
     with pytest.raises(ContractError, match="weights cannot be read"):
         create(ServiceSettings(weights=tmp_path / "none.onnx"))

@@ -61,6 +61,6 @@ def test_served_predictions_are_those_of_the_evaluation(served: ServedScene, sce
     assert figures[0].agent["smile", None] == pytest.approx(figures[1].agent["smile", None]) == 1
 
 
-def test_a_fleet_that_cannot_be_reached_is_an_error(scene: Scene) -> None:
+def test_unreachable_fleet_is_an_error(scene: Scene) -> None:
     with pytest.raises(httpx2.HTTPError):
         served_scenes("http://127.0.0.1:9", [scene])

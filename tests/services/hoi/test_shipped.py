@@ -18,7 +18,7 @@ def client(monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Iterator[httpx2.Cli
         yield client
 
 
-def test_the_astronaut_is_found_and_smiles(client: httpx2.Client) -> None:
+def test_shipped_weights_find_the_smiling_astronaut(client: httpx2.Client) -> None:
     (photo,) = sample_pictures("hoi").values()
     record = client.post("/v1/hoi", content=photo.read_bytes(), headers={"content-type": "image/jpeg"}).json()
 

@@ -260,7 +260,7 @@ def test_fixed_size_weights_fill_holes(ask_lama: Ask, png: Png) -> None:
 
 def test_oblong_weights_are_refused(lama_like: Weights, settings: ServiceSettings) -> None:
     contract = lama_like.contract.model_copy(update={"fixed_size": (512, 256)})
-    with pytest.raises(ContractError, match="squares"):
+    with pytest.raises(ContractError, match="square"):
         InpaintPredictor(replace(lama_like, contract=contract), settings)
 
 

@@ -1,4 +1,4 @@
-"""What the weights declare about themselves in the `[facts]` of their contract."""
+"""The `[facts]` in the contract of the weights."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -16,14 +16,14 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Role(StrEnum):
-    """What an object is to an action: what is acted upon, or what it is done with."""
+    """Role of an object in an action: acted upon, or instrument."""
 
     OBJECT = "obj"
     INSTRUMENT = "instr"
 
 
 class Slot(BaseModel):
-    """An action in one of its roles, or without any: `["ride", "instr"]`, and `["walk", ""]` or `["walk"]`."""
+    """An action in one of its roles, or without a role: `["ride", "instr"]`, and `["walk", ""]` or `["walk"]`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,12 +61,15 @@ class Thresholds(BaseModel):
     shown: Unit = 0.3
 
 
-class Facts(BaseModel):
-    """`allowed`: the classes that an object of a slot, such as `ride-instr`, may have; of one not named, any."""
+class ContractFacts(BaseModel):
+    """Properties of the weights: input size, classes, slots, thresholds.
+
+    allowed: classes that an object of a slot, such as `ride-instr`, may have; any class for slots that are not named.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    longest_side_px: int = Field(ge=64, multiple_of=32, description="Of the photo as the detector sees it")
+    longest_side_px: int = Field(ge=64, multiple_of=32, description="Longer side of the detector's input")
     classes: tuple[str, ...] = Field(min_length=1)
     slots: tuple[Slot, ...] = Field(min_length=1)
     sigma: float = Field(default=0.3, gt=0, allow_inf_nan=False)
@@ -75,7 +78,7 @@ class Facts(BaseModel):
     allowed: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_are_known(self) -> "Facts":
+    def _names_are_known(self) -> "ContractFacts":
         if PERSON not in self.classes:
             raise ValueError(f"there must be a class {PERSON!r}")
         if unknown := sorted(set(self.allowed) - {str(slot) for slot in self.slots}):

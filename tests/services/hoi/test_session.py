@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from services.hoi.cascade import Cascade
-from services.hoi.facts import Facts
+from services.hoi.contract_facts import ContractFacts
 from services.hoi.predictor import signature_for
+from services.hoi.session import CascadeSession
 from sightline.inference.contract import ContractError
 from sightline.inference.signature import Tensors
 from sightline.inference.weights import Weights, load_weights
@@ -30,28 +30,28 @@ from tests.services.hoi.conftest import (
 )
 
 Change = Callable[[onnx.ModelProto], None]
-Open = Callable[[Weights], Cascade]
+Open = Callable[[Weights], CascadeSession]
 
 
 @pytest.fixture(scope="module")
 def open_cascade(settings: ServiceSettings) -> Open:
-    def open_cascade(weights: Weights) -> Cascade:
-        facts = weights.contract.read_facts(Facts)
-        return Cascade(weights, facts, weights.contract.adapt(signature_for(facts)), settings)
+    def open_cascade(weights: Weights) -> CascadeSession:
+        facts = weights.contract.read_facts(ContractFacts)
+        return CascadeSession(weights, facts, weights.contract.adapt(signature_for(facts)), settings)
 
     return open_cascade
 
 
 @pytest.fixture(scope="module")
-def cascade(blobs: Weights, open_cascade: Open) -> Cascade:
+def cascade(blobs: Weights, open_cascade: Open) -> CascadeSession:
     return open_cascade(blobs)
 
 
-def run(cascade: Cascade, *pictures: np.ndarray) -> Tensors:
+def run(cascade: CascadeSession, *pictures: np.ndarray) -> Tensors:
     return cascade.run({"image": np.stack(pictures)})
 
 
-def test_rows_of_people_say_what_they_do_and_all_rows_what_they_are_for(cascade: Cascade, scene: Scene) -> None:
+def test_rows_of_people_have_actions_and_all_rows_object_logits(cascade: CascadeSession, scene: Scene) -> None:
     picture = scene(("red", 4, 8, 20, 40), ("blue", 30, 8, 50, 40), width=LONGEST_PX, height=LONGEST_PX)
     outputs = {name: values[0] for name, values in run(cascade, picture).items()}
 
@@ -65,7 +65,7 @@ def test_rows_of_people_say_what_they_do_and_all_rows_what_they_are_for(cascade:
         assert outputs["object_logits"][row] == pytest.approx(score * np.array(OBJECT_LOGITS[label]))
 
 
-def test_nothing_is_found_in_nothing_and_things_without_people_do_nothing(cascade: Cascade, scene: Scene) -> None:
+def test_blank_picture_and_picture_without_people_have_no_interactions(cascade: CascadeSession, scene: Scene) -> None:
     blank = scene(width=LONGEST_PX, height=LONGEST_PX)
     things = scene(("blue", 4, 8, 20, 40), width=LONGEST_PX, height=LONGEST_PX)
     outputs = run(cascade, blank, things)
@@ -76,14 +76,14 @@ def test_nothing_is_found_in_nothing_and_things_without_people_do_nothing(cascad
     assert outputs["object_logits"][1, 0].any()
 
 
-def test_what_is_said_comes_from_the_pictures_own_features(cascade: Cascade, scene: Scene) -> None:
+def test_interactions_use_the_features_of_their_own_picture(cascade: CascadeSession, scene: Scene) -> None:
     dark, bright = (scene(("red", 4, 8, 20, 40), width=LONGEST_PX, height=LONGEST_PX, tone=tone) for tone in (0, 200))
     look = run(cascade, dark, bright)["person_logits"][:, 0, 2]
 
     assert look[1] - look[0] == pytest.approx(200 / 255 * (1 - 16 * 32 / LONGEST_PX**2), abs=1e-4)
 
 
-def test_it_tells_on_what_it_runs(cascade: Cascade) -> None:
+def test_session_has_provider_and_precision(cascade: CascadeSession) -> None:
     assert (cascade.provider, cascade.precision, cascade.max_batch) == ("CPUExecutionProvider", "fp32", 1)
 
 
@@ -121,7 +121,7 @@ def nothing(_: onnx.ModelProto) -> None:
         ),
     ],
 )
-def test_graphs_that_are_not_as_declared_are_refused(
+def test_graphs_that_differ_from_their_contract_are_refused(
     tmp_path: Path, open_cascade: Open, detector: Change, interactions: Change, contract: str, said: str
 ) -> None:
     save(tmp_path, contract)
@@ -136,7 +136,7 @@ def test_graphs_that_are_not_as_declared_are_refused(
         open_cascade(weights)
 
 
-def test_no_more_is_told_than_there_are_rows(tmp_path: Path, open_cascade: Open, scene: Scene) -> None:
+def test_session_drops_boxes_beyond_its_rows(tmp_path: Path, open_cascade: Open, scene: Scene) -> None:
     cascade = open_cascade(save(tmp_path, f"{CONTRACT}\n[sizes]\nfound = 1\n"))
     picture = scene(("red", 4, 8, 20, 40), ("blue", 30, 8, 50, 40), width=LONGEST_PX, height=LONGEST_PX)
 
@@ -154,7 +154,7 @@ def failing_with_people(interactions: onnx.ModelProto) -> None:
     interactions.graph.initializer.append(floats("only", [0.0]))
 
 
-def test_an_interaction_network_that_fails_is_noticed_before_anyone_asks(tmp_path: Path, open_cascade: Open) -> None:
+def test_failing_interaction_network_fails_at_load(tmp_path: Path, open_cascade: Open) -> None:
     weights, broken = save(tmp_path), interactions_graph()
     failing_with_people(broken)
     onnx.save(broken, tmp_path / "interactions.onnx")

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from services.hoi.found import Found, distinct, found_in, iou, together
+from services.hoi.detections import Detections, detections_from, iou, merge_views, suppress_duplicates
 from sightline.inference.signature import Tensors
 
 
-def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Found:
+def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Detections:
     """(label, score, box) of each, with its number in the logits."""
     count = len(things)
-    return Found(
+    return Detections(
         boxes_xyxy=np.array([box for _, _, box in things], np.float32).reshape(count, 4),
         scores=np.array([score for _, score, _ in things], np.float32),
         labels=np.array([label for label, _, _ in things], np.int64),
@@ -19,41 +19,41 @@ def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Foun
     )
 
 
-def test_overlap_is_shared_area_over_that_of_both() -> None:
+def test_iou_is_intersection_over_union() -> None:
     boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [10, 0, 20, 10]], np.float32)
 
     assert iou(boxes, boxes[0]).tolist() == pytest.approx([1, 1 / 3, 0, 0])
     assert iou(np.zeros((1, 4), np.float32), np.zeros(4, np.float32)).tolist() == [0]
 
 
-def test_the_surest_of_each_class_stays() -> None:
+def test_duplicates_are_suppressed_within_each_class() -> None:
     every = found(
         (0, 0.9, (0, 0, 10, 10)), (0, 0.8, (1, 0, 11, 10)), (1, 0.7, (0, 0, 10, 10)), (0, 0.6, (8, 0, 18, 10))
     )
 
-    assert distinct(every).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert suppress_duplicates(every).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
 
 
-def test_what_a_view_says_of_a_thing_stays_with_it() -> None:
+def test_merged_detections_keep_the_outputs_of_their_view() -> None:
     whole = found((0, 0.5, (0, 0, 10, 10)), (1, 0.9, (50, 50, 60, 60)))
     tile = found((2, 0.1, (30, 30, 40, 40)), (0, 0.8, (0, 0, 10, 10)))
 
-    both = together([whole, tile])
+    both = merge_views([whole, tile])
 
     assert both.scores.tolist() == pytest.approx([0.9, 0.8, 0.1])
     assert both.person_logits[:, 0].tolist() == [1, 1, 0]
 
 
-def test_nothing_is_left_of_nothing() -> None:
-    assert len(together([found(), found()])) == 0
+def test_no_detections_stay_no_detections() -> None:
+    assert len(merge_views([found(), found()])) == 0
 
 
 @pytest.mark.parametrize(("least", "count"), [(0.0, 2), (0.5, 1), (1.0, 0)])
-def test_rows_that_only_fill_up_are_left_out(least: float, count: int) -> None:
+def test_padding_rows_are_no_detections(least: float, count: int) -> None:
     rows = found((0, 0.9, (0, 0, 1, 1)), (0, 0.2, (0, 0, 1, 1)), (0, 0.0, (0, 0, 0, 0)))
     outputs: Tensors = {
         "boxes": rows.boxes_xyxy,
-        **{name: getattr(rows, name) for name in Found.__slots__ if name != "boxes_xyxy"},
+        **{name: getattr(rows, name) for name in Detections.__slots__ if name != "boxes_xyxy"},
     }
 
-    assert len(found_in(outputs, least)) == count
+    assert len(detections_from(outputs, least)) == count

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from services.hoi.facts import Role
+from services.hoi.contract_facts import Role
 from services.hoi.interactions import ObjectStatus
-from services.hoi.record import Told
+from services.hoi.results import Report
 from services.hoi.schemas import Detection, Frame, HoiInteraction, HoiRecord, ScoreFactors, Sight, TargetDensity
 from sightline.api.evidence import Evidence, ModelIdentity
 
@@ -30,7 +30,7 @@ def act(person: int, action: str, role: Role | None = None, thing: int | None = 
     )
 
 
-def record(told: Told) -> HoiRecord:
+def record(told: Report) -> HoiRecord:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     return HoiRecord(
         width=200,
@@ -56,7 +56,7 @@ def record(told: Told) -> HoiRecord:
     )
 
 
-CYCLISTS = Told(
+CYCLISTS = Report(
     [detection(0, "person"), detection(1, "person", (60, 10, 90, 90)), detection(2, "bicycle", (20, 50, 80, 95))],
     [
         act(0, "ride", Role.INSTRUMENT, 2),

@@ -1,4 +1,4 @@
-"""Both networks as one session: a picture in; boxes, and what the interaction network says of each, out."""
+"""Session that runs the detector, and the interaction network on the features of its boxes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.hoi.facts import Facts
+from services.hoi.contract_facts import ContractFacts
 from sightline.inference.adapter import Adapter, TensorAdapter
 from sightline.inference.contract import ContractError
 from sightline.inference.engine import open_graph, precision_on
@@ -24,16 +24,18 @@ OF_PEOPLE = ("actions", "targets", "person_logits")
 OF_ALL = ("object_logits",)
 
 
-class Cascade:
-    """Detects, then has the interaction network look at the features of every box found.
+class CascadeSession:
+    """Both networks as one session, one picture at a time.
 
-    The outputs have as many rows as the signature says; those beyond what was found have the score 0. One picture at
-    a time: the interaction network takes the boxes of one picture, however many they are.
+    The outputs have as many rows as the signature says; rows beyond the detected boxes have the score 0. The
+    interaction network takes the boxes of one picture, whatever their number.
     """
 
     max_batch = 1
 
-    def __init__(self, weights: Weights, facts: Facts, signature: ModelSignature, settings: InferenceSettings) -> None:
+    def __init__(
+        self, weights: Weights, facts: ContractFacts, signature: ModelSignature, settings: InferenceSettings
+    ) -> None:
         if PART not in weights.parts:
             raise ContractError(f"{weights.contract.name}: parts must name the file of the {PART}")
         self._facts, self._adapter = facts, Adapter.between(signature, weights.contract)
@@ -47,37 +49,37 @@ class Cascade:
         self.provider = EXECUTION_PROVIDERS[self._detector.provider]
         self.precision = precision_on(self._detector.provider, weights, settings)
         self._check(signature)
-        self._rehearse(signature)
+        self._warm(signature)
 
     def run(self, batch: Tensors) -> Tensors:
-        ran = [self._judge(self._see(picture[None])) for picture in batch["image"]]
+        ran = [self._recognize(self._detect(picture[None])) for picture in batch["image"]]
         return {name: np.stack([outputs[name] for outputs in ran]) for name in ran[0]}
 
-    def _see(self, picture: NDArray[Any]) -> Tensors:
-        """What the detector gives, but no more boxes than there are rows."""
-        seen = self._detector.run({self._image.declared.tensor: self._image.to_file(picture)})
-        return {**seen, **{name: seen[name][: self._rows] for name in DETECTED}}
+    def _detect(self, picture: NDArray[Any]) -> Tensors:
+        """The detector's outputs, without the boxes beyond the number of rows."""
+        detected = self._detector.run({self._image.declared.tensor: self._image.to_file(picture)})
+        return {**detected, **{name: detected[name][: self._rows] for name in DETECTED}}
 
-    def _judge(self, seen: Tensors) -> Tensors:
+    def _recognize(self, detected: Tensors) -> Tensors:
         outputs = {name: np.zeros(shape, dtype) for name, (shape, dtype) in self._shapes.items()}
-        if count := len(seen["scores"]):
-            everything, people = np.arange(count), np.flatnonzero(seen["labels"] == self._facts.person)
-            said = self._interactions.run(self._questions(seen, people))
-            told = (DETECTED, everything, seen), (OF_PEOPLE, people, said), (OF_ALL, everything, said)
-            for names, rows, values in told:
+        if count := len(detected["scores"]):
+            all_rows, people = np.arange(count), np.flatnonzero(detected["labels"] == self._facts.person)
+            recognized = self._interactions.run(self._interaction_inputs(detected, people))
+            filled = (DETECTED, all_rows, detected), (OF_PEOPLE, people, recognized), (OF_ALL, all_rows, recognized)
+            for names, rows, values in filled:
                 for name in names:
                     outputs[name][rows] = values[name]
         return outputs
 
-    def _questions(self, seen: Tensors, people: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        boxes, scores, labels = (seen[name] for name in DETECTED)
+    def _interaction_inputs(self, detected: Tensors, people: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        boxes, scores, labels = (detected[name] for name in DETECTED)
         object_scores = np.zeros((len(scores), len(self._facts.classes)), np.float32)
         object_scores[np.arange(len(scores)), labels] = scores
-        features = {name: seen[name] for name in FEATURES}
+        features = {name: detected[name] for name in FEATURES}
         return {**features, "people": boxes[people], "objects": boxes, "object_scores": object_scores}
 
-    def _rehearse(self, signature: ModelSignature) -> None:
-        """With a full house: the blank pictures that a session is warmed with leave the second network idle."""
+    def _warm(self, signature: ModelSignature) -> None:
+        """Runs the interaction network with as many people as there are rows: blank pictures have none."""
         picture = signature.blank(signature.keys[0], batch=1)["image"]
         _, height, width, _ = picture.shape
         people: Tensors = {
@@ -85,7 +87,7 @@ class Cascade:
             "scores": np.ones(self._rows, np.float32),
             "labels": np.full(self._rows, self._facts.person, np.int64),
         }
-        self._judge({**self._see(picture), **people})
+        self._recognize({**self._detect(picture), **people})
 
     def _check(self, signature: ModelSignature) -> None:
         pictures = [self._image.spec.sized(bucket) for bucket in signature.buckets]
@@ -95,7 +97,7 @@ class Cascade:
 
 
 class _Graph:
-    """One file: some of its outputs by their canonical names, and others as they are."""
+    """One ONNX file, with some outputs under their canonical names and others under their own."""
 
     def __init__(
         self, path: Path, settings: InferenceSettings, outputs: Sequence[TensorAdapter], others: Sequence[str] = ()
@@ -111,7 +113,7 @@ class _Graph:
         return {**canonical, **{name: values[name] for name in self._others}}
 
     def check(self, signature: ModelSignature, inputs: set[str]) -> None:
-        """ContractError where it takes or gives something else; how many boxes there are is left to a run."""
+        """Raises ContractError where inputs or outputs differ from the declared ones; the number of boxes may vary."""
         if set(self.inputs) != inputs:
             raise ContractError(f"the graph takes {sorted(self.inputs)}, it should take {sorted(inputs)}")
         found = {each.name: each for each in self._session.get_outputs()}
