@@ -124,6 +124,11 @@ class Site:
         assert job.state.terminal, f"still {job.state}"
         return job
 
+    async def until_taken(self, job_id: str) -> None:
+        async with asyncio.timeout(20):
+            while (await self.queue.get(job_id)).state is not JobState.RUNNING:
+                await asyncio.sleep(0.01)
+
     async def until_stage(self, job_id: str, stage: str) -> None:
         async with asyncio.timeout(20):
             while (await self.queue.get(job_id)).progress != StageProgress(stage):
@@ -319,9 +324,10 @@ async def test_cancelled_job_frees_its_slot_at_once(site: Site, gated: GatedPred
         await site.queue.cancel(cancelled, owner="public")
         await until(lambda: site.measured("sightline_job_attempt_ends_total", end="cancelled") == 1)
         next_one = await site.submit(make_png(30))
-        await until(lambda: gated.begun == 2)
+        await site.until_taken(next_one)
         gated.gate.set()
         assert (await site.ended(next_one)).state is JobState.SUCCEEDED
+    assert gated.begun == 2
     job = await site.queue.get(cancelled)
     assert (job.state, job.results) == (JobState.CANCELLED, ())
     assert site.measured("sightline_job_lost_leases_total") == 0

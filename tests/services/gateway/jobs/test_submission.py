@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.jobs.settings import JobSettings
+from tests.redis_server import RedisServer
 from tests.services.gateway.conftest import (
     Eventually,
     MakeService,
@@ -412,6 +414,17 @@ def test_stored_headers_and_query_are_limited(
     reply = httpx2.post(f"{send.url}/v1/echo{query}", content=png, headers={**LATER, **headers})
     assert (reply.status_code, reply.json()["code"]) == (431, Code.HEADERS_TOO_LARGE)
     assert not list(blobs.rglob("sha256/*/*"))
+
+
+def test_upload_waits_for_the_deletion_of_an_earlier_copy(send: Send, redis_server: RedisServer, png: bytes) -> None:
+    digest = hashlib.sha256(png).hexdigest()
+    with redis_server.client() as redis:
+        redis.zadd("sightline:deleting", {digest: time.time() + 60})
+        accepted = send.aside(png, LATER)
+        time.sleep(0.5)
+        assert not accepted.done()
+        redis.zrem("sightline:deleting", digest)
+        assert accepted.result().status_code == 202
 
 
 def test_gateway_without_redis_refuses_jobs(
