@@ -56,7 +56,7 @@ class HeaderSniffer:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the first MAX_HEADER_BYTES have no header or cannot have one; feeding more is useless."""
+        """True if the first MAX_HEADER_BYTES have no header or cannot have one; feeding more is useless."""
         return self.header is None and max(len(self._start), self._needed_bytes) > MAX_HEADER_BYTES
 
     def feed(self, chunk: Buffer) -> ImageHeader | None:

@@ -36,7 +36,7 @@ class ToneCurve:
 
     @property
     def compresses(self) -> bool:
-        """Whether the picture has light beyond reference white."""
+        """True if the picture has light beyond reference white."""
         return self.peak > 1
 
     def apply(self, light: Floats) -> Floats:
