@@ -1,3 +1,4 @@
+import ast
 import hashlib
 import os
 import re
@@ -17,6 +18,109 @@ ROOT = Path(__file__).parents[1]
 LOCKS = ("cpu", "gpu", "dev", "sbom")
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.MULTILINE)
 MODELS = sorted(file.parent for file in (ROOT / "services").glob("*/predictor.py"))
+MODULES = [
+    module.relative_to(ROOT)
+    for folder in ("shared/sightline", "services")
+    for module in sorted((ROOT / folder).rglob("*.py"))
+    if not module.stem.startswith("__")
+]
+# Modules of constants, settings and schemas are checked by the tests of their users.
+DECLARATIONS = ("api/headers.py", "api/media_types.py", "api/screening.py", "config.py", "schemas.py", "settings.py")
+# Modules whose behaviour shows only through another module, by the tests of that module.
+ELSEWHERE = {
+    "cli/screening/test_command.py": "cli/screening/run cli/local_model",
+    "cli/test_jobs.py": "cli/job_tables",
+    "cli/test_main.py": "cli/app",
+    "cli/test_supervisor.py": "cli/parent_death",
+    "cli/test_training.py": "training/hdr_correct/jobs training/inpaint/jobs",
+    "http/transport/test_connections.py": "http/transport/protocol",
+    "imaging/codecs/test_heif.py": "imaging/containers/heif imaging/containers/heif_items",
+    "imaging/codecs/test_truncated_files.py": "imaging/codecs/jpeg imaging/codecs/png imaging/containers/jpeg_scans",
+    "imaging/colour_spaces/test_tag_conversion.py": "imaging/colour_spaces/tags",
+    "imaging/decoder/test_in_process.py": "imaging/picture",
+    "imaging/decoder/test_pool.py": "imaging/decoder/fork_server",
+    "imaging/test_encoder.py": "imaging/codecs/pillow",
+    "imaging/test_file_types.py": "imaging/formats imaging/containers/webp",
+    "inference/test_pipeline.py": "inference/predictor",
+    "networks/test_drht.py": "networks/norms",
+    "networks/test_faster_rcnn.py": "networks/proposals networks/suppression",
+    "services/gateway/jobs/test_routes.py": "services/gateway/jobs/results",
+    "services/gateway/test_app.py": "services/gateway/pages",
+    "services/gateway/test_tracing.py": "runtime/tracing",
+    "services/hdr_correct/test_rendering.py": "imaging/hdr_encoder",
+    "services/hoi/test_app.py": "services/hoi/record services/hoi/rendering services/hoi/result services/hoi/results",
+    "services/hra_screening/test_predictor.py": "services/hra_screening/preprocessing",
+    "services/inpaint/test_app.py": "services/inpaint/rendering services/inpaint/result",
+    "services/inpaint/test_predictor.py": "services/inpaint/compositing/paste",
+    "serving/test_app.py": "serving/predict_route",
+    "serving/v2/test_codec.py": "serving/v2/json_tensors",
+    "serving/v2/test_routes.py": "serving/v2/metadata",
+    "serving/worker/test_consumer.py": "serving/worker/setup",
+    "training/hdr_correct/test_scene_evaluation.py": "training/hdr_correct/correctors",
+    "training/hdr_correct/test_train.py": "training/hdr_correct/export training/hdr_correct/validation",
+    "training/hoi/test_datasets.py": "training/hoi/annotations",
+    "training/hoi/test_train.py": (
+        "networks/interactnet training/export training/hoi/batches training/hoi/branch_examples "
+        "training/hoi/branch_training training/hoi/evaluation training/hoi/export training/hoi/jobs "
+        "training/hoi/losses training/hoi/model training/hoi/predictions"
+    ),
+    "training/hra_screening/test_training.py": (
+        "training/hra_screening/calibration training/hra_screening/candidates training/hra_screening/evaluate "
+        "training/hra_screening/export training/hra_screening/features training/hra_screening/fitting "
+        "training/hra_screening/heads training/hra_screening/jobs training/hra_screening/train"
+    ),
+    "training/inpaint/test_evaluate.py": "training/inpaint/baselines",
+    "training/inpaint/test_export.py": "training/inpaint/fillers",
+    "training/inpaint/test_train.py": "training/inpaint/validation",
+    "training/svbrdf/test_evaluate.py": "training/svbrdf/estimators",
+    "training/svbrdf/test_materials.py": "training/svbrdf/procedural/hard training/svbrdf/procedural/soft",
+    "training/svbrdf/test_train.py": "training/svbrdf/export training/svbrdf/jobs training/svbrdf/validation",
+    "training/test_backbones.py": "networks/trunks",
+}
+TESTED_ELSEWHERE = {
+    Path(f"{name}.py") if name.startswith("services/") else Path("shared/sightline", f"{name}.py")
+    for names in ELSEWHERE.values()
+    for name in names.split()
+}
+# Metaphors that named modules and classes before; readers search for the standard terms.
+OLD_WORDS = frozenset(
+    (
+        "answering",
+        "asker",
+        "consuming",
+        "desk",
+        "eye",
+        "fate",
+        "gallery",
+        "intake",
+        "janitor",
+        "job_desk",
+        "keeper",
+        "landmark",
+        "lesson",
+        "looking",
+        "outages",
+        "outbox",
+        "patiently",
+        "peek",
+        "question",
+        "sight",
+        "sighting",
+        "solo",
+        "standing",
+        "tether",
+        "there",
+        "tickets",
+        "told",
+        "upkeep",
+        "visit",
+        "watcher",
+        "wire",
+        "wish",
+        "workshop",
+    )
+)
+OLD_BOUND = re.compile(r"_?(MOST|LEAST|FEWEST)_")
 
 
 def project() -> dict[str, Any]:
@@ -104,3 +208,29 @@ def test_make_help_lists_target(target: str) -> None:
     command = ["make", "--no-print-directory", "help"]
     listed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"^make {target} +\w", listed, re.MULTILINE)
+
+
+def mirrored_test(module: Path) -> Path:
+    """Returns the test file that a module has by default."""
+    inside = module.relative_to("shared/sightline") if module.parts[0] == "shared" else module
+    return Path("tests", inside).with_name(f"test_{module.name}")
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_module_has_its_test_file(module: Path) -> None:
+    declares_only = any(module.match(pattern) for pattern in DECLARATIONS)
+    assert (ROOT / mirrored_test(module)).is_file() or module in TESTED_ELSEWHERE or declares_only
+
+
+def test_exceptions_name_existing_tests_of_modules_without_their_own() -> None:
+    assert [test for test in ELSEWHERE if not (ROOT / "tests" / test).is_file()] == []
+    assert [module for module in TESTED_ELSEWHERE if (ROOT / mirrored_test(module)).is_file()] == []
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if not {"hoi", "training"} & {*each.parts}], ids=str)
+def test_module_uses_current_vocabulary(module: Path) -> None:
+    tree = ast.parse((ROOT / module).read_text())
+    classes = {node.name.lower() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    assert not ({module.stem, *classes} & OLD_WORDS)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert not {name for name in names if OLD_BOUND.match(name)}
