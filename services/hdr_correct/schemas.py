@@ -26,15 +26,15 @@ class HdrOptions(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="How much of the correction to apply; 0 changes no pixel",
+        description="Share of the correction to apply; 0 changes no pixel",
     )
     depth: Depth | None = Field(
-        default=None, description="Bits per sample of the corrected PNG, 8 or 16; left out, those of the photo"
+        default=None, description="Bits per sample of the corrected PNG, 8 or 16; by default those of the photo"
     )
 
 
 class ExposureReading(BaseModel):
-    """How a photo is exposed."""
+    """Exposure of a photo."""
 
     crushed_share: float = Field(ge=0, le=1, description="Pixels of which every channel is at most 2/255")
     clipped_share: float = Field(ge=0, le=1, description="Pixels of which some channel is at least 253/255")
@@ -53,18 +53,18 @@ class Exposure(BaseModel):
 
 
 class HdrRecord(BaseModel):
-    """What was found and done."""
+    """Exposure before and after, and the applied share of the correction."""
 
     width: int
     height: int
     applied_share: float = Field(
         ge=0,
         le=1,
-        description="How much of the network's correction was applied: `strength`, or less where the photo was well "
+        description="Share of the network's correction that was applied: `strength`, or less where the photo was well "
         "exposed already",
     )
     exposure: Exposure
-    scene_white: float = Field(description="What a well-exposed photo's white is in the scene files", examples=[1.0])
+    scene_white: float = Field(description="Value of a well-exposed photo's white in the scene files", examples=[1.0])
     scene_stops: float = Field(
         description="Range of the estimated scene's luminance in stops, without its darkest and brightest thousandth"
     )
@@ -74,10 +74,10 @@ class HdrRecord(BaseModel):
 DESCRIPTION = """Brings detail back into photos that are too dark, too bright or both, with two reciprocating networks.
 
 The photo comes back in its size, orientation, bit depth and colour space, as PNG unless `Accept` says otherwise. The
-networks see a small copy; what they do to it is carried over to every pixel, so that fine detail is the photo's own.
-With `Accept: image/vnd.radiance` or `image/x-exr` the scene that they estimate comes as linear light in sRGB's
-primaries, 1.0 = the white of a well-exposed photo, upright. `application/zip` has all of it. What was clipped or
-crushed is gone: the scene's values there are a guess from their surroundings."""
+networks correct a small copy, and the correction is transferred to every pixel, so that fine detail is the photo's own.
+With `Accept: image/vnd.radiance` or `image/x-exr`, the reply is the estimated scene in linear light, upright, in the
+primaries of sRGB, with 1.0 for the white of a well-exposed photo. `application/zip` has all of them. Clipped and
+crushed pixels hold no information: there, the scene is a guess from the surroundings."""
 
 DECLARATION = ModelDeclaration(
     name="hdr_correct",

@@ -26,7 +26,7 @@ RIDE: JsonDict = {
 
 
 class Frame(StrEnum):
-    """Which way up boxes are told."""
+    """Frame of reported boxes."""
 
     DISPLAYED = "displayed"
     STORED = "stored"
@@ -43,26 +43,28 @@ class HoiOptions(BaseModel):
         le=1,
         allow_inf_nan=False,
         description="The minimum score of an interaction that is reported; of a role whose object was not found, the "
-        "minimum of person times action. Left out, that of the weights",
+        "minimum of person times action. By default that of the weights",
     )
     min_detection_score: float | None = Field(
         default=None,
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The least score of a detection that is told. Interactions are told of people who reach two thirds "
-        "of it, with whatever takes part in them. Left out, that of the weights",
+        description="The minimum score of a detection that is reported. Interactions are reported for people of at "
+        "least two thirds of it, with their objects. By default that of the weights",
     )
-    max_people: int = Field(default=100, ge=0, le=1000, description="Of how many people to tell, the surest first")
+    max_people: int = Field(
+        default=100, ge=0, le=1000, description="Maximum number of people to report, by falling score"
+    )
     objects_per_role: int = Field(
-        default=1, ge=1, le=20, description="How many objects an action of a person may have, the likeliest first"
+        default=1, ge=1, le=20, description="Maximum number of objects for an action of a person, by falling score"
     )
     tiles: bool = Field(
         default=False,
-        description="Look at overlapping parts of a large photo as well, at its own scale as far as `max_tiles` "
-        "allows, so that small people are found; takes as many times longer as there are parts",
+        description="Analyse overlapping parts of a large photo as well, at its own scale as far as `max_tiles` "
+        "allows, to find small people; the time grows with the number of parts",
     )
-    max_tiles: int = Field(default=64, ge=1, le=512, description="The most parts to look at")
+    max_tiles: int = Field(default=64, ge=1, le=512, description="Maximum number of parts")
     frame: Frame = Field(
         default=Frame.DISPLAYED,
         description="Boxes in pixels of the photo as viewers show it, or of the rows and columns as they are stored "
@@ -82,11 +84,14 @@ class Detection(BaseModel):
 class ScoreFactors(BaseModel):
     """Factors whose product is the score; those that do not apply are null."""
 
-    person: float = Field(ge=0, le=1, description="s_h: that the person is one")
-    object: float | None = Field(default=None, ge=0, le=1, description="s_o: that the object is what its label says")
-    action: float = Field(ge=0, le=1, description="s^a: that the person does this, and with the object if there is one")
+    person: float = Field(ge=0, le=1, description="s_h: score of the person")
+    object: float | None = Field(default=None, ge=0, le=1, description="s_o: score of the object")
+    action: float = Field(ge=0, le=1, description="s^a: score of the action, with the object if there is one")
     target: float | None = Field(
-        default=None, ge=0, le=1, description="g^a: how well the object is where the person's looks say that it is"
+        default=None,
+        ge=0,
+        le=1,
+        description="g^a: how well the object's place matches the one expected from the person",
     )
     empty_role: float | None = Field(
         default=None, ge=0, le=1, description="In place of `object` and `target`, of a role whose object was not found"
@@ -94,7 +99,7 @@ class ScoreFactors(BaseModel):
 
 
 class TargetDensity(BaseModel):
-    """Where the person alone says that the object is: a normal distribution of its box relative to the person's."""
+    """Expected place of the object from the person alone: a normal distribution of its box relative to the person's."""
 
     mean_box_xyxy: list[float] = Field(
         min_length=4, max_length=4, description=f"{BOX}; may reach beyond the photo", examples=[EXAMPLE_BOX]
@@ -106,7 +111,7 @@ class TargetDensity(BaseModel):
 
 
 class HoiInteraction(BaseModel):
-    """What a person does, and with what."""
+    """An action of a person, with its object."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RIDE]})
 
@@ -127,39 +132,39 @@ class HoiInteraction(BaseModel):
 
 
 class Sight(BaseModel):
-    """How closely the photo was looked at."""
+    """Views and resolution at which the photo was analysed."""
 
     views: int = Field(ge=1, description="The whole frame and each tile")
     scale: float = Field(gt=0, description="Of the finest view: pixels of the network in one of the photo")
 
 
 class HoiRecord(BaseModel):
-    """Who does what with what."""
+    """Detections and interactions in a photo."""
 
-    width: int = Field(description="In pixels of the frame that boxes are told in")
+    width: int = Field(description="In pixels of the reported frame")
     height: int
     frame: Frame
     detections: list[Detection] = Field(description="By falling score")
     interactions: list[HoiInteraction] = Field(description="By falling score")
     people_found: int = Field(
-        description="Of at least `min_detection_score`; of more than `max_people` the rest is not looked at"
+        description="Number of people of at least `min_detection_score`; those beyond `max_people` are not analysed"
     )
-    min_score: float = Field(description="The least score of an interaction that is told")
-    min_detection_score: float = Field(description="The same of detections that take part in none")
+    min_score: float = Field(description="Minimum score of reported interactions")
+    min_detection_score: float = Field(description="Minimum score of reported detections without an interaction")
     sight: Sight
     evidence: Evidence
 
 
-DESCRIPTION = """Finds people and objects, and who does what with what: triplets of person, verb and object.
+DESCRIPTION = """Finds people, objects and their interactions: triplets of person, verb and object.
 
 Verbs are those of V-COCO, classes of objects those of COCO. A person may do several things, an object may serve
-several people, and people are objects to one another. Each triplet has a score and the four factors it is the product
-of, and the place where the person's looks alone say that the object is. A verb for which no object fits is told
-without one.
+several people, and people are objects to one another. Each triplet has a score, the factors of which it is the
+product, and the expected place of the object from the person alone. A verb without a fitting object is reported without
+one.
 
-`Accept: image/png` or `image/jpeg` draws it over the photo, `application/ld+json` and `application/graphml+xml` have
-it as a graph. `tiles=true` looks at large photos part by part, for people who are small in them. **A score is a hint
-about where to look, never evidence of what someone did.**"""
+`Accept: image/png` or `image/jpeg` draws them over the photo; `application/ld+json` and `application/graphml+xml` are
+graphs. `tiles=true` analyses large photos part by part, to find small people. **A score is a hint about where to look,
+never evidence of what someone did.**"""
 
 DECLARATION = ModelDeclaration(
     name="hoi",

@@ -31,7 +31,7 @@ class ContractFacts(BaseModel):
     support: Mapping[Category, int] = Field(default_factory=dict)
 
     def supports(self, category: Category) -> bool | None:
-        """Whether the class was learned; None where the support is unknown."""
+        """True for a class with enough training pictures; None where the support is unknown."""
         count = self.support.get(category)
         return None if count is None else count >= MIN_SUPPORT
 

@@ -24,12 +24,10 @@ class ScreeningOptions(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="The probability from which on a class is decided for; below it the answer is `abstain`. Left out, "
+        description="Probability from which a class is the decision; below it the decision is `abstain`. By default "
         "that of the weights",
     )
-    category: Category | None = Field(
-        default=None, description="The class that the heat map is of; left out, the most likely one"
-    )
+    category: Category | None = Field(default=None, description="Class of the heat map; by default the most likely one")
     heat_map: bool = Field(default=False, description="Put the numbers of the heat map into the record")
     embedding: bool = Field(
         default=False, description="Put a unit vector into the record, to find similar pictures by its dot product"
@@ -61,7 +59,7 @@ class HeatMap(BaseModel):
 
 
 class Screened(BaseModel):
-    """What was found in one picture."""
+    """Result of one picture."""
 
     index: int = Field(description="Which of the request's pictures, from 0")
     sha256: str
@@ -101,7 +99,7 @@ class Refused(BaseModel):
 
 
 class Support(BaseModel):
-    """How well a class was learned."""
+    """Training support of a class."""
 
     images: int | None = Field(description="Pictures that it was trained on; null where the weights do not say")
     supported: bool | None = Field(description="False for a class with too few of them to be learned")

@@ -66,14 +66,14 @@ class SvbrdfOptions(BaseModel):
 
 
 class Material(BaseModel):
-    """What the surface is made of."""
+    """Material type of the surface."""
 
     type: MaterialType
     probabilities: dict[MaterialType, float]
 
 
 class SvbrdfRecord(BaseModel):
-    """What was found."""
+    """Estimated material."""
 
     width: int
     height: int

@@ -34,7 +34,7 @@ def stop_process() -> None:
 
 
 def app_factory(predictor: type[AnyPredictor]) -> Callable[[], FastAPI]:
-    """What `uvicorn --factory` calls to make a model's application, with settings from the environment."""
+    """The application factory of a model for `uvicorn --factory`, with settings from the environment."""
 
     def create() -> FastAPI:
         settings = ServiceSettings()

@@ -10,7 +10,7 @@ from services.hdr_correct.predictor import HdrPredictor
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from tests.services.asking import Ask, asking, save_weights
+from tests.services.prediction import Ask, make_ask, save_weights
 
 SCENE_GAMMA = 2.0
 
@@ -72,7 +72,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(curves: Weights, settings: ServiceSettings) -> Ask:
-    return asking(HdrPredictor(curves, settings), curves, settings, accept="image/png")
+    return make_ask(HdrPredictor(curves, settings), curves, settings, accept="image/png")
 
 
 @pytest.fixture(scope="session")

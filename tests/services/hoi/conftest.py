@@ -16,7 +16,7 @@ from services.hoi.predictor import HoiPredictor
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights, load_weights
 from sightline.serving.settings import ServiceSettings
-from tests.services.asking import Ask, asking
+from tests.services.prediction import Ask, make_ask
 
 Png = Callable[..., bytes]
 Pixels = NDArray[np.uint8]
@@ -231,7 +231,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(blobs: Weights, settings: ServiceSettings) -> Ask:
-    return asking(HoiPredictor(blobs, settings), blobs, settings, accept="application/json")
+    return make_ask(HoiPredictor(blobs, settings), blobs, settings, accept="application/json")
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from starlette.types import ASGIApp
 from services.hoi.app import create
 from services.hoi.schemas import HoiOptions
 from sightline.inference.weights import Weights
-from tests.services.asking import ready_client
 from tests.services.hoi.conftest import LONGEST_PX, Png, Scene
+from tests.services.prediction import ready_client
 
 Serve = Callable[[ASGIApp], str]
 

@@ -17,8 +17,8 @@ from sightline.training.hoi.datasets import Scene
 from sightline.training.hoi.evaluation import ServedScene, methods, predict_scenes, served_scenes
 from sightline.training.hoi.export import read_facts
 from sightline.training.hoi.predictions import OnnxInteractNet, to_prediction
-from tests.services.asking import ready_client
 from tests.services.hoi.test_app import Serve
+from tests.services.prediction import ready_client
 
 WEIGHTS = Path("services/hoi/weights/detector.onnx")
 ROLES = [at for at, (_, role) in enumerate(SLOTS) if role is not None]

@@ -7,8 +7,8 @@ import pytest
 
 from services.hoi.app import create
 from sightline.cli.models import sample_pictures
-from tests.services.asking import ready_client
 from tests.services.hoi.test_app import Serve
+from tests.services.prediction import ready_client
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sightline.api.screening import CATEGORIES, Category
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from tests.services.asking import Ask, asking, save_weights
+from tests.services.prediction import Ask, make_ask, save_weights
 
 Png = Callable[..., bytes]
 
@@ -111,7 +111,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(colours: Weights, settings: ServiceSettings) -> Ask:
-    return asking(ScreeningPredictor(colours, settings), colours, settings, accept="application/json")
+    return make_ask(ScreeningPredictor(colours, settings), colours, settings, accept="application/json")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from sightline.inference.predictor import Plan, Rendered, Upload
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from tests.services.asking import save_weights
+from tests.services.prediction import save_weights
 
 TONE = 0.25
 
@@ -104,15 +104,15 @@ def settings() -> ServiceSettings:
 @pytest.fixture(scope="session")
 def ask(shipped_like: Weights, settings: ServiceSettings) -> Ask:
     """Returns a function from bytes of pictures by field name, and options, to the reply."""
-    return asking(shipped_like, settings)
+    return make_ask(shipped_like, settings)
 
 
 @pytest.fixture(scope="session")
 def ask_lama(lama_like: Weights, settings: ServiceSettings) -> Ask:
-    return asking(lama_like, settings)
+    return make_ask(lama_like, settings)
 
 
-def asking(weights: Weights, settings: ServiceSettings) -> Ask:
+def make_ask(weights: Weights, settings: ServiceSettings) -> Ask:
     predictor = InpaintPredictor(weights, settings)
     engine = OnnxEngine(weights, weights.contract.adapt(predictor.signature), settings)
     identity: ModelIdentity = weights.identity("inpaint")

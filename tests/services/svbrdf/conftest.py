@@ -10,7 +10,7 @@ from services.svbrdf.predictor import SvbrdfPredictor
 from sightline.inference.settings import Provider
 from sightline.inference.weights import Weights
 from sightline.serving.settings import ServiceSettings
-from tests.services.asking import Ask, asking, save_weights
+from tests.services.prediction import Ask, make_ask, save_weights
 
 PROBABILITIES = (0.05, 0.05, 0.05, 0.25, 0.05, 0.05, 0.1, 0.4)
 
@@ -87,7 +87,7 @@ def settings() -> ServiceSettings:
 
 @pytest.fixture(scope="session")
 def ask(mirror: Weights, settings: ServiceSettings) -> Ask:
-    return asking(SvbrdfPredictor(mirror, settings), mirror, settings, accept="application/zip")
+    return make_ask(SvbrdfPredictor(mirror, settings), mirror, settings, accept="application/zip")
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from services.svbrdf.app import create
 from sightline.inference.weights import Weights
-from tests.services.asking import ready_client
+from tests.services.prediction import ready_client
 
 Png = Callable[..., bytes]
 Serve = Callable[[ASGIApp], str]

@@ -1,4 +1,4 @@
-"""What the tests of every model's service do alike."""
+"""Predictions and ready services for the tests of every model."""
 
 import contextlib
 import time
@@ -22,15 +22,15 @@ PATIENCE_S = 20.0
 
 
 def save_weights(folder: Path, model: onnx.ModelProto, contract: str) -> Weights:
-    """A network that a test made, with what is declared about it, as weights that are shipped."""
+    """The weights of a network made by a test, with its contract, as shipped weights."""
     path = folder / "made.onnx"
     onnx.save(model, path)
     path.with_suffix(".toml").write_text(contract)
     return load_weights(path, path.with_suffix(".toml"), shipped=True)
 
 
-def asking(predictor: AnyPredictor, weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
-    """The bytes of photos and options in, the reply out; `accept` unless a call says otherwise."""
+def make_ask(predictor: AnyPredictor, weights: Weights, settings: ServiceSettings, *, accept: str) -> Ask:
+    """A function from photos and options to the reply, in the media type `accept` by default."""
     engine = open_session(predictor, settings)
     identity, usual = weights.identity(predictor.declaration.name), accept
 
@@ -44,7 +44,7 @@ def asking(predictor: AnyPredictor, weights: Weights, settings: ServiceSettings,
 
 @contextlib.contextmanager
 def ready_client(url: str) -> Iterator[httpx2.Client]:
-    """For a service that has just been started."""
+    """A client of a service that has just been started, once it is ready."""
     with httpx2.Client(base_url=url) as client:
         give_up_at = time.monotonic() + PATIENCE_S
         while client.get("/readyz").status_code != 200 and time.monotonic() < give_up_at:
