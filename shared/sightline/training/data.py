@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-SMALLEST_CROP = 0.6
+MIN_CROP_SHARE = 0.6
 
 Arrays = tuple[NDArray[Any], ...]
 Make = Callable[[np.random.Generator], Arrays]
@@ -51,7 +51,7 @@ def random_crop(rng: np.random.Generator, photo: NDArray[np.uint8], crop_px: int
     """A square of random size, resized to (crop, crop, 3) and mirrored half of the time."""
     height, width = photo.shape[:2]
     longest = min(height, width)
-    side = int(rng.integers(min(longest, int(crop_px * SMALLEST_CROP)), longest + 1))
+    side = int(rng.integers(min(longest, int(crop_px * MIN_CROP_SHARE)), longest + 1))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     square = photo[top : top + side, left : left + side]
     how = cv2.INTER_AREA if side > crop_px else cv2.INTER_CUBIC

@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 Feeds = Mapping[str, NDArray[Any]]
 HALVED, QUANTIZED, SCALE = ".fp16", ".int8", ".scale"
-SMALLEST_HALVED = 1024  # elements; smaller tensors are not worth their Cast node
-GREATEST_INT8 = 127
+MIN_HALVED_SIZE = 1024  # elements; smaller tensors are not worth their Cast node
+MAX_INT8 = 127
 UNEXPORTED = "num_batches_tracked"
 OPSET = 18
 CHECKED_SHAPES = ((1, 1, 1), (2, 1, 2), (1, 2, 2))
@@ -93,7 +93,7 @@ def halve_weights(model: onnx.ModelProto) -> None:
     casts = []
     for weights in list(model.graph.initializer):
         values = numpy_helper.to_array(weights)
-        if weights.data_type != TensorProto.FLOAT or values.size < SMALLEST_HALVED:
+        if weights.data_type != TensorProto.FLOAT or values.size < MIN_HALVED_SIZE:
             continue
         stored = f"{weights.name}{HALVED}"
         model.graph.initializer.remove(weights)
@@ -113,7 +113,7 @@ def quantize_linear(model: onnx.ModelProto) -> None:
     nodes = []
     for weights in list(model.graph.initializer):
         values = numpy_helper.to_array(weights)
-        if weights.name not in linear or values.size < SMALLEST_HALVED:
+        if weights.name not in linear or values.size < MIN_HALVED_SIZE:
             continue
         whole, scale = quantized(values)
         names = [f"{weights.name}{ending}" for ending in (QUANTIZED, SCALE, ".whole")]
@@ -130,7 +130,7 @@ def quantize_linear(model: onnx.ModelProto) -> None:
 
 def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Weights (outputs, inputs) as whole numbers and the scale (outputs, 1) to multiply them by."""
-    scale = np.abs(weights).max(1, keepdims=True).clip(np.finfo(np.float32).tiny) / GREATEST_INT8
+    scale = np.abs(weights).max(1, keepdims=True).clip(np.finfo(np.float32).tiny) / MAX_INT8
     return np.rint(weights / scale).astype(np.int8), scale.astype(np.float32)
 
 

@@ -1,9 +1,12 @@
-"""Picture quality measures on (h, w, 3) uint8 sRGB."""
+"""Quality measures: of pictures, (h, w, 3) uint8 sRGB, and of HDR scenes in linear light."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import piq
 import torch
+from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,6 +30,12 @@ def ssim(picture: Picture, truth: Picture) -> float:
     )
 
 
+def fsim(picture: Picture, truth: Picture) -> float:
+    """Feature similarity with chroma, FSIMc (Zhang et al. 2011): 1 for equal pictures."""
+    both = (torch.from_numpy(each.copy()).permute(2, 0, 1)[None].float() / 255 for each in (picture, truth))
+    return float(piq.fsim(*both, data_range=1.0, chromatic=True))
+
+
 @dataclass(frozen=True, slots=True)
 class PerceptualDistance:
     """LPIPS without its learned weights (Zhang et al. 2018): 0 for equal pictures, lower is closer.
@@ -46,3 +55,26 @@ class PerceptualDistance:
 def _stage_distance(stage: Tensor) -> Tensor:
     unit = F.normalize(stage, dim=1)
     return (unit[0] - unit[1]).square().sum(0).mean()
+
+
+MIN_NITS, MAX_NITS = 0.005, 10_000.0
+BANDING_GLARE = (0.353487901, 0.3734658629, 8.277049286e-05, 0.9062562627, 0.09150303166, 0.9099517204, 596.3148142)
+PEAK = 256.0
+"""What PU21 gives for 100 cd/m2, the white of an ordinary display; its authors' PSNR is relative to that."""
+
+
+def pu21_psnr_db(light: NDArray[Any], truth: NDArray[Any], *, white_nits: float = 100.0) -> float:
+    """PSNR in dB of linear light, 1 = shown at `white_nits` (cd/m2); infinite when equal."""
+    difference = pu21(white_nits * light) - pu21(white_nits * truth)
+    mse = float(np.mean(difference**2))
+    return float("inf") if mse == 0 else float(10 * np.log10(PEAK**2 / mse))
+
+
+def pu21(nits: NDArray[Any]) -> NDArray[np.float64]:
+    """Perceptually uniform encoding with its fit to banding and glare (Mantiuk and Azimi, "PU21", PCS 2021).
+
+    Implemented here, as no Python package has it.
+    """
+    a, b, c, d, e, f, g = BANDING_GLARE
+    power = np.clip(np.asarray(nits, np.float64), MIN_NITS, MAX_NITS) ** d
+    return np.asarray(g * (((a + b * power) / (1 + c * power)) ** e - f), np.float64)

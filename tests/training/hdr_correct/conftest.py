@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sightline.training.hdr_correct.cameras import Linear
-from sightline.training.hdr_correct.scenes import SceneStore, pack_scenes
+from sightline.training.hdr_correct.scenes import HdrSceneStore, pack_scenes
 from sightline.training.photos import PhotoStore, list_photos, pack_photos
 
 
@@ -25,6 +25,6 @@ def photos(photo_folder: Path, tmp_path: Path) -> PhotoStore:
 
 
 @pytest.fixture
-def scenes(panorama: Linear, tmp_path: Path) -> SceneStore:
+def scenes(panorama: Linear, tmp_path: Path) -> HdrSceneStore:
     pack_scenes([panorama, panorama[:, :64]], tmp_path / "scenes")
-    return SceneStore(tmp_path / "scenes")
+    return HdrSceneStore(tmp_path / "scenes")

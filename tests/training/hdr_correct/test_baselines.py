@@ -3,14 +3,14 @@ import pytest
 
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.training.hdr_correct.baselines import BASELINES
-from sightline.training.hdr_correct.cameras import Camera
+from sightline.training.hdr_correct.cameras import SimulatedCamera
 from sightline.training.metrics import psnr_db
 from sightline.training.photos import Picture
 
 
 @pytest.fixture
 def dark(photo: Picture) -> Picture:
-    return Camera(ev=-3).shoot(decode_srgb(photo.astype(np.float32) / 255), np.random.default_rng(0))
+    return SimulatedCamera(ev=-3).shoot(decode_srgb(photo.astype(np.float32) / 255), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name != "identity"])

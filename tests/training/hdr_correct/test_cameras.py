@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
-from sightline.training.hdr_correct.cameras import Camera, random_camera
+from sightline.training.hdr_correct.cameras import SimulatedCamera, random_camera
 
 RAMP = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16, 1).repeat(3, 2)
 
@@ -12,21 +12,21 @@ def rng() -> np.random.Generator:
 
 
 def test_a_right_exposure_gives_the_srgb_photo_back() -> None:
-    photo = Camera(ev=0).shoot(decode_srgb(RAMP), rng())
+    photo = SimulatedCamera(ev=0).shoot(decode_srgb(RAMP), rng())
 
     assert np.array_equal(photo, np.rint(255 * RAMP))
 
 
 @pytest.mark.parametrize("ev", [-3.0, -1.0, 1.0, 2.0])
 def test_exposure_scales_the_light_until_it_clips(ev: float) -> None:
-    photo = Camera(ev).shoot(decode_srgb(RAMP), rng())
+    photo = SimulatedCamera(ev).shoot(decode_srgb(RAMP), rng())
 
     light = np.minimum(decode_srgb(RAMP) * 2**ev, 1)
     assert np.abs(photo / 255 - encode_srgb(light)).max() <= 0.5 / 255 + 1e-6
 
 
 def test_noise_is_in_the_shadows_too_and_differs_by_draw() -> None:
-    camera = Camera(ev=-3, shot_noise=1e-3, read_noise=4e-3)
+    camera = SimulatedCamera(ev=-3, shot_noise=1e-3, read_noise=4e-3)
     scene = np.full((64, 64, 3), 0.18, np.float32)
 
     first, second = camera.shoot(scene, rng()), camera.shoot(scene, np.random.default_rng(1))

@@ -8,7 +8,7 @@ from sightline.networks.drht import compress
 from sightline.training.data import Samples, batches
 from sightline.training.hdr_correct.data import CLIPPED, WHITE, BadlyExposed, Batch, is_well_exposed
 from sightline.training.hdr_correct.pairs import PairStore, list_pairs, pack_pairs
-from sightline.training.hdr_correct.scenes import SceneStore
+from sightline.training.hdr_correct.scenes import HdrSceneStore
 from sightline.training.photos import PhotoStore
 
 
@@ -21,7 +21,7 @@ def test_photos_are_their_own_targets_and_scenes(photos: PhotoStore) -> None:
     assert scene.max() <= 1
 
 
-def test_scenes_are_known_above_white(photos: PhotoStore, scenes: SceneStore) -> None:
+def test_scenes_are_known_above_white(photos: PhotoStore, scenes: HdrSceneStore) -> None:
     make = BadlyExposed(photos, scenes, None, 32, scene_share=1)
     samples = [make(np.random.default_rng(seed)) for seed in range(6)]
 
@@ -29,7 +29,7 @@ def test_scenes_are_known_above_white(photos: PhotoStore, scenes: SceneStore) ->
     assert all(known.all() for *_, known in samples)
 
 
-def test_batches_hold_pictures_and_compressed_scenes(photos: PhotoStore, scenes: SceneStore) -> None:
+def test_batches_hold_pictures_and_compressed_scenes(photos: PhotoStore, scenes: HdrSceneStore) -> None:
     samples = Samples(BadlyExposed(photos, scenes, None, 32), seed=0, start=0, step=1)
 
     batch = Batch.of(*next(batches(samples, 4, workers=0)))

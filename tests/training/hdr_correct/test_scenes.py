@@ -1,25 +1,30 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.training.hdr_correct.cameras import Linear
 from sightline.training.hdr_correct.scenes import (
-    BRIGHTEST,
     LUMINANCE,
+    MAX_LIGHT,
     MIDDLE_GREY,
-    SceneStore,
+    HdrSceneStore,
     good_photo,
+    list_radiance,
     random_views,
+    read_radiance,
     to_middle_grey,
     view,
 )
 
 
-def test_the_store_gives_back_what_was_packed(scenes: SceneStore, panorama: Linear) -> None:
+def test_the_store_gives_back_what_was_packed(scenes: HdrSceneStore, panorama: Linear) -> None:
     assert len(scenes) == 2
     assert scenes[1].shape == (64, 64, 3)
-    expected = np.minimum(to_middle_grey(panorama[:, :64]), BRIGHTEST)
+    expected = np.minimum(to_middle_grey(panorama[:, :64]), MAX_LIGHT)
     np.testing.assert_allclose(scenes[1].astype(np.float32), expected, rtol=2e-3)
 
 
@@ -66,3 +71,40 @@ def test_a_good_photo_shows_lights_that_one_exposure_clips() -> None:
     assert single[:, 80:].mean() > 250
     assert photo[:, 80:].mean() < 230
     assert photo[:, :48].mean() > 0.8 * single[:, :48].mean()
+
+
+SCENE = np.random.default_rng(0).uniform(0, 3000, (8, 12, 3)).astype(np.float32)
+
+
+def write_exr(path: Path, channels: dict[str, np.ndarray]) -> None:
+    with OpenEXR.File({"type": OpenEXR.scanlineimage, "compression": OpenEXR.ZIP_COMPRESSION}, channels) as file:
+        file.write(str(path))
+
+
+def test_openexr_comes_back_without_negatives(tmp_path: Path) -> None:
+    scene = SCENE.copy()
+    scene[0, 0] = -0.01
+    write_exr(tmp_path / "scene.exr", {"RGB": scene})
+
+    values = read_radiance(tmp_path / "scene.exr")
+
+    np.testing.assert_allclose(values, np.maximum(scene, 0))
+    assert values.dtype == np.float32
+
+
+def test_radiance_comes_back_in_rgb(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "scene.hdr"), SCENE[..., ::-1])
+
+    values = read_radiance(tmp_path / "scene.hdr")
+
+    np.testing.assert_allclose(values, SCENE, atol=SCENE.max() / 128)
+
+
+def test_what_holds_no_colours_is_refused(tmp_path: Path) -> None:
+    write_exr(tmp_path / "depth.exr", {"Z": SCENE[..., 0].copy()})
+    (tmp_path / "broken.hdr").write_bytes(b"#?RADIANCE\n")
+
+    assert [path.name for path in list_radiance(tmp_path)] == ["broken.hdr", "depth.exr"]
+    for path in list_radiance(tmp_path):
+        with pytest.raises(ValueError, match=r"colour|readable"):
+            read_radiance(path)

@@ -12,7 +12,7 @@ from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 from sightline.training.export import load_exported
 from sightline.training.hdr_correct.config import Stage, TrainConfig, config_from
 from sightline.training.hdr_correct.export import export, load_network, sample_feeds
-from sightline.training.hdr_correct.scenes import SceneStore
+from sightline.training.hdr_correct.scenes import HdrSceneStore
 from sightline.training.hdr_correct.train import train
 from sightline.training.photos import PhotoStore
 from tests.training.untrained import set_apart
@@ -22,7 +22,7 @@ SHORT = Stage(minutes=2 / 60, crop_px=32, batch_size=4, learning_rate=3e-3)
 
 
 @pytest.fixture
-def config(photos: PhotoStore, scenes: SceneStore, photo_folder: Path, tmp_path: Path) -> TrainConfig:
+def config(photos: PhotoStore, scenes: HdrSceneStore, photo_folder: Path, tmp_path: Path) -> TrainConfig:
     assert photos
     assert scenes
     folders = (str(tmp_path / "store"), str(photo_folder), str(tmp_path / "run"))

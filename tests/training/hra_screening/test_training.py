@@ -16,7 +16,7 @@ from sightline.networks.backbones import load_trunk
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.hra_screening.candidates import Candidate, candidates, cross_validate, fit_heads, judge
-from sightline.training.hra_screening.config import Recipe, Stage, TrainConfig
+from sightline.training.hra_screening.config import HeadRecipe, Stage, TrainConfig
 from sightline.training.hra_screening.evaluate import OnnxScreener, evaluate
 from sightline.training.hra_screening.examples import Example
 from sightline.training.hra_screening.export import Exported, export, sample_feeds
@@ -83,7 +83,7 @@ def test_features_are_kept_for_the_same_pictures_alone(out: Path, examples: list
 def test_the_file_gives_the_heads_answers(exported: Path, out: Path, examples: list[Example], pooled: Pooled) -> None:
     developed = hold_out(examples)[0]
     inputs = [pooled.average[: len(developed)].astype(np.float32)]
-    heads = fit_heads(developed, inputs, Recipe(VIEWS))
+    heads = fit_heads(developed, inputs, HeadRecipe(VIEWS))
     temperature = load_model(out / "model.pt").temperature
     expected = judge(heads, inputs)[:4] / temperature
     screener = OnnxScreener(exported)
@@ -152,7 +152,7 @@ def test_pairs_are_fused_as_the_network_fuses_them(
     candidate = Candidate((LITE, LITE), pooling, fusion)
     inputs = candidate.inputs([pooled, pooled])
     assert inputs[0].shape[-1] == channels
-    heads = fit_heads(examples, inputs, Recipe(VIEWS))
+    heads = fit_heads(examples, inputs, HeadRecipe(VIEWS))
     config = HraConfig((LITE, LITE), fusion, pooling, hidden=None, dropout=0.0, image_px=PX)
     network = assemble(config, (LITE, LITE), heads)
     views = torch.from_numpy(Views(PX, FIXED_VIEWS)(read_rgb(examples[0].path), seed=0))
@@ -163,7 +163,7 @@ def test_pairs_are_fused_as_the_network_fuses_them(
 
 
 def test_cross_validation_judges_sources_it_did_not_train_on(examples: list[Example], pooled: Pooled) -> None:
-    validation = cross_validate(examples, [pooled.average.astype(np.float32)], Recipe(VIEWS))
+    validation = cross_validate(examples, [pooled.average.astype(np.float32)], HeadRecipe(VIEWS))
     assert validation.logits.shape == (54, 9)
     assert validation.scores.top_1.value > 0.95
 

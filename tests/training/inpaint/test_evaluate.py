@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sightline.training.inpaint.baselines import BASELINES
 from sightline.training.inpaint.evaluate import MEASURES, bucket_means, compare, make_cases, measure
+from sightline.training.inpaint.fillers import BASELINES
 from sightline.training.inpaint.masks import BUCKETS
 from sightline.training.tables import markdown_table
 

@@ -5,24 +5,24 @@ import numpy as np
 import pytest
 
 from sightline.networks.svbrdf_net import TYPES
-from sightline.training.svbrdf.materials import Material, MaterialStore, pack_materials
+from sightline.training.svbrdf.materials import MaterialStore, TrainingMaterial, pack_materials
 from sightline.training.svbrdf.procedural.generator import generate_many
 
 
 @pytest.fixture(scope="session")
-def generated() -> list[Material]:
+def generated() -> list[TrainingMaterial]:
     """Two of every type."""
     return list(generate_many(2 * len(TYPES), 96))
 
 
 @pytest.fixture
-def store(generated: list[Material], tmp_path: Path) -> MaterialStore:
+def store(generated: list[TrainingMaterial], tmp_path: Path) -> MaterialStore:
     pack_materials(generated, tmp_path / "store")
     return MaterialStore(tmp_path / "store")
 
 
 @pytest.fixture
-def material_folder(generated: list[Material], tmp_path: Path) -> Path:
+def material_folder(generated: list[TrainingMaterial], tmp_path: Path) -> Path:
     """As materials are collected: a folder each, and a manifest with splits."""
     folder = tmp_path / "materials"
     rows = ["material,type,tier,split,metallic_mean"]

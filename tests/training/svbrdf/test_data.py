@@ -14,17 +14,17 @@ from sightline.training.svbrdf.data import (
     turned,
     varied,
 )
-from sightline.training.svbrdf.materials import FLAT, UNKNOWN, Material, MaterialStore
+from sightline.training.svbrdf.materials import FLAT, UNKNOWN, MaterialStore, TrainingMaterial
 
 
-def dome(size: int = 101) -> Material:
+def dome(size: int = 101) -> TrainingMaterial:
     """Normals of a dome look away from its middle, and the red of its colour rises to the right."""
     y, x = (np.mgrid[:size, :size] - size // 2) / size
     normal = np.dstack([x, -y, np.ones_like(x)])
     normal /= np.linalg.norm(normal, axis=2, keepdims=True)
     colour = np.dstack([128 + 200 * x, np.full_like(x, 90), np.full_like(x, 90)])
     maps = np.dstack([colour, np.rint(FLAT * (normal + 1)), np.full_like(x, 70)])
-    return Material(np.clip(maps, 0, 255).astype(np.uint8), 0, 0.0)
+    return TrainingMaterial(np.clip(maps, 0, 255).astype(np.uint8), 0, 0.0)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.5, np.pi / 2, 2.5])
@@ -49,7 +49,7 @@ def test_normals_are_mirrored_with_their_crop() -> None:
     assert mirrored(straight)[30, 0, 0] > straight[30, 0, 0]
 
 
-def test_views_have_unit_normals_and_lie_inside(generated: list[Material]) -> None:
+def test_views_have_unit_normals_and_lie_inside(generated: list[TrainingMaterial]) -> None:
     for seed, material in enumerate(generated):
         view = random_view(np.random.default_rng(seed), material, 40).maps
         assert view.shape == (40, 40, 7)
@@ -59,7 +59,7 @@ def test_views_have_unit_normals_and_lie_inside(generated: list[Material]) -> No
 
 
 def test_a_mixture_lies_between_its_parts_and_is_of_the_larger_ones_type_if_that_is_clear(
-    generated: list[Material],
+    generated: list[TrainingMaterial],
 ) -> None:
     one, other = (random_view(np.random.default_rng(0), material, 40) for material in generated[:2])
     assert one.type != other.type
@@ -75,7 +75,7 @@ def test_a_mixture_lies_between_its_parts_and_is_of_the_larger_ones_type_if_that
     assert (clear.type, unclear.type) == (one.type, UNKNOWN)
 
 
-def test_variation_keeps_maps_valid_and_the_original_untouched(generated: list[Material]) -> None:
+def test_variation_keeps_maps_valid_and_the_original_untouched(generated: list[TrainingMaterial]) -> None:
     view = random_view(np.random.default_rng(0), generated[0], 40).maps
     before = view.copy()
 

@@ -13,16 +13,16 @@ from sightline.training.svbrdf.evaluate import (
     type_accuracy,
 )
 from sightline.training.svbrdf.flash import Floats
-from sightline.training.svbrdf.materials import Material
+from sightline.training.svbrdf.materials import TrainingMaterial
 from sightline.training.tables import markdown_table
 
 
 @pytest.fixture(scope="module")
-def cases(generated: list[Material]) -> list[Case]:
+def cases(generated: list[TrainingMaterial]) -> list[Case]:
     return make_cases(generated[:8], size_px=48)
 
 
-def test_cases_are_the_same_every_time(cases: list[Case], generated: list[Material]) -> None:
+def test_cases_are_the_same_every_time(cases: list[Case], generated: list[TrainingMaterial]) -> None:
     again = make_cases(generated[:8], size_px=48)
 
     assert all(np.array_equal(a.photo, b.photo) for a, b in zip(cases, again, strict=True))

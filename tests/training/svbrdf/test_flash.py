@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sightline.networks.rendering import Surface
-from sightline.training.svbrdf.flash import Flash, Window, random_flash, random_window, whole_window
+from sightline.training.svbrdf.flash import Flash, SurfaceWindow, random_flash, random_window, whole_window
 
 SIZE = 64
 COORDINATES = torch.from_numpy(whole_window(60).coordinates(SIZE, SIZE))[None]
@@ -28,7 +28,7 @@ def brightest(photo: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> tuple
 
 
 def test_coordinates_say_where_rays_meet_the_plane() -> None:
-    x, y = Window((0.1, 0.2), (0.5, 0.25)).coordinates(2, 4)
+    x, y = SurfaceWindow((0.1, 0.2), (0.5, 0.25)).coordinates(2, 4)
 
     np.testing.assert_allclose(x[0], [-0.275, -0.025, 0.225, 0.475], atol=1e-6)
     np.testing.assert_allclose(y[:, 0], [0.325, 0.075], atol=1e-6)

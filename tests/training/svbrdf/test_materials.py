@@ -9,8 +9,8 @@ from sightline.networks.svbrdf_net import TYPES
 from sightline.training.svbrdf.materials import (
     AUTHORED_WORTH,
     UNKNOWN,
-    Material,
     MaterialStore,
+    TrainingMaterial,
     pack_materials,
     read_material,
     read_materials,
@@ -26,7 +26,7 @@ def test_the_manifest_tells_split_type_and_metallic(material_folder: Path) -> No
     assert [material.type for material in val] == [TYPES.index("stone_diffuse"), UNKNOWN]
 
 
-def test_maps_are_read_as_they_were_written(material_folder: Path, generated: list[Material]) -> None:
+def test_maps_are_read_as_they_were_written(material_folder: Path, generated: list[TrainingMaterial]) -> None:
     material = read_material(material_folder / "m0", {})
 
     assert material.maps.shape == (96, 96, 7)
@@ -63,7 +63,7 @@ def test_a_missing_map_is_named(material_folder: Path) -> None:
         list(read_materials(material_folder, "train"))
 
 
-def test_the_store_gives_back_what_was_packed(store: MaterialStore, generated: list[Material]) -> None:
+def test_the_store_gives_back_what_was_packed(store: MaterialStore, generated: list[TrainingMaterial]) -> None:
     assert len(store) == len(generated)
     for at, material in enumerate(generated):
         np.testing.assert_array_equal(store[at].maps, material.maps)
@@ -79,7 +79,7 @@ def test_every_type_is_drawn_as_often_as_any_other(store: MaterialStore) -> None
 
 
 def test_an_authored_material_is_drawn_more_often_than_a_generated_one(
-    tmp_path: Path, generated: list[Material]
+    tmp_path: Path, generated: list[TrainingMaterial]
 ) -> None:
     kind = generated[0].type
     alike = [replace(generated[0], name=str(at)) for at in range(AUTHORED_WORTH)]

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 
 from sightline.training.svbrdf.evaluate import make_cases
-from sightline.training.svbrdf.materials import Material
+from sightline.training.svbrdf.materials import TrainingMaterial
 from sightline.training.svbrdf.pictures import row, write_sheet
 
 
-def test_true_and_estimated_maps_stand_side_by_side(generated: list[Material], tmp_path: Path) -> None:
+def test_true_and_estimated_maps_stand_side_by_side(generated: list[TrainingMaterial], tmp_path: Path) -> None:
     cases = make_cases(generated[:2], size_px=32)
 
     parts = np.split(row(cases[0], cases[0].truth), 9, axis=1)

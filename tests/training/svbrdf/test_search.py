@@ -6,12 +6,12 @@ import pytest
 from sightline.materials.refinement import Coefficients
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps, compare, make_cases
 from sightline.training.svbrdf.flash import Floats
-from sightline.training.svbrdf.materials import Material
+from sightline.training.svbrdf.materials import TrainingMaterial
 from sightline.training.svbrdf.search import Mirrored, Refined, search
 
 
 @pytest.fixture(scope="module")
-def cases(generated: list[Material]) -> list[Case]:
+def cases(generated: list[TrainingMaterial]) -> list[Case]:
     return make_cases([generated[at] for at in (1, 4, 5)], size_px=32)
 
 

@@ -11,7 +11,7 @@ from sightline.training.photos import Picture
 Corrector = Callable[[Picture], Picture]
 CLIP_LIMIT = 2.0
 TILES = (8, 8)
-DARKEST_MEAN = 1 / 255
+MIN_MEAN = 1 / 255
 FUSED_EVS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -32,7 +32,7 @@ def clahe(photo: Picture) -> Picture:
 def gamma_to_mean(photo: Picture) -> Picture:
     """The power that brings the mean to the middle of the range."""
     values = photo.astype(np.float32) / 255
-    mean = float(np.clip(values.mean(), DARKEST_MEAN, 1 - DARKEST_MEAN))
+    mean = float(np.clip(values.mean(), MIN_MEAN, 1 - MIN_MEAN))
     return _to_bytes(values ** np.float32(np.log(0.5) / np.log(mean)))
 
 

@@ -13,7 +13,7 @@ Linear = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
+class SimulatedCamera:
     """Exposure in stops, gains of the channels, noise in linear light, response, and JPEG quality (None: no JPEG)."""
 
     ev: float
@@ -37,10 +37,10 @@ class Camera:
         return np.asarray(encoded + np.float32(self.contrast) * (s_curve - encoded), np.float32)
 
 
-def random_camera(rng: np.random.Generator) -> Camera:
+def random_camera(rng: np.random.Generator) -> SimulatedCamera:
     """Badly exposed four times out of five: more often too dark than too bright, as real mistakes are."""
     gains = np.exp(rng.normal(0, 0.04, 3))
-    return Camera(
+    return SimulatedCamera(
         ev=random_ev(rng),
         gains=(float(gains[0]), float(gains[1]), float(gains[2])),
         shot_noise=float(rng.uniform(0, 1e-3)),

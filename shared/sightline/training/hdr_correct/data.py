@@ -14,7 +14,7 @@ from sightline.networks.drht import compress
 from sightline.training.data import Arrays
 from sightline.training.hdr_correct.cameras import Linear, random_camera
 from sightline.training.hdr_correct.pairs import PairStore
-from sightline.training.hdr_correct.scenes import BRIGHTEST, SceneStore, good_photo
+from sightline.training.hdr_correct.scenes import MAX_LIGHT, HdrSceneStore, good_photo
 from sightline.training.photos import PhotoStore, Picture
 
 WHITE = 100.0
@@ -25,7 +25,7 @@ MAX_CLIPPED_SHARE = 0.06
 MAX_CRUSHED_SHARE = 0.25
 CRUSHED = 8
 TRIES = 12
-SMALLEST_SHARE = 0.7
+MIN_FRAME_SHARE = 0.7
 WELL_EXPOSED_SHARE = 0.85
 
 PixelT = TypeVar("PixelT", np.uint8, np.float32)
@@ -59,7 +59,7 @@ class BadlyExposed:
     """Makes samples from well-exposed photos and, in the given shares of cases, from HDR scenes and real pairs."""
 
     photos: PhotoStore
-    scenes: SceneStore | None
+    scenes: HdrSceneStore | None
     pairs: PairStore | None
     crop_px: int
     scene_share: float = 0.2
@@ -74,7 +74,7 @@ class BadlyExposed:
             target = self._good(rng)
             scene, known = scene_of(target)
         photo = random_camera(rng).shoot(scene, rng)
-        return photo, target, np.minimum(scene, BRIGHTEST).astype(np.float16), known
+        return photo, target, np.minimum(scene, MAX_LIGHT).astype(np.float16), known
 
     def _from_pair(self, rng: np.random.Generator, pairs: PairStore) -> Arrays:
         pair, seed = pairs[int(rng.integers(len(pairs)))], int(rng.integers(2**32))
@@ -82,7 +82,7 @@ class BadlyExposed:
         scene, known = scene_of(target)
         return photo, target, scene.astype(np.float16), known
 
-    def _from_scene(self, rng: np.random.Generator, scenes: SceneStore) -> tuple[Linear, Picture, NDArray[np.uint8]]:
+    def _from_scene(self, rng: np.random.Generator, scenes: HdrSceneStore) -> tuple[Linear, Picture, NDArray[np.uint8]]:
         stored = scenes[int(rng.integers(len(scenes)))]
         scene = random_frame(rng, stored.astype(np.float32), self.crop_px)
         return scene, good_photo(scene), np.ones(scene.shape[:2], np.uint8)
@@ -112,7 +112,7 @@ def is_well_exposed(photo: Picture) -> bool:
 def random_frame(rng: np.random.Generator, picture: NDArray[PixelT], size_px: int) -> NDArray[PixelT]:
     """Most of a picture, stretched to (size, size, 3) and mirrored half of the time: how bright a place should be can
     only be told from the whole."""
-    height, width = (round(length * rng.uniform(SMALLEST_SHARE, 1)) for length in picture.shape[:2])
+    height, width = (round(length * rng.uniform(MIN_FRAME_SHARE, 1)) for length in picture.shape[:2])
     top, left = int(rng.integers(picture.shape[0] - height + 1)), int(rng.integers(picture.shape[1] - width + 1))
     window = picture[top : top + height, left : left + width]
     how = cv2.INTER_AREA if min(height, width) >= size_px else cv2.INTER_LINEAR

@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.training.hdr_correct.baselines import Corrector
-from sightline.training.hdr_correct.cameras import Camera
+from sightline.training.hdr_correct.cameras import SimulatedCamera
 from sightline.training.hdr_correct.data import is_well_exposed
 from sightline.training.hdr_correct.pairs import list_pairs
 from sightline.training.inpaint.evaluate import centre_square
@@ -57,8 +57,8 @@ def expose(target: Picture, ev: float, *, seed: int) -> Case:
     return Case(plain_camera(ev).shoot(scene, np.random.default_rng(seed)), target, ev_name(ev))
 
 
-def plain_camera(ev: float) -> Camera:
-    return Camera(ev, shot_noise=3e-4, read_noise=1e-3, jpeg_quality=92)
+def plain_camera(ev: float) -> SimulatedCamera:
+    return SimulatedCamera(ev, shot_noise=3e-4, read_noise=1e-3, jpeg_quality=92)
 
 
 def ev_name(ev: float) -> str:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from sightline.networks.backbones import load_features
-from sightline.training.fsim import fsim
 from sightline.training.hdr_correct.baselines import BASELINES, Corrector
 from sightline.training.hdr_correct.config import SHIPPED, Stage, TrainConfig
 from sightline.training.hdr_correct.correctors import NETWORK_PX, OnnxCorrector, ServiceCorrector
@@ -22,13 +21,13 @@ from sightline.training.hdr_correct.pairs import list_pairs, pack_pairs
 from sightline.training.hdr_correct.scene_evaluation import (
     ESTIMATORS,
     Estimator,
-    OnnxEstimator,
+    OnnxSceneEstimator,
     ServiceEstimator,
     compare_scenes,
 )
 from sightline.training.hdr_correct.scenes import pack_scenes, read_scenes
 from sightline.training.hdr_correct.train import train as run_training
-from sightline.training.metrics import PerceptualDistance
+from sightline.training.metrics import PerceptualDistance, fsim
 from sightline.training.photos import list_photos, pack_photos
 from sightline.training.tables import markdown_table
 
@@ -100,7 +99,7 @@ def evaluate(
     are measured too: they add what the service does around the network.
     """
     if scenes:
-        estimators: dict[str, Estimator] = {"network": OnnxEstimator(weights), **ESTIMATORS}
+        estimators: dict[str, Estimator] = {"network": OnnxSceneEstimator(weights), **ESTIMATORS}
         if url:
             estimators = {"service": ServiceEstimator(url), **estimators}
         print(compare_scenes(estimators, photos))

@@ -18,13 +18,13 @@ from sightline.training.hdr_correct.correctors import OnnxNetwork, Service
 from sightline.training.hdr_correct.data import WHITE
 from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera
 from sightline.training.hdr_correct.scenes import LUMINANCE, read_scenes, to_middle_grey
+from sightline.training.metrics import pu21_psnr_db
 from sightline.training.photos import Picture
-from sightline.training.pu21 import pu21_psnr_db
 from sightline.training.tables import Figures, make_rows, markdown_table
 
 SIZE_PX = (192, 256)
 VIEWS_PER_PANORAMA = 4
-LEAST_LIGHT = 1e-4
+MIN_LIGHT = 1e-4
 
 Estimator = Callable[[Picture], Linear]
 """A photo (h, w, 3) to its scene, 1 = the white of a well-exposed photo."""
@@ -43,7 +43,7 @@ def linearized_gamma(photo: Picture) -> Linear:
 ESTIMATORS: dict[str, Estimator] = {"linearized": linearized, "linearized_gamma": linearized_gamma}
 
 
-class OnnxEstimator:
+class OnnxSceneEstimator:
     """The first half of hdr_correct.onnx."""
 
     def __init__(self, path: Path) -> None:
@@ -92,7 +92,7 @@ def _measured(light: Linear, truth: Linear) -> Figures:
 
 
 def _quantiles(light: NDArray[Any]) -> NDArray[np.float64]:
-    return np.maximum(np.quantile(light @ LUMINANCE, (1e-3, 0.5, 1 - 1e-3)), LEAST_LIGHT)
+    return np.maximum(np.quantile(light @ LUMINANCE, (1e-3, 0.5, 1 - 1e-3)), MIN_LIGHT)
 
 
 def _resized(scene: Linear) -> Linear:

@@ -1,4 +1,4 @@
-"""Scenes to expose: views into HDR maps and HDR photos, packed as half floats, and what a good photo of one is."""
+"""HDR scenes: OpenEXR and Radiance files, views into panoramas, their store, and a good photo of a scene."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -6,22 +6,53 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import OpenEXR
 from numpy.typing import NDArray
 
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.training.hdr_correct.cameras import Linear
-from sightline.training.hdr_correct.radiance import list_radiance, read_radiance
 from sightline.training.photos import Picture
 
+SUFFIXES = {".exr", ".hdr"}
+
+
+def list_radiance(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def read_radiance(path: Path) -> Linear:
+    """(h, w, 3) linear RGB, nothing below 0; ValueError when it cannot be read."""
+    values = _read_exr(path) if path.suffix.lower() == ".exr" else _read_hdr(path)
+    return np.maximum(np.nan_to_num(values[..., :3].astype(np.float32)), 0)
+
+
+def _read_exr(path: Path) -> Linear:
+    # OpenCV's wheels come without OpenEXR.
+    with OpenEXR.File(str(path)) as file:
+        channels = file.channels()
+        if "RGB" in channels:
+            return np.asarray(channels["RGB"].pixels)
+        if "RGBA" in channels:
+            return np.asarray(channels["RGBA"].pixels)
+    raise ValueError(f"no colour channels: {path}")
+
+
+def _read_hdr(path: Path) -> Linear:
+    values = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
+    if values is None:
+        raise ValueError(f"not a readable picture: {path}")
+    return np.asarray(values, np.float32)
+
+
 MIDDLE_GREY = 0.18
-BRIGHTEST = 60_000.0  # half floats end at 65,504
+MAX_LIGHT = 60_000.0  # half floats end at 65,504
 FUSED_EVS = (-3.0, -1.5, 0.0, 1.5)
 VIEW_SIZE_PX = (256, 340)
 PANORAMA_ASPECT = 2.0
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-class SceneStore:
+class HdrSceneStore:
     """Random access to what `pack_scenes` wrote: `store[i]` is (h, w, 3) float16, its log-average at middle grey."""
 
     def __init__(self, folder: Path) -> None:
@@ -46,7 +77,7 @@ def pack_scenes(scenes: Iterable[Linear], folder: Path) -> int:
     partial = folder / "scenes.f16.part"
     with partial.open("wb") as file:
         for scene in scenes:
-            values = np.minimum(to_middle_grey(scene), BRIGHTEST).astype(np.float16)
+            values = np.minimum(to_middle_grey(scene), MAX_LIGHT).astype(np.float16)
             file.write(np.ascontiguousarray(values).data)
             index.append((offset, values.shape[0], values.shape[1]))
             offset += values.size

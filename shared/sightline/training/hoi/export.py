@@ -22,8 +22,8 @@ from sightline.networks.interactnet import InteractNet, interact
 from sightline.networks.roi_align import SAMPLES
 from sightline.postprocessing.interactions import Composition
 from sightline.training.export import (
+    MIN_HALVED_SIZE,
     OPSET,
-    SMALLEST_HALVED,
     forget_origins,
     halve_weights,
     quantize_linear,
@@ -198,7 +198,7 @@ def rounded(network: InteractNet) -> InteractNet:
     copied = copy.deepcopy(network).eval()
     linear = {id(part.weight) for part in copied.modules() if isinstance(part, nn.Linear)}
     for weights in copied.parameters():
-        if weights.numel() >= SMALLEST_HALVED:
+        if weights.numel() >= MIN_HALVED_SIZE:
             weights.data = _quantize_and_restore(weights.data) if id(weights) in linear else weights.data.half().float()
     return copied
 

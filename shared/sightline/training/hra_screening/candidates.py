@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sightline.api.screening import Category
 from sightline.networks.hra_cnn import Fusion, Pooling
 from sightline.training.hra_screening.calibration import fit_temperature, probabilities
-from sightline.training.hra_screening.config import Recipe
+from sightline.training.hra_screening.config import HeadRecipe
 from sightline.training.hra_screening.examples import Example, support, supported
 from sightline.training.hra_screening.features import Pooled
 from sightline.training.hra_screening.heads import LinearHead, Logits, fit_head
@@ -73,7 +73,7 @@ class Validation:
 
 
 def cross_validate(
-    examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: Recipe, *, folds: int = FOLDS
+    examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: HeadRecipe, *, folds: int = FOLDS
 ) -> Validation:
     """The more folds, the nearer each head is to the one that all pictures are fitted with."""
     fold = source_folds(examples, folds)
@@ -99,7 +99,7 @@ def _validation(
 
 
 def fit_heads(
-    examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: Recipe
+    examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: HeadRecipe
 ) -> tuple[LinearHead, ...]:
     labels = np.array([example.label for example in examples])
     weights = balanced_weights(examples, classes=recipe.class_balance, sources=recipe.source_balance)

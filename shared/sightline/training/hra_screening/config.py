@@ -8,7 +8,7 @@ from sightline.training import schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class HeadRecipe:
     """How a head is fitted on frozen features.
 
     `class_balance` and `source_balance` are powers of one over the size: 0 counts every picture alike, 1 every class or
@@ -21,7 +21,7 @@ class Recipe:
     source_balance: float = 0.5
 
 
-SHIPPED = Recipe()
+SHIPPED = HeadRecipe()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class TrainConfig(schedule.Run):
     """`everything`: whether the sources that are held out for measuring are trained on too."""
 
     network: HraConfig = field(default_factory=HraConfig)
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: HeadRecipe = field(default_factory=HeadRecipe)
     backbones: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     everything: bool = False

@@ -9,7 +9,7 @@ import onnxruntime
 from sightline.api.screening import CATEGORIES
 from sightline.inference.contract import read_contract
 from sightline.training.hra_screening.calibration import Probabilities, probabilities
-from sightline.training.hra_screening.examples import LEAST_SUPPORT, Example, supported
+from sightline.training.hra_screening.examples import MIN_SUPPORT, Example, supported
 from sightline.training.hra_screening.heads import Logits
 from sightline.training.hra_screening.scores import Scores, score
 from sightline.training.hra_screening.views import FIXED_VIEWS, Views
@@ -40,5 +40,5 @@ def evaluate(weights: Path, examples: Sequence[Example]) -> Scores:
     """The macro recall is over the classes that the contract says were learned, or over all where it does not say."""
     labels = np.array([example.label for example in examples])
     facts = read_contract(weights.with_suffix(".toml")).facts
-    counts = {category: facts.get("support", {}).get(category, LEAST_SUPPORT) for category in CATEGORIES}
+    counts = {category: facts.get("support", {}).get(category, MIN_SUPPORT) for category in CATEGORIES}
     return score(screen(OnnxScreener(weights), examples), labels, supported(counts))

@@ -11,7 +11,7 @@ from sightline.imaging.perceptual_hash import near_duplicates, perceptual_hash
 from sightline.training.photos import list_photos, read_rgb
 
 MANIFEST = "manifest.csv"
-LEAST_SUPPORT = 30
+MIN_SUPPORT = 30
 """Fewer pictures than this do not teach a class; the service says so by the same number."""
 INDEX = {category: at for at, category in enumerate(CATEGORIES)}
 
@@ -95,4 +95,4 @@ def support(examples: Sequence[Example]) -> dict[Category, int]:
 
 def supported(counts: Mapping[Category, int]) -> frozenset[Category]:
     """The classes with pictures enough to be learned."""
-    return frozenset(category for category, count in counts.items() if count >= LEAST_SUPPORT)
+    return frozenset(category for category, count in counts.items() if count >= MIN_SUPPORT)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from sightline.api.screening import CATEGORIES
 
 ITERATIONS = 60
-LEAST_DEVIATION = 1e-4
+MIN_DEVIATION = 1e-4
 
 Logits = NDArray[np.float32]
 """(examples, 9)"""
@@ -38,7 +38,7 @@ def fit_head(
     """
     views = features.shape[1]
     flat = torch.from_numpy(features.reshape(-1, features.shape[2]).astype(np.float32))
-    mean, scale = flat.mean(0), max(float(flat.std(0).mean()), LEAST_DEVIATION)
+    mean, scale = flat.mean(0), max(float(flat.std(0).mean()), MIN_DEVIATION)
     target = torch.from_numpy(labels).repeat_interleave(views)
     weight, bias = _solve((flat - mean) / scale, target, torch.from_numpy(weights).repeat_interleave(views), penalty)
     weight = weight / scale

@@ -19,7 +19,7 @@ from sightline.training.hra_screening.candidates import (
     fit_heads,
     judge,
 )
-from sightline.training.hra_screening.config import SHIPPED, Recipe, Stage, TrainConfig
+from sightline.training.hra_screening.config import SHIPPED, HeadRecipe, Stage, TrainConfig
 from sightline.training.hra_screening.evaluate import evaluate as evaluate_file
 from sightline.training.hra_screening.examples import Example, read_examples, support, supported
 from sightline.training.hra_screening.export import export as export_network
@@ -61,7 +61,7 @@ def train(
     and writes nothing.
     """
     backbone = with_weights([*(backbones or []), *(backbone or [])], weights)
-    recipe = Recipe(views, penalty, class_balance, source_balance)
+    recipe = HeadRecipe(views, penalty, class_balance, source_balance)
     if hours:
         network = HraConfig(_names(backbone), fusion, pooling, hidden or None, image_px=image_px)
         stages = paper_stages(hours, image_px)
@@ -95,7 +95,7 @@ def paper_stages(hours: float, image_px: int) -> tuple[Stage, ...]:
     )
 
 
-def comparison_of(examples: Sequence[Example], pooled: dict[str, Pooled], recipe: Recipe) -> str:
+def comparison_of(examples: Sequence[Example], pooled: dict[str, Pooled], recipe: HeadRecipe) -> str:
     developed, _ = hold_out(examples)
     places = _places(examples, developed)
     rows = []
@@ -111,7 +111,7 @@ def fit(
     candidate: Candidate,
     backbones: Sequence[str],
     pooled: Sequence[Pooled],
-    recipe: Recipe,
+    recipe: HeadRecipe,
     image_px: int,
     *,
     everything: bool,

@@ -22,7 +22,7 @@ from sightline.training.hra_screening.splits import FOLDS, balanced_weights, hol
 from sightline.training.hra_screening.views import Views
 from sightline.training.photos import read_rgb
 
-JUDGED_AT_ONCE = 16
+VALIDATION_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,11 @@ class RandomViews:
     """Draws pictures by their weights, so that thin classes and small sources come as often as they are worth."""
 
     examples: Sequence[Example]
-    odds: Sequence[float]
+    sampling_weights: Sequence[float]
     px: int
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
-        example = self.examples[int(rng.choice(len(self.examples), p=self.odds))]
+        example = self.examples[int(rng.choice(len(self.examples), p=self.sampling_weights))]
         view = Views(self.px, 1).augmented(Image.fromarray(read_rgb(example.path)), rng)
         return np.array(view, np.uint8), np.array(example.label)
 
@@ -71,8 +71,8 @@ class ScreeningTask:
     def batches(self, stage: Stage, *, start: int, step: int) -> Iterator[Batch]:
         recipe = self.config.recipe
         weights = balanced_weights(self.examples, classes=recipe.class_balance, sources=recipe.source_balance)
-        odds = (weights.astype(np.float64) / weights.sum(dtype=np.float64)).tolist()
-        make = RandomViews(self.examples, odds, stage.crop_px)
+        sampling_weights = (weights.astype(np.float64) / weights.sum(dtype=np.float64)).tolist()
+        make = RandomViews(self.examples, sampling_weights, stage.crop_px)
         samples = Samples(make, seed=self.config.seed, start=start, step=step)
         return (Batch.of(*arrays) for arrays in batches(samples, stage.batch_size, workers=self.config.loaders))
 
@@ -99,8 +99,8 @@ class Validator:
 def network_logits(network: nn.Module, examples: Sequence[Example], px: int, device: torch.device) -> Tensor:
     """(examples, 9), on the CPU."""
     views, parts = Views(px, 1), []
-    for start in range(0, len(examples), JUDGED_AT_ONCE):
-        chosen = examples[start : start + JUDGED_AT_ONCE]
+    for start in range(0, len(examples), VALIDATION_BATCH_SIZE):
+        chosen = examples[start : start + VALIDATION_BATCH_SIZE]
         pixels = torch.from_numpy(np.concatenate([views(read_rgb(each.path), seed=0) for each in chosen]))
         with torch.inference_mode():
             parts.append(network(pixels.permute(0, 3, 1, 2).float().to(device) / 255).cpu())

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from sightline.training.photos import Picture
 
 FIXED_VIEWS = 8
-SMALLEST_CROP = 0.4
+MIN_CROP_SHARE = 0.4
 TRIES = 10
 GREY = (127, 127, 127)
 
@@ -55,7 +55,7 @@ def random_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Of at least the smallest share of the area, between upright and lying; the whole picture where none fits."""
     width, height = image.size
     for _ in range(TRIES):
-        area = width * height * rng.uniform(SMALLEST_CROP, 1)
+        area = width * height * rng.uniform(MIN_CROP_SHARE, 1)
         ratio = np.exp(rng.uniform(np.log(0.7), np.log(1.4)))
         size = round(float((area * ratio) ** 0.5)), round(float((area / ratio) ** 0.5))
         if size[0] <= width and size[1] <= height:

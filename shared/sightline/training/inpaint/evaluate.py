@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.training.inpaint.baselines import Filler
+from sightline.training.inpaint.fillers import Filler
 from sightline.training.inpaint.masks import BUCKETS, irregular_mask
 from sightline.training.metrics import psnr_db, ssim
 from sightline.training.photos import Picture

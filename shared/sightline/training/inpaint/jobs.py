@@ -6,11 +6,10 @@ from pathlib import Path
 
 from sightline.networks.backbones import load_features
 from sightline.networks.partial_conv import PartialConvConfig
-from sightline.training.inpaint.baselines import BASELINES, Filler
 from sightline.training.inpaint.config import Stage, TrainConfig
 from sightline.training.inpaint.evaluate import MEASURES, compare, make_cases
 from sightline.training.inpaint.export import export as export_network
-from sightline.training.inpaint.fillers import OnnxFiller, ServiceFiller
+from sightline.training.inpaint.fillers import BASELINES, Filler, OnnxFiller, ServiceFiller
 from sightline.training.inpaint.losses import LossWeights
 from sightline.training.inpaint.train import train as run_training
 from sightline.training.metrics import PerceptualDistance

@@ -12,9 +12,9 @@ from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.networks.rendering import Surface
 from sightline.training.data import Arrays
 from sightline.training.svbrdf.flash import Floats, random_flash, random_window
-from sightline.training.svbrdf.materials import FLAT, UNKNOWN, Material, MaterialStore
+from sightline.training.svbrdf.materials import FLAT, UNKNOWN, MaterialStore, TrainingMaterial
 
-SMALLEST_SHARE = 0.35  # of a material's side that a crop shows
+MIN_CROP_SHARE = 0.35  # of a material's side that a crop shows
 MIXED_SHARE = 0.3  # of the samples
 CLEAR_SHARE = 0.75  # of a mixture, from which on it is of the type of its larger part
 LINEAR = decode_srgb(np.arange(256) / 255).astype(np.float32)
@@ -43,9 +43,9 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class MaterialView:
     """What a photo shows of a material. maps: (size, size, 7) as `linear_maps` gives them; type and metallic as in
-    `Material`."""
+    `TrainingMaterial`."""
 
     maps: Floats
     type: int
@@ -84,7 +84,7 @@ def as_surface(maps: Tensor, metallic: Tensor) -> Surface:
 
 
 def linear_maps(maps: NDArray[np.uint8]) -> Floats:
-    """(h, w, 7) as in `Material` to linear base colour, normals about of unit length, and roughness in 0..1."""
+    """(h, w, 7) as in `TrainingMaterial` to linear base colour, normals about of unit length, and roughness in 0..1."""
     linear = np.empty(maps.shape, np.float32)
     linear[..., :3] = LINEAR[maps[..., :3]]
     linear[..., 3:6] = maps[..., 3:6] * np.float32(1 / FLAT) - 1
@@ -92,24 +92,24 @@ def linear_maps(maps: NDArray[np.uint8]) -> Floats:
     return linear
 
 
-def random_view(rng: np.random.Generator, material: Material, size_px: int) -> View:
+def random_view(rng: np.random.Generator, material: TrainingMaterial, size_px: int) -> MaterialView:
     """A square out of a material, turned by any angle and mirrored half of the time."""
     height, width = material.maps.shape[:2]
     angle = float(rng.uniform(0, 2 * np.pi))
     room = min(height, width) / (abs(np.cos(angle)) + abs(np.sin(angle)))
-    side = max(2, int(room * rng.uniform(SMALLEST_SHARE, 1)))
+    side = max(2, int(room * rng.uniform(MIN_CROP_SHARE, 1)))
     reach = side * (abs(np.cos(angle)) + abs(np.sin(angle))) / 2
     x, y = rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)
     view = turned(material.maps, angle, (float(x), float(y)), side)
     maps = resized(mirrored(view) if rng.random() < 0.5 else view, size_px)
-    return View(maps, material.type, material.metallic)
+    return MaterialView(maps, material.type, material.metallic)
 
 
-def mixed(one: View, other: View, share: float) -> View:
+def mixed(one: MaterialView, other: MaterialView, share: float) -> MaterialView:
     """Both surfaces in one, `share` of it the first: few authored materials make many so (Deschaintre et al. 2018)."""
     maps = share * one.maps + (1 - share) * other.maps
     kind = one.type if share >= CLEAR_SHARE or one.type == other.type else UNKNOWN
-    return View(unit_normals(maps), kind, share * one.metallic + (1 - share) * other.metallic)
+    return MaterialView(unit_normals(maps), kind, share * one.metallic + (1 - share) * other.metallic)
 
 
 def turned(maps: NDArray[np.uint8], angle: float, centre: tuple[float, float], side_px: int) -> Floats:

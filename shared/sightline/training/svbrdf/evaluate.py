@@ -15,12 +15,12 @@ from sightline.training.metrics import ssim
 from sightline.training.photos import Picture
 from sightline.training.svbrdf.data import as_surface, photograph, random_view
 from sightline.training.svbrdf.flash import Floats, whole_window
-from sightline.training.svbrdf.materials import UNKNOWN, Material
+from sightline.training.svbrdf.materials import UNKNOWN, TrainingMaterial
 from sightline.training.tables import Figures, Row, make_rows
 
 FOV_DEG = 60.0
 LIGHTS = 10
-WIDEST = 0.9  # from the middle of the surface, of a light at distance 1
+MAX_LIGHT_DISTANCE = 0.9  # from the middle of the surface, of a light at distance 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ Estimator = Callable[[Floats, Floats], Maps]
 """From a photo and its coordinates."""
 
 
-def make_cases(materials: Iterable[Material], *, size_px: int, per_material: int = 1) -> list[Case]:
+def make_cases(materials: Iterable[TrainingMaterial], *, size_px: int, per_material: int = 1) -> list[Case]:
     """Each material under flashes by chance, but the same ones every time."""
     return [
         _make_case(material, size_px, seed=(at, shot))
@@ -55,7 +55,7 @@ def make_cases(materials: Iterable[Material], *, size_px: int, per_material: int
     ]
 
 
-def _make_case(material: Material, size_px: int, *, seed: tuple[int, int]) -> Case:
+def _make_case(material: TrainingMaterial, size_px: int, *, seed: tuple[int, int]) -> Case:
     rng = np.random.default_rng(seed)
     maps = random_view(rng, material, size_px).maps
     coordinates = whole_window(FOV_DEG).coordinates(size_px, size_px)
@@ -89,7 +89,7 @@ def novel_renders(maps: Maps, case: Case) -> list[Picture]:
 
 def novel_lights() -> Floats:
     """(10, 3): on a spiral over the hemisphere about the point (0, 0, -1), at distance 1."""
-    across = WIDEST * np.sqrt((np.arange(LIGHTS) + 0.5) / LIGHTS)
+    across = MAX_LIGHT_DISTANCE * np.sqrt((np.arange(LIGHTS) + 0.5) / LIGHTS)
     azimuth = np.pi * (3 - 5**0.5) * np.arange(LIGHTS)
     place = [across * np.cos(azimuth), across * np.sin(azimuth), np.sqrt(1 - across**2) - 1]
     return np.stack(place, 1).astype(np.float32)

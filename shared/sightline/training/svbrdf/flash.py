@@ -19,7 +19,7 @@ LARGEST_TILT_DEG = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SurfaceWindow:
     """The part of the plane at distance 1 that a picture shows: its centre, and half its width and height."""
 
     centre: tuple[float, float]
@@ -33,18 +33,20 @@ class Window:
         return np.stack([x, y]).astype(np.float32)
 
 
-def whole_window(fov_deg: float) -> Window:
+def whole_window(fov_deg: float) -> SurfaceWindow:
     """Of a square photo."""
     half = float(np.tan(np.deg2rad(fov_deg) / 2))
-    return Window((0.0, 0.0), (half, half))
+    return SurfaceWindow((0.0, 0.0), (half, half))
 
 
-def random_window(rng: np.random.Generator) -> Window:
+def random_window(rng: np.random.Generator) -> SurfaceWindow:
     """Half of the time the whole photo, else a part of it."""
     half = float(np.tan(np.deg2rad(rng.uniform(*FIELD_OF_VIEW_DEG)) / 2))
     share = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.4, 1))
     room = half * (1 - share)
-    return Window((float(rng.uniform(-room, room)), float(rng.uniform(-room, room))), (half * share, half * share))
+    return SurfaceWindow(
+        (float(rng.uniform(-room, room)), float(rng.uniform(-room, room))), (half * share, half * share)
+    )
 
 
 @dataclass(frozen=True, slots=True)

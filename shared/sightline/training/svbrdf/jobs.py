@@ -12,7 +12,7 @@ from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
 from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy
 from sightline.training.svbrdf.export import export as export_network
-from sightline.training.svbrdf.materials import AUTHORED, PUBLISHED, Material, pack_materials, read_materials
+from sightline.training.svbrdf.materials import AUTHORED, PUBLISHED, TrainingMaterial, pack_materials, read_materials
 from sightline.training.svbrdf.pictures import write_sheet
 from sightline.training.svbrdf.procedural.generator import generate_many
 from sightline.training.svbrdf.search import Mirrored, Refined, search
@@ -70,7 +70,7 @@ def train(
     run_training(run)
 
 
-def training_materials(folder: Path, generated: int) -> Iterator[Material]:
+def training_materials(folder: Path, generated: int) -> Iterator[TrainingMaterial]:
     return chain(read_materials(folder, "train"), generate_many(generated, GENERATED_PX))
 
 

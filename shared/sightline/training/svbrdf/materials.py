@@ -23,13 +23,13 @@ FLAT = 127.5
 AUTHORED_WORTH = 16
 """How often an authored material is drawn for each time that a generated one of its type is: there are few of them, and
 real surfaces are nearer to them."""
-BRIGHTEST_DIELECTRIC = 80  # in sRGB, 8 % of the light; most reflect 4 %
+MAX_DIELECTRIC = 80  # in sRGB, 8 % of the light; most reflect 4 %
 TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular"}
 """What the manifest calls some types; others that the network does not know, as paper, are of unknown type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Material:
+class TrainingMaterial:
     """maps: (h, w, 7) uint8: base colour in sRGB, normal as 127.5 * (n + 1) with y up, and roughness.
 
     type: its place in `TYPES`, or UNKNOWN; metallic: 0..1, of the whole; generated: made up by this repository.
@@ -54,7 +54,7 @@ class Material:
         return self.maps[..., 6]
 
 
-def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) -> Iterator[Material]:
+def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) -> Iterator[TrainingMaterial]:
     """Those of a split and of some tiers by the manifest.csv in the folder; without a manifest all of them, of unknown
     type."""
     manifest = folder / "manifest.csv"
@@ -66,7 +66,7 @@ def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) 
     yield from (read_material(folder / row["material"], row) for row in rows)
 
 
-def read_material(folder: Path, row: dict[str, str]) -> Material:
+def read_material(folder: Path, row: dict[str, str]) -> TrainingMaterial:
     """`diffuse`, `normal` and `roughness` pictures of one folder, and `specular` where metals have no diffuse colour;
     ValueError when one cannot be read."""
     albedo, normal, roughness = (_read_map(folder, name) for name in ("diffuse", "normal", "roughness"))
@@ -74,14 +74,14 @@ def read_material(folder: Path, row: dict[str, str]) -> Material:
     metal = np.zeros(size[::-1], bool)
     if any(folder.glob("specular.*")):
         specular = _read_map(folder, "specular")
-        metal = specular.max(axis=2) > BRIGHTEST_DIELECTRIC
+        metal = specular.max(axis=2) > MAX_DIELECTRIC
         albedo = np.where(metal[..., None], specular, albedo)
     others = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (normal, roughness[..., 1]))
     maps = np.dstack([albedo, *others]).astype(np.uint8)
     kind = row.get("type", "")
     name = TYPE_OF_KIND.get(kind, kind)
     metallic = float(row.get("metallic_mean") or metal.mean() or (name == "metal"))
-    return Material(maps, TYPES.index(name) if name in TYPES else UNKNOWN, metallic, folder.name)
+    return TrainingMaterial(maps, TYPES.index(name) if name in TYPES else UNKNOWN, metallic, folder.name)
 
 
 def _read_map(folder: Path, name: str) -> Picture:
@@ -91,7 +91,7 @@ def _read_map(folder: Path, name: str) -> Picture:
     return read_rgb(files[0])
 
 
-def pack_materials(materials: Iterable[Material], folder: Path) -> int:
+def pack_materials(materials: Iterable[TrainingMaterial], folder: Path) -> int:
     """Write the materials for a `MaterialStore` and return how many there are."""
     folder.mkdir(parents=True, exist_ok=True)
     index: list[dict[str, Any]] = []
@@ -117,18 +117,18 @@ class MaterialStore:
         types = np.array([entry["type"] for entry in self._index])
         self._members = [np.flatnonzero(types == each) for each in np.unique(types)]
         worth = np.array([1.0 if entry["generated"] else AUTHORED_WORTH for entry in self._index])
-        self._odds = [worth[members] / worth[members].sum() for members in self._members]
+        self._sampling_weights = [worth[members] / worth[members].sum() for members in self._members]
 
     def __len__(self) -> int:
         return len(self._index)
 
-    def __getitem__(self, at: int) -> Material:
+    def __getitem__(self, at: int) -> TrainingMaterial:
         entry = self._index[at]
         shape = (entry["height"], entry["width"], CHANNELS)
         maps = self._bytes[entry["offset"] : entry["offset"] + int(np.prod(shape))].reshape(shape)
-        return Material(maps, entry["type"], entry["metallic"], entry["name"], entry["generated"])
+        return TrainingMaterial(maps, entry["type"], entry["metallic"], entry["name"], entry["generated"])
 
-    def draw(self, rng: np.random.Generator) -> Material:
+    def draw(self, rng: np.random.Generator) -> TrainingMaterial:
         """By chance, every type as often as any other, and authored materials more often than generated ones."""
         at = int(rng.integers(len(self._members)))
-        return self[int(rng.choice(self._members[at], p=self._odds[at]))]
+        return self[int(rng.choice(self._members[at], p=self._sampling_weights[at]))]

@@ -10,7 +10,7 @@ from torch import nn
 
 from sightline.training.svbrdf.estimators import NetworkEstimator, median_colour
 from sightline.training.svbrdf.evaluate import compare, make_cases, type_accuracy
-from sightline.training.svbrdf.materials import Material, read_materials
+from sightline.training.svbrdf.materials import TrainingMaterial, read_materials
 from sightline.training.svbrdf.procedural.generator import generate_many
 from sightline.training.tables import Row
 
@@ -35,7 +35,7 @@ class Validator:
         return -overall.figures["render_rmse"]
 
 
-def held_out(folder: Path) -> Iterator[Material]:
+def held_out(folder: Path) -> Iterator[TrainingMaterial]:
     yield from read_materials(folder, "val")
     yield from generate_many(GENERATED, GENERATED_PX, seed=HELD_OUT_SEED)
 

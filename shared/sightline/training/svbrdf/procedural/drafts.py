@@ -26,7 +26,7 @@ class Draft:
     metallic: float = 0.0
 
     def maps(self) -> NDArray[np.uint8]:
-        """(size, size, 7) as in `Material`."""
+        """(size, size, 7) as in `TrainingMaterial`."""
         low, high = ROUGHNESS
         albedo, roughness = np.clip(self.albedo, 0, 1), np.clip(self.roughness, low, high)
         return np.asarray(np.rint(2 * FLAT * np.dstack([albedo, (self.normals() + 1) / 2, roughness])), np.uint8)

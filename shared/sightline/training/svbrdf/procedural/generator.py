@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from sightline.networks.svbrdf_net import TYPES
-from sightline.training.svbrdf.materials import Material
+from sightline.training.svbrdf.materials import TrainingMaterial
 from sightline.training.svbrdf.procedural import hard, soft
 from sightline.training.svbrdf.procedural.drafts import Draft
 from sightline.training.svbrdf.procedural.noise import Rng
@@ -24,15 +24,17 @@ RECIPES: Mapping[str, Sequence[Recipe]] = {
 }
 
 
-def generate(number: int, size_px: int, *, seed: int = 0) -> Material:
+def generate(number: int, size_px: int, *, seed: int = 0) -> TrainingMaterial:
     """Types take turns, so that every one is made as often as any other."""
     rng = np.random.default_rng((seed, number))
     kind = TYPES[number % len(TYPES)]
     recipes = RECIPES[kind]
     recipe = recipes[number // len(TYPES) % len(recipes)]
     draft = recipe(rng, size_px)
-    return Material(draft.maps(), TYPES.index(kind), draft.metallic, f"{recipe.__name__}_{number}", generated=True)
+    return TrainingMaterial(
+        draft.maps(), TYPES.index(kind), draft.metallic, f"{recipe.__name__}_{number}", generated=True
+    )
 
 
-def generate_many(count: int, size_px: int, *, seed: int = 0) -> Iterator[Material]:
+def generate_many(count: int, size_px: int, *, seed: int = 0) -> Iterator[TrainingMaterial]:
     return (generate(number, size_px, seed=seed) for number in range(count))
