@@ -7,7 +7,7 @@ import torch
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
 
 
-def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
+def test_checkpoint_survives_saving_and_loading(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "runs" / "last.pt", {"weights": torch.arange(3), "step": 7})
 
     saved = load_checkpoint(tmp_path / "runs" / "last.pt")
@@ -26,7 +26,7 @@ def test_enumerations_are_saved_by_their_values(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "last.pt") == {"config": {"colours": ("red",), "one": ["red"]}}
 
 
-def test_a_save_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+def test_failed_save_keeps_the_old_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
 

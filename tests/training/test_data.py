@@ -18,7 +18,7 @@ class Numbers:
         return number, 2 * number
 
 
-def test_a_resumed_job_goes_on_with_the_samples_it_had_not_seen() -> None:
+def test_resumed_samples_continue_where_the_run_stopped() -> None:
     whole = Samples(Numbers(), seed=0, start=0, step=1)
     resumed = Samples(Numbers(), seed=0, start=5, step=1)
 
@@ -33,7 +33,7 @@ def test_workers_share_the_samples_without_overlap() -> None:
     assert alone == pair
 
 
-def test_a_loader_process_gives_the_same_batches() -> None:
+def test_loader_process_gives_the_same_batches() -> None:
     samples = Samples(Numbers(), seed=0, start=0, step=1)
 
     here, there = (next(batches(samples, 3, workers=workers)) for workers in (0, 1))

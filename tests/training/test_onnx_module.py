@@ -68,7 +68,7 @@ def shuffling() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("size", [(32, 48), (64, 32)])
-def test_it_gives_what_onnx_runtime_gives(size: tuple[int, int]) -> None:
+def test_torch_module_agrees_with_onnx_runtime(size: tuple[int, int]) -> None:
     model = shuffling()
     image = np.random.default_rng(1).normal(size=(2, 3, *size)).astype(np.float32)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -79,14 +79,14 @@ def test_it_gives_what_onnx_runtime_gives(size: tuple[int, int]) -> None:
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
-def test_an_operator_it_does_not_know_is_named() -> None:
+def test_unknown_operator_is_named_in_the_error() -> None:
     model = model_of([helper.make_node("Erf", ["image"], ["out"])], {}, ["out"])
 
     with pytest.raises(ValueError, match="Erf"):
         OnnxModule(model)
 
 
-def test_a_type_it_does_not_know_is_named() -> None:
+def test_unknown_type_is_named_in_the_error() -> None:
     model = model_of([helper.make_node("Cast", ["image"], ["out"], to=TensorProto.BFLOAT16)], {}, ["out"])
 
     with pytest.raises(ValueError, match="BFLOAT16"):

@@ -22,14 +22,14 @@ def test_large_photos_are_shrunk_to_the_short_side(photo_folder: Path, tmp_path:
     assert PhotoStore(tmp_path / "store")[3].shape == (40, 48, 3)
 
 
-def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+def test_unreadable_picture_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
 
     with pytest.raises(ValueError, match=r"broken\.jpg"):
         read_rgb(tmp_path / "broken.jpg")
 
 
-def test_jpeg_changes_little_and_none_nothing(photo_folder: Path) -> None:
+def test_jpeg_of_high_quality_changes_little(photo_folder: Path) -> None:
     pixels = read_rgb(list_photos(photo_folder)[0])
 
     assert after_jpeg(pixels, None) is pixels

@@ -1,4 +1,4 @@
-"""Endless training samples, each a function of its number alone."""
+"""Training samples without end, each a function of its number alone."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -60,7 +60,7 @@ def _stage_distance(stage: Tensor) -> Tensor:
 MIN_NITS, MAX_NITS = 0.005, 10_000.0
 BANDING_GLARE = (0.353487901, 0.3734658629, 8.277049286e-05, 0.9062562627, 0.09150303166, 0.9099517204, 596.3148142)
 PEAK = 256.0
-"""What PU21 gives for 100 cd/m2, the white of an ordinary display; its authors' PSNR is relative to that."""
+"""PU21 of 100 cd/m2, the white of an ordinary display: the peak of its authors' PSNR."""
 
 
 def pu21_psnr_db(light: NDArray[Any], truth: NDArray[Any], *, white_nits: float = 100.0) -> float:

@@ -1,4 +1,4 @@
-"""Where and how a job computes: device, precision, and its place among other processes."""
+"""Device, precision and process group of a training job."""
 
 import os
 import time
@@ -58,9 +58,9 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def fastest_precision(step: Callable[[Precision], object], device: torch.device) -> Precision:
-    """Time some training steps in fp32 and bf16 and name the faster one.
+    """Times some training steps in fp32 and bf16 and returns the faster one.
 
-    It cannot be told from the processor's name: with AMX tiles bf16 is several times faster than fp32, with
+    The processor's name does not decide it: with AMX tiles bf16 is several times faster than fp32, with
     AVX-512 BF16 alone it is twice slower.
     """
     seconds = {precision: _time_steps(step, precision, device) for precision in ("fp32", "bf16")}

@@ -1,4 +1,4 @@
-"""Methods side by side on the same cases, as Markdown."""
+"""Markdown tables that compare methods on the same cases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ def dark(photo: Picture) -> Picture:
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if name != "identity"])
-def test_a_dark_photo_becomes_brighter_and_keeps_its_size(name: str, dark: Picture) -> None:
+def test_dark_photo_becomes_brighter_at_the_same_size(name: str, dark: Picture) -> None:
     corrected = BASELINES[name](dark)
 
     assert corrected.shape == dark.shape

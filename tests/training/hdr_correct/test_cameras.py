@@ -11,7 +11,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def test_a_right_exposure_gives_the_srgb_photo_back() -> None:
+def test_right_exposure_gives_the_srgb_photo_back() -> None:
     photo = SimulatedCamera(ev=0).shoot(decode_srgb(RAMP), rng())
 
     assert np.array_equal(photo, np.rint(255 * RAMP))

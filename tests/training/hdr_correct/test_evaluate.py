@@ -35,7 +35,7 @@ def test_each_well_exposed_photo_is_exposed_wrong_by_every_amount(cases: list[Ca
     assert means == sorted(means)
 
 
-def test_the_truth_is_perfect(cases: list[Case]) -> None:
+def test_truth_has_no_error(cases: list[Case]) -> None:
     exact = cases[0]
 
     rows = measure(lambda _photo: exact.target, [exact], MEASURES)
@@ -43,14 +43,14 @@ def test_the_truth_is_perfect(cases: list[Case]) -> None:
     assert rows == [{"psnr_db": float("inf"), "ssim": pytest.approx(1)}]
 
 
-def test_the_change_of_photos_that_need_none_is_told(cases: list[Case]) -> None:
+def test_change_of_well_exposed_photos_is_described(cases: list[Case]) -> None:
     photos = [case.target for case in cases[:2]]
 
     assert "by 0.00 levels of 255" in describe_change(BASELINES["identity"], photos)
     assert "at most 2.00; 0% are left" in describe_change(lambda photo: photo + np.uint8(2), photos)
 
 
-def test_the_table_has_a_row_per_exposure_and_method(cases: list[Case]) -> None:
+def test_table_has_a_row_per_exposure_and_method(cases: list[Case]) -> None:
     rows = compare({"identity": BASELINES["identity"]}, cases, MEASURES)
 
     by_exposure = {row.group: row.figures["psnr_db"] for row in rows}

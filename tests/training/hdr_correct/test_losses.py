@@ -13,7 +13,7 @@ def make_batch() -> Batch:
     return Batch(torch.rand(size), torch.rand(size), 0.3 * torch.rand(size), torch.ones(size)[:, :1])
 
 
-def test_the_truth_costs_nothing() -> None:
+def test_losses_of_the_truth_are_zero() -> None:
     batch = make_batch()
 
     losses = correction_losses(Corrected(batch.compressed, batch.target), batch, LossWeights())
@@ -33,7 +33,7 @@ def test_each_half_is_held_to_its_own_truth() -> None:
     assert float(wrong_scene["photo"]) == float(wrong_photo["scene"]) == 0
 
 
-def test_an_unknown_scene_costs_nothing() -> None:
+def test_unknown_scene_adds_no_loss() -> None:
     batch = make_batch()
     unknown = replace(batch, known=torch.zeros_like(batch.known))
 

@@ -45,7 +45,7 @@ def test_other_sets_are_told_by_their_folder(tmp_path: Path) -> None:
     assert {pair.group for pair in list_pairs(tmp_path)} == {"our485", "Part1"}
 
 
-def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
+def test_folder_without_pairs_is_refused(tmp_path: Path) -> None:
     picture(tmp_path / "input" / "a.png", 9)
 
     with pytest.raises(ValueError, match="no pairs"):

@@ -18,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_photo_that_is_right_is_its_scene_and_others_are_not(folder: Path) -> None:
+def test_scene_is_known_where_the_photo_is_not_clipped(folder: Path) -> None:
     figures = _figures(compare_scenes({"linearized": ESTIMATORS["linearized"]}, folder))
 
     assert max(figures, key=lambda group: figures[group][0]) == "+0 EV"

@@ -21,14 +21,14 @@ from sightline.training.hdr_correct.scenes import (
 )
 
 
-def test_the_store_gives_back_what_was_packed(scenes: HdrSceneStore, panorama: Linear) -> None:
+def test_store_returns_the_packed_items(scenes: HdrSceneStore, panorama: Linear) -> None:
     assert len(scenes) == 2
     assert scenes[1].shape == (64, 64, 3)
     expected = np.minimum(to_middle_grey(panorama[:, :64]), MAX_LIGHT)
     np.testing.assert_allclose(scenes[1].astype(np.float32), expected, rtol=2e-3)
 
 
-def test_the_log_average_comes_to_middle_grey() -> None:
+def test_scene_log_average_is_middle_grey() -> None:
     scene = np.random.default_rng(0).uniform(3, 900, (32, 32, 3)).astype(np.float32)
 
     luminance = to_middle_grey(scene) @ LUMINANCE
@@ -36,7 +36,7 @@ def test_the_log_average_comes_to_middle_grey() -> None:
     assert np.exp(np.log(luminance).mean()) == pytest.approx(MIDDLE_GREY, rel=0.02)
 
 
-def test_a_level_view_ahead_shows_the_middle_of_the_map(panorama: Linear) -> None:
+def test_level_view_shows_the_middle_of_the_panorama(panorama: Linear) -> None:
     ahead = view(panorama, yaw=np.pi, pitch=0, fov=np.pi / 2, size_px=(32, 48))
 
     assert ahead.shape == (32, 48, 3)
@@ -59,7 +59,7 @@ def test_views_are_as_many_and_as_large_as_asked(panorama: Linear) -> None:
     assert [each.shape for each in views] == [(24, 32, 3)] * 3
 
 
-def test_a_good_photo_shows_lights_that_one_exposure_clips() -> None:
+def test_good_photo_shows_lights_that_one_exposure_clips() -> None:
     texture = np.random.default_rng(0).uniform(0.5, 1.5, (128, 128, 3)).astype(np.float32)
     dark_half = np.arange(128)[None, :, None] < 64
     light = np.where(dark_half, 0.02, 2) * cv2.GaussianBlur(texture, (0, 0), 2)
@@ -100,7 +100,7 @@ def test_radiance_comes_back_in_rgb(tmp_path: Path) -> None:
     np.testing.assert_allclose(values, SCENE, atol=SCENE.max() / 128)
 
 
-def test_what_holds_no_colours_is_refused(tmp_path: Path) -> None:
+def test_file_without_colour_channels_is_refused(tmp_path: Path) -> None:
     write_exr(tmp_path / "depth.exr", {"Z": SCENE[..., 0].copy()})
     (tmp_path / "broken.hdr").write_bytes(b"#?RADIANCE\n")
 

@@ -54,7 +54,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return export(checkpoint, tmp_path_factory.mktemp("weights"), version="1.2.3")
 
 
-def test_onnx_gives_what_torch_gives_at_other_sizes(checkpoint: Path, exported: Path) -> None:
+def test_onnx_agrees_with_torch_at_other_sizes(checkpoint: Path, exported: Path) -> None:
     feeds = sample_feeds(3, 20, 12)
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
 
@@ -67,7 +67,7 @@ def test_onnx_gives_what_torch_gives_at_other_sizes(checkpoint: Path, exported: 
     np.testing.assert_allclose(compressed, expected.compressed.clamp(0, 1).permute(0, 2, 3, 1).numpy(), atol=3e-2)
 
 
-def test_the_contract_lies_beside_the_file(exported: Path) -> None:
+def test_contract_is_written_beside_the_weights(exported: Path) -> None:
     contract = read_contract(exported.with_suffix(".toml"))
 
     assert (contract.version, contract.multiple_of) == ("1.2.3", SMALL.stride)

@@ -11,7 +11,7 @@ from sightline.training.photos import read_rgb
 from tests.training.hra_screening.conftest import draw
 
 
-def test_a_manifest_tells_class_source_and_split(examples: list[Example]) -> None:
+def test_manifest_gives_class_source_and_split(examples: list[Example]) -> None:
     assert len(examples) == 54
     assert Counter(example.source for example in examples) == dict.fromkeys(
         ("one", "two", "three", "four", "five", "six"), 9
@@ -44,7 +44,7 @@ def test_copies_without_a_manifest_are_of_one_source(tmp_path: Path) -> None:
     assert sources["a.png"] == sources["b.png"] != sources["c.png"]
 
 
-def test_a_class_that_is_not_known_is_named(data: Path, tmp_path: Path) -> None:
+def test_unknown_class_is_named_in_the_error(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no class 'weapons'"):
         category_of("weapons")
     copy = tmp_path / "manifest.csv"
@@ -54,6 +54,6 @@ def test_a_class_that_is_not_known_is_named(data: Path, tmp_path: Path) -> None:
         read_examples(tmp_path)
 
 
-def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
+def test_folder_without_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no pictures in class folders"):
         read_examples(tmp_path)

@@ -15,7 +15,7 @@ def sure(labels: list[int], confidence: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("hotter", [0.5, 1.0, 3.0])
-def test_the_temperature_undoes_over_confidence(hotter: float) -> None:
+def test_temperature_undoes_over_confidence(hotter: float) -> None:
     rng = np.random.default_rng(0)
     honest = rng.normal(0, 1.5, (4000, 9)).astype(np.float32)
     labels = np.array([rng.choice(9, p=row / row.sum()) for row in probabilities(honest).astype(np.float64)])
@@ -56,7 +56,7 @@ def test_violations_are_told_at_the_score_of_ten_per_cent_false_alarms() -> None
     assert any_violation(given, labels, false_alarms=0.3) == Share(2, 3)
 
 
-def test_the_interval_is_wilsons() -> None:
+def test_interval_is_wilson_score() -> None:
     assert Share(8, 10).interval == pytest.approx((0.490, 0.943), abs=1e-3)
     assert Share(0, 0).interval == (0.0, 1.0)
     assert str(Share(0, 0)) == "none"

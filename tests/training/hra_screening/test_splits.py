@@ -23,7 +23,7 @@ def test_held_out_sources_are_of_no_other_split(examples: list[Example]) -> None
     assert not {example.source for example in developed} & {"five"}
 
 
-def test_a_source_is_in_one_fold(examples: list[Example]) -> None:
+def test_source_is_in_one_fold(examples: list[Example]) -> None:
     fold = source_folds(examples, 3)
     assert all(
         len({fold[at] for at, each in enumerate(examples) if each.source == name}) == 1 for name in ("one", "six")
@@ -31,7 +31,7 @@ def test_a_source_is_in_one_fold(examples: list[Example]) -> None:
     assert sorted(np.bincount(fold)) == [18, 18, 18]
 
 
-def test_a_large_source_is_always_trained_on(examples: list[Example]) -> None:
+def test_large_source_is_always_trained_on(examples: list[Example]) -> None:
     many = [replace(examples[0], path=Path(f"{at}.png"), source="big") for at in range(20)]
     fold = source_folds([*examples, *many], 3, together=20)
     assert set(fold[54:]) == {-1}

@@ -80,7 +80,7 @@ def test_features_are_kept_for_the_same_pictures_alone(out: Path, examples: list
     np.testing.assert_allclose(fewer.average, pooled.average[:2], atol=1e-2)
 
 
-def test_the_file_gives_the_heads_answers(exported: Path, out: Path, examples: list[Example], pooled: Pooled) -> None:
+def test_exported_file_agrees_with_heads(exported: Path, out: Path, examples: list[Example], pooled: Pooled) -> None:
     developed = hold_out(examples)[0]
     inputs = [pooled.average[: len(developed)].astype(np.float32)]
     heads = fit_heads(developed, inputs, HeadRecipe(VIEWS))
@@ -91,7 +91,7 @@ def test_the_file_gives_the_heads_answers(exported: Path, out: Path, examples: l
     np.testing.assert_allclose(given, expected, atol=0.1)
 
 
-def test_the_contract_states_sizes_threshold_and_support(exported: Path) -> None:
+def test_contract_states_sizes_threshold_and_support(exported: Path) -> None:
     contract = read_contract(exported.with_suffix(".toml"))
     assert (contract.version, contract.fixed_size) == ("1.2.3", (PX, PX))
     assert contract.sizes == {"cells": 2, "channels": 1280}
@@ -101,7 +101,7 @@ def test_the_contract_states_sizes_threshold_and_support(exported: Path) -> None
     assert {each.data_type for each in weights if np.prod(each.dims) >= 1024} == {onnx.TensorProto.FLOAT16}
 
 
-def test_the_graph_sees_a_picture_and_its_mirror_image_alike(out: Path) -> None:
+def test_graph_is_invariant_to_mirroring(out: Path) -> None:
     module = Exported(load_model(out / "model.pt"))
     image = torch.from_numpy(sample_feeds(2, PX, PX)["image"])
     with torch.inference_mode():
@@ -119,7 +119,7 @@ def test_evaluation_measures_the_file(exported: Path, data: Path, examples: list
     assert "| arms | 6 |" in said
 
 
-def test_a_head_is_pulled_to_heavy_examples() -> None:
+def test_head_favours_examples_with_high_weight() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (200, 1, 8)).astype(np.float16)
     labels = (features[:, 0, 0] + rng.normal(0, 1, 200) > 0).astype(np.int64)
@@ -183,12 +183,12 @@ def test_paper_configuration_is_trained_on_torchvision_weights(data: Path, tmp_p
     assert trained["heads.0.layers.0.weight"].shape == (256, 512 * 2 * 2)
 
 
-def test_the_comparison_is_a_table(data: Path, out: Path) -> None:
+def test_comparison_is_a_table(data: Path, out: Path) -> None:
     said = run("train", "hra_screening", data, out, LITE, "--image-px", PX, "--views", VIEWS, "--compare")
     assert f"| {LITE}, average pooling | 1.000" in said
 
 
-def test_both_phases_train_what_they_should(data: Path, tmp_path: Path) -> None:
+def test_each_phase_trains_its_layers(data: Path, tmp_path: Path) -> None:
     stages = (
         Stage(1 / 60, PX, 8, 3e-3),
         Stage(1 / 60, PX, 8, 1e-3, fine_tunes=True),

@@ -26,7 +26,7 @@ def test_random_views_are_functions_of_the_seed() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (500, 3), (40, 60)])
-def test_a_random_crop_lies_inside(size: tuple[int, int]) -> None:
+def test_random_crop_lies_inside(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         crop = random_crop(Image.new("RGB", size), rng)

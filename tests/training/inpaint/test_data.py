@@ -25,7 +25,7 @@ def test_batches_hold_pictures_and_validity(photos: PhotoStore) -> None:
     assert set(batch.valid.unique().tolist()) == {0, 1}
 
 
-def test_the_hole_is_where_the_sample_says(photos: PhotoStore) -> None:
+def test_batch_marks_holes_as_invalid(photos: PhotoStore) -> None:
     photo, hole = HoledPhotos(photos, 32)(np.random.default_rng(0))
     batch = Batch.of(*(next(batches(Samples(HoledPhotos(photos, 32), seed=0, start=0, step=1), 1, workers=0))))
 

@@ -40,7 +40,7 @@ def test_baselines_fill_a_gradient_well(name: str) -> None:
     assert min(row["psnr_db"] for row in rows) > 25
 
 
-def test_the_table_has_a_row_per_bucket_and_method(photo: NDArray[np.uint8]) -> None:
+def test_table_has_a_row_per_bucket_and_method(photo: NDArray[np.uint8]) -> None:
     cases = make_cases([photo] * 10, size_px=64)
     rows = compare({"telea": BASELINES["telea"]}, cases, MEASURES)
 

@@ -38,7 +38,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return export(checkpoint, tmp_path_factory.mktemp("weights"), version="1.2.3")
 
 
-def test_onnx_gives_what_torch_gives_at_other_sizes(checkpoint: Path, exported: Path) -> None:
+def test_onnx_agrees_with_torch_at_other_sizes(checkpoint: Path, exported: Path) -> None:
     feeds = sample_feeds(3, 20, 12)
     session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
 
@@ -60,11 +60,11 @@ def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
     assert {weights.data_type for weights in large} == {onnx.TensorProto.FLOAT16}
 
 
-def test_the_file_says_nothing_of_the_machine_it_was_made_on(exported: Path) -> None:
+def test_exported_file_contains_no_local_paths(exported: Path) -> None:
     assert b".py" not in exported.read_bytes()
 
 
-def test_the_contract_lies_beside_the_file(exported: Path) -> None:
+def test_contract_is_written_beside_the_weights(exported: Path) -> None:
     contract = read_contract(exported.with_suffix(".toml"))
 
     assert contract.version == "1.2.3"
@@ -72,7 +72,7 @@ def test_the_contract_lies_beside_the_file(exported: Path) -> None:
     assert contract.sha256 == {"inpaint.onnx": hashlib.sha256(exported.read_bytes()).hexdigest()}
 
 
-def test_the_file_fills_like_a_baseline(exported: Path) -> None:
+def test_exported_network_fills_a_hole(exported: Path) -> None:
     feeds = sample_feeds(1, 16, 16)
 
     filled = OnnxFiller(exported)(feeds["image"][0], feeds["mask"][0, ..., 0])
@@ -91,6 +91,6 @@ def test_training_can_go_on_from_an_exported_file(checkpoint: Path, exported: Pa
         torch.testing.assert_close(values, trained[name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_file_of_another_network_is_refused(exported: Path) -> None:
+def test_weights_of_another_network_are_refused(exported: Path) -> None:
     with pytest.raises(ValueError, match="another network"):
         load_exported(PartialConvUNet(PartialConvConfig(levels=3, base_width=16)), exported)

@@ -21,7 +21,7 @@ def batch() -> Batch:
     return Batch(torch.rand(2, 3, 16, 16), valid)
 
 
-def test_a_perfect_prediction_costs_only_its_own_variation(batch: Batch) -> None:
+def test_perfect_prediction_has_only_total_variation_loss(batch: Batch) -> None:
     losses = inpainting_losses(batch.image, batch, ALL, raw_and_half)
 
     assert losses.pop("total_variation") > 0

@@ -38,13 +38,13 @@ def test_training_learns_saves_and_resumes(config: TrainConfig, tmp_path: Path) 
     assert second.best_score >= first.best_score
 
 
-def test_a_finished_run_has_nothing_left_to_do(config: TrainConfig) -> None:
+def test_finished_run_does_nothing_when_repeated(config: TrainConfig) -> None:
     done = train(config)
 
     assert train(config) == done
 
 
-def test_the_saved_average_differs_from_the_last_weights(config: TrainConfig, tmp_path: Path) -> None:
+def test_saved_average_differs_from_the_last_weights(config: TrainConfig, tmp_path: Path) -> None:
     train(config)
 
     last = load_checkpoint(tmp_path / "run" / "last.pt")

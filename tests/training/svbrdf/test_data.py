@@ -58,7 +58,7 @@ def test_views_have_unit_normals_and_lie_inside(generated: list[TrainingMaterial
         assert view[..., [0, 1, 2, 6]].max() <= 1
 
 
-def test_a_mixture_lies_between_its_parts_and_is_of_the_larger_ones_type_if_that_is_clear(
+def test_mixture_blends_maps_and_takes_a_clear_majority_type(
     generated: list[TrainingMaterial],
 ) -> None:
     one, other = (random_view(np.random.default_rng(0), material, 40) for material in generated[:2])
@@ -101,7 +101,7 @@ def test_batches_have_photos_places_maps_and_types(store: MaterialStore) -> None
     assert set(batch.type.tolist()) <= set(range(len(TYPES)))
 
 
-def test_a_sample_is_a_function_of_its_number(store: MaterialStore) -> None:
+def test_sample_is_a_function_of_its_number(store: MaterialStore) -> None:
     first, again = (Samples(Photographed(store, 32), seed=0, start=4, step=1)[0] for _ in range(2))
 
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

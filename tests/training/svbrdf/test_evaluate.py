@@ -29,7 +29,7 @@ def test_cases_are_the_same_every_time(cases: list[Case], generated: list[Traini
     assert len(make_cases(generated[:2], size_px=48, per_material=3)) == 6
 
 
-def test_the_truth_is_perfect(cases: list[Case]) -> None:
+def test_truth_has_no_error(cases: list[Case]) -> None:
     figures = dict(figures_of(cases[0].truth, cases[0]))
 
     assert figures.pop("render_ssim") == pytest.approx(1)
@@ -66,7 +66,7 @@ def test_trivial_estimates_are_flat_and_of_the_photos_colour(cases: list[Case]) 
     assert (own[..., 5] == 1).all()
 
 
-def test_the_table_has_rows_by_type_and_all_together(cases: list[Case]) -> None:
+def test_table_has_rows_by_type_and_all_together(cases: list[Case]) -> None:
     rows = compare({"median": median_colour}, cases)
 
     assert [row.group for row in rows][-1] == "all"

@@ -41,14 +41,14 @@ def test_windows_lie_within_a_phones_view() -> None:
         assert np.abs(np.stack([x, y])).max() < np.tan(np.deg2rad(75) / 2)
 
 
-def test_the_highlight_lies_half_way_to_the_flash() -> None:
+def test_highlight_lies_half_way_to_the_flash() -> None:
     middle, aside = (Flash(light=(x, 0.06, 0)).shoot(surface(), COORDINATES, rng()) for x in (0.0, 0.12))
 
     assert brightest(middle) == pytest.approx((0, 0.03), abs=0.02)
     assert brightest(aside) == pytest.approx((0.06, 0.03), abs=0.02)
 
 
-def test_a_tilted_surface_shows_its_highlight_elsewhere() -> None:
+def test_tilted_surface_shows_its_highlight_elsewhere() -> None:
     """Its normal leans to the left by 0.1 rad, and points at the camera from x = tan 0.1."""
     x, y = brightest(Flash(tilt=(0, -0.1)).shoot(surface(), COORDINATES, rng()))
 
@@ -65,7 +65,7 @@ def test_corners_are_darker_than_the_middle_and_the_rooms_light_evens_it_out() -
 
 
 @pytest.mark.parametrize("exposure", [0.08, 0.3])
-def test_the_camera_aims_at_its_exposure_and_clips(exposure: float) -> None:
+def test_camera_aims_at_its_exposure_and_clips(exposure: float) -> None:
     dull, metal = (
         Flash(exposure=exposure).shoot(each, COORDINATES, rng()) for each in (surface(roughness=1), surface(metallic=1))
     )

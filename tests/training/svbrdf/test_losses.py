@@ -33,7 +33,7 @@ def predicted(surface: Surface, logits: Tensor | None = None) -> Svbrdf:
     return Svbrdf(surface.albedo, surface.normal, surface.roughness, scores)
 
 
-def test_the_truth_costs_nothing() -> None:
+def test_losses_of_the_truth_are_zero() -> None:
     known = batch()
     sure = torch.full((2, len(TYPES)), -50.0)
     sure[:, 1] = 50
@@ -53,7 +53,7 @@ def test_each_map_is_held_to_its_truth() -> None:
     assert float(losses["rendering"]) > 0
 
 
-def test_the_chord_of_unit_vectors_is_about_their_angle() -> None:
+def test_chord_of_unit_vectors_is_about_their_angle() -> None:
     one, other = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
     one[:, 2], other[:, 0], other[:, 2] = 1, math.sin(0.1), math.cos(0.1)
 
@@ -61,7 +61,7 @@ def test_the_chord_of_unit_vectors_is_about_their_angle() -> None:
     assert float(mean_chord(one, one)) == 0
 
 
-def test_a_wrong_roughness_shows_more_under_novel_lights_than_no_light_would() -> None:
+def test_wrong_roughness_shows_more_under_novel_lights_than_no_light_would() -> None:
     torch.manual_seed(0)
     known, wrong = batch(), predicted(batch(roughness=0.9).surface)
 

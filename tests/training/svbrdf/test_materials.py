@@ -17,7 +17,7 @@ from sightline.training.svbrdf.materials import (
 )
 
 
-def test_the_manifest_tells_split_type_and_metallic(material_folder: Path) -> None:
+def test_manifest_gives_split_type_and_metallic(material_folder: Path) -> None:
     train, val = (list(read_materials(material_folder, split)) for split in ("train", "val"))
 
     assert [material.name for material in train] == ["m0", "m1"]
@@ -35,7 +35,7 @@ def test_maps_are_read_as_they_were_written(material_folder: Path, generated: li
     assert np.abs(material.albedo.astype(int) - generated[0].albedo).mean() < 12
 
 
-def test_the_colour_of_metals_may_be_in_a_map_of_its_own(material_folder: Path) -> None:
+def test_metals_take_their_colour_from_the_specular_map(material_folder: Path) -> None:
     specular = np.full((96, 96, 3), 58, np.uint8)
     specular[:48] = 200, 150, 90
     Image.fromarray(specular).save(material_folder / "m0" / "specular.png")
@@ -47,7 +47,7 @@ def test_the_colour_of_metals_may_be_in_a_map_of_its_own(material_folder: Path) 
     assert (material.albedo[48:].std(axis=(0, 1)) > 0).any()
 
 
-def test_a_folder_without_a_manifest_is_taken_whole(material_folder: Path) -> None:
+def test_folder_without_manifest_is_read_whole(material_folder: Path) -> None:
     (material_folder / "manifest.csv").unlink()
 
     materials = list(read_materials(material_folder, "train"))
@@ -56,14 +56,14 @@ def test_a_folder_without_a_manifest_is_taken_whole(material_folder: Path) -> No
     assert {material.type for material in materials} == {UNKNOWN}
 
 
-def test_a_missing_map_is_named(material_folder: Path) -> None:
+def test_missing_map_is_named_in_the_error(material_folder: Path) -> None:
     (material_folder / "m0" / "roughness.png").unlink()
 
     with pytest.raises(ValueError, match="no roughness map"):
         list(read_materials(material_folder, "train"))
 
 
-def test_the_store_gives_back_what_was_packed(store: MaterialStore, generated: list[TrainingMaterial]) -> None:
+def test_store_returns_the_packed_items(store: MaterialStore, generated: list[TrainingMaterial]) -> None:
     assert len(store) == len(generated)
     for at, material in enumerate(generated):
         np.testing.assert_array_equal(store[at].maps, material.maps)
@@ -78,7 +78,7 @@ def test_every_type_is_drawn_as_often_as_any_other(store: MaterialStore) -> None
     assert drawn.min() > 0.8 * 4000 / len(TYPES)
 
 
-def test_an_authored_material_is_drawn_more_often_than_a_generated_one(
+def test_authored_material_is_drawn_more_often_than_a_generated_one(
     tmp_path: Path, generated: list[TrainingMaterial]
 ) -> None:
     kind = generated[0].type

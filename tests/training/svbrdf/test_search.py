@@ -49,7 +49,7 @@ def test_true_maps_are_left_alone(cases: list[Case], monkeypatch: pytest.MonkeyP
     assert search(knowing(cases, 0.0), cases) == Coefficients()
 
 
-def test_what_depends_on_the_side_cancels_in_two_views(cases: list[Case]) -> None:
+def test_mirrored_views_cancel_one_sided_errors(cases: list[Case]) -> None:
     case = cases[0]
     truths = {case.photo.tobytes(): case.truth.maps, case.photo[:, ::-1].tobytes(): mirrored(case.truth.maps)}
     slope = np.linspace(-0.1, 0.1, case.photo.shape[1], dtype=np.float32)

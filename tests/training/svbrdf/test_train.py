@@ -54,7 +54,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.mark.parametrize("size", [(24, 40), (40, 16)])
-def test_onnx_gives_what_torch_gives_at_other_sizes(checkpoint: Path, exported: Path, size: tuple[int, int]) -> None:
+def test_onnx_agrees_with_torch_at_other_sizes(checkpoint: Path, exported: Path, size: tuple[int, int]) -> None:
     feeds = sample_feeds(1, *size)
     photo, coordinates = feeds["photo"][0], feeds["coordinates"][0].transpose(2, 0, 1)
 
@@ -72,7 +72,7 @@ def test_large_weights_are_stored_in_half_precision(exported: Path) -> None:
     assert {weights.data_type for weights in large} == {onnx.TensorProto.FLOAT16}
 
 
-def test_the_contract_lies_beside_the_file(exported: Path) -> None:
+def test_contract_is_written_beside_the_weights(exported: Path) -> None:
     contract = read_contract(exported.with_suffix(".toml"))
 
     assert (contract.version, contract.multiple_of) == ("1.2.3", SMALL.stride)
@@ -126,7 +126,7 @@ def test_shipped_weights_fit_their_budget() -> None:
         (Variant.PLAIN, 1, False, False),
     ],
 )
-def test_a_variant_lacks_what_it_says(variant: Variant, types: int, coordinates: bool, renders: bool) -> None:
+def test_variant_leaves_out_its_parts(variant: Variant, types: int, coordinates: bool, renders: bool) -> None:
     assert (variant.network.types, variant.network.coordinates) == (types, coordinates)
     stages = recipe(1.0, variant) + recipe(1.0, variant, on_gpu=True)
     assert {stage.losses.rendering > 0 for stage in stages} == {renders}

@@ -1,4 +1,4 @@
-"""What a run of the exposure correction depends on."""
+"""Configuration of an exposure correction run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is shipped as functions on pictures, like the classical methods: the network alone, and the service."""
+"""The exported network and a running service as functions on pictures, like the classical methods."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class OnnxNetwork:
 
 
 class OnnxCorrector:
-    """The corrected photo as the networks give it, without texture finer than they see."""
+    """Returns the networks' small corrected photo, enlarged: without fine texture."""
 
     def __init__(self, path: Path) -> None:
         self.network = OnnxNetwork(path, "corrected")
@@ -39,7 +39,7 @@ class OnnxCorrector:
 
 
 class Service:
-    """A running fleet, asked as its users ask it; the bytes that it answers with."""
+    """A running fleet over HTTP; returns the bytes of its reply."""
 
     def __init__(self, url: str, media_type: str) -> None:
         self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": media_type})

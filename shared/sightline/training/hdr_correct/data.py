@@ -18,7 +18,7 @@ from sightline.training.hdr_correct.scenes import MAX_LIGHT, HdrSceneStore, good
 from sightline.training.photos import PhotoStore, Picture
 
 WHITE = 100.0
-"""What the white of a well-exposed photo is in the scenes that the network estimates."""
+"""Value of the white of a well-exposed photo in the scenes that the network estimates."""
 CLIPPED = 250
 WELL_EXPOSED_MEAN = (0.22, 0.66)
 MAX_CLIPPED_SHARE = 0.06
@@ -103,7 +103,7 @@ def scene_of(target: Picture) -> tuple[Linear, NDArray[np.uint8]]:
 
 
 def is_well_exposed(photo: Picture) -> bool:
-    """Whether it may serve as a target: neither dark nor pale, and little of it crushed or clipped."""
+    """Returns True for a usable target: neither dark nor pale, and little of it crushed or clipped."""
     low, high = WELL_EXPOSED_MEAN
     crushed, clipped = (photo < CRUSHED).all(axis=2).mean(), (photo > CLIPPED).any(axis=2).mean()
     return bool(low < photo.mean() / 255 < high and clipped < MAX_CLIPPED_SHARE and crushed < MAX_CRUSHED_SHARE)

@@ -42,7 +42,7 @@ def good_squares(folder: Path, *, size_px: int, limit: int | None = None) -> lis
 
 
 def describe_change(correct: Corrector, squares: Sequence[Picture]) -> str:
-    """By how much photos change that need no correction."""
+    """Returns a sentence on the change of photos that need no correction."""
     pairs = [(correct(square).astype(np.int16), square) for square in squares]
     levels = np.array([np.abs(corrected - square).mean() for corrected, square in pairs])
     middle, most = np.quantile(levels, (0.5, 0.9))
@@ -62,7 +62,7 @@ def plain_camera(ev: float) -> SimulatedCamera:
 
 
 def ev_name(ev: float) -> str:
-    """By how many stops a photo was exposed wrong."""
+    """Returns the exposure error in stops, as in the tables."""
     return f"{ev:+.0f} EV"
 
 

@@ -12,7 +12,7 @@ from sightline.training.photos import SUFFIXES, PhotoStore, Picture, pack_pictur
 TARGET_FOLDERS = ("gt_images", "expert_c_testing_set", "high", "normal", "target", "gt", "label", "expert_c", "expert")
 PHOTO_FOLDERS = ("input_images", "low", "input")
 EVS = {"P1": "+1 EV", "P1.5": "+1.5 EV", "0": "+0 EV", "N1": "-1 EV", "N1.5": "-1.5 EV"}
-"""What MSEC's file names end in: the exposure that FiveK's raw files were rendered with."""
+"""Exposure of a FiveK raw file's rendering, by the ending of its name in MSEC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def _pairs_in(folder: Path) -> Iterator[Pair]:
 
 
 def _flat(photos: Path, targets: dict[str, Path]) -> Iterator[Pair]:
-    """Of LOL and FiveK, where names are equal, and of MSEC, where the photo's name ends in its exposure."""
+    """Yields pairs of LOL and FiveK (equal names) and of MSEC (the photo's name ends in its exposure)."""
     for photo in _pictures(photos):
         stem = photo.stem.lower()
         scene, _, exposure = photo.stem.rpartition("_")
@@ -83,7 +83,7 @@ def _flat(photos: Path, targets: dict[str, Path]) -> Iterator[Pair]:
 
 
 def _sequences(folder: Path, targets: dict[str, Path]) -> Iterator[Pair]:
-    """Of SICE: a folder of exposures for each picture in Label."""
+    """Yields pairs of SICE: a folder of exposures for each picture in Label."""
     for scene in sorted(folder.iterdir()):
         if scene.name.lower() in targets and scene.is_dir():
             for photo in _pictures(scene):

@@ -1,4 +1,4 @@
-"""How well the scene is estimated from one badly exposed photo of it."""
+"""Quality of the scene estimated from one badly exposed photo."""
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -31,7 +31,7 @@ Estimator = Callable[[Picture], Linear]
 
 
 def linearized(photo: Picture) -> Linear:
-    """The photo taken at its word."""
+    """Returns the photo's linear light, unchanged."""
     return decode_srgb(photo.astype(np.float32) / 255)
 
 

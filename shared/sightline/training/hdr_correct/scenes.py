@@ -132,7 +132,7 @@ def view(panorama: Linear, *, yaw: float, pitch: float, fov: float, size_px: tup
 
 
 def good_photo(scene: Linear) -> Picture:
-    """What a careful photographer would show of a scene: exposure fusion (Mertens et al. 2007) of a bracket of it."""
+    """Returns a well-exposed photo of a scene: exposure fusion (Mertens et al. 2007) of a bracket of it."""
     bracket = [np.rint(255 * encode_srgb(np.clip(scene * 2.0**ev, 0, 1))).astype(np.uint8) for ev in FUSED_EVS]
     fused = cv2.createMergeMertens().process(bracket)
     return np.asarray(np.rint(255 * np.clip(fused, 0, 1)), np.uint8)

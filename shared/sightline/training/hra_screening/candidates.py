@@ -32,7 +32,7 @@ class Candidate:
         return f"{' + '.join(self.backbones)}{fused}, {self.pooling} pooling"
 
     def inputs(self, pooled: Sequence[Pooled]) -> list[NDArray[np.float32]]:
-        """What each head gets, (examples, views, channels), out of the features of each trunk.
+        """Returns the input of each head, (examples, views, channels), from the features of each trunk.
 
         Pooling by the average commutes with concatenating and averaging maps, pooling by the maximum with
         concatenating and their maximum; other pairs need the maps themselves.
@@ -107,7 +107,7 @@ def fit_heads(
 
 
 def judge(heads: Sequence[LinearHead], inputs: Sequence[NDArray[np.float32]]) -> Logits:
-    """Of the fixed views; two heads are fused late."""
+    """Returns the logits of the fixed views; two heads are fused late."""
     logits = [head(each[:, :FIXED_VIEWS]) for head, each in zip(heads, inputs, strict=True)]
     if len(logits) == 1:
         return logits[0]

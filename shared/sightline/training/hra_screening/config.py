@@ -1,4 +1,4 @@
-"""What a screening model depends on, saved inside its checkpoint."""
+"""Configuration of a screening model, saved in its checkpoint."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from sightline.training import schedule
 
 @dataclass(frozen=True, slots=True)
 class HeadRecipe:
-    """How a head is fitted on frozen features.
+    """Settings for fitting a head on frozen features.
 
     `class_balance` and `source_balance` are powers of one over the size: 0 counts every picture alike, 1 every class or
     source. `views` are seen of each picture, the fixed ones of them also when it is judged.

@@ -1,4 +1,4 @@
-"""Labelled pictures in class folders, with a manifest that says where each came from, or without one."""
+"""Labelled pictures, from class folders or from a manifest with their sources."""
 
 import csv
 from collections import Counter
@@ -88,7 +88,7 @@ def with_copies_joined(examples: Sequence[Example]) -> list[Example]:
 
 
 def support(examples: Sequence[Example]) -> dict[Category, int]:
-    """How many pictures there are of each class."""
+    """Returns the number of pictures of each class."""
     counts = Counter(example.category for example in examples)
     return {category: counts[category] for category in CATEGORIES}
 

@@ -32,7 +32,7 @@ class Pooled:
 
 
 def pooled_features(backbone: str, examples: Sequence[Example], views: Views, folder: Path) -> Pooled:
-    """From the folder if they are there for these very pictures, else computed and written there."""
+    """Returns the features stored for exactly these pictures; otherwise computes and stores them."""
     path = folder / f"{UNSAFE.sub('_', backbone)}-{views.px}-{views.count}.npz"
     names = [f"{example.path.parent.name}/{example.path.name}" for example in examples]
     if path.exists():

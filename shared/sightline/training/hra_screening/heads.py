@@ -25,7 +25,7 @@ class LinearHead:
     bias: NDArray[np.float32]
 
     def __call__(self, features: NDArray[np.floating]) -> Logits:
-        """Of (examples, views, channels), the mean over the views."""
+        """Returns the logits of (examples, views, channels), averaged over the views."""
         return np.asarray((features.astype(np.float32) @ self.weight.T + self.bias).mean(1), np.float32)
 
 

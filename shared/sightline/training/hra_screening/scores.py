@@ -1,4 +1,4 @@
-"""What a screening model is worth, each figure with what it leaves unsaid beside it."""
+"""Quality of a screening model, with confidence intervals."""
 
 import math
 from collections.abc import Collection
@@ -86,7 +86,7 @@ def score(given: Probabilities, labels: NDArray[np.int64], supported: Collection
 
 
 def any_violation(given: Probabilities, labels: NDArray[np.int64], *, false_alarms: float = FALSE_ALARMS) -> Share:
-    """How many violations score higher than all but so many of the pictures without one."""
+    """Returns the share of violations found at a share of false alarms."""
     suspicion, none = 1 - given[:, INDEX[Category.NO_VIOLATION]], labels == INDEX[Category.NO_VIOLATION]
     if not none.any():
         return Share(0, 0)

@@ -1,4 +1,4 @@
-"""Splits by source: no source lies on both sides, and near-duplicates that do are told."""
+"""Splits by source, so that no source is on both sides, and near-duplicates across a split."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ LARGE = 90
 
 
 def hold_out(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Those to develop with, and those to measure with once: of sources that are in `val` or `test` alone."""
+    """Returns development examples, and held-out ones, whose sources are in `val` or `test` alone."""
     seen = {example.source for example in examples if example.split not in ("val", "test")}
     kept = [example for example in examples if example.split in ("val", "test") and example.source not in seen]
     chosen = {example.path for example in kept}

@@ -43,7 +43,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class RandomViews:
-    """Draws pictures by their weights, so that thin classes and small sources come as often as they are worth."""
+    """Draws random views of pictures by their sampling weights."""
 
     examples: Sequence[Example]
     sampling_weights: Sequence[float]
@@ -108,7 +108,7 @@ def network_logits(network: nn.Module, examples: Sequence[Example], px: int, dev
 
 
 def part(examples: Sequence[Example], *, everything: bool) -> tuple[list[Example], list[Example]]:
-    """Those to train on, and those to stop and calibrate by: one fold of the sources. The held-out are in neither."""
+    """Returns training and validation examples; validation is one fold of the sources. Held-out ones are in neither."""
     developed = list(examples) if everything else hold_out(examples)[0]
     fold = source_folds(developed, FOLDS)
     pairs = list(zip(developed, fold, strict=True))

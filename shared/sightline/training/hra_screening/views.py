@@ -52,7 +52,7 @@ def squares(image: Image.Image) -> list[Image.Image]:
 
 
 def random_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Of at least the smallest share of the area, between upright and lying; the whole picture where none fits."""
+    """Returns a crop of at least MIN_CROP_SHARE of the area and moderate aspect; the whole picture where none fits."""
     width, height = image.size
     for _ in range(TRIES):
         area = width * height * rng.uniform(MIN_CROP_SHARE, 1)

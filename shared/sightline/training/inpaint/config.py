@@ -1,4 +1,4 @@
-"""What an inpainting run depends on."""
+"""Configuration of an inpainting run."""
 
 from dataclasses import dataclass, field
 from typing import Any

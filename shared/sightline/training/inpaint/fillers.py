@@ -49,7 +49,7 @@ class OnnxFiller:
 
 
 class ServiceFiller:
-    """A running fleet, asked as its users ask it."""
+    """A running fleet over HTTP."""
 
     def __init__(self, url: str) -> None:
         self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/png"})

@@ -1,4 +1,4 @@
-"""What a run of the material model depends on."""
+"""Configuration of a run of the material model."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -13,8 +13,7 @@ SHIPPED = SvbrdfConfig((16, 32, 64, 96, 128, 128, 128), (128, 96, 96, 64, 32, 16
 
 
 class Variant(StrEnum):
-    """What is left out, to see what it is good for; `plain` is a U-Net that knows neither where it is nor of which type
-    the material is, and is held to the maps alone."""
+    """Ablations. `plain` is a U-Net without coordinates, material types and rendering loss."""
 
     FULL = "full"
     NO_RENDERING_LOSS = "no-rendering-loss"

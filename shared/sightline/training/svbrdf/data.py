@@ -44,8 +44,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaterialView:
-    """What a photo shows of a material. maps: (size, size, 7) as `linear_maps` gives them; type and metallic as in
-    `TrainingMaterial`."""
+    """The part of a material that a photo shows.
+
+    maps: (size, size, 7) as `linear_maps` gives them; type and metallic as in `TrainingMaterial`.
+    """
 
     maps: Floats
     type: int

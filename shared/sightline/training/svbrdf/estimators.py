@@ -13,7 +13,7 @@ from sightline.training.svbrdf.evaluate import Maps
 from sightline.training.svbrdf.flash import Floats
 
 MEAN_ROUGHNESS = 0.6
-"""Of the training materials."""
+"""Mean roughness of the training materials."""
 
 
 def median_colour(photo: Floats, _coordinates: Floats) -> Maps:
@@ -34,7 +34,7 @@ def _flat(albedo: Floats) -> Maps:
 
 @dataclass(frozen=True, slots=True)
 class NetworkEstimator:
-    """What is probably a metal is as metallic as it is probable."""
+    """The network in torch. Metallic is the probability of metal."""
 
     network: nn.Module
     device: torch.device

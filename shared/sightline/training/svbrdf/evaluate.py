@@ -43,7 +43,7 @@ class Case:
 
 
 Estimator = Callable[[Floats, Floats], Maps]
-"""From a photo and its coordinates."""
+"""Estimates maps from a photo and its coordinates."""
 
 
 def make_cases(materials: Iterable[TrainingMaterial], *, size_px: int, per_material: int = 1) -> list[Case]:

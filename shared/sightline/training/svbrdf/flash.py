@@ -34,7 +34,7 @@ class SurfaceWindow:
 
 
 def whole_window(fov_deg: float) -> SurfaceWindow:
-    """Of a square photo."""
+    """Returns the pixel coordinates of a square photo."""
     half = float(np.tan(np.deg2rad(fov_deg) / 2))
     return SurfaceWindow((0.0, 0.0), (half, half))
 
@@ -114,7 +114,7 @@ def _turn(about_x: float, about_y: float) -> Tensor:
 
 
 def _tilted(points: Tensor, turn: Tensor) -> Tensor:
-    """Where the rays through points of the level plane meet the tilted one, which has the same point on the axis."""
+    """Returns where the rays through the level plane meet the tilted one, which has the same point on the axis."""
     normal = turn[:, 2].view(1, 3, 1, 1)
     return points * (-normal[:, 2:] / dot(points, normal))
 

@@ -1,4 +1,4 @@
-"""What the predicted maps are held to: the true maps, how they look under other lights, and the material's type."""
+"""Losses of the predicted maps: against the true maps, under other lights, and of the material's type."""
 
 from dataclasses import dataclass
 

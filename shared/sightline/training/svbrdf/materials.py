@@ -21,11 +21,11 @@ PUBLISHED = ("T",)
 CHANNELS = 7
 FLAT = 127.5
 AUTHORED_WORTH = 16
-"""How often an authored material is drawn for each time that a generated one of its type is: there are few of them, and
+"""Frequency of an authored material relative to a generated one of its type: there are few of them, and
 real surfaces are nearer to them."""
 MAX_DIELECTRIC = 80  # in sRGB, 8 % of the light; most reflect 4 %
 TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular"}
-"""What the manifest calls some types; others that the network does not know, as paper, are of unknown type."""
+"""Types by their name in the manifest; others that the network lacks, such as paper, are of unknown type."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +55,10 @@ class TrainingMaterial:
 
 
 def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) -> Iterator[TrainingMaterial]:
-    """Those of a split and of some tiers by the manifest.csv in the folder; without a manifest all of them, of unknown
-    type."""
+    """Yields the materials of a split and of some tiers by the folder's manifest.csv.
+
+    Without a manifest it yields all of them, of unknown type.
+    """
     manifest = folder / "manifest.csv"
     if not manifest.exists():
         yield from (read_material(path.parent, {}) for path in sorted(folder.glob("*/normal.*")))
@@ -129,6 +131,6 @@ class MaterialStore:
         return TrainingMaterial(maps, entry["type"], entry["metallic"], entry["name"], entry["generated"])
 
     def draw(self, rng: np.random.Generator) -> TrainingMaterial:
-        """By chance, every type as often as any other, and authored materials more often than generated ones."""
+        """Draws a material: all types equally often, authored materials more often than generated ones."""
         at = int(rng.integers(len(self._members)))
         return self[int(rng.choice(self._members[at], p=self._sampling_weights[at]))]

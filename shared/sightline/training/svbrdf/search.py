@@ -1,4 +1,4 @@
-"""What the service does around the network, and the refinement's coefficients, searched for on validation photos."""
+"""The service's processing around the network, and a search for the refinement's coefficients on validation photos."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence

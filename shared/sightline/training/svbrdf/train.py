@@ -1,4 +1,4 @@
-"""What the material model brings to the training loop."""
+"""Training of the material model."""
 
 from collections.abc import Iterator, Mapping
 from itertools import starmap

@@ -21,7 +21,7 @@ HELD_OUT_SEED = 1  # training materials are of seed 0
 
 
 class Validator:
-    """How little renders of the estimated maps differ from those of the true ones, under lights never seen."""
+    """Returns the negative error of renders of the estimated maps under unseen lights."""
 
     def __init__(self, folder: Path, size_px: int) -> None:
         self.cases = make_cases(held_out(folder), size_px=size_px)

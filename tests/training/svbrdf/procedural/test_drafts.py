@@ -3,7 +3,7 @@ import numpy as np
 from sightline.training.svbrdf.procedural.drafts import Draft, aged, blend, colour, near, ramp
 
 
-def test_a_slope_up_to_the_right_looks_left_and_one_up_the_picture_looks_down() -> None:
+def test_normals_point_away_from_rising_slopes() -> None:
     y, x = np.mgrid[:16, :16].astype(np.float32)
     flat = np.full((16, 16), 0.5, np.float32)
 

@@ -34,7 +34,7 @@ def test_only_metals_are_metallic(materials: list[TrainingMaterial]) -> None:
     assert all((material.metallic > 0) == (material.type == METAL) for material in materials)
 
 
-def test_a_number_is_always_the_same_material_and_another_seed_another() -> None:
+def test_generated_material_depends_on_number_and_seed() -> None:
     assert np.array_equal(generate(5, 64).maps, generate(5, 64).maps)
     assert not np.array_equal(generate(5, 64).maps, generate(5, 64, seed=1).maps)
     assert not np.array_equal(generate(5, 64).maps, generate(5 + 8 * len(RECIPES["wood"]), 64).maps)

@@ -54,7 +54,7 @@ def test_lines_keep_to_their_angle() -> None:
     assert np.abs(np.diff(level, axis=0)).sum() > 3 * np.abs(np.diff(level, axis=1)).sum()
 
 
-def test_a_warp_moves_and_invents_nothing() -> None:
+def test_warp_keeps_the_values() -> None:
     field = grain(rng(), 64, 2)
 
     moved = warp(field, rng(), 6, 3)

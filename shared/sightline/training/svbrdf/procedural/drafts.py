@@ -73,7 +73,7 @@ def speckled(rng: Rng, base: Colour, share: Field, spread: float) -> Colour:
 
 
 def aged(rng: Rng, draft: Draft, *, chance: float = 0.5) -> Draft:
-    """By chance stained, scratched and worn to another gloss."""
+    """Returns the draft with random stains, scratches and wear."""
     size = draft.height.shape[0]
     if rng.random() < chance:
         draft = _stained(rng, draft, size)

@@ -52,7 +52,7 @@ def warp(field: Field, rng: Rng, amount_px: float, waves: float) -> Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Of a Voronoi diagram: `ids` (size, size), distance to the nearest point, and depth inside the cell, in px."""
+    """A Voronoi diagram: `ids` (size, size), distance to the nearest point, and depth inside the cell, in px."""
 
     ids: NDArray[np.int32]
     distance: Field
