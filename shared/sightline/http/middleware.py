@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
-from sightline.http import request_headers
 from sightline.http.metrics import HttpMetrics
 from sightline.http.problem_responses import problem_response
+from sightline.http.request_headers import declared_bytes
 
 log = structlog.get_logger()
 
@@ -153,7 +153,7 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if declared_bytes(scope) > self.max_bytes:
+        if declared_bytes(Headers(scope=scope)) > self.max_bytes:
             await problem_response(too_many_bytes(self.max_bytes), scope["path"])(scope, receive, send)
             return
         received_bytes = 0
@@ -172,10 +172,6 @@ class BodyLimitMiddleware:
 def too_many_bytes(limit_bytes: int, *, hint: str = "") -> Problem:
     detail = f"The request is larger than {limit_bytes} bytes.{hint}"
     return Problem(Code.TOO_MANY_BYTES, detail, limit_bytes=limit_bytes)
-
-
-def declared_bytes(scope: Scope) -> int:
-    return request_headers.declared_bytes(Headers(scope=scope))
 
 
 class HeadMiddleware:

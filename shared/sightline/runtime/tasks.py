@@ -37,12 +37,8 @@ class TaskSupervisor:
         try:
             yield task
         finally:
-            await self.end(task)
-
-    async def end(self, task: "asyncio.Task[object]") -> None:
-        """Cancels the task, and returns once it has ended."""
-        task.remove_done_callback(self._on_end)
-        await cancel_and_wait(task)
+            task.remove_done_callback(self._on_end)
+            await cancel_and_wait(task)
 
     def _on_end(self, task: "asyncio.Task[object]") -> None:
         error = None if task.cancelled() else task.exception()
