@@ -10,19 +10,19 @@ def some_boxes(count: int, seed: int = 0) -> Tensor:
     return torch.cat([corners, corners + 4 + torch.rand(count, 2, generator=generator) * 60], 1)
 
 
-def test_overlap_of_boxes_that_share_a_third() -> None:
+def test_iou_of_boxes_that_share_a_third() -> None:
     first, second = torch.tensor([[0.0, 0, 10, 10]]), torch.tensor([[5.0, 0, 15, 10], [20, 20, 30, 30]])
 
     torch.testing.assert_close(boxes.iou(first, second), torch.tensor([[1 / 3, 0.0]]))
 
 
-def test_decoding_undoes_encoding() -> None:
+def test_decode_inverts_encode() -> None:
     truth, reference = some_boxes(20), some_boxes(20, seed=1)
 
     torch.testing.assert_close(boxes.decode(boxes.encode(truth, reference), reference), truth, rtol=1e-4, atol=1e-3)
 
 
-def test_an_object_is_encoded_in_sizes_of_the_person() -> None:
+def test_encode_measures_in_sizes_of_the_reference() -> None:
     person, ball = torch.tensor([[10.0, 20, 30, 60]]), torch.tensor([[30.0, 60, 50, 80]])
 
     encoded = boxes.encode(ball, person)
@@ -38,20 +38,29 @@ def one_by_one(found: Tensor, scores: Tensor, threshold: float) -> list[int]:
     return kept
 
 
-def test_suppression_is_the_greedy_one() -> None:
+def test_suppression_is_greedy() -> None:
     for seed in range(5):
         found, scores = some_boxes(60, seed), torch.rand(60, generator=torch.Generator().manual_seed(seed))
 
-        assert boxes.nms(found, scores, 0.3).tolist() == one_by_one(found, scores, 0.3)
+        assert boxes.suppress(found, scores, 0.3, 100).tolist() == one_by_one(found, scores, 0.3)
 
 
-def test_nothing_to_suppress() -> None:
-    assert boxes.nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+def test_suppression_of_no_boxes_is_empty() -> None:
+    assert boxes.suppress(torch.zeros(0, 4), torch.zeros(0), 0.5, 100).tolist() == []
 
 
-def test_classes_do_not_suppress_each_other() -> None:
+def test_class_offsets_prevent_suppression_across_classes() -> None:
     found, labels = torch.tensor([[0.0, 0, 10, 10]]).expand(3, 4), torch.tensor([4, 5, 4])
 
-    kept = boxes.nms(boxes.class_offsets(found, labels), torch.tensor([0.9, 0.8, 0.7]), 0.5)
+    kept = boxes.suppress(boxes.class_offsets(found, labels), torch.tensor([0.9, 0.8, 0.7]), 0.5, 100)
 
     assert kept.tolist() == [0, 1]
+
+
+def test_suppression_does_not_cross_pictures() -> None:
+    found, scores = torch.stack([some_boxes(30), some_boxes(30)]), torch.rand(2, 30)
+
+    kept = boxes.unsuppressed(found, scores, 0.3)
+
+    for each, ranking, mask in zip(found, scores, kept, strict=True):
+        assert sorted(one_by_one(each, ranking, 0.3)) == mask.nonzero().flatten().tolist()

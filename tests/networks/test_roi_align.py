@@ -14,7 +14,7 @@ def pyramid(batch: int = 1) -> list[torch.Tensor]:
     return [level.expand(batch, -1, -1, -1) for level in levels]
 
 
-def test_bins_are_read_at_their_centres() -> None:
+def test_roi_align_samples_bins_at_their_centres() -> None:
     boxes = torch.tensor([[40.0, 48, 96, 104], [30.0, 60, 170, 200], [40.0, 60, 280, 300]])
 
     pooled = roi_align(pyramid(), STRIDES, boxes, torch.zeros(3, dtype=torch.long), 7)
@@ -25,7 +25,7 @@ def test_bins_are_read_at_their_centres() -> None:
         torch.testing.assert_close(bins[1, :, 3], box[1] + steps * (box[3] - box[1]))
 
 
-def test_each_box_is_read_from_its_own_picture() -> None:
+def test_roi_align_reads_each_box_from_its_picture() -> None:
     levels = pyramid(2)
     levels = [torch.cat([level[:1], level[1:] + 1000]) for level in levels]
     box = torch.tensor([[40.0, 48, 96, 104]]).expand(2, 4)
@@ -35,26 +35,26 @@ def test_each_box_is_read_from_its_own_picture() -> None:
     torch.testing.assert_close(pooled[1], pooled[0] + 1000)
 
 
-def test_large_boxes_are_read_from_coarse_levels() -> None:
+def test_large_boxes_are_pooled_from_coarse_levels() -> None:
     sides = torch.tensor([10.0, 95, 97, 191, 193, 900])
     boxes = torch.stack([torch.zeros(6), torch.zeros(6), sides, sides], 1)
 
     assert roi_levels(boxes, 3).tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_beyond_the_edge_the_edge_is_read() -> None:
+def test_roi_align_repeats_the_edge() -> None:
     pooled = roi_align(pyramid(), STRIDES, torch.tensor([[0.0, 0, 4, 4]]), torch.zeros(1, dtype=torch.long), 7)
 
     torch.testing.assert_close(pooled, torch.full_like(pooled, 4.0))
 
 
-def test_no_boxes_give_no_features() -> None:
+def test_roi_align_of_no_boxes_is_empty() -> None:
     pooled = roi_align(pyramid(), STRIDES, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), 7)
 
     assert pooled.shape == (0, 2, 7, 7)
 
 
-def test_levels_may_be_in_half_the_precision_of_the_boxes() -> None:
+def test_roi_align_of_levels_in_bfloat16() -> None:
     """As under autocast, which leaves boxes alone."""
     boxes = torch.tensor([[40.0, 48, 96, 104], [40.0, 60, 280, 300]])
     halved = [level.bfloat16().requires_grad_() for level in pyramid()]
@@ -65,3 +65,15 @@ def test_levels_may_be_in_half_the_precision_of_the_boxes() -> None:
     whole = roi_align(pyramid(), STRIDES, boxes, torch.zeros(2, dtype=torch.long), 7)
     torch.testing.assert_close(pooled.float(), whole, rtol=0.02, atol=1)
     assert all(level.grad is not None for level in halved)
+
+
+def test_training_and_inference_read_the_same_features() -> None:
+    boxes = torch.tensor([[40.0, 48, 96, 104], [0.0, 0, 4, 4], [40.0, 60, 280, 300], [30.0, 60, 170, 200]])
+    image = torch.tensor([0, 1, 1, 0])
+    levels = [torch.randn(2, 3, 320 // stride, 320 // stride) for stride in STRIDES]
+
+    training = roi_align(levels, STRIDES, boxes, image, 7)
+    with torch.no_grad():
+        inference = roi_align(levels, STRIDES, boxes, image, 7)
+
+    torch.testing.assert_close(inference, training, rtol=1e-4, atol=1e-4)

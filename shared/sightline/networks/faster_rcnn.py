@@ -16,11 +16,8 @@ from sightline.networks.backbones import build_trunk
 from sightline.networks.proposals import DenseProposals, ProposalNetwork, Proposing, best_candidates
 from sightline.networks.pyramid import STRIDES, Pyramid, TrunkLevels
 from sightline.networks.roi_align import roi_align
-from sightline.networks.suppression import suppressed
 
 BINS = 7
-LOWEST = -1e9
-"""Below every logit: each proposal may stay."""
 BOX_SCALE = (0.1, 0.1, 0.2, 0.2)
 """What the head's deltas are multiplied by: their deviations, which make the targets about 1."""
 
@@ -131,7 +128,7 @@ def detect(network: FasterRcnn, levels: Sequence[Tensor], size_px: tuple[int, in
     proposing = network.config.proposing
     every, logits = best_candidates(network.propose(levels), size_px, proposing.candidates)
     candidates = every[0]
-    rois = candidates[suppressed(candidates, logits[0], proposing.iou_threshold, LOWEST, proposing.kept)]
+    rois = candidates[boxes.suppress(candidates, logits[0], proposing.iou_threshold, proposing.kept)]
     class_logits, deltas = _look(network, levels, rois)
     for _ in range(network.config.passes - 1):
         rois = boxes.clip(_refined(network, rois, deltas, class_logits[:, :-1].argmax(1)), *size_px)
@@ -159,6 +156,7 @@ def _best_boxes(
     rows = torch.arange(rois.shape[0], device=rois.device)[:, None].expand(-1, classes).flatten()
     labels = torch.arange(classes, device=rois.device)[None].expand(rois.shape[0], -1).flatten()
     found = boxes.clip(_refined(network, rois[rows], deltas[rows], labels), *size_px)
-    apart = boxes.class_offsets(found, labels)
-    kept = suppressed(apart, scores, detecting.iou_threshold, detecting.score_threshold, detecting.most)
+    likely = (scores > detecting.score_threshold).nonzero().squeeze(1)
+    apart = boxes.class_offsets(found[likely], labels[likely])
+    kept = likely[boxes.suppress(apart, scores[likely], detecting.iou_threshold, detecting.most)]
     return Found(found[kept], scores[kept], labels[kept])

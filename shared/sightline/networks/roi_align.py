@@ -1,34 +1,48 @@
 """RoIAlign over a feature pyramid (He et al., "Mask R-CNN", 2017, section 3; levels as in Lin et al., FPN, 2017)."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from sightline.networks.boxes import areas
+from torchvision import ops
 
 SAMPLES = 2  # along each side of a bin
-FINEST_ROIS_PX = 96.0
+FINEST_LEVEL_PX = 96.0
 """RoIs of smaller sides are taken from the finest level, of less than twice this from the next, and so on."""
 
 
 def roi_align(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, image: Tensor, bins: int) -> Tensor:
     """(r, c, bins, bins) of levels (b, c, h, w), for boxes (r, 4) in pixels of the pictures (r,) that they are in.
 
-    Each bin is the mean of 2 x 2 bilinear samples. As ONNX it is the standard's RoiAlign, and takes one picture.
+    Each bin is the mean of 2 x 2 bilinear samples.
     """
     level = roi_levels(boxes, len(levels))
-    if torch.compiler.is_exporting():
-        return cast(Tensor, aligned(list(levels), list(strides), boxes, level, bins))
-    return _gathered_roi_align(levels, strides, boxes, image, level, bins)
+    # On a CPU, forward and backward of torchvision's operator take 2.3 times as long as those of the gather.
+    if torch.is_grad_enabled() and not torch.compiler.is_exporting():
+        return _gathered_roi_align(levels, strides, boxes, image, level, bins)
+    return _torchvision_roi_align(levels, strides, boxes, image, level, bins)
 
 
 def roi_levels(boxes: Tensor, count: int) -> Tensor:
     """(r,) the level of the pyramid that each box is pooled from."""
-    level = (areas(boxes).clamp_min(1).sqrt() / FINEST_ROIS_PX).log2().floor() + 1
+    level = (ops.box_area(boxes).clamp_min(1).sqrt() / FINEST_LEVEL_PX).log2().floor() + 1
     return level.clamp(0, count - 1).long()
+
+
+def _torchvision_roi_align(
+    levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, image: Tensor, level: Tensor, bins: int
+) -> Tensor:
+    """The boxes of each level by torchvision's operator, which ONNX has too, and the rows in their original order."""
+    rois = torch.cat([image[:, None].to(boxes.dtype), boxes], 1)
+    rows = [(level == at).nonzero().squeeze(1) for at in range(len(levels))]
+    pooled = [
+        ops.roi_align(each.to(boxes.dtype), rois[mine], bins, 1 / stride, SAMPLES, aligned=True)
+        for each, stride, mine in zip(levels, strides, rows, strict=True)
+    ]
+    order = torch.cat(rows)
+    places = torch.zeros_like(order).scatter(0, order, torch.arange(order.shape[0], device=order.device))
+    return torch.cat(pooled)[places]
 
 
 def _gathered_roi_align(
@@ -68,14 +82,3 @@ def _taps(ends: Tensor, size: Tensor, bins: int) -> tuple[Tensor, Tensor]:
     places = torch.stack([low, high], 2).unflatten(1, (bins, SAMPLES)).flatten(2)
     weights = torch.stack([1 - share, share], 2).unflatten(1, (bins, SAMPLES)).flatten(2) / SAMPLES
     return places, weights
-
-
-@torch.library.custom_op("sightline::roi_align", mutates_args=())
-def aligned(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int) -> Tensor:
-    """The same of one picture, as an operator of its own, which exporters can replace by the standard's."""
-    return _gathered_roi_align(levels, strides, boxes, torch.zeros_like(level), level, bins)
-
-
-@aligned.register_fake
-def _(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, level: Tensor, bins: int) -> Tensor:
-    return boxes.new_empty(boxes.shape[0], levels[0].shape[1], bins, bins)

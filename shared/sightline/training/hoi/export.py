@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import onnxscript
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
 from sightline.networks.faster_rcnn import Detecting, detect
 from sightline.networks.interactnet import InteractNet, interact
-from sightline.networks.roi_align import SAMPLES
 from sightline.postprocessing.interactions import Composition
 from sightline.training.export import (
     MIN_HALVED_SIZE,
@@ -33,8 +31,6 @@ from sightline.training.export import (
 from sightline.training.hoi.annotations import ALLOWED_CLASSES, COCO_CLASSES, SLOTS
 from sightline.training.hoi.model import load_model
 from sightline.training.hoi.predictions import INTERACTION_OUTPUTS
-
-op = onnxscript.opset18
 
 DETECTOR_OUTPUTS = ("boxes", "scores", "labels", "p3", "p4", "p5")
 TOLERANCE = 1e-2  # pixels of boxes, and of logits and features that span some 10
@@ -90,48 +86,6 @@ shown = {shown}
 [facts.allowed]
 {allowed}
 """
-
-
-def nms(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, most: int) -> Any:
-    """ONNX's NonMaxSuppression, whose last output column has the rows of the boxes, by falling score."""
-    constant: Any = op.Constant
-    rows: Any = op.NonMaxSuppression(
-        op.Unsqueeze(boxes, constant(value_ints=[0])),
-        op.Unsqueeze(scores, constant(value_ints=[0, 1])),
-        constant(value_ints=[most]),
-        constant(value_floats=[iou_threshold]),
-        constant(value_floats=[score_threshold]),
-    )
-    return op.Gather(rows, constant(value_int=2), axis=1)
-
-
-def roi_align(levels: Any, strides: Any, boxes: Any, level: Any, bins: int) -> Any:
-    """ONNX's RoIAlign on the boxes of each level, with the rows in their original order."""
-    constant: Any = op.Constant
-    rows, pooled = [], []
-    for at, (each, stride) in enumerate(zip(levels, strides, strict=True)):
-        mine: Any = op.Reshape(op.NonZero(op.Equal(level, constant(value_int=at))), constant(value_ints=[-1]))
-        some: Any = op.Gather(boxes, mine)
-        image = op.Sub(mine, mine)
-        rows.append(mine)
-        pooled.append(
-            op.RoiAlign(
-                each,
-                some,
-                image,
-                mode="avg",
-                output_height=bins,
-                output_width=bins,
-                sampling_ratio=SAMPLES,
-                spatial_scale=1 / stride,
-                coordinate_transformation_mode="half_pixel",
-            )
-        )
-    order: Any = op.Concat(*rows, axis=0)
-    count = op.Size(order)
-    numbers = op.Range(constant(value_int=0), count, constant(value_int=1))
-    places = op.ScatterElements(op.Sub(order, order), order, numbers)
-    return op.Gather(op.Concat(*pooled, axis=0), places)
 
 
 class ExportedDetector(nn.Module):
@@ -258,10 +212,6 @@ def save(
             input_names=names,
             output_names=list(outputs),
             dynamic_shapes=tuple(shapes),
-            custom_translation_table={
-                torch.ops.sightline.nms.default: nms,
-                torch.ops.sightline.roi_align.default: roi_align,
-            },
             verbose=False,
         )
     assert program is not None

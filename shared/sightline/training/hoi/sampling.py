@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.ops import box_area
 
 from sightline.networks import boxes
 from sightline.networks.interactnet import Regions
@@ -100,8 +101,8 @@ class Sampler:
     def _proposals(self, dense: DenseProposals) -> tuple[Tensor, Tensor]:
         """Boxes (b, m, 4) and a mask of the real ones (b, m): proposals, annotated boxes and jittered ones."""
         truth = self.truth
-        candidates, _ = best_candidates(dense, self.size_px, CANDIDATES)
-        kept = boxes.unrivalled(candidates, PROPOSAL_IOU)
+        candidates, logits = best_candidates(dense, self.size_px, CANDIDATES)
+        kept = boxes.unsuppressed(candidates, logits, PROPOSAL_IOU)
         kept &= kept.cumsum(1) <= PROPOSALS
         near = boxes.clip(jitter(truth.boxes), *self.size_px)
         real = torch.cat([kept, truth.known.repeat(1, 1 + COPIES)], 1)
@@ -259,5 +260,5 @@ def _inside(candidates: Tensor, truth: BatchTruth) -> Tensor:
     """(b, m) True for boxes of which half lies in an ignored region."""
     if not truth.ignored.any():
         return torch.zeros(candidates.shape[:2], dtype=torch.bool, device=candidates.device)
-    share = boxes.intersections(candidates, truth.boxes) / boxes.areas(candidates).clamp_min(1).unsqueeze(-1)
+    share = boxes.intersections(candidates, truth.boxes) / box_area(candidates).clamp_min(1).unsqueeze(-1)
     return ((share >= IGNORED_SHARE) & truth.ignored[:, None]).any(2)
