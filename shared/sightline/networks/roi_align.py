@@ -26,7 +26,8 @@ def roi_align(levels: Sequence[Tensor], strides: Sequence[int], boxes: Tensor, i
 
 def roi_levels(boxes: Tensor, count: int) -> Tensor:
     """(r,) the level of the pyramid that each box is pooled from."""
-    level = (ops.box_area(boxes).clamp_min(1).sqrt() / FINEST_LEVEL_PX).log2().floor() + 1
+    area: Tensor = ops.box_area(boxes)
+    level = (area.clamp_min(1).sqrt() / FINEST_LEVEL_PX).log2().floor() + 1
     return level.clamp(0, count - 1).long()
 
 

@@ -260,5 +260,6 @@ def _inside(candidates: Tensor, truth: BatchTruth) -> Tensor:
     """(b, m) True for boxes of which half lies in an ignored region."""
     if not truth.ignored.any():
         return torch.zeros(candidates.shape[:2], dtype=torch.bool, device=candidates.device)
-    share = boxes.intersections(candidates, truth.boxes) / box_area(candidates).clamp_min(1).unsqueeze(-1)
-    return ((share >= IGNORED_SHARE) & truth.ignored[:, None]).any(2)
+    share: Tensor = boxes.intersections(candidates, truth.boxes) / box_area(candidates).clamp_min(1).unsqueeze(-1)
+    inside: Tensor = (share >= IGNORED_SHARE) & truth.ignored[:, None]
+    return inside.any(2)
