@@ -59,7 +59,7 @@ class RemoteError(CommandError):
 
     @property
     def is_temporary(self) -> bool:
-        """Whether the same request may succeed later."""
+        """True if the same request may succeed later."""
         return self.status in BUSY
 
 

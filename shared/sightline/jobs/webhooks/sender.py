@@ -50,7 +50,7 @@ class DeliveryAttempt:
 
     @property
     def unwanted(self) -> bool:
-        """Whether the receiver wants no more messages at this address (410)."""
+        """True if the receiver wants no more messages at this address (410)."""
         return self.status == HTTPStatus.GONE
 
 
