@@ -156,7 +156,9 @@ def _lifespan(components: GatewayComponents) -> Callable[[FastAPI], AbstractAsyn
         settings, fleet, catalog = components.settings, components.fleet, components.catalog
         tasks = TaskSupervisor()
         limiter = ConcurrencyLimiter(
-            max_requests=settings.max_requests, max_bytes=settings.max_inflight_bytes, bytes_fact="max_inflight_bytes"
+            max_requests=settings.max_requests,
+            max_bytes=settings.max_inflight_bytes,
+            bytes_limit_name="max_inflight_bytes",
         )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(_session(settings))

@@ -63,7 +63,7 @@ def test_waived_permit_gives_its_bytes_back() -> None:
 
 
 def test_single_request_has_room_whatever_its_size() -> None:
-    limits = ConcurrencyLimiter(max_requests=9, max_bytes=100, one_always=True)
+    limits = ConcurrencyLimiter(max_requests=9, max_bytes=100, always_admit_one=True)
     with Permit(limits, "a").admit(1000):
         assert_refused(limits, 1, "b")
 

@@ -17,7 +17,7 @@ from yarl import URL
 
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
-from sightline.http.concurrency import SHARE
+from sightline.http.concurrency import MAX_SHARE_OF_FREE
 
 log = structlog.get_logger()
 
@@ -208,6 +208,6 @@ class ReplicaFleet:
         if free <= 0:
             detail = f"Every replica of {model} is at its limit of requests in flight; try again shortly."
             raise Problem(Code.OVERLOADED, detail, retry_after_s=RETRY_AFTER_S, model=model)
-        if replica.in_flight_of[caller] >= SHARE * free:
+        if replica.in_flight_of[caller] >= MAX_SHARE_OF_FREE * free:
             detail = f"You have as many requests to {model} in flight as one caller may have; wait for some to end."
             raise Problem(Code.TOO_MANY_REQUESTS, detail, retry_after_s=RETRY_AFTER_S, model=model)

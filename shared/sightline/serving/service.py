@@ -82,7 +82,7 @@ class ModelService:
         self.identity: ModelIdentity = predictor.weights.identity(predictor.declaration.name)
         self.signature = predictor.weights.contract.adapt(predictor.signature)
         self.limiter = ConcurrencyLimiter(
-            max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, one_always=True
+            max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, always_admit_one=True
         )
         self._lanes = Lanes(settings)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
