@@ -1,8 +1,8 @@
-"""How a fleet's waiting and cost grow with load: `python deploy/capacity.py` prints the tables of docs/scaling.md.
+"""Capacity model of a fleet: `python deploy/capacity.py` prints the tables of docs/scaling.md.
 
-A replica takes what has queued the moment it is free, up to its largest batch; a batch of n takes a + b n seconds. With
-Poisson arrivals that is a bulk-service queue, solved here by its Markov chain of what each run leaves behind (Neuts,
-1967), and checked by playing it through.
+A free replica takes all queued samples up to its largest batch; a batch of n takes a + b n seconds. With Poisson
+arrivals this is a bulk-service queue. It is solved by the Markov chain of the queue length after each run (Neuts,
+1967), and checked by simulation.
 """
 
 import heapq
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STATES = 400  # beyond which a queue is as good as endless
-H100_TF32_GFLOPS = 494_700.0  # dense, SXM, as its maker says
+STATES = 400  # longest queue of the Markov chain
+H100_TF32_GFLOPS = 494_700.0  # dense, SXM, from the data sheet
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """`fixed_s` and `each_s` are a and b; `max_batch` the largest batch."""
+    """A model replica; a batch of n takes `fixed_s` + `each_s` * n seconds."""
 
     fixed_s: float
     each_s: float
@@ -33,7 +33,7 @@ class Replica:
 
 
 def mean_response_s(replica: Replica, rate_per_s: float) -> float:
-    """Of a request from its arrival to the end of its run; endless at capacity and beyond."""
+    """Mean time of a request from its arrival to the end of its run; infinite at capacity and beyond."""
     if rate_per_s >= replica.capacity_per_s:
         return float("inf")
     left = _left_behind(replica, rate_per_s)
@@ -49,7 +49,7 @@ def mean_response_s(replica: Replica, rate_per_s: float) -> float:
 
 
 def _left_behind(replica: Replica, rate_per_s: float) -> NDArray[np.float64]:
-    """How probable it is that a run leaves 0, 1, 2, ... requests waiting."""
+    """Probabilities that a run leaves 0, 1, 2, ... requests waiting."""
     arrivals = {count: _poisson(rate_per_s * replica.run_s(count)) for count in range(1, replica.max_batch + 1)}
     chain = np.zeros((STATES, STATES))
     for before in range(STATES):
@@ -71,7 +71,7 @@ def _poisson(mean: float) -> NDArray[np.float64]:
 
 
 def simulate(replica: Replica, rate_per_s: float, *, replicas: int = 1, requests: int = 20_000, seed: int = 0) -> float:
-    """Mean response in seconds where each request goes to the replica with the fewest, as the gateway does it."""
+    """Simulated mean response in seconds; each request goes to the least loaded replica, as in the gateway."""
     rng = np.random.default_rng(seed)
     queues: list[list[float]] = [[] for _ in range(replicas)]
     running = [0] * replicas
@@ -98,7 +98,7 @@ def _arrivals(rng: np.random.Generator, rate_per_s: float, requests: int) -> Ite
 def _begin(
     replica: Replica, queues: list[list[float]], running: list[int], ends: list[tuple[float, int]], at: int, now: float
 ) -> float:
-    """Takes a batch; the sum of the responses of those in it, as their end is known."""
+    """Starts a batch; returns the sum of the response times in it."""
     batch, queues[at] = queues[at][: replica.max_batch], queues[at][replica.max_batch :]
     running[at] = len(batch)
     if not batch:
@@ -126,8 +126,7 @@ class Model:
     other_core_s: float
 
 
-# Of the hardware nothing is measured here: what its maker says, what such networks usually reach of it, and what a run
-# takes before it computes.
+# Assumptions: the peak of the data sheet, the share of it that such networks reach, and the overhead of a run.
 H100_SHARE_REACHED = 0.1
 RUN_OVERHEAD_S = 0.0015
 CORES_PER_GPU = 26
@@ -143,7 +142,7 @@ MODELS = (
 
 
 def on_h100(model: Model) -> Replica:
-    """In samples, not photos."""
+    """A replica on one H100; its requests are samples, not photos."""
     each_s = model.gflop_per_sample / (H100_SHARE_REACHED * H100_TF32_GFLOPS)
     return Replica(RUN_OVERHEAD_S, each_s, MAX_BATCH)
 

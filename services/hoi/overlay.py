@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import cast
 
 import cv2
 import numpy as np
@@ -142,8 +143,7 @@ class Pen:
         lines = np.interp(labels, [0, CROWD], [FONTS_PER_LONG_SIDE, MAX_FONTS_PER_LONG_SIDE])
         share = min(max(width, height) / lines, min(width, height) / FONTS_PER_SHORT_SIDE)
         font_px = max(MIN_FONT_PX, round(float(share)))
-        font = ImageFont.load_default(font_px)
-        assert isinstance(font, ImageFont.FreeTypeFont)
+        font = cast(ImageFont.FreeTypeFont, ImageFont.load_default(font_px))
         return cls(font, max(2, font_px // 7), max(2, font_px // 5))
 
     def size(self, text: str) -> Size:
