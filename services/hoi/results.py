@@ -20,7 +20,7 @@ from services.hoi.views import View
 from sightline.api.evidence import Evidence
 from sightline.imaging.orientation import boxes_to_stored, swaps_sides
 from sightline.imaging.picture import Picture
-from sightline.postprocessing.box_encoding import decode_boxes
+from sightline.postprocessing.interactions import decode_boxes
 
 MIN_PERSON_SHARE = 2 / 3
 """Share of `min_detection_score` that a person needs for its interactions to be reported. Without this bound, half of

@@ -1,19 +1,23 @@
-"""The composition of scores, on two people, a horse and a bench, by hand."""
+"""Scores of interactions, computed by hand for two people, a horse and a bench."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sightline.postprocessing.box_encoding import Floats, encode_boxes
 from sightline.postprocessing.interactions import (
     NO_OBJECT,
     ActionScore,
     BranchOutputs,
     Composition,
     DetectedBoxes,
+    Floats,
     compose,
+    decode_boxes,
+    encode_boxes,
 )
 
 HORSE, BENCH = 2, 3
@@ -24,6 +28,8 @@ BOXES = DetectedBoxes(
 )
 ANYTHING = np.ones((4, 2), bool)
 PAIR = Composition(ActionScore.PAIR, empty_role=0.01)
+PERSON = np.array([10, 20, 30, 60], np.float32)
+SIDES = st.floats(1, 500)
 
 
 def zeros(*shape: int) -> Floats:
@@ -38,7 +44,7 @@ def outputs() -> BranchOutputs:
     return BranchOutputs(actions, np.stack([below, below + 9], 1), zeros(2, 2), zeros(4, 2))
 
 
-def test_each_person_gets_the_object_where_it_is_expected(outputs: BranchOutputs) -> None:
+def test_compose_assigns_each_person_the_object_at_the_target(outputs: BranchOutputs) -> None:
     triplets = compose(outputs, BOXES, ANYTHING, PAIR)
 
     assert triplets.objects[:, 0, 0].tolist() == [HORSE, BENCH]
@@ -47,7 +53,7 @@ def test_each_person_gets_the_object_where_it_is_expected(outputs: BranchOutputs
     assert triplets.target[:, 0, 0] == pytest.approx([1, 1])
 
 
-def test_a_role_that_nothing_fits_is_empty(outputs: BranchOutputs) -> None:
+def test_role_without_fitting_object_is_empty(outputs: BranchOutputs) -> None:
     triplets = compose(outputs, BOXES, ANYTHING, PAIR)
 
     assert triplets.objects[:, 1, 0].tolist() == [NO_OBJECT, NO_OBJECT]
@@ -55,7 +61,7 @@ def test_a_role_that_nothing_fits_is_empty(outputs: BranchOutputs) -> None:
     assert triplets.action[:, 1].tolist() == triplets.target[:, 1].tolist() == [[0], [0]]
 
 
-def test_further_objects_follow_the_best_one_and_empty_places_score_nothing(outputs: BranchOutputs) -> None:
+def test_further_objects_follow_the_best_one_and_empty_places_score_zero(outputs: BranchOutputs) -> None:
     triplets = compose(outputs, BOXES, ANYTHING, replace(PAIR, uses_targets=False), max_objects=9)
 
     assert triplets.objects[0, 0].tolist() == [1, HORSE, BENCH, NO_OBJECT]
@@ -67,19 +73,19 @@ def test_further_objects_follow_the_best_one_and_empty_places_score_nothing(outp
     ("source", "action"),
     [(ActionScore.PERSON, 0.7), (ActionScore.PAIR, 0.5), (ActionScore.GEOMETRIC_MEAN, math.sqrt(0.7 * 0.5))],
 )
-def test_sources_of_the_action_score(outputs: BranchOutputs, source: ActionScore, action: float) -> None:
+def test_action_score_of_each_source(outputs: BranchOutputs, source: ActionScore, action: float) -> None:
     triplets = compose(outputs, BOXES, ANYTHING, replace(PAIR, action_score=source))
 
     assert triplets.scores[0, 0, 0] == pytest.approx(0.9 * 0.5 * action)
 
 
-def test_the_target_decides_between_objects_that_are_equally_likely(outputs: BranchOutputs) -> None:
+def test_target_decides_between_equally_likely_objects(outputs: BranchOutputs) -> None:
     without = compose(outputs, BOXES, ANYTHING, replace(PAIR, uses_targets=False))
 
     assert without.objects[:, 0, 0].tolist() == [1, 0]
 
 
-def test_one_sigma_off_costs_the_root_of_e(outputs: BranchOutputs) -> None:
+def test_target_score_falls_by_root_of_e_at_one_sigma(outputs: BranchOutputs) -> None:
     off = replace(outputs, targets=outputs.targets + np.array([0.3, 0, 0, 0], np.float32))
 
     triplets = compose(off, BOXES, ANYTHING, PAIR)
@@ -87,7 +93,7 @@ def test_one_sigma_off_costs_the_root_of_e(outputs: BranchOutputs) -> None:
     assert triplets.scores[0, 0, 0] == pytest.approx(0.9 * 0.5 * 0.5 * math.exp(-0.5))
 
 
-def test_implausible_classes_are_left_out(outputs: BranchOutputs) -> None:
+def test_implausible_objects_are_excluded(outputs: BranchOutputs) -> None:
     no_horses = np.array([[1, 1], [1, 1], [0, 1], [1, 1]], bool)
 
     triplets = compose(outputs, BOXES, no_horses, replace(PAIR, uses_targets=False))
@@ -95,7 +101,7 @@ def test_implausible_classes_are_left_out(outputs: BranchOutputs) -> None:
     assert triplets.objects[0, 0, 0] == 1
 
 
-def test_a_picture_without_people_has_no_triplets() -> None:
+def test_picture_without_people_has_no_triplets() -> None:
     boxes = DetectedBoxes(THINGS, np.ones(2, np.float32), np.zeros(0, np.int64))
     nothing = BranchOutputs(zeros(0, 2), zeros(0, 2, 4), zeros(0, 2), zeros(2, 2))
 
@@ -104,17 +110,36 @@ def test_a_picture_without_people_has_no_triplets() -> None:
     assert triplets.objects.shape[:2] == triplets.scores.shape[:2] == (0, 2)
 
 
-def test_a_picture_without_boxes_has_no_triplets() -> None:
+def test_picture_without_boxes_has_no_triplets() -> None:
     boxes = DetectedBoxes(zeros(0, 4), zeros(0), np.zeros(0, np.int64))
     nothing = BranchOutputs(zeros(0, 2), zeros(0, 2, 4), zeros(0, 2), zeros(0, 2))
 
     assert compose(nothing, boxes, np.ones((0, 2), bool), Composition()).objects.shape == (0, 2, 1)
 
 
-def test_logits_of_any_size_cause_no_overflow(outputs: BranchOutputs) -> None:
+def test_large_logits_cause_no_overflow(outputs: BranchOutputs) -> None:
     huge = replace(outputs, object_logits=np.array([[1e4, -1e4]] * 4, np.float32))
 
     with np.errstate(over="raise", invalid="raise", divide="raise"):
         scores = compose(huge, BOXES, ANYTHING, PAIR).scores
 
     assert np.isfinite(scores).all()
+
+
+def test_encode_boxes_is_relative_to_the_size_of_the_reference() -> None:
+    thing = np.array([[30, 20, 70, 40]], np.float32)
+
+    assert encode_boxes(thing, PERSON)[0].tolist() == pytest.approx([30 / 20, -10 / 40, math.log(2), math.log(0.5)])
+
+
+@given(left=st.floats(-500, 500), top=st.floats(-500, 500), width=SIDES, height=SIDES)
+def test_decode_boxes_inverts_encode_boxes(left: float, top: float, width: float, height: float) -> None:
+    thing = np.array([left, top, left + width, top + height], np.float32)
+
+    assert decode_boxes(encode_boxes(thing, PERSON), PERSON) == pytest.approx(thing, abs=0.05)
+
+
+def test_decode_boxes_limits_large_ratios() -> None:
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        assert np.isfinite(decode_boxes(np.array([0, 0, 900, -900], np.float32), PERSON)).all()
+        assert np.isfinite(encode_boxes(np.zeros((1, 4), np.float32), PERSON)).all()

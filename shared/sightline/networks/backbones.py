@@ -16,7 +16,7 @@ from torchvision.models import get_model_weights, resnet50
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.vgg import cfgs, make_layers
 
-from sightline.networks.partial_conv import IMAGENET_MEAN, IMAGENET_STD
+from sightline.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 VGG_LAYERS = {"vgg16": "D", "vgg19": "E"}
 """Columns of the table in the paper."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.networks.norms import freeze_statistics
+from sightline.networks.normalization import freeze_statistics
 
 ALPHA, GAMMA = 0.03, 0.45
 """The compressed scene is alpha * scene ** gamma (section 3 of the paper)."""

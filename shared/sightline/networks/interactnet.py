@@ -10,17 +10,16 @@ from typing import Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from sightline.networks.faster_rcnn import DetectorConfig, FasterRcnn, RoiHead
-from sightline.networks.proposals import DenseProposals
+from sightline.networks.faster_rcnn import DenseProposals, DetectorConfig, FasterRcnn, TwoMlpHead
 
 
 @dataclass(frozen=True, slots=True)
 class InteractNetConfig:
-    """`slots`: pairs of an action and a role, 29 in V-COCO. `human_hidden` and `object_hidden` are the widths of the
-    branches' layers, 1024 in the paper.
+    """Configuration of the network.
 
-    `uses_classes` departs from the paper: the interaction branch also sees the classes of an object, which tell with
-    few pictures what only many would teach its appearance.
+    `slots` is the number of pairs of an action and a role, 29 in V-COCO. `human_hidden` and `object_hidden` are the
+    widths of the branches' layers, 1024 in the paper. `uses_classes` departs from the paper: the interaction branch
+    also gets the class scores of an object, because a small dataset does not suffice to learn from appearance alone.
     """
 
     detector: DetectorConfig = field(default_factory=DetectorConfig)
@@ -32,13 +31,13 @@ class InteractNetConfig:
 
 
 class HumanBranch(nn.Module):
-    """Of people's RoI features (p, c, 7, 7): action logits (p, slots), target means (p, slots, 4) as b_{o|h}, and the
-    person's part (p, slots) of the interaction branch, which shares the person's features."""
+    """The human-centric branch: RoI features of people (p, c, 7, 7) to action logits (p, slots), target means
+    (p, slots, 4) encoded as b_{o|h}, and the person's part (p, slots) of the interaction logits."""
 
     def __init__(self, config: InteractNetConfig) -> None:
         super().__init__()
         self.slots = config.slots
-        self.hidden = RoiHead(config.detector.width, config.human_hidden)
+        self.hidden = TwoMlpHead(config.detector.width, config.human_hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.actions = nn.Linear(config.human_hidden, config.slots)
         self.targets = nn.Linear(config.human_hidden, 4 * config.slots)
@@ -56,7 +55,7 @@ class ObjectBranch(nn.Module):
 
     def __init__(self, config: InteractNetConfig) -> None:
         super().__init__()
-        self.hidden = RoiHead(config.detector.width, config.object_hidden)
+        self.hidden = TwoMlpHead(config.detector.width, config.object_hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.logits = nn.Linear(config.object_hidden, config.slots)
         self.classes = nn.Linear(config.detector.classes, config.slots, bias=False) if config.uses_classes else None
@@ -70,7 +69,7 @@ class ObjectBranch(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """What training looks at in a batch: boxes (n, 4) in pixels and their pictures (n,), for each head."""
+    """Training samples of a batch for each head: boxes (n, 4) in pixels, and the indices (n,) of their pictures."""
 
     rois: Tensor
     rois_image: Tensor
@@ -86,7 +85,7 @@ RegionsT = TypeVar("RegionsT", bound=Regions)
 
 @dataclass(frozen=True, slots=True)
 class Outputs(Generic[RegionsT]):
-    """Of the pyramid's levels, all anchors and the regions: what the losses are made of."""
+    """Outputs of all heads in training, with the levels, proposals and regions that the losses need."""
 
     levels: Sequence[Tensor]
     dense: DenseProposals
@@ -109,28 +108,31 @@ class InteractNet(nn.Module):
         self.human = HumanBranch(config)
         self.object = ObjectBranch(config)
 
-    def forward(self, seen: Tensor, choose: Callable[[DenseProposals], RegionsT]) -> Outputs[RegionsT]:
-        """All heads in one pass, from pictures (b, 3, h, w) in 0..1 or from the trunk's level of stride 8; `choose`
-        samples among the proposals."""
+    def forward(self, inputs: Tensor, sample: Callable[[DenseProposals], RegionsT]) -> Outputs[RegionsT]:
+        """Outputs of all heads, from pictures (b, 3, h, w) in 0..1 or from the trunk's level of stride 8.
+
+        `sample` selects the regions that the heads are applied to.
+        """
         detector = self.detector
-        levels = detector.levels(seen) if are_pictures(seen) else detector.levels_from(seen)
+        levels = detector.levels(inputs) if is_image_batch(inputs) else detector.levels_from(inputs)
         dense = detector.propose(levels)
-        regions = choose(dense)
+        regions = sample(dense)
         class_logits, deltas = detector.box_head(detector.pool(levels, regions.rois, regions.rois_image))
         actions, targets, person = self.human(detector.pool(levels, regions.people, regions.people_image))
         pooled = detector.pool(levels, regions.objects, regions.objects_image)
-        things = self.object(pooled, regions.object_scores)
-        return Outputs(levels, dense, regions, class_logits, deltas, actions, targets, person, things)
+        object_logits = self.object(pooled, regions.object_scores)
+        return Outputs(levels, dense, regions, class_logits, deltas, actions, targets, person, object_logits)
 
 
-def are_pictures(seen: Tensor) -> bool:
-    """Or else a stem's level, which has more channels."""
-    return seen.shape[1] == 3
+def is_image_batch(inputs: Tensor) -> bool:
+    """True for pictures, False for a level of the trunk, which has more than three channels."""
+    return inputs.shape[1] == 3
 
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """actions (p, slots) in 0..1; targets (p, slots, 4); person_logits (p, slots) and object_logits (o, slots)."""
+    """Outputs of both branches: actions (p, slots) in 0..1; targets (p, slots, 4); person_logits (p, slots);
+    object_logits (o, slots)."""
 
     actions: Tensor
     targets: Tensor
@@ -141,9 +143,9 @@ class Interactions:
 def interact(
     network: InteractNet, levels: Sequence[Tensor], people: Tensor, objects: Tensor, object_scores: Tensor
 ) -> Interactions:
-    """Of one picture: people (p, 4) and objects (o, 4) in pixels, and the objects' class scores (o, classes).
+    """Interactions of people (p, 4) with objects (o, 4) in one picture, boxes in pixels.
 
-    Each person and each object is looked at once; pairs cost one addition each.
+    object_scores: (o, classes). RoIs are pooled once for each person and each object; a pair costs one addition.
     """
     rois = torch.cat([people, objects])
     pooled = network.detector.pool(levels, rois, torch.zeros_like(rois[:, 0], dtype=torch.long))

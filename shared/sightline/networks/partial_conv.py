@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.networks.norms import freeze_statistics
+from sightline.networks.normalization import IMAGENET_MEAN, IMAGENET_STD, freeze_statistics
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-_EPSILON = 1e-6
+EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ class PartialConv2d(nn.Module):
         inputs = [source.features.to(dtype) * source.valid.to(dtype) for source in sources]
         raw = self.conv(torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
         share = self._valid_share(sources)
-        valid = (share > _EPSILON).to(share.dtype)
-        features = raw * (valid / share.clamp_min(_EPSILON)).to(raw.dtype)
+        valid = (share > EPSILON).to(share.dtype)
+        features = raw * (valid / share.clamp_min(EPSILON)).to(raw.dtype)
         if self.bias is not None:
             features = features + self.bias.to(raw.dtype) * valid.to(raw.dtype)
         return Masked(features, valid)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sightline.networks.norms import freeze_statistics
+from sightline.networks.normalization import freeze_statistics
 from sightline.networks.rendering import tame
 
 TYPES = ("fabric", "ground", "leather", "metal", "polymer", "stone_diffuse", "stone_specular", "wood")

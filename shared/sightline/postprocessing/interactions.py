@@ -1,19 +1,23 @@
 """Scores of human-object interactions (Gkioxari et al., "Detecting and Recognizing Human-Object Interactions", CVPR
 2018, sections 3.2 and 3.3).
 
-S = s_h * s_o * s^a * g: the detector's scores of person and object, the action's score, and how well the object's place
-fits the target that is predicted from the person's appearance.
+S = s_h * s_o * s^a * g: the detector's scores of person and object, the action's score, and the fit of the object's
+place to the target that is predicted from the person's appearance.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.postprocessing.box_encoding import Floats, encode_boxes
+Floats = NDArray[np.float32]
 
 NO_OBJECT = -1
+MAX_LOG_RATIO = 6.0
+"""Largest logarithm of the ratio of two sides: e^6 is about 400."""
+MIN_SIDE_PX = 1e-3
 
 
 class ActionScore(StrEnum):
@@ -40,7 +44,7 @@ class Composition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedBoxes:
-    """boxes_xyxy (n, 4) in pixels; scores (n,) in 0..1; people (p,): rows of those that are people."""
+    """Detections in a picture: boxes_xyxy (n, 4) in pixels; scores (n,) in 0..1; people (p,), the rows of people."""
 
     boxes_xyxy: Floats
     scores: Floats
@@ -49,8 +53,11 @@ class DetectedBoxes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BranchOutputs:
-    """Of p people: actions (p, slots) in 0..1, encoded targets (p, slots, 4) and person_logits (p, slots); of all n
-    boxes: object_logits (n, slots)."""
+    """Outputs of the network's branches.
+
+    For p people: actions (p, slots) in 0..1, encoded targets (p, slots, 4) and person_logits (p, slots). For all n
+    boxes: object_logits (n, slots).
+    """
 
     actions: Floats
     targets: Floats
@@ -81,7 +88,10 @@ def compose(
     *,
     max_objects: int = 1,
 ) -> Triplets:
-    """`plausible`: (n, slots), whether a box may have the slot's role at all."""
+    """The best `max_objects` objects of each person and slot.
+
+    plausible: (n, slots), True where the class of a box may have the slot's role.
+    """
     action, target = _action_scores(branches, composition.action_score), _target_scores(branches, boxes, composition)
     fit = boxes.scores[None, :, None] * action * target * plausible
     fit[np.arange(len(boxes.people)), boxes.people] = 0
@@ -99,18 +109,18 @@ def compose(
 
 def _all_empty(branches: BranchOutputs, person: Floats, composition: Composition) -> Triplets:
     shape = (*branches.actions.shape, 1)
-    nothing = np.zeros(shape, np.float32)
+    zeros = np.zeros(shape, np.float32)
     scores = np.asarray(person * composition.empty_role * branches.actions[..., None], np.float32)
-    return Triplets(np.full(shape, NO_OBJECT), scores, nothing, nothing)
+    return Triplets(np.full(shape, NO_OBJECT), scores, zeros, zeros)
 
 
 def _take(values: Floats, order: NDArray[np.int64]) -> Floats:
-    """(p, n, slots) values of the rows in (p, slots, k)."""
+    """Values (p, n, slots) of the rows `order` (p, slots, k), as (p, slots, k)."""
     return np.asarray(np.take_along_axis(values.transpose(0, 2, 1), order, 2), np.float32)
 
 
 def _action_scores(branches: BranchOutputs, source: ActionScore) -> Floats:
-    """(p, n, slots): s^a of each person with each box."""
+    """s^a (p, n, slots) of each person with each box."""
     pair = _sigmoid(branches.person_logits[:, None] + branches.object_logits[None])
     alone = np.broadcast_to(branches.actions[:, None], pair.shape)
     match source:
@@ -123,15 +133,42 @@ def _action_scores(branches: BranchOutputs, source: ActionScore) -> Floats:
 
 
 def _target_scores(branches: BranchOutputs, boxes: DetectedBoxes, composition: Composition) -> Floats:
-    """(p, n, slots): g, how well each box is placed where the person's appearance predicts the object."""
+    """g (p, n, slots): the density of each box under the target predicted from the person's appearance, at most 1."""
     people_xyxy = boxes.boxes_xyxy[boxes.people]
-    places = encode_boxes(boxes.boxes_xyxy[None], people_xyxy[:, None])
+    encoded = encode_boxes(boxes.boxes_xyxy[None], people_xyxy[:, None])
     if not composition.uses_targets:
-        return np.ones((*places.shape[:2], branches.targets.shape[1]), np.float32)
+        return np.ones((*encoded.shape[:2], branches.targets.shape[1]), np.float32)
     # One slot at a time: all at once would take four times the memory for 100 people and 500 boxes.
-    squares = [np.square(places - targets[:, None]).sum(-1) for targets in branches.targets.transpose(1, 0, 2)]
+    squares = [np.square(encoded - targets[:, None]).sum(-1) for targets in branches.targets.transpose(1, 0, 2)]
     return np.asarray(np.exp(-np.stack(squares, -1) / (2 * composition.sigma**2)), np.float32)
 
 
 def _sigmoid(logits: Floats) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(logits / 2)), np.float32)
+
+
+def encode_boxes(boxes_xyxy: Floats, reference_xyxy: Floats) -> Floats:
+    """Boxes (..., 4) relative to reference boxes (..., 4), which are broadcast (equation 3).
+
+    They are the offset of the centres in sizes of the reference, and the logarithms of the ratios of the sides.
+    """
+    centres, sides = _centres(boxes_xyxy), _sides(boxes_xyxy)
+    reference_centres, reference_sides = _centres(reference_xyxy), _sides(reference_xyxy)
+    parts = [(centres - reference_centres) / reference_sides, np.log(sides / reference_sides)]
+    return np.asarray(np.concatenate(np.broadcast_arrays(*parts), -1), np.float32)
+
+
+def decode_boxes(encoded: Floats, reference_xyxy: Floats) -> Floats:
+    """Corners (..., 4) of encoded boxes, in pixels like the reference; they may reach beyond the picture."""
+    reference_sides = _sides(reference_xyxy)
+    centres = _centres(reference_xyxy) + encoded[..., :2] * reference_sides
+    half = reference_sides * np.exp(np.clip(encoded[..., 2:], -MAX_LOG_RATIO, MAX_LOG_RATIO)) / 2
+    return np.asarray(np.concatenate([centres - half, centres + half], -1), np.float32)
+
+
+def _centres(boxes_xyxy: Floats) -> NDArray[Any]:
+    return np.asarray((boxes_xyxy[..., :2] + boxes_xyxy[..., 2:]) / 2)
+
+
+def _sides(boxes_xyxy: Floats) -> NDArray[Any]:
+    return np.asarray(np.maximum(boxes_xyxy[..., 2:] - boxes_xyxy[..., :2], MIN_SIDE_PX))

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from sightline.networks.boxes import iou
-from sightline.networks.proposals import DenseProposals
+from sightline.networks.faster_rcnn import DenseProposals
 from sightline.training.hoi.annotations import CLASS_INDEX, SLOT_INDEX
 from sightline.training.hoi.batches import Batch
 from sightline.training.hoi.losses import box_loss, known_cross_entropy, soft_cross_entropy, target_loss

@@ -1,5 +1,5 @@
 import tomllib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision import models
 
-from sightline.networks.faster_rcnn import Detecting
+from sightline.networks.faster_rcnn import DetectionConfig
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.checkpoints import load_checkpoint
@@ -59,6 +59,13 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (first.stage, second.stage) == (1, 2)
     assert second.samples == 4 * second.step > 4 * first.step
     return out
+
+
+def test_network_config_of_an_older_checkpoint_is_read() -> None:
+    saved = asdict(SMALL)
+    saved["detector"]["proposing"] = saved["detector"].pop("proposals")
+
+    assert network_config_from(saved) == SMALL
 
 
 def test_checkpoint_contains_the_network_configuration(run: Path) -> None:
@@ -169,7 +176,7 @@ def test_exported_detector_equals_torch(model: Model, exported: Path, size: tupl
     given = session.run(None, {"image": image.numpy()})
 
     with torch.inference_mode():
-        expected = ExportedDetector(rounded(model.network), Detecting())(image)
+        expected = ExportedDetector(rounded(model.network), DetectionConfig())(image)
     assert len(given[1]) > 0
     for one, two in zip(given, expected, strict=True):
         np.testing.assert_allclose(one, two.numpy(), atol=1e-2)

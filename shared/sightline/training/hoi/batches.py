@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sightline.networks.interactnet import are_pictures
-from sightline.networks.pyramid import TrunkLevels
+from sightline.networks.feature_pyramid import TrunkLevels
+from sightline.networks.interactnet import is_image_batch
 from sightline.training.data import Arrays
 from sightline.training.export import OPSET
 from sightline.training.hoi.annotations import GroundTruth
@@ -55,7 +55,7 @@ class Batch:
 
     @property
     def has_pictures(self) -> bool:
-        return are_pictures(self.inputs)
+        return is_image_batch(self.inputs)
 
     @property
     def size_px(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sightline.networks.boxes import iou
-from sightline.networks.faster_rcnn import Detecting, detect
+from sightline.networks.faster_rcnn import DetectionConfig, detect
 from sightline.networks.interactnet import InteractNet
 from sightline.training.hoi.annotations import PERSON, Detections, GroundTruth
 from sightline.training.hoi.augmentation import (
@@ -83,7 +83,7 @@ class FeatureExtractor:
 
     def detections(self, levels: Sequence[Tensor]) -> Detections:
         size = 8 * levels[0].shape[2], 8 * levels[0].shape[3]
-        found = detect(self.network.detector, levels, size, Detecting())
+        found = detect(self.network.detector, levels, size, DetectionConfig())
         return Detections(found.boxes.numpy(), found.labels.numpy(), found.scores.numpy())
 
     @torch.inference_mode()

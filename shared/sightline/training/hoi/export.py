@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from sightline.networks.faster_rcnn import Detecting, detect
+from sightline.networks.faster_rcnn import DetectionConfig, detect
 from sightline.networks.interactnet import InteractNet, interact
 from sightline.postprocessing.interactions import Composition
 from sightline.training.export import (
@@ -92,13 +92,13 @@ class ExportedDetector(nn.Module):
     """image (1, 3, h, w) RGB of 0..255, sides multiples of 32, to boxes (n, 4) in its pixels, scores (n,), labels (n,)
     and the pyramid's three levels."""
 
-    def __init__(self, network: InteractNet, detecting: Detecting) -> None:
+    def __init__(self, network: InteractNet, detection_config: DetectionConfig) -> None:
         super().__init__()
-        self.detector, self.detecting = network.detector, detecting
+        self.detector, self.detection_config = network.detector, detection_config
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         levels = self.detector.levels(image / 255)
-        found = detect(self.detector, levels, (image.shape[2], image.shape[3]), self.detecting)
+        found = detect(self.detector, levels, (image.shape[2], image.shape[3]), self.detection_config)
         return found.boxes, found.scores, found.labels, *levels
 
 
@@ -121,20 +121,20 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
 
     ValueError if ONNX Runtime and PyTorch disagree.
     """
-    model, detecting = load_model(checkpoint), Detecting()
-    export_graphs(model.network, folder, detecting)
-    contract = contract_of(model.composition, detecting, model.network.config.detector.image_px, version)
+    model, detection_config = load_model(checkpoint), DetectionConfig()
+    export_graphs(model.network, folder, detection_config)
+    contract = contract_of(model.composition, detection_config, model.network.config.detector.image_px, version)
     write_contract(folder / "detector.onnx", contract, folder / "interactions.onnx")
     return folder / "detector.onnx"
 
 
-def export_graphs(network: InteractNet, folder: Path, detecting: Detecting) -> None:
+def export_graphs(network: InteractNet, folder: Path, detection_config: DetectionConfig) -> None:
     """Writes detector.onnx and interactions.onnx. ValueError if ONNX Runtime and PyTorch disagree."""
     # Rounded first: half a rounding error may decide which of two boxes suppression keeps.
     network = rounded(network)
     folder.mkdir(parents=True, exist_ok=True)
     high, wide = Dim("high", min=2), Dim("wide", min=2)
-    detector = ExportedDetector(network, detecting).eval()
+    detector = ExportedDetector(network, detection_config).eval()
     shapes: list[Any] = [{2: 32 * high, 3: 32 * wide}]
     save(detector, (torch.rand(1, 3, 96, 128) * 255,), shapes, ["image"], DETECTOR_OUTPUTS, folder / "detector.onnx")
     feeds = interaction_feeds(network, 96, 128, people=2, objects=3)
@@ -240,7 +240,7 @@ def _boxes(count: int, height: int, width: int, generator: torch.Generator) -> T
     return torch.cat([ends[:, 0], ends[:, 1] + 8], 1)
 
 
-def contract_of(composition: Composition, detecting: Detecting, longest_side_px: int, version: str) -> str:
+def contract_of(composition: Composition, detection_config: DetectionConfig, longest_side_px: int, version: str) -> str:
     """The contract of the exported files as TOML, without checksums."""
     outputs = [f'[outputs.{name}]\ntensor = "{name}"\ndtype = "{dtype}"' for name, dtype in CONTRACT_OUTPUTS.items()]
     allowed = [f"{action}-{role} = {json.dumps(list(names))}" for (action, role), names in ALLOWED_CLASSES.items()]
@@ -253,7 +253,7 @@ def contract_of(composition: Composition, detecting: Detecting, longest_side_px:
         slots=json.dumps(slots),
         sigma=composition.sigma,
         action_score=composition.action_score,
-        detection=detecting.score_threshold,
+        detection=detection_config.score_threshold,
         empty_role=composition.empty_role,
         interaction=MIN_INTERACTION_SCORE,
         shown=MIN_BOX_SCORE,

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sightline.networks.faster_rcnn import DetectorConfig
+from sightline.networks.faster_rcnn import DetectorConfig, ProposalConfig
 from sightline.networks.interactnet import InteractNetConfig
-from sightline.networks.proposals import Proposing
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.hoi.branch_training import Recipe, train_branches
 from sightline.training.hoi.datasets import hold_out, read_scenes
@@ -47,7 +46,7 @@ LIGHT = InteractNetConfig(
         per_class_boxes=False,
         image_px=416,
         passes=2,
-        proposing=Proposing(600, 150),
+        proposals=ProposalConfig(600, 150),
     ),
     human_hidden=256,
     object_hidden=128,

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from sightline.networks.backbones import load_trunk
-from sightline.networks.faster_rcnn import DetectorConfig
+from sightline.networks.faster_rcnn import DetectorConfig, ProposalConfig
+from sightline.networks.feature_pyramid import TrunkLevels
 from sightline.networks.interactnet import InteractNet, InteractNetConfig
-from sightline.networks.proposals import Proposing
-from sightline.networks.pyramid import TrunkLevels
 from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training import schedule
 from sightline.training.checkpoints import load_checkpoint, save_checkpoint
@@ -60,8 +59,10 @@ def load_model(path: Path) -> Model:
 
 def network_config_from(saved: dict[str, Any]) -> InteractNetConfig:
     """The network's configuration from a checkpoint's dictionary."""
-    proposing = Proposing(**saved["detector"]["proposing"])
-    return InteractNetConfig(**saved | {"detector": DetectorConfig(**saved["detector"] | {"proposing": proposing})})
+    detector = dict(saved["detector"])
+    # Checkpoints of earlier versions have this part under `proposing`.
+    proposals = detector.pop("proposals", None) or detector.pop("proposing")
+    return InteractNetConfig(**saved | {"detector": DetectorConfig(**detector, proposals=ProposalConfig(**proposals))})
 
 
 def _composition(saved: dict[str, Any]) -> Composition:

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torchvision.ops import box_area
 
 from sightline.networks import boxes
+from sightline.networks.faster_rcnn import DenseProposals, top_proposals
 from sightline.networks.interactnet import Regions
-from sightline.networks.proposals import DenseProposals, best_candidates
 from sightline.training.hoi.annotations import PERSON
 from sightline.training.hoi.batches import Batch
 from sightline.training.hoi.predictions import plausible_slots
@@ -101,8 +101,8 @@ class Sampler:
     def _proposals(self, dense: DenseProposals) -> tuple[Tensor, Tensor]:
         """Boxes (b, m, 4) and a mask of the real ones (b, m): proposals, annotated boxes and jittered ones."""
         truth = self.truth
-        candidates, logits = best_candidates(dense, self.size_px, CANDIDATES)
-        kept = boxes.unsuppressed(candidates, logits, PROPOSAL_IOU)
+        candidates, logits = top_proposals(dense, self.size_px, CANDIDATES)
+        kept = boxes.suppression_mask(candidates, logits, PROPOSAL_IOU)
         kept &= kept.cumsum(1) <= PROPOSALS
         near = boxes.clip(jitter(truth.boxes), *self.size_px)
         real = torch.cat([kept, truth.known.repeat(1, 1 + COPIES)], 1)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sightline.networks.faster_rcnn import Detecting, detect
+from sightline.networks.faster_rcnn import DetectionConfig, detect
 from sightline.networks.interactnet import InteractNet
 from sightline.training import loop
 from sightline.training.data import Samples, batches
@@ -96,7 +96,7 @@ def detect_in_picture(network: InteractNet, picture: Picture, longest_px: int, d
     image = torch.from_numpy(placed).permute(2, 0, 1)[None].float().to(device) / 255
     with torch.inference_mode():
         levels = network.detector.levels(image)
-        found = detect(network.detector, levels, (image.shape[2], image.shape[3]), Detecting())
+        found = detect(network.detector, levels, (image.shape[2], image.shape[3]), DetectionConfig())
     return Detections(found.boxes.cpu().numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())
 
 

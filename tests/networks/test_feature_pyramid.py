@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from sightline.networks.backbones import Trunk, Vgg, build_trunk
-from sightline.networks.pyramid import Pyramid, TrunkLevels
+from sightline.networks.feature_pyramid import FeaturePyramid, TrunkLevels
 from tests.training.untrained import set_apart
 
 IMAGE = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
@@ -20,7 +20,7 @@ def assert_close(given: torch.Tensor, wanted: torch.Tensor) -> None:
     torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3 * float(wanted.abs().max()))
 
 
-def test_levels_are_those_of_the_trunk() -> None:
+def test_trunk_levels_are_block_outputs_of_efficientnet_lite() -> None:
     trunk = untrained("efficientnet-lite0")
     with torch.inference_mode():
         level = trunk._swish(trunk._bn0(trunk._conv_stem((IMAGE - trunk.mean) / trunk.std)))  # type: ignore[operator]
@@ -38,7 +38,7 @@ def test_levels_are_those_of_the_trunk() -> None:
         assert_close(level, expected[at])
 
 
-def test_the_last_level_is_the_trunks_output() -> None:
+def test_last_trunk_level_is_the_output_of_resnet() -> None:
     trunk = untrained("resnet50")
     with torch.inference_mode():
         expected = trunk(IMAGE).clone()
@@ -50,14 +50,14 @@ def test_the_last_level_is_the_trunks_output() -> None:
     assert_close(given[-1], expected)
 
 
-def test_a_trunk_without_levels_is_refused() -> None:
+def test_trunk_without_levels_is_rejected() -> None:
     with pytest.raises(ValueError, match="Vgg has no levels"):
         TrunkLevels(Vgg("vgg16"))
 
 
-def test_each_level_hears_of_what_is_above_it() -> None:
+def test_pyramid_adds_coarser_levels_to_finer_ones() -> None:
     torch.manual_seed(0)
-    pyramid = Pyramid((4, 5, 6), 8)
+    pyramid = FeaturePyramid((4, 5, 6), 8)
     levels = [torch.rand(1, channels, 32 // 2**at, 32 // 2**at) for at, channels in enumerate((4, 5, 6))]
     with torch.inference_mode():
         before = pyramid(levels)

@@ -1,4 +1,8 @@
-"""Feature pyramids (Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017) on classifiers' trunks."""
+"""Feature pyramids (Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017) on classifiers' trunks.
+
+The parameters of torchvision's pyramid have other names, so with it the shipped graphs and checkpoints would need a
+mapping.
+"""
 
 from collections.abc import Sequence
 from typing import cast
@@ -7,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.networks.backbones import RESNET_PARTS, EfficientNetLite, LiteBody, ResNet50, Trunk
-from sightline.networks.norms import fold_norms
+from sightline.networks.normalization import fold_norms
 
 STRIDES = (8, 16, 32)
 
@@ -15,7 +19,7 @@ STRIDES = (8, 16, 32)
 class TrunkLevels(nn.Module):
     """A trunk cut at strides 8, 16 and 32, its batch norms folded into the convolutions before them.
 
-    `stem` ends at stride 8. Detectors keep the statistics of batch norms anyway, and folded they cost nothing.
+    `stem` ends at stride 8. Detectors do not train batch norms, and folded ones cost no time.
     """
 
     mean: Tensor
@@ -34,7 +38,7 @@ class TrunkLevels(nn.Module):
         return cast(Tensor, self.stem((image - self.mean) / self.std))
 
     def forward(self, shallow: Tensor) -> list[Tensor]:
-        """The three levels, from the first of them."""
+        """The three levels, from the level of stride 8."""
         levels = [shallow]
         for part in self.deep:
             levels.append(part(levels[-1]))
@@ -42,7 +46,7 @@ class TrunkLevels(nn.Module):
 
 
 def _cut(trunk: Trunk) -> tuple[nn.Sequential, tuple[int, int, int], list[nn.Sequential]]:
-    """The stem, the channels of the three levels, and what leads from one to the next."""
+    """The stem, the channels of the three levels, and the parts that lead from each level to the next."""
     match trunk:
         case EfficientNetLite():
             return _cut_lite(trunk)
@@ -52,7 +56,7 @@ def _cut(trunk: Trunk) -> tuple[nn.Sequential, tuple[int, int, int], list[nn.Seq
             return stem, (512, 1024, 2048), deep
         case _:
             raise ValueError(
-                f"{type(trunk).__name__} has no levels for a pyramid: take an EfficientNet-Lite or ResNet-50"
+                f"{type(trunk).__name__} has no levels for a feature pyramid; use an EfficientNet-Lite or ResNet-50"
             )
 
 
@@ -72,8 +76,8 @@ def _stride(block: nn.Module) -> int:
     return int(next(iter(cast(nn.Conv2d, block._depthwise_conv).stride)))
 
 
-class Pyramid(nn.Module):
-    """Levels of different channels to as many levels of `width` channels, each with what is seen above it."""
+class FeaturePyramid(nn.Module):
+    """Levels of different channels, fine to coarse, to as many of `width` channels; each adds the coarser levels."""
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
