@@ -33,7 +33,7 @@ class Readiness(BaseModel):
     jobs_detail: str | None = Field(default=None, description="Why no jobs are accepted, where they should be")
 
 
-@router.get("/livez", tags=["health"], summary="Whether the gateway runs")
+@router.get("/livez", tags=["health"], summary="Liveness of the gateway")
 async def livez() -> Liveness:
     return Liveness()
 
@@ -41,7 +41,7 @@ async def livez() -> Liveness:
 @router.get(
     "/readyz",
     tags=["health"],
-    summary="Whether every model can be reached",
+    summary="Readiness of every model",
     responses={503: {"model": Readiness}},
 )
 async def readyz(gateway: GatewayDep, response: Response) -> Readiness:

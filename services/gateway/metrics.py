@@ -1,3 +1,5 @@
+"""Prometheus metrics of the gateway: requests for models, upstream requests, jobs, and the state of the replicas."""
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -8,7 +10,7 @@ from sightline.http.metrics import DURATION_BUCKETS_S
 
 
 class GatewayMetrics:
-    """The gateway's Prometheus metrics besides those of HTTP."""
+    """The gateway's counters and histograms; `sightline.http.metrics` has those that every HTTP server needs."""
 
     def __init__(self, registry: CollectorRegistry, fleet: ReplicaFleet) -> None:
         self.requests = Counter(
@@ -22,17 +24,17 @@ class GatewayMetrics:
             registry=registry,
         )
         self.rejected = Counter(
-            "sightline_gateway_rejected", "Requests the gateway refused itself", ["model", "code"], registry=registry
+            "sightline_gateway_rejected", "Requests that the gateway refused", ["model", "code"], registry=registry
         )
         self.retries = Counter(
-            "sightline_gateway_retries", "Requests sent to another replica", ["model", "reason"], registry=registry
+            "sightline_gateway_retries", "Repeated attempts at another replica", ["model", "reason"], registry=registry
         )
         self.received_bytes = Counter(
             "sightline_gateway_received_bytes", "Request bodies", ["model"], registry=registry
         )
         self.jobs = Counter(
             "sightline_gateway_jobs",
-            "Requests taken as jobs: submitted, joined to an earlier one, or answered from the cache",
+            "Requests processed as jobs: submitted, joined to an earlier job, or cached",
             ["model", "reason", "outcome"],
             registry=registry,
         )
@@ -42,7 +44,7 @@ class GatewayMetrics:
             self._initialize(model)
 
     def _initialize(self, model: str) -> None:
-        # A counter that begins with its first event has no rate for it: each begins at 0.
+        # `rate` misses the first event of a series that begins with it, so the series of alerts begin at 0.
         self.upstream_duration_s.labels(model)
         for metric in (self.received_bytes, self.sent_bytes):
             metric.labels(model)
@@ -63,11 +65,12 @@ class FleetCollector(Collector):
 
     def collect(self) -> list[GaugeMetricFamily]:
         labels = ["model", "replica"]
-        ready = GaugeMetricFamily("sightline_gateway_replica_ready", "1 when it takes requests", labels=labels)
-        in_flight = GaugeMetricFamily("sightline_gateway_upstream_in_flight", "Requests at a replica", labels=labels)
+        ready = GaugeMetricFamily("sightline_gateway_replica_ready", "1 if the replica accepts requests", labels=labels)
+        in_flight = GaugeMetricFamily("sightline_gateway_upstream_in_flight", "Requests in flight", labels=labels)
         replicas = GaugeMetricFamily(
-            "sightline_gateway_ready_replicas", "Replicas that take requests, be it none", labels=["model", "may_rest"]
+            "sightline_gateway_ready_replicas", "Replicas that accept requests", labels=["model", "may_rest"]
         )
+        # Models without a replica report 0: alerts cannot match a series that is missing.
         for model in self._fleet.models:
             may_rest = str(model in self._fleet.resting).lower()
             replicas.add_metric([model, may_rest], len(self._fleet.ready_replicas(model)))

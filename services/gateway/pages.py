@@ -1,4 +1,4 @@
-"""The pages of the gateway: Swagger UI from a shipped copy, for machines without internet access, and the console."""
+"""The web pages of the gateway: the console, and Swagger UI from a shipped copy that needs no internet access."""
 
 import base64
 import hashlib
@@ -33,17 +33,18 @@ CONSOLE_HEADERS = {
 
 
 def add_docs(app: FastAPI, *, assets_url: str | None) -> None:
+    """Adds Swagger UI, with its files from `assets_url` or, without one, from the shipped copy."""
     if assets_url is None:
         folder = Path(str(files("fastapi_standalone_docs"))) / "static" / "swagger"
         app.mount(ASSETS_PATH, StaticFiles(directory=folder))
-    # Relative to the page's address, which may be behind a prefix.
+    # Relative to the page, as a proxy may serve it under a prefix.
     base = (assets_url or ASSETS_PATH.removeprefix("/")).rstrip("/")
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=app.title,
         swagger_js_url=f"{base}/swagger-ui-bundle.js",
         swagger_css_url=f"{base}/swagger-ui.css",
-        swagger_favicon_url="data:,",
+        swagger_favicon_url="data:,",  # FastAPI's default is on the internet
     )
     page.headers["Content-Security-Policy"] = _policy(bytes(page.body).decode(), assets_url)
 
@@ -54,17 +55,17 @@ def add_docs(app: FastAPI, *, assets_url: str | None) -> None:
 
 def _policy(page: str, assets_url: str | None) -> str:
     """Returns a policy that allows the shipped scripts, the page's inline script by its digest, and this gateway."""
-    scripts = " ".join(f"'sha256-{_digest(script)}'" for script in _INLINE_SCRIPT.findall(page))
+    scripts = " ".join(f"'sha256-{_sha256_base64(script)}'" for script in _INLINE_SCRIPT.findall(page))
     origin = f" {_origin(assets_url)}" if assets_url else ""
     return (
         f"default-src 'none'; script-src 'self'{origin} {scripts}; "
-        # Swagger UI sets styles on its elements, and draws its icons from data.
+        # Swagger UI sets inline styles and has its icons in data URLs.
         f"style-src 'self'{origin} 'unsafe-inline'; img-src 'self'{origin} data: blob:; font-src 'self'{origin} data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
-def _digest(script: str) -> str:
+def _sha256_base64(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
@@ -74,13 +75,14 @@ def _origin(url: str) -> str:
 
 
 def add_console(app: FastAPI) -> None:
+    """Adds the console, and redirects to it from the root."""
     app.mount(CONSOLE_PATH, ConsoleFiles(directory=Path(__file__).with_name("console"), html=True))
 
     @app.get("/", include_in_schema=False)
     @app.get(CONSOLE_PATH, include_in_schema=False)
     async def redirect_to_console(request: Request) -> RedirectResponse:
         prefix = public_prefix(request.scope)
-        # Relative where no prefix is known: a proxy may add one without naming it.
+        # Relative without a known prefix: a proxy may add one and send no header for it.
         return RedirectResponse(f"{prefix}{CONSOLE_PATH}/" if prefix else f"{CONSOLE_PATH.removeprefix('/')}/")
 
 

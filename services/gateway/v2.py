@@ -14,22 +14,28 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 
 
 class ServerMetadata(BaseModel):
+    """The gateway as one server of the Open Inference Protocol."""
+
     name: str = "sightline"
     version: str = __version__
     extensions: list[str] = ["binary_tensor_data", "model_repository"]
 
 
 class ModelState(StrEnum):
+    """The state of a model, with the values of Triton's repository extension."""
+
     READY = "READY"
     UNAVAILABLE = "UNAVAILABLE"
 
 
 class IndexRequest(BaseModel):
+    """The filter of the repository index."""
+
     ready: Annotated[bool, Field(strict=True)] = False
 
 
 class IndexEntry(BaseModel):
-    """A model as Triton's repository extension lists it."""
+    """One model in the repository index, with the fields of Triton's extension."""
 
     name: str
     version: str
@@ -42,13 +48,14 @@ async def server_metadata() -> ServerMetadata:
     return ServerMetadata()
 
 
-@router.get("/health/live", summary="Whether the gateway runs")
+@router.get("/health/live", summary="Liveness of the gateway")
 async def server_live() -> dict[str, bool]:
     return {"live": True}
 
 
-@router.get("/health/ready", summary="Whether every model can be reached")
+@router.get("/health/ready", summary="Readiness of every model")
 async def server_ready(gateway: GatewayDep, response: Response) -> dict[str, bool]:
+    # The status carries the state as well, because most probes ignore the body.
     if not gateway.ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return {"ready": gateway.ready}

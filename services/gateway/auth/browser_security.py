@@ -20,7 +20,7 @@ from sightline.http.problem_responses import problem_response
 ANY_HOST = "*"
 _HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-OWN_SITES = frozenset(("same-origin", "none"))  # none: typed by the user, or from a bookmark
+OWN_SITES = frozenset(("same-origin", "none"))  # none: the user typed the address or opened a bookmark
 OPAQUE_ORIGIN = "null"
 _DEFAULT_PORTS = (":80", ":443")
 CORS_METHODS = ("GET", "HEAD", "POST", "DELETE")
@@ -49,12 +49,13 @@ _UNCACHED = ("/v1/", "/v2/")
 
 
 class HostCheckMiddleware:
-    """Refuses requests whose `Host` is neither this machine nor one of `allowed`.
+    """Refuses requests whose `Host` is neither this machine nor in `allowed`.
 
-    Against DNS rebinding: a web page's own name may resolve to this machine, and the browser then lets the page read
-    and delete. Always allowed are loopback, the address at which the connection arrived and the machine's own name.
-    `allowed` holds names and addresses without port; `*.example.org` is every name under it, `*` any. Starlette's
-    TrustedHostMiddleware does not allow the machine's addresses, and replies in plain text.
+    It protects against DNS rebinding: a web page's host name may resolve to this machine, and the browser then lets the
+    page read and delete here. Always allowed are loopback, the address at which the connection arrived, and the
+    machine's host name. `allowed` has names and addresses without port; `*.example.org` allows every name below it, and
+    `*` any host. Starlette's TrustedHostMiddleware neither allows the machine's addresses nor replies with problem
+    details.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
@@ -119,7 +120,7 @@ class OriginCheckMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and not self._is_permitted(scope):
-            await problem_response(_refusal(), scope["path"])(scope, receive, send)
+            await problem_response(_cross_site(), scope["path"])(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -132,17 +133,17 @@ class OriginCheckMiddleware:
         if sites and sites[0].lower() not in OWN_SITES:
             return False
         if not origins:
-            return True
-        # Forms of a page without referrer have the opaque origin; then only Sec-Fetch-Site identifies the page.
-        return bool(sites) if origins[0] == OPAQUE_ORIGIN else _is_own(origins[0], scope)
+            return True  # browsers send the origin with cross-site requests that change data
+        # A form of a page with `no-referrer` sends the opaque origin; then only Sec-Fetch-Site identifies the page.
+        return bool(sites) if origins[0] == OPAQUE_ORIGIN else _is_requested_host(origins[0], scope)
 
 
 def _values(scope: Scope, header: bytes) -> Sequence[str]:
     return [value.decode("latin-1").strip() for name, value in scope["headers"] if name == header]
 
 
-def _is_own(origin: str, scope: Scope) -> bool:
-    """Compares the origin's host with the requested one; a proxy that is not trusted may have terminated TLS."""
+def _is_requested_host(origin: str, scope: Scope) -> bool:
+    """Returns True for an origin at the requested host; its scheme may differ, as a proxy may have terminated TLS."""
     hosts = {_without_default_port(host) for host in (*requested_hosts(scope), *forwarded_hosts(scope))}
     try:
         return _without_default_port(urlsplit(origin).netloc) in hosts
@@ -155,9 +156,9 @@ def _without_default_port(host: str) -> str:
     return next((host.removesuffix(port) for port in _DEFAULT_PORTS if host.endswith(port)), host)
 
 
-def _refusal() -> Problem:
+def _cross_site() -> Problem:
     detail = (
-        "Pages of other sites may not change anything here; "
+        "Pages of other sites may not send requests that change data; "
         "an operator can allow the origin in SIGHTLINE_CORS_ORIGINS, and a reverse proxy must pass on the Host header."
     )
     return Problem(Code.CROSS_SITE, detail)
@@ -171,7 +172,7 @@ class NamedOriginsMiddleware(CORSMiddleware):
         if response.status_code < HTTPStatus.BAD_REQUEST:
             return response
         refusal = Problem(Code.CROSS_SITE, "The origin, the method or a header of this request is not allowed.")
-        return problem_response(refusal, "/")
+        return problem_response(refusal, "/")  # Starlette passes no path; it only selects the format of /v2
 
 
 def cors_options(origins: Sequence[str]) -> dict[str, Any]:

@@ -49,9 +49,9 @@ def _replies(*described: tuple[str, Code]) -> Replies:
     return {int(Problem(code, "").status): problem_reply(description, code) for description, code in described}
 
 
-_UNAUTHORIZED = "The key is missing or not known.", Code.UNAUTHORIZED
-_NOT_FOUND = "There is no such job, or it is another caller's.", Code.NOT_FOUND
-_UNAVAILABLE = "The job queue cannot be reached; `Retry-After` says when to come again.", Code.QUEUE_UNAVAILABLE
+_UNAUTHORIZED = "The API key is missing or unknown.", Code.UNAUTHORIZED
+_NOT_FOUND = "The job does not exist, or belongs to another caller.", Code.NOT_FOUND
+_UNAVAILABLE = "The job queue cannot be reached; try again after `Retry-After`.", Code.QUEUE_UNAVAILABLE
 _COMMON = _replies(_UNAUTHORIZED, _NOT_FOUND, _UNAVAILABLE)
 INVALID_REPLIES = _replies(("The request has invalid fields, which `errors` names.", Code.INVALID_REQUEST))
 
@@ -67,29 +67,29 @@ PAGE_REPLIES: Replies = {
 }
 RESULT_REPLIES: Replies = {
     200: {
-        "description": "The result, as the model's own route would have answered",
+        "description": "The result, the same as the reply of the model's route",
         "headers": header_references(
             *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
         ),
         # `document_jobs` adds the models' media types once their documents are known.
         "content": {OCTET_STREAM: {"schema": dict(BINARY)}},
     },
-    304: {"description": "It is what `If-None-Match` names"},
+    304: {"description": "The result matches `If-None-Match`"},
     **_COMMON,
     **_replies(
-        ("None of the forms that were made is accepted.", Code.NOT_ACCEPTABLE),
-        ("The job has not ended; `Retry-After` says when to try again.", Code.NOT_FINISHED),
+        ("The result has no representation in an accepted media type.", Code.NOT_ACCEPTABLE),
+        ("The job has not ended; try again after `Retry-After`.", Code.NOT_FINISHED),
         ("The job was cancelled, or its result has been deleted.", Code.GONE),
-        ("The job was given up after its last attempt.", Code.UPSTREAM_FAILED),
+        ("The last attempt at the job failed.", Code.UPSTREAM_FAILED),
     ),
 }
 _EXAMPLE_EVENTS = f'event: running\ndata: {{"id": "{EXAMPLE_ID}", "state": "running"}}\nid: 1767225603500-0\n\n'
 EVENTS_REPLIES: Replies = {
     200: {
-        "description": "Server-sent events named by the job's new state, or `progress`; the last one is its end",
+        "description": "Server-sent events, named by the job's new state or `progress`, until the job ends",
         "content": {EVENT_STREAM: {"example": _EXAMPLE_EVENTS}},
     },
-    204: {"description": "The event that `Last-Event-ID` names was the job's last: there is no need to come again"},
+    204: {"description": "`Last-Event-ID` is the job's last event: do not reconnect"},
     **_COMMON,
 }
 
@@ -123,8 +123,8 @@ def _job_replies() -> Json:
     problems = _replies(
         _UNAUTHORIZED,
         ("The key does not allow this.", Code.FORBIDDEN),
-        ("The first request with this idempotency key is still being worked on.", Code.KEY_IN_USE),
-        ("The idempotency key came with another request before.", Code.KEY_REUSED),
+        ("The first request with this idempotency key is still being processed.", Code.KEY_IN_USE),
+        ("The idempotency key was used for a different request.", Code.KEY_REUSED),
     )
     return {"202": _accepted(), **{str(status): reply for status, reply in problems.items()}}
 
@@ -132,7 +132,7 @@ def _job_replies() -> Json:
 def _accepted() -> Json:
     schema = {"$ref": "#/components/schemas/PublicJob"}
     return {
-        "description": "The request has become a job, and `detail` says why",
+        "description": "The request is processed as a job; `detail` has the reason",
         "headers": header_references(
             *(names.REQUEST_ID, "Location", "Retry-After", names.JOB, names.PREFERENCE_APPLIED, names.CACHE)
         ),
@@ -148,23 +148,23 @@ def _parameter(name: str, description: str, **schema: Any) -> Json:
 _PARAMETERS = (
     _parameter(
         names.PREFER,
-        "`respond-async` asks for 202 and a job; `wait=N` waits up to N seconds for its end (RFC 7240). "
-        "Such as `respond-async, wait=10`.",
+        "`respond-async` requests a job and the reply 202; `wait=N` waits up to N seconds for its end (RFC 7240). "
+        "Example: `respond-async, wait=10`.",
     ),
     _parameter(
         names.IDEMPOTENCY_KEY,
-        "Makes the request a job that is done once however often it is sent with this key.",
+        "Makes the request a job that runs once, even if the request is sent again with this key.",
         minLength=1,
         maxLength=255,
     ),
     _parameter(
         names.PRIORITY,
-        "Of the job; the highest that the key allows unless it is named.",
+        "Priority of the job; by default the highest that the API key allows.",
         enum=list(Priority),
     ),
     _parameter(
         names.WEBHOOK,
-        "Where to report the job's end, signed as Standard Webhooks are; makes the request a job.",
+        "URL that receives a signed event (Standard Webhooks) when the job ends; makes the request a job.",
     ),
-    _parameter(names.WEBHOOK_SECRET, "What signs the report: `whsec_` and 24 to 64 bytes in Base64."),
+    _parameter(names.WEBHOOK_SECRET, "Secret that signs the event: `whsec_` and 24 to 64 bytes in Base64."),
 )

@@ -31,7 +31,7 @@ class Preferences:
     wait_s: int | None = None
 
     @property
-    def asks_for_job(self) -> bool:
+    def requests_job(self) -> bool:
         return self.respond_async or self.wait_s is not None
 
     def applied(self, *, max_wait_s: float, later: bool) -> str:
@@ -91,8 +91,8 @@ class JobOptions:
     webhook: Webhook | None
 
     @property
-    def asks_for_job(self) -> bool:
-        return self.preferences.asks_for_job or self.webhook is not None
+    def requests_job(self) -> bool:
+        return self.preferences.requests_job or self.webhook is not None
 
     @property
     def needs_job(self) -> bool:

@@ -42,7 +42,9 @@ async def list_jobs(
     caller: CallerDep,
     prefix: PrefixDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    after: Annotated[str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` of the page before")] = None,
+    after: Annotated[
+        str | None, Query(pattern=r"^\d{1,16}$", description="From the `next` link of the previous page")
+    ] = None,
     state: JobState | None = None,
     model: Annotated[str | None, Query(max_length=100)] = None,
 ) -> JobPage:
@@ -51,6 +53,7 @@ async def list_jobs(
     page = await backend.queue.page(caller.owner, limit=limit, after=after, state=state, model=model)
     parameters = {"limit": limit, "after": page.next, "state": state, "model": model}
     query = urlencode({name: value for name, value in parameters.items() if value is not None})
+    # A key may have lost the right to a model since it submitted the job.
     jobs = [public_job(job, prefix=prefix) for job in page.jobs if caller.may_use(job.model)]
     return JobPage(jobs=jobs, next=f"{prefix}/v1/jobs?{query}" if page.next else None)
 
@@ -83,13 +86,13 @@ async def get_result(
         raise _not_finished(job, await backend.queue.position_of(job), public_prefix(request.scope))
     response = await result_of(job, request.scope, backend)
     if isinstance(response, StreamingResponse):
-        response.body_iterator = _limited(response.body_iterator, gateway.limiter, caller.fairness_key)
+        response.body_iterator = _count_in_flight(response.body_iterator, gateway.limiter, caller.fairness_key)
     return response
 
 
 @router.get(
     "/{job_id}/events",
-    summary="The changes of a job as they happen",
+    summary="The events of a job, as server-sent events",
     response_class=StreamingResponse,
     responses=EVENTS_REPLIES,
 )
@@ -98,12 +101,12 @@ async def get_events(
     backend: JobBackendDep,
     caller: CallerDep,
     request: Request,
-    last_event_id: Annotated[str | None, Header(description="Replays the events after it")] = None,
+    last_event_id: Annotated[str | None, Header(description="Id of the last received event; resumes after it")] = None,
 ) -> Response:
     await _job(job_id, backend, caller)
-    after = cursor_of(last_event_id)
+    after = read_event_id(last_event_id)
     if after and await backend.queue.has_ended(job_id, after=after):
-        # The only reply after which a browser does not reconnect.
+        # 204 is the only reply after which a browser's EventSource does not reconnect.
         return Response(status_code=204)
     if is_head(request.scope):
         return Response(headers=EVENT_HEADERS, media_type=EventSourceResponse.media_type)
@@ -125,8 +128,10 @@ async def _job(job_id: str, backend: JobBackend, caller: Caller) -> Job:
     return job
 
 
-async def _limited(blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str) -> AsyncIterator[Content]:
-    """Counts the reply as a request in flight, because a slow client keeps a block of the result in memory."""
+async def _count_in_flight(
+    blocks: AsyncIterable[Content], limiter: ConcurrencyLimiter, caller: str
+) -> AsyncIterator[Content]:
+    """Yields the blocks. Until the last one the reply counts as a request in flight: a slow client holds memory."""
     limiter.add(caller, requests=1)
     try:
         async for block in blocks:
@@ -146,17 +151,17 @@ def _not_finished(job: Job, queue_position: QueuePosition, prefix: str) -> Probl
     )
 
 
-def cursor_of(last_event_id: str | None) -> str | None:
-    """Returns the id of the last event that the client has; None, to send all events, without a valid one."""
+def read_event_id(last_event_id: str | None) -> str | None:
+    """Returns the header's value if it is an id of Redis Streams; otherwise None, which sends all events."""
     match = _EVENT_ID.fullmatch(last_event_id or "")
     return last_event_id if match and max(map(int, match.groups())) <= _MAX_EVENT_NUMBER else None
 
 
 class EventStreamResponse(EventSourceResponse):
-    """A stream of a job's events, which closes its generators in this task when the client leaves.
+    """A response that streams the events of one job, and closes its generators when the client disconnects.
 
-    FastAPI's own streaming of generator endpoints does not suffice: it cannot reply 204 to a client that has all
-    events. Left to the garbage collector, a generator would be closed while the other one runs.
+    It replaces FastAPI's streaming of generator endpoints, which cannot reply 204 to a client that has all events. The
+    generators are closed in the task of the request: the garbage collector could close one while the other runs.
     """
 
     def __init__(self, events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str) -> None:
@@ -171,19 +176,19 @@ class EventStreamResponse(EventSourceResponse):
 async def event_stream(
     events: AsyncGenerator[JobEvent | None], streams: EventStreams, caller: str
 ) -> AsyncGenerator[bytes]:
-    """Yields encoded events; ends early when Redis cannot be reached, after which the client resumes."""
+    """Yields encoded events. Ends early if Redis cannot be reached; the client then reconnects and resumes."""
     async with aclosing(events):
         with streams.place(caller):
             yield format_sse_event(retry=RETRY_MS)
             try:
                 async for event in events:
-                    yield encode(event)
+                    yield encode_event(event)
             except Problem as problem:
                 log.info("events_cut_short", code=problem.code)
 
 
-def encode(event: JobEvent | None) -> bytes:
-    """Returns the event as server-sent events have it; a comment that keeps the connection alive for None."""
+def encode_event(event: JobEvent | None) -> bytes:
+    """Returns the event in the format of server-sent events; for None, a comment that keeps the connection alive."""
     if event is None:
         return format_sse_event(comment="keep-alive")
     return format_sse_event(id=event.id, event=event.name, data_str=json.dumps(event.data))

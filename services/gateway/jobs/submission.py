@@ -1,4 +1,4 @@
-"""Submission of a request as a job, and the reply: the job, or its result where the client waits."""
+"""Submission of a request as a job. The reply is the job, or its result where the client waits for it."""
 
 import asyncio
 import math
@@ -31,10 +31,10 @@ from sightline.runtime.retries import retry
 from sightline.runtime.tasks import cancel_and_wait
 from sightline.runtime.tracing import current_traceparent
 
-KEY_HOLD_S = 30.0
+KEY_HOLD_S = 30.0  # after the last renewal; a key stays reserved for so long if this process dies
 RETRY_AFTER_S = 5.0
 MAX_RETRY_AFTER_S = 60.0
-RESERVED_BYTES = 8 * 1024 * 1024  # in each step, for a body without a declared length
+RESERVATION_STEP_BYTES = 8 * 1024 * 1024  # for a body without a declared length
 RESERVATION_MARGIN_S = 60.0
 DELETION_ATTEMPTS = 5
 # These are stored in Redis with the job. A query may have polygons in it; the others are short in practice.
@@ -56,6 +56,8 @@ class JobSubmitter:
     async def run(self, reason: JobReason) -> None:
         job = await self._submit(reason)
         add_log_fields(self._context.scope, job=job.id)
+        # The client sent the same request again while the first one is in progress. It did not ask for a job, so it
+        # gets an error that names the running one.
         if reason is JobReason.KEY and job.id != self._id and not job.state.terminal:
             await self._send(_key_in_use(job, self._context.scope))
             return
@@ -74,12 +76,14 @@ class JobSubmitter:
             async with self._key_held():
                 await self._reserve_space(declared_bytes(self._context.headers))
                 body = await self._backend.store.put(self._chunks(), reserve=self._reserve)
+            # The blob store has the body; the copy in memory would only be needed to send it to another replica.
             self._context.body.forget()
             job = await self._queue.submit(self._submission(reason, body), model_sha256=self._model_sha256())
-        except BaseException:
+        except BaseException:  # a cancelled upload must free its space as well
             await self._abandon()
             raise
         if job.id != self._id:
+            # An earlier job has this idempotency key and its own copy of the body.
             await self._abandon()
         self._gateway.metrics.jobs.labels(self._model, reason, _outcome(job, self._id)).inc()
         return job
@@ -92,7 +96,7 @@ class JobSubmitter:
         body = self._context.body
         async for chunk in body.stream():
             if body.size_bytes > self._reserved_bytes:
-                await self._reserve_space(body.size_bytes + RESERVED_BYTES)
+                await self._reserve_space(body.size_bytes + RESERVATION_STEP_BYTES)
             self._digest.feed(chunk)
             yield chunk
 
@@ -110,7 +114,7 @@ class JobSubmitter:
         await retry(reserve, on=_is_being_deleted, event=None, max_wait_s=2.0, attempts=DELETION_ATTEMPTS)
 
     async def _abandon(self) -> None:
-        # Where Redis cannot be reached, what this job holds expires.
+        # If Redis cannot be reached, the reservations of this job expire without this call.
         with suppress(Problem):
             await self._queue.abandon(self._id, owner=self._options.owner, key=self._options.idempotency_key)
 
@@ -121,16 +125,16 @@ class JobSubmitter:
             yield
             return
         await self._reserve_key(self._options.idempotency_key)
-        holding = asyncio.create_task(self._keep_holding(self._options.idempotency_key))
+        renewal = asyncio.create_task(self._renew_key(self._options.idempotency_key))
         try:
             yield
         finally:
-            await cancel_and_wait(holding)
+            await cancel_and_wait(renewal)
 
-    async def _keep_holding(self, key: str) -> None:
+    async def _renew_key(self, key: str) -> None:
         while True:
             await asyncio.sleep(KEY_HOLD_S / 3)
-            # Another request that took the key meanwhile is detected at submission.
+            # Submission detects another request that has taken the key in the meantime.
             with suppress(Problem):
                 await self._reserve_key(key)
 
@@ -178,7 +182,7 @@ class JobSubmitter:
         return self._context.headers.get("content-type", "")
 
     def _wait_s(self, reason: JobReason) -> float | None:
-        """Returns the seconds that the request waits for the job to end; None for no wait."""
+        """Returns the longest time to wait for the job's end before replying; None to reply at once."""
         if self._options.preferences.wait_s is not None:
             return min(self._options.preferences.wait_s, self._gateway.settings.max_wait_s)
         return self._context.left_s() if reason is JobReason.KEY else None
@@ -206,10 +210,11 @@ class JobSubmitter:
 
     async def _send(self, response: Response) -> None:
         if isinstance(response, StreamingResponse):
-            # `RequestContext` reads `receive`, and ends the reply when the client disconnects.
+            # `RequestContext` already reads `receive` and cancels this when the client disconnects. A second reader
+            # would take messages from it.
             await response.stream_response(self._context.send)
         else:
-            await response(self._context.scope, _nothing, self._context.send)
+            await response(self._context.scope, _never_receive, self._context.send)
 
 
 def _require_short_headers(headers: Headers, query: bytes) -> None:
@@ -246,5 +251,5 @@ def _key_in_use(job: Job, scope: Scope) -> Response:
     )
 
 
-async def _nothing() -> dict[str, object]:
-    raise AssertionError("a complete reply reads nothing")
+async def _never_receive() -> dict[str, object]:
+    raise AssertionError("a response with a complete body does not call receive")

@@ -1,3 +1,5 @@
+"""Webhook deliveries in the background, and the route that sends a test event."""
+
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -43,9 +45,9 @@ async def open_webhooks(
     registry: CollectorRegistry,
     tasks: TaskSupervisor,
 ) -> AsyncIterator[Webhooks]:
-    """Delivers webhooks in the background while it is open; without Redis, only test events can be sent.
+    """Delivers webhooks in the background while the block lasts; without Redis, only test events can be sent.
 
-    `render` returns a job as clients see it.
+    `render` returns the JSON of a job that receivers get.
     """
     metrics = WebhookMetrics(registry)
     async with WebhookSender.open(settings) as sender:
@@ -64,9 +66,9 @@ def _webhooks(request: Request) -> Webhooks:
 
 
 class Trial(BaseModel):
-    """The receiver of a test event."""
+    """The URL and the secret of the receiver of a test event."""
 
-    url: str = Field(max_length=MAX_URL_CHARACTERS, description="Such as https://example.org/hooks/sightline")
+    url: str = Field(max_length=MAX_URL_CHARACTERS, description="For example https://example.org/hooks/sightline")
     secret: str = Field(max_length=128, description="`whsec_` and 24 to 64 bytes in Base64")
 
 
@@ -74,7 +76,7 @@ class TrialReport(BaseModel):
     """The outcome of a test event."""
 
     delivered: bool
-    status: int | None = Field(description="HTTP status of the receiver's answer; null where there was none")
+    status: int | None = Field(description="HTTP status of the receiver's reply; null without a reply")
     duration_ms: float
     message_id: str = Field(description="The `webhook-id` that was sent to the receiver")
     detail: str
@@ -84,6 +86,7 @@ class TrialReport(BaseModel):
 async def send_test(trial: Trial, webhooks: Annotated[Webhooks, Depends(_webhooks)], request: Request) -> TrialReport:
     webhook = validate_webhook(trial.url, trial.secret, webhooks.sender.guard)
     message = webhook_test_message(f"test-{uuid.uuid4().hex}", time.time())
+    # Limited, because each request makes this gateway connect to an address that the caller chooses.
     with Permit(webhooks.test_limiter, fairness_key_of(request.scope)).admit():
         attempt = await webhooks.sender.send(webhook, message)
     return TrialReport(

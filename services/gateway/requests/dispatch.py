@@ -1,4 +1,4 @@
-"""Routes of the services: each request is forwarded to a replica, or becomes a job."""
+"""The proxied routes: each request is forwarded to a replica, or is submitted as a job."""
 
 from dataclasses import dataclass
 from http import HTTPMethod
@@ -39,21 +39,25 @@ class JobDecision:
         """Decides by the headers, before the body arrives; `size_bytes` is its declared size."""
         if not self.takes_jobs:
             return None
-        if self.options.asks_for_job:
+        if self.options.requests_job:
             return JobReason.ASKED
         if size_bytes > self.max_bytes:
             return JobReason.BYTES
         return JobReason.KEY if self.options.idempotency_key else None
 
     def from_pixels(self, reason: JobReason | None, pixels: int) -> JobReason | None:
-        """Decides again by the largest picture's size, which takes precedence over an idempotency key."""
+        """Decides again once the picture headers have arrived; `pixels` is the size of the largest picture.
+
+        The size takes precedence over an idempotency key: a client with a key would wait for the result, but a large
+        picture takes too long for that.
+        """
         if self.takes_jobs and reason in (None, JobReason.KEY) and pixels > self.sync_pixels:
             return JobReason.PIXELS
         return reason
 
 
 class PredictionDispatcher:
-    """Processes a POST to a model's routes: checks its pictures' headers, then forwards it or makes it a job."""
+    """Processes one POST to a model: checks the picture headers, then forwards the request or submits it as a job."""
 
     def __init__(self, gateway: Gateway, model: str, context: RequestContext) -> None:
         self._gateway, self._model, self._context = gateway, model, context
@@ -72,7 +76,7 @@ class PredictionDispatcher:
             self._context.body.limit_hint = JOB_HINT
         with self._context.admitted():
             if not self._decision.takes_jobs:
-                # Without jobs nothing can wait for a replica: refuse before the body arrives.
+                # Only a job can wait for a replica. Raising here saves the client from an upload that would be refused.
                 self._gateway.fleet.choose(self._model, self._context.caller.fairness_key)
             await self._context.serve(self._process(reason))
 
@@ -87,7 +91,7 @@ class PredictionDispatcher:
 
 
 class ProxyRoute(Route):
-    """A route of the proxy; puts itself into the scope, as FastAPI's routes do, for logs and metrics."""
+    """A Starlette route to a service. Adds itself to the scope, as FastAPI's routes do, for logs and metrics."""
 
     def __init__(self, path: str, proxy: "Proxy") -> None:
         super().__init__(path, proxy, methods=METHODS, name="proxy", include_in_schema=False)
@@ -98,7 +102,10 @@ class ProxyRoute(Route):
 
 
 class Proxy:
-    """An ASGI endpoint that sends requests to the service of `model`, or else of the model in the path."""
+    """An ASGI endpoint that forwards requests to the service of `model`, by default of the model in the path.
+
+    `predicts`: a POST runs the model, so that it may become a job.
+    """
 
     def __init__(self, model: str | None = None, *, predicts: bool = False) -> None:
         self._model, self._predicts = model, predicts
@@ -106,7 +113,7 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = gateway_of(scope)
         model = self._model or scope["path_params"]["model"]
-        gateway.fleet.replicas(model)
+        gateway.fleet.replicas(model)  # raises NOT_FOUND for an unknown model
         context = RequestContext(gateway.settings, gateway.limiter, scope, receive, send)
         context.caller.require_model(model)
         try:

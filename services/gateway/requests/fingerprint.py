@@ -10,21 +10,22 @@ from sightline.http.multipart import FormParser, MultipartError, PartHeaders, bo
 
 
 class BodyDigest(Protocol):
-    """A digest of a body that is fed in chunks; None for a body that is identified by the SHA-256 of its bytes."""
+    """A digest of a request body, fed in chunks; None if only the SHA-256 of the raw bytes identifies the body."""
 
     def feed(self, chunk: bytes) -> None: ...
     def hexdigest(self) -> str | None: ...
 
 
 def digest_for(content_type: str) -> BodyDigest:
+    """Returns a new digest for a body of this `Content-Type`."""
     boundary = boundary_of(content_type)
     return PlainDigest(parse_options_header(content_type)[0]) if boundary is None else FormDigest(boundary)
 
 
 def fingerprint(body: BodyDigest, *, body_sha256: str, model: str, query: str, accept: str | None) -> str:
     """Returns a SHA-256 over everything that determines the result."""
-    facts = json.dumps([model, query, accept, body.hexdigest() or body_sha256])
-    return hashlib.sha256(facts.encode()).hexdigest()
+    components = json.dumps([model, query, accept, body.hexdigest() or body_sha256])
+    return hashlib.sha256(components.encode()).hexdigest()
 
 
 class PlainDigest:
@@ -79,7 +80,7 @@ class FormDigest:
             self._parts.update(self._part.digest())
 
 
-# Clients that hold idempotency keys across an upgrade of the gateway rely on equal digests: they do not change.
+# Digests must stay equal across releases: idempotency keys outlive an upgrade of the gateway.
 _END = hashlib.sha256(b"--\r\n")
 
 

@@ -1,4 +1,4 @@
-"""Forwards requests to replicas and their replies to clients, with the headers that may pass each way."""
+"""Forwarding of requests to replicas and of replies to clients, with the headers that may pass in each direction."""
 
 import re
 import time
@@ -28,11 +28,11 @@ log = structlog.get_logger()
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
-# Browsers read // and /\ at the beginning as the name of another host.
+# Browsers take a path that begins with // or /\ for the name of another host.
 _LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 _LINK = re.compile(r"<([^<>]*)>")
 LINK_HEADERS = frozenset((b"location", b"content-location", b"link"))
-# These lead clients or proxies elsewhere, and no service needs them. CORS is decided by the gateway.
+# Through these a compromised service could redirect clients or proxies. CORS is configured at the gateway alone.
 DROPPED_REPLY_HEADERS = frozenset(
     (b"refresh", b"alt-svc", b"alt-used", b"x-accel-redirect", b"x-sendfile", b"sourcemap")
 )
@@ -53,12 +53,12 @@ _HOP_BY_HOP = frozenset(
 _FLEET_CREDENTIAL = names.FLEET_CREDENTIAL.lower().encode()
 _NOT_FORWARDED = _HOP_BY_HOP | {
     b"host",
-    b"expect",  # the gateway's server has answered it when the body begins to arrive
-    # Secrets for the gateway alone.
+    b"expect",  # the server has already replied 100 Continue
+    # Credentials that only the gateway checks: a service must not get them.
     b"authorization",
     b"x-api-key",
     names.WEBHOOK_SECRET.lower().encode(),
-    # Set by the gateway itself.
+    # Set by the gateway, so that a client cannot forge them.
     names.REQUEST_ID.lower().encode(),
     names.DEADLINE_MS.lower().encode(),
     _FLEET_CREDENTIAL,
@@ -71,11 +71,11 @@ _NOT_RETURNED = _HOP_BY_HOP | {b"server", b"date", _FLEET_CREDENTIAL}
 
 
 class RequestForwarder:
-    """Forwards one request to a replica, or to further ones, and the reply to the client.
+    """Forwards one request to a replica and its reply to the client; tries other replicas where that is safe.
 
-    A replica that refuses the connection has received nothing, and one that answers 503 has not begun: then another one
-    is tried while the body can be sent from its first byte. After any other failure the replica may have worked on the
-    request, so the client gets the error.
+    It is safe after a refused connection or a 503, because the replica has not begun to process the request, and while
+    the body can still be sent from its first byte. After any other failure the replica may have processed the request,
+    so the client gets the error.
     """
 
     def __init__(self, gateway: Gateway, model: str, context: RequestContext) -> None:
@@ -83,13 +83,14 @@ class RequestForwarder:
         self._tried: set[Replica] = set()
 
     async def run(self) -> None:
+        # The first read shows whether there is a body: without one, `content` is None and not an empty stream.
         if not self._body.size_bytes:
             await self._body.read()
-        async with self._running():
+        async with self._hold_running_permit():
             while not await self._attempt():
                 pass
 
-    def _running(self) -> AbstractAsyncContextManager[None]:
+    def _hold_running_permit(self) -> AbstractAsyncContextManager[None]:
         if self._context.scope["method"] != HTTPMethod.POST:
             return nullcontext()
         return self._gateway.running_limit.hold(self._context.caller, max_duration_s=self._context.max_duration_s)
@@ -105,7 +106,7 @@ class RequestForwarder:
                 return self._retry("connect")
             async with reply:
                 if reply.status == HTTPStatus.UNAUTHORIZED:
-                    # The caller's key was checked by this gateway, so the service refuses the fleet credential.
+                    # This gateway has checked the caller's key, so it is the fleet credential that the service refuses.
                     log.error("fleet_credential_refused", model=self._model, replica=replica.url)
                     replica.set_ready(ready=False)
                     if self._can_try_another():
@@ -154,7 +155,7 @@ class RequestForwarder:
 
     def _observe(self, replica: Replica, reply: ClientResponse, duration_s: float) -> None:
         self._gateway.metrics.upstream_duration_s.labels(self._model).observe(duration_s, exemplar())
-        # Fast failures must not lower the latency by which replicas are chosen.
+        # A replica that fails fast would otherwise look like the fastest one, and get all requests.
         if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             replica.observe(duration_s)
 
@@ -177,26 +178,27 @@ class RequestForwarder:
 
 def _address(replica: Replica, scope: Scope) -> URL:
     if not scope["raw_path"].startswith(b"/"):
-        # A path without a slash would become part of the host.
+        # A path without a leading slash would become part of the host name.
         raise Problem(Code.NOT_FOUND, "There is nothing at this address.")
     path, query = scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1")
     return URL(f"{replica.url}{path}?{query}" if query else f"{replica.url}{path}", encoded=True)
 
 
 def _failed(model: str) -> Problem:
-    detail = f"The service of {model} closed the connection. It may have worked on the request; send it again."
+    detail = f"The service of {model} closed the connection. It may have processed the request; send it again."
     return Problem(Code.UPSTREAM_FAILED, detail, model=model)
 
 
 def _refused(model: str) -> Problem:
-    detail = f"The service of {model} refused this gateway; an operator must give both the same fleet credential."
+    detail = f"The service of {model} refused this gateway; an operator must set the same fleet credential for both."
     return Problem(Code.UPSTREAM_FAILED, detail, model=model)
 
 
 class LinkRewriter:
-    """Rewrites the links in the reply to a request for `url` to lead to the gateway, under its public path `prefix`.
+    """Rewrites links in the headers of one reply, so that they lead to the gateway under its public path `prefix`.
 
-    A service knows its own address alone. A client that followed it would bypass the gateway, and send its key along.
+    `url` is the requested address at the service. A service writes links to its internal address; a client that
+    followed one would bypass the gateway and send its API key to another host.
     """
 
     def __init__(self, url: URL, prefix: str) -> None:

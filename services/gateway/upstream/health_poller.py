@@ -1,3 +1,5 @@
+"""Periodic health checks of the replicas, and the catalog of the models that they describe."""
+
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from sightline.runtime.errors import describe_error
 
 Document = Mapping[str, Any]
 log = structlog.get_logger()
-_WANTED = {"Accept": "application/json", "Accept-Encoding": "identity"}
+_PROBE_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,8 @@ class HealthPoller:
         self, fleet: ReplicaFleet, catalog: ModelCatalog, session: ClientSession, settings: GatewaySettings
     ) -> None:
         self._fleet, self._catalog, self._session, self._settings = fleet, catalog, session, settings
-        # The header is sent even without a credential: a service that needs one then fails its probe, not a client's
-        # request.
-        self._headers = {**_WANTED, names.FLEET_CREDENTIAL: settings.own_credential or ""}
+        # Sent even without a credential: a service that requires one then fails the probe, not a client's request.
+        self._headers = {**_PROBE_HEADERS, names.FLEET_CREDENTIAL: settings.own_credential or ""}
         self._timeout = ClientTimeout(total=settings.poll_timeout_s, sock_connect=settings.connect_timeout_s)
 
     async def run(self) -> None:
@@ -76,21 +77,21 @@ class HealthPoller:
             for replica in self._fleet:
                 tasks.create_task(self._poll(replica))
             for model, url in self._fleet.dns_urls:
-                tasks.create_task(self._follow(model, url, tasks))
+                tasks.create_task(self._poll_dns_name(model, url, tasks))
 
-    async def _follow(self, model: str, dns_url: str, tasks: asyncio.TaskGroup) -> None:
-        """Polls the replicas behind a DNS name; while DNS cannot be reached, those that are still ready."""
-        watched: dict[Replica, asyncio.Task[None]] = {}
+    async def _poll_dns_name(self, model: str, dns_url: str, tasks: asyncio.TaskGroup) -> None:
+        """Polls the replicas behind a DNS name; while DNS cannot be reached, keeps those that are still ready."""
+        polls: dict[Replica, asyncio.Task[None]] = {}
         while True:
             urls = await resolve_replicas(dns_url)
-            gone = [replica for replica in watched if not (replica.ready if urls is None else replica.url in urls)]
+            gone = [replica for replica in polls if not (replica.ready if urls is None else replica.url in urls)]
             for replica in gone:
-                watched.pop(replica).cancel()
+                polls.pop(replica).cancel()
                 self._fleet.remove(replica)
-            for url in set(urls or ()) - {replica.url for replica in watched}:
+            for url in set(urls or ()) - {replica.url for replica in polls}:
                 replica = Replica(model, url)
                 self._fleet.add(replica)
-                watched[replica] = tasks.create_task(self._poll(replica))
+                polls[replica] = tasks.create_task(self._poll(replica))
             await asyncio.sleep(self._settings.poll_interval_s)
 
     async def _poll(self, replica: Replica) -> None:
@@ -98,7 +99,7 @@ class HealthPoller:
             try:
                 await self._probe(replica)
             except Exception as error:
-                # One unexpected reply must not end the polling of the whole fleet.
+                # Without this, one unexpected reply would end the task group, and with it the polling of all replicas.
                 log.error("probe_failed", model=replica.model, replica=replica.url, **describe_error(error))
                 replica.set_ready(ready=False)
             await asyncio.sleep(self._settings.poll_interval_s)
@@ -109,7 +110,7 @@ class HealthPoller:
             if status == HTTPStatus.UNAUTHORIZED:
                 log.warning("fleet_credential_refused", model=replica.model, replica=replica.url)
         except TimeoutError:
-            # A late reply means busy more often than dead: one must not take a working replica out.
+            # A late reply usually means a busy replica, not a dead one: a single one must not take it out of service.
             replica.misses += 1
             replica.set_ready(ready=replica.ready and replica.misses < self._settings.poll_misses)
         except (ClientError, OSError):
@@ -119,9 +120,9 @@ class HealthPoller:
 
     async def _accept_report(self, replica: Replica, body: Mapping[str, Any], *, ready: bool) -> None:
         report = read_readiness_report(body)
-        renewed = replica.report is None or report.identity != replica.report.identity
+        has_changed = replica.report is None or report.identity != replica.report.identity
         replica.misses, replica.report = 0, report
-        if ready and (renewed or not replica.ready):
+        if ready and (has_changed or not replica.ready):
             await self._describe(replica)
         replica.set_ready(ready=ready)
 
@@ -135,7 +136,7 @@ class HealthPoller:
             self._catalog.add(replica.model, ModelDescription(document, read_model_card(card)))
 
     async def _get(self, replica: Replica, path: str) -> tuple[int, Mapping[str, Any]]:
-        # A redirect would take the credential elsewhere.
+        # A redirect could send the fleet credential to another host.
         async with self._session.get(
             replica.url + path, headers=self._headers, timeout=self._timeout, allow_redirects=False
         ) as reply:

@@ -36,9 +36,9 @@ def test_applied_preferences_are_named() -> None:
 
 
 def test_only_respond_async_and_wait_ask_for_a_job() -> None:
-    assert not Preferences().asks_for_job
-    assert Preferences(wait_s=0).asks_for_job
-    assert Preferences(respond_async=True).asks_for_job
+    assert not Preferences().requests_job
+    assert Preferences(wait_s=0).requests_job
+    assert Preferences(respond_async=True).requests_job
 
 
 @pytest.mark.parametrize(
