@@ -44,7 +44,7 @@ class GatewayMetrics:
             self._initialize(model)
 
     def _initialize(self, model: str) -> None:
-        # `rate` misses the first event of a series that begins with it, so the series of alerts begin at 0.
+        # `rate` misses the first event of a series that begins with it, so these begin at 0.
         self.upstream_duration_s.labels(model)
         for metric in (self.received_bytes, self.sent_bytes):
             metric.labels(model)

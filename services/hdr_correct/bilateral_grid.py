@@ -60,6 +60,7 @@ def fit_grid(photo: Floats, target: Floats) -> AffineGrid:
 
 def _moments(features: Floats, values: Floats) -> Doubles:
     """(4 * levels, h, w) and (7, h, w) to (rows, columns, levels, 4, 7): sums of their products over each cell."""
+    # In double precision, because `_solve` subtracts squared means from means of squares.
     products: Doubles = np.matmul(_cells(features).swapaxes(2, 3), _cells(values), dtype=np.float64)
     return products.reshape(*products.shape[:2], -1, 4, len(values))
 
@@ -81,7 +82,7 @@ def _pool(moments: Doubles) -> Doubles:
 
 
 def _blur(count: int, sigma: float) -> Doubles:
-    """(count, count) whose rows are Gaussians that add up to 1."""
+    """(count, count): in each row a Gaussian about the diagonal, with the sum 1."""
     away = np.arange(count)[:, None] - np.arange(count)
     weights = np.exp(-0.5 * (away / sigma) ** 2)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)

@@ -15,6 +15,7 @@ from sightline.imaging.picture import Picture, Samples
 from sightline.inference.signature import Tensors
 
 OUTLIER_SHARE = 1e-3
+"""Share of the darkest and of the brightest pixels that the range of the scene leaves out."""
 MIN_LIGHT = 1e-5
 ALMOST_WHITE, FULLY_WHITE = 0.94, 0.99
 LIGHTENING = 0.05
@@ -53,6 +54,7 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
     compressed, wanted = outputs["compressed"], outputs["corrected"]
     own, shown = small.own, to_float(small.srgb)
     wanted = _even_out_white(shown, wanted)
+    # The network may estimate slight colours for a grey photo.
     compressed = _to_grey(compressed) if picture.grey else compressed
     share = correction_share(shown, wanted, white_intended=white_certainty(picture.pixels))
     applied, usable = strength * share, is_usable(small.srgb)
@@ -71,7 +73,7 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
 def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
     picture, depth = request.picture, request.options.depth
     dtype = np.dtype(np.uint16 if (depth or picture.bit_depth) == 16 else np.uint8)
-    if applied == 0:
+    if applied == 0:  # pixels stay equal to the bit, which a grid of identities does not guarantee
         return quantize(picture.pixels, dtype)
     result: Samples = np.empty(picture.pixels.shape, dtype)
     for rows, values in mapped_bands(grid.blended(applied), picture.pixels):
@@ -80,7 +82,7 @@ def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
 
 
 def _even_out_white(shown: Floats, wanted: Floats) -> Floats:
-    """The correction with one light grey where the photo is white, as the network's guesses there are stains."""
+    """The correction with one light grey where the photo is white: there the network's estimates are blotchy."""
     white = np.clip((shown.min(axis=2, keepdims=True) - ALMOST_WHITE) / (FULLY_WHITE - ALMOST_WHITE), 0, 1)
     if not white.any():
         return wanted

@@ -15,10 +15,10 @@ from sightline.imaging.picture import Picture, Samples
 
 CRUSHED, CLIPPED = 2, 253
 """Of 255. A pixel is crushed if all its channels are at most the first, clipped if one is at least the second."""
-SAMPLED_PX = 1024
+SAMPLED_PX = 1024  # enough for means and shares, at a bounded cost for photos of any size
 MIN_USABLE_SHARE = 0.01
 """Share of usable pixels below which their median is meaningless."""
-MIN_LIGHT = 1e-6
+MIN_LIGHT = 1e-6  # keeps logarithms finite
 
 NO_CORRECTION_STOPS, FULL_CORRECTION_STOPS = 0.4, 0.9
 CLIPPED_NO_CORRECTION_STOPS, CLIPPED_FULL_CORRECTION_STOPS = 0.1, 0.4

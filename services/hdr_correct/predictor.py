@@ -1,4 +1,4 @@
-"""Exposure correction: a badly exposed photo in, the photo well exposed and the scene in linear light out."""
+"""Predictor of exposure correction: the corrected photo and the scene in linear light, from a badly exposed photo."""
 
 from services.hdr_correct.bilateral_grid import CELL_PX
 from services.hdr_correct.correction import HdrRequest, HdrResult, apply_outputs
@@ -26,7 +26,7 @@ SIGNATURE = ModelSignature(
 
 
 class HdrPredictor(Predictor[HdrOptions, HdrRequest, HdrResult]):
-    """Runs any network that corrects a small copy of a photo and estimates its scene."""
+    """Exposure correction with any network that corrects a small copy of a photo and estimates its scene."""
 
     declaration = DECLARATION
     signature = SIGNATURE
@@ -53,7 +53,7 @@ class HdrPredictor(Predictor[HdrOptions, HdrRequest, HdrResult]):
 
 
 def sizes_of_whole_cells(weights: Weights) -> ModelSignature:
-    """The signature with the sizes of the weights; ContractError where one is no whole number of the grid's cells."""
+    """The signature with the input sizes of the weights; ContractError where the grid's cells do not divide one."""
     signature = weights.contract.adapt(SIGNATURE)
     for bucket in signature.buckets:
         if any(size % CELL_PX or size < MIN_SIDE_PX for size in bucket.values()):

@@ -50,6 +50,7 @@ def _radiance(result: HdrResult, _: str, __: Evidence) -> bytes:
 
 
 def radiance_file(scene: Scene) -> bytes:
+    """The scene as a Radiance file (.hdr)."""
     bands = (light for _, light in scene.bands())
     return encode_radiance(bands, WHITE_COMMENT, width=scene.width, height=scene.height)
 
@@ -59,9 +60,10 @@ def _openexr(result: HdrResult, _: str, __: Evidence) -> bytes:
 
 
 def openexr_file(scene: Scene) -> bytes:
+    """The scene as an OpenEXR file of half floats."""
     light = np.empty((scene.height, scene.width, 3), np.float16)
     for rows, values in scene.bands():
-        light[rows] = np.minimum(values, MAX_HALF)
+        light[rows] = np.minimum(values, MAX_HALF)  # brighter values would become infinite
     return encode_openexr({"RGB": light}, f"Linear light; {WHITE_COMMENT}", is_srgb=True)
 
 

@@ -46,14 +46,14 @@ class ExposureReading(BaseModel):
 
 
 class Exposure(BaseModel):
-    """Before the correction and after it."""
+    """Exposure of the photo before and after the correction."""
 
     before: ExposureReading
     after: ExposureReading
 
 
 class HdrRecord(BaseModel):
-    """Exposure before and after, and the applied share of the correction."""
+    """JSON record of a corrected photo."""
 
     width: int
     height: int

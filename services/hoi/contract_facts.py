@@ -1,4 +1,4 @@
-"""The `[facts]` in the contract of the weights."""
+"""Properties of the weights, from the `[facts]` of their contract: classes, actions with roles, and thresholds."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sightline.postprocessing.interactions import ActionScore, Composition
 
 PERSON = "person"
-Unit = Annotated[float, Field(ge=0, le=1)]
+UnitFloat = Annotated[float, Field(ge=0, le=1)]
 
 
 class Role(StrEnum):
@@ -45,8 +45,9 @@ class Slot(BaseModel):
 
 
 class Thresholds(BaseModel):
-    """detection: the minimum score of a box that may take part.
+    """Thresholds on scores, 0..1.
 
+    detection: the minimum score of a box that may take part in an interaction.
     empty_role: the value of a missing object: a role has an object where its s_o * s^a * g is at least this value times
     the action of the person alone. certain_object: the minimum s_o * g of an object that is not reported as uncertain.
     interaction and shown: the minimum scores of a triplet and of a box that are reported unless the request has others.
@@ -54,17 +55,17 @@ class Thresholds(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    detection: Unit = 0.05
-    empty_role: Unit = 0.05
-    certain_object: Unit = 0.4
-    interaction: Unit = 0.05
-    shown: Unit = 0.3
+    detection: UnitFloat = 0.05
+    empty_role: UnitFloat = 0.05
+    certain_object: UnitFloat = 0.4
+    interaction: UnitFloat = 0.05
+    shown: UnitFloat = 0.3
 
 
 class ContractFacts(BaseModel):
     """Properties of the weights: input size, classes, slots, thresholds.
 
-    allowed: classes that an object of a slot, such as `ride-instr`, may have; any class for slots that are not named.
+    allowed: classes of the objects of a slot, such as `ride-instr`; any class for a slot without an entry.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,7 +98,7 @@ class ContractFacts(BaseModel):
 
     @cached_property
     def plausible(self) -> NDArray[np.bool_]:
-        """(classes, slots): whether an object of the class may have the slot's role."""
+        """(classes, slots): True where an object of the class may have the slot's role."""
         everything = self.classes
         allowed = [self.allowed.get(str(slot), everything) for slot in self.slots]
         return np.array([[name in names for names in allowed] for name in self.classes])

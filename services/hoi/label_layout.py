@@ -1,6 +1,6 @@
 """Layout of the overlay: links between boxes, and places for labels.
 
-Links are slightly bent, so that two that join the same boxes in both directions lie apart.
+Links are curved, so that two links between the same boxes in opposite directions do not overlap.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 BEND = 0.12
 """Distance of a link's middle from the straight line, in lengths of that line."""
-POINTS = 33
-ALONG = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)
-RINGS, DIRECTIONS = 6, 12
+POINTS = 33  # of a drawn curve; odd, so that one is its middle
+ALONG = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)  # places for a label on a curve, 0..1, the middle first
+RINGS, DIRECTIONS = 6, 12  # places around the middle of a curve, where none on it is free
 Points = NDArray[np.float64]
 
 
@@ -36,7 +36,7 @@ class Size(NamedTuple):
 
 
 class Spot(NamedTuple):
-    """Position of the left upper corner of a label."""
+    """Position of the upper left corner of a label."""
 
     left: float
     top: float
@@ -57,7 +57,7 @@ class LabelPlacer:
         return None
 
     def squeeze_in(self, size: Size, spots: Iterable[Spot]) -> Rect | None:
-        """The spot that hides least of other labels; None for a label that is larger than the picture."""
+        """The spot with the smallest overlap with other labels; None for a label that is larger than the picture."""
         rect = min(self._within(size, spots), key=self._covered_px, default=None)
         return None if rect is None else self._take(rect)
 
@@ -66,7 +66,7 @@ class LabelPlacer:
         if min(free) < 0:
             return
         for spot in spots:
-            left, top = (round(min(max(at, 0), most)) for at, most in zip(spot, free, strict=True))
+            left, top = (round(min(max(place, 0), limit)) for place, limit in zip(spot, free, strict=True))
             yield Rect(left, top, left + size.width, top + size.height)
 
     def _covered_px(self, rect: Rect) -> int:

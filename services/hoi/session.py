@@ -25,13 +25,13 @@ OF_ALL = ("object_logits",)
 
 
 class CascadeSession:
-    """Both networks as one session, one picture at a time.
+    """An inference session of two ONNX graphs: the detector, and the interaction network on the features of its boxes.
 
     The outputs have as many rows as the signature says; rows beyond the detected boxes have the score 0. The
     interaction network takes the boxes of one picture, whatever their number.
     """
 
-    max_batch = 1
+    max_batch = 1  # pictures differ in their number of boxes, so the interaction network cannot batch them
 
     def __init__(
         self, weights: Weights, facts: ContractFacts, signature: ModelSignature, settings: InferenceSettings
@@ -52,8 +52,8 @@ class CascadeSession:
         self._warm(signature)
 
     def run(self, batch: Tensors) -> Tensors:
-        ran = [self._recognize(self._detect(picture[None])) for picture in batch["image"]]
-        return {name: np.stack([outputs[name] for outputs in ran]) for name in ran[0]}
+        results = [self._recognize(self._detect(picture[None])) for picture in batch["image"]]
+        return {name: np.stack([outputs[name] for outputs in results]) for name in results[0]}
 
     def _detect(self, picture: NDArray[Any]) -> Tensors:
         """The detector's outputs, without the boxes beyond the number of rows."""
@@ -79,7 +79,7 @@ class CascadeSession:
         return {**features, "people": boxes[people], "objects": boxes, "object_scores": object_scores}
 
     def _warm(self, signature: ModelSignature) -> None:
-        """Runs the interaction network with as many people as there are rows: blank pictures have none."""
+        """Runs both graphs, the second with one person per row: the detector finds nobody in a blank picture."""
         picture = signature.blank(signature.keys[0], batch=1)["image"]
         _, height, width, _ = picture.shape
         people: Tensors = {

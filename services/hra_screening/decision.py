@@ -16,12 +16,13 @@ PAPER_THRESHOLD = 0.85
 MIN_SUPPORT = 30
 """Number of training pictures below which a class counts as not learned."""
 FROM_REQUEST = "request"
+"""Version of a threshold that the request sets, in place of the version of a calibration."""
 
 
 class ContractFacts(BaseModel):
-    """The `[facts]` in the contract of the weights.
+    """Properties of the weights, from the `[facts]` of their contract.
 
-    support: number of training pictures of each class; it is unknown for classes that are not named.
+    support: number of training pictures of each class; unknown for a class without an entry.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ def aggregate(views: Sequence[Tensors]) -> Classification:
     """The classification from the mean of the views' calibrated logits; the first view is the whole frame."""
     logits = np.stack([view["logits"] for view in views]).mean(0)
     embedding = np.mean([view["embedding"] for view in views], axis=0)
+    # The bound avoids a division by zero for an embedding of zeros.
     length = max(float(np.linalg.norm(embedding)), np.finfo(np.float32).tiny)
     return Classification(softmax(logits), views[0]["activation"], np.asarray(embedding / length, np.float32))
 

@@ -1,4 +1,4 @@
-"""Human-rights screening: photos in, calibrated probabilities of nine classes and a decision or an abstention out."""
+"""Predictor of human-rights screening: calibrated probabilities of nine classes, and a decision or an abstention."""
 
 from collections.abc import Sequence
 
@@ -29,11 +29,11 @@ SIGNATURE = ModelSignature(
     buckets=({"h": 224, "w": 224, "cells": 7, "channels": 1280},),
 )
 
-IMAGES_PER_ROUND = 8
+IMAGES_PER_ROUND = 8  # progress is reported between rounds
 
 
 class ScreeningPredictor(Predictor[ScreeningOptions, ScreeningRequest, ScreeningResult]):
-    """Runs any network that classifies square pictures and maps its logits over them."""
+    """Screening with any network that has logits for square pictures and for each cell of them."""
 
     declaration = DECLARATION
     signature = SIGNATURE
@@ -46,6 +46,7 @@ class ScreeningPredictor(Predictor[ScreeningOptions, ScreeningRequest, Screening
     def read(self, upload: Upload[ScreeningOptions]) -> ScreeningRequest:
         pictures = upload.pictures["image"]
         views = [preprocess(data, self.limits, self._side_px) for data in pictures]
+        # One unreadable picture of several must not fail the others: their record describes it instead.
         if len(views) == 1 and isinstance(views[0], UnreadablePicture):
             raise views[0].problem
         return ScreeningRequest(pictures, views, upload.options)
@@ -54,18 +55,19 @@ class ScreeningPredictor(Predictor[ScreeningOptions, ScreeningRequest, Screening
         readable = [(at, views) for at, views in enumerate(request.views) if isinstance(views, PictureViews)]
         classifications: dict[int, Classification] = {}
         for start in range(0, len(readable), IMAGES_PER_ROUND):
-            chosen = readable[start : start + IMAGES_PER_ROUND]
-            outputs = yield Round(_samples(chosen), done=start / len(readable))
-            each = iter(outputs)
-            classifications |= {at: aggregate([next(each) for _ in views.views]) for at, views in chosen}
+            pictures = readable[start : start + IMAGES_PER_ROUND]
+            outputs = yield Round(_samples(pictures), done=start / len(readable))
+            # In the order of the samples: all views of the first picture, then all of the second.
+            remaining = iter(outputs)
+            classifications |= {at: aggregate([next(remaining) for _ in views.views]) for at, views in pictures}
         return ScreeningResult(request, classifications, self._facts)
 
     def render(self, result: ScreeningResult, media_type: str, evidence: Evidence) -> Rendered:
         return render(result, media_type, evidence, self.limits)
 
 
-def _samples(chosen: Sequence[tuple[int, PictureViews]]) -> list[Tensors]:
-    return [sample for _, views in chosen for sample in views.samples]
+def _samples(pictures: Sequence[tuple[int, PictureViews]]) -> list[Tensors]:
+    return [sample for _, views in pictures for sample in views.samples]
 
 
 create = ScreeningPredictor.load

@@ -45,11 +45,12 @@ class UnreadablePicture:
 
 
 def preprocess(data: bytes, limits: PixelLimits, side_px: int) -> PictureViews | UnreadablePicture:
-    """The views of a picture, which is shrunk at once, so that many pictures fit into memory.
+    """The views of a picture. Keeps no full-size pixels, so that many pictures fit into memory.
 
     side_px: side of the network's input. Raises Problem for faults of the service, such as a full decoder.
     """
     try:
+        # JPEG decodes much faster at a fraction of its size; twice the input leaves the resizing filter enough pixels.
         picture = decode(data, limits, min_short_side_px=2 * side_px)
     except Problem as problem:
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # the service's fault, not the picture's

@@ -73,6 +73,7 @@ def _describe(result: ScreeningResult, at: int, views: PictureViews | Unreadable
             "violation_probability": classification.violation_probability,
             "threshold": threshold.value,
             "threshold_version": threshold.version,
+            # An abstention needs review as a suspected violation does.
             "needs_review": decision is not Category.NO_VIOLATION,
             "perceptual_hash": f"{views.perceptual_hash:016x}",
             "heat_map": heat_map(classification, options) if options.heat_map else None,
@@ -110,7 +111,7 @@ def cell_logits(classification: Classification, category: Category) -> NDArray[n
 
 
 def cell_probabilities(classification: Classification, category: Category) -> NDArray[np.float32]:
-    """(rows, columns) in 0..1: the probability of the class for a picture that looks like the cell throughout."""
+    """(rows, columns) in 0..1: the probability of the class for a picture whose every cell looks like this one."""
     return np.asarray(softmax(classification.activation)[..., CATEGORIES.index(category)], np.float32)
 
 
@@ -129,4 +130,4 @@ def draw_overlay(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArra
 def _blend(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     colours = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     share = (MAX_OPACITY * heat)[..., None]
-    return np.asarray(pixels * (1 - share) + colours * share + 0.5, np.uint8)
+    return np.asarray(pixels * (1 - share) + colours * share + 0.5, np.uint8)  # + 0.5 rounds to the nearest

@@ -20,11 +20,11 @@ from sightline.materials.rendering import Camera, rerender_rmse
 
 METAL = tuple(MaterialType).index(MaterialType.METAL)
 WINDOW_PX = 7
-LOG_OFFSET = 4e-3
+LOG_OFFSET = 4e-3  # keeps the logarithm of black finite
 ALBEDO_NOISE, OTHER_NOISE = 1e-3, 0.05
 """Contrast of the guide that is regularised away: little for colours, which share the guide's texture; more for relief
 and gloss, which hardly do."""
-MAX_SLOPE = 6.0
+MAX_SLOPE = 6.0  # 80.5 degrees; slopes grow without limit towards 90
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +78,7 @@ def _target(maps: SurfaceMaps) -> Floats:
 
 
 def _maps(values: Floats, metallic: float) -> SurfaceMaps:
+    # The bound keeps `exp` from overflowing; it lies above the logarithm of the brightest albedo.
     albedo = np.clip(np.exp(np.minimum(values[..., :3], 0.5)) - LOG_OFFSET, 0, 1)
     slopes = np.clip(values[..., 3:5], -MAX_SLOPE, MAX_SLOPE)
     normal = unit(np.concatenate([slopes, np.ones_like(slopes[..., :1])], 2))

@@ -32,7 +32,7 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 _LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 _LINK = re.compile(r"<([^<>]*)>")
 LINK_HEADERS = frozenset((b"location", b"content-location", b"link"))
-# Through these a compromised service could redirect clients or proxies. CORS is configured at the gateway alone.
+# These lead clients or proxies to another address, and no service needs them. The gateway alone decides CORS.
 DROPPED_REPLY_HEADERS = frozenset(
     (b"refresh", b"alt-svc", b"alt-used", b"x-accel-redirect", b"x-sendfile", b"sourcemap")
 )

@@ -130,7 +130,7 @@ class FormField:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the field was left empty in a browser. A file with a name was chosen, even one without content."""
+        """True for a field that was left empty in a browser. A file with a name is not empty, even without content."""
         return not (self.filename or self.content) if self.is_file else not self.content.strip()
 
 

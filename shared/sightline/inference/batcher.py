@@ -51,7 +51,7 @@ class PendingSample:
 
     @property
     def obsolete(self) -> bool:
-        """Whether nobody waits for the result: past its deadline, or cancelled (a future shows that first)."""
+        """True if nothing awaits the result: its deadline has passed, or its future was cancelled."""
         return self.expired or self.future.done()
 
     def resolve(self, result: SampleResult | Exception) -> None:
@@ -142,7 +142,7 @@ class MicroBatcher:
 
     @property
     def has_room(self) -> bool:
-        """Whether `check_room` accepts a request."""
+        """True if `check_room` would accept a request."""
         try:
             self.check_room()
         except Problem:

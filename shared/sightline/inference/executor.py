@@ -72,6 +72,8 @@ async def execute(
 
 
 class _Execution(Generic[ResultT]):
+    """One plan while it runs: its steps on the pool, and its samples in the batcher."""
+
     def __init__(
         self,
         plan: Plan[ResultT],
@@ -84,7 +86,9 @@ class _Execution(Generic[ResultT]):
     ) -> None:
         self._plan, self._batcher, self._pool, self._stages, self._deadline = plan, batcher, pool, stages, deadline
         self._requester, self._admitted = requester, at_once is not None
-        self._turn: AbstractAsyncContextManager[None] = nullcontext() if at_once is None else asyncio.Semaphore(at_once)
+        self._queue_place: AbstractAsyncContextManager[None] = (
+            nullcontext() if at_once is None else asyncio.Semaphore(at_once)
+        )
         self._step: Future[_Step[ResultT]] | None = None
         self._cancellation = Cancellation()
 
@@ -99,11 +103,11 @@ class _Execution(Generic[ResultT]):
         return outcome.result
 
     def close(self) -> None:
-        """Closes the generator, once the thread that may still be inside it has left."""
+        """Closes the generator; if a thread is still running a step of it, after that step."""
         if self._step is None:
             self._plan.close()
         else:
-            # The thread may still wait for a decoder process.
+            # Ends the step early where it waits for a decoder process.
             self._cancellation.cancel()
             self._step.add_done_callback(lambda _: self._plan.close())
 
@@ -134,12 +138,12 @@ class _Execution(Generic[ResultT]):
         try:
             return await asyncio.gather(*tasks)
         finally:
-            # When one fails the request fails, and nobody awaits the others.
+            # If one sample fails, the request fails, so the others must not occupy the batcher.
             for task in tasks:
                 task.cancel()
 
     async def _submit(self, sample: Tensors) -> SampleResult:
-        async with self._turn:
+        async with self._queue_place:
             return await self._batcher.submit(sample, deadline=self._deadline, admitted=True, requester=self._requester)
 
 

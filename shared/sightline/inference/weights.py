@@ -54,7 +54,7 @@ class Weights:
 
     @property
     def verified(self) -> bool:
-        """Whether the contract names the SHA-256 of each file; files that differ from it are not loaded."""
+        """True if the contract has the SHA-256 of each file, so that no other files were loaded."""
         return bool(self.contract.sha256)
 
     def square_sides_px(self, signature: ModelSignature) -> list[int]:

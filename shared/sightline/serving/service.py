@@ -137,7 +137,7 @@ class ModelService:
 
     @property
     def has_room(self) -> bool:
-        """Whether new work would start soon."""
+        """True while the service is ready and its batcher has room for another request."""
         return self.state is ServiceState.READY and self.batcher.has_room
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 The server is single-threaded and has the codecs loaded, so that a fork takes a few milliseconds. A child may run out
 of time or memory, crash, or be compromised: it has one socket and no credentials, and ends after one picture. The
-server ends with the process that started it, whose end closes the control socket.
+server ends when its parent process does, because that closes the control socket.
 """
 
 import ctypes
@@ -39,7 +39,7 @@ REQUEST = struct.Struct("!I")
 REPLY_BYTES = 64 << 10
 _PR_SET_PDEATHSIG = 1
 _CODECS = ("png_decode", "cms_transform", "lzw_decode", "packbits_decode", "zlibng_decode", "deflate_decode")
-_NICENESS = 5
+_NICENESS = 5  # decoding must not delay the event loop of the service
 _OOM_SCORE, _MEMORY_PAGES = Path("/proc/self/oom_score_adj"), Path("/proc/self/statm")
 
 
@@ -71,7 +71,7 @@ def _unpack_request(descriptor: int) -> tuple[DecodeRequest, bytes]:
 
 
 class _Server:
-    """Event loop that forks a child for each request, kills late and cancelled ones, and reports how each ended."""
+    """Event loop that forks a child for each request, kills late and cancelled ones, and reports failures."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -88,13 +88,14 @@ class _Server:
         """Serves until the control socket is closed."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        while self._turn():
+        while self._run_once():
             pass
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
 
-    def _turn(self) -> bool:
-        for key, _ in self._selector.select(self._until_next_end()):
+    def _run_once(self) -> bool:
+        """Returns False once the control socket is closed."""
+        for key, _ in self._selector.select(self._seconds_to_next_kill()):
             if key.fileobj is self._control:
                 if not self._accept():
                     return False
@@ -103,14 +104,14 @@ class _Server:
                     os.read(self._wakeup, 4096)
             else:
                 # The client never writes to this end: it is readable because the client has closed its own.
-                self._end(key.data, "cancelled")
-        self._end_late_ones()
+                self._kill(key.data, "cancelled")
+        self._kill_late_children()
         self._reap()
         return True
 
-    def _until_next_end(self) -> float | None:
-        next_end = min((child.ends_at for child in self._children.values()), default=math.inf)
-        return None if next_end == math.inf else max(0.0, next_end - time.monotonic())
+    def _seconds_to_next_kill(self) -> float | None:
+        next_kill = min((child.ends_at for child in self._children.values()), default=math.inf)
+        return None if next_kill == math.inf else max(0.0, next_kill - time.monotonic())
 
     def _accept(self) -> bool:
         head, descriptors, _, _ = socket.recv_fds(self._control, CONTROL.size, 2)
@@ -148,15 +149,15 @@ class _Server:
             _serve_one(channel, request)
             code = 0
         finally:
-            os._exit(code)
+            os._exit(code)  # without the handlers of exit, which belong to the server
 
-    def _end_late_ones(self) -> None:
+    def _kill_late_children(self) -> None:
         now = time.monotonic()
         for child in list(self._children.values()):
             if child.ends_at <= now:
-                self._end(child.pid, "time")
+                self._kill(child.pid, "time")
 
-    def _end(self, pid: int, reason: str) -> None:
+    def _kill(self, pid: int, reason: str) -> None:
         child = self._children[pid]
         child.reason = child.reason or reason
         child.ends_at = math.inf

@@ -122,7 +122,7 @@ class JobAttempt:
 
 
 def replay(stored: StoredRequest, body: AsyncIterator[bytes]) -> Request:
-    """Returns the stored request as if it came in now; its body is streamed, and never held as a whole."""
+    """Returns a Starlette request with the stored headers, and with a body that is streamed from `body`."""
     scope = {
         "type": "http",
         "method": "POST",

@@ -24,12 +24,14 @@ from sightline.serving.worker.run import AttemptStatus, JobMetrics, JobRun
 log = structlog.get_logger()
 
 ROOM_POLL_S = 0.1
-IDLE_S = 5.0
-BEAT_S = 5.0
+IDLE_S = 5.0  # the longest wait for a signal, in case one is lost
+HEARTBEAT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
+    """A leased job, and the task that runs it."""
+
     lease: Lease
     task: "asyncio.Task[None]"
 
@@ -67,7 +69,7 @@ class Consumer:
         tasks = self._context.service.tasks
         try:
             async with (
-                tasks.running("worker heartbeat", repeat(self._beat)),
+                tasks.running("worker heartbeat", repeat(self._send_heartbeat)),
                 tasks.running("job cancellations", repeat(self._follow_cancellations)),
                 tasks.running("job consumer", repeat(self._take_one)) as taking,
             ):
@@ -86,6 +88,7 @@ class Consumer:
         await self._free.wait()
         if self._context.health.trouble is not None:
             await self._context.health.recovered()
+        # A job that is leased too early would wait here, although another worker may have room for it.
         if not self._context.service.has_room:
             await asyncio.sleep(ROOM_POLL_S)
             return
@@ -106,7 +109,7 @@ class Consumer:
         return lease
 
     async def _wait_for_end(self) -> None:
-        """Waits until a job that is held here ends, but not for long: another worker may take the waiting one."""
+        """Waits until a job of this worker ends, or for `IDLE_S`, as another worker may take the waiting job."""
         with suppress(TimeoutError):
             async with asyncio.timeout(IDLE_S):
                 await self._ended.wait()
@@ -128,7 +131,7 @@ class Consumer:
             try:
                 status = await self._run(run) or await run.release()
             except Exception as error:
-                # Its lease runs out, which counts as an attempt: handed back, it would come round at once, without end.
+                # Not released: the end of its lease counts as an attempt. A released job would be retried without end.
                 log.error("job_left", **describe_error(error))
             finally:
                 self._forget(run.lease)
@@ -163,10 +166,10 @@ class Consumer:
                 if held.lease.job.id == job_id:
                     held.task.cancel()
 
-    async def _beat(self) -> None:
+    async def _send_heartbeat(self) -> None:
         if self._context.service.state is ServiceState.READY and self._context.health.trouble is None:
             await self._leases.heartbeat(self._model, worker=self._worker, slots=self._slots)
-        await asyncio.sleep(BEAT_S)
+        await asyncio.sleep(HEARTBEAT_S)
 
     async def _stop_taking(self, taking: "asyncio.Task[object]") -> None:
         async with self._taking:  # cancelled inside, it could hold a lease that is not in `_held`

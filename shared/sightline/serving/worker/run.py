@@ -1,4 +1,4 @@
-"""The run of one leased job: the attempt, its progress reports, its end in Redis, and the metrics of all of it."""
+"""The run of one leased job: the attempt, its progress reports, its outcome in Redis, and the metrics of jobs."""
 
 import asyncio
 from contextlib import suppress
@@ -27,12 +27,12 @@ BUCKETS_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, MINUTE_S, 2 * MINUTE_S, 5 * MINU
 
 REPORT_INTERVAL_S = 0.5
 RELEASE_TIMEOUT_S = 5.0
-# Neither the job nor this attempt is at fault, so that the attempt does not count.
+# These are not caused by the job, so the attempt does not count.
 NOT_THE_JOBS_FAULT = frozenset((Code.NOT_READY, Code.OVERLOADED, Code.QUEUE_UNAVAILABLE, Code.STORAGE_UNAVAILABLE))
 
 
 class AttemptStatus(StrEnum):
-    """How an attempt at a job ended."""
+    """The outcome of an attempt at a job."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -43,9 +43,9 @@ class AttemptStatus(StrEnum):
 
 
 class JobRun:
-    """One leased job: runs an attempt, reports its progress, and records how it ended.
+    """The run of one leased job: makes an attempt, reports its progress, and records its outcome in Redis.
 
-    Retries while Redis is away, until this is cancelled or the lease is lost.
+    While Redis cannot be reached, it retries until the lease is lost or the run is cancelled.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class JobRun:
         self._health = health
 
     async def run(self) -> AttemptStatus | None:
-        """Returns how the attempt ended; None where the lease was lost meanwhile."""
+        """Returns the outcome; None if the lease was lost in the meantime."""
         reporting = asyncio.create_task(self._report())
         try:
             outcome = await self._attempt.run()
         except Exception as error:
-            return await self._end(error)
+            return await self._record_error(error)
         finally:
             await cancel_and_wait(reporting)
         return await self._finish(outcome)
 
     async def release(self) -> AttemptStatus:
-        """Hands the job back if the lease still holds, and returns how the attempt ended."""
+        """Returns the job to the queue if the lease is still valid; returns the outcome of the attempt."""
         with suppress(Problem, TimeoutError):
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 if await self._leases.release(self.lease):
@@ -80,25 +80,26 @@ class JobRun:
             AttemptStatus.SUCCEEDED if await retry_outages(lambda: self._leases.finish(self.lease, outcome)) else None
         )
 
-    async def _end(self, error: Exception) -> AttemptStatus | None:
-        judged = isinstance(error, Problem) and not is_transient(error)
+    async def _record_error(self, error: Exception) -> AttemptStatus | None:
+        is_invalid = isinstance(error, Problem) and not is_transient(error)
+        # Even alone in the process the job did not fit into memory, so another attempt would fail as well.
         too_large = self.lease.job.isolated and is_out_of_memory(error)
-        if is_shortage(error) and not judged and not too_large:
+        if is_shortage(error) and not is_invalid and not too_large:
             log.error("job_met_shortage", **describe_error(error))
             return await self._release_for_shortage(error)
         if isinstance(error, Problem):
-            return await self._refuse(error)
+            return await self._record_problem(error)
         log.error("job_failed", **describe_error(error))
-        return await self._refuse(Problem(Code.INTERNAL, "The service failed on this request."))
+        return await self._record_problem(Problem(Code.INTERNAL, "The service failed on this request."))
 
     async def _release_for_shortage(self, error: Exception) -> AttemptStatus | None:
-        """Hands the job back; out of memory, it runs alone next, and is too large if that fails as well."""
+        """Returns the job to the queue; after a lack of memory, its next attempt runs alone."""
         self._health.report(RESOURCES)
         isolate = is_out_of_memory(error)
-        given = await retry_outages(lambda: self._leases.release(self.lease, isolate=isolate))
-        return AttemptStatus.RETURNED if given else None
+        released = await retry_outages(lambda: self._leases.release(self.lease, isolate=isolate))
+        return AttemptStatus.RETURNED if released else None
 
-    async def _refuse(self, problem: Problem) -> AttemptStatus | None:
+    async def _record_problem(self, problem: Problem) -> AttemptStatus | None:
         if problem.code in NOT_THE_JOBS_FAULT:
             return AttemptStatus.RETURNED if await retry_outages(lambda: self._leases.release(self.lease)) else None
         details = problem.details(self.lease.job.request_id).model_dump(mode="json")
@@ -125,29 +126,29 @@ def progress_of(stages: Stages) -> StageProgress:
 
 
 def is_transient(problem: Problem) -> bool:
-    """Returns whether another attempt may succeed; an invalid request fails each time."""
+    """Returns True for a fault of the service, after which another attempt may succeed."""
     return problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class JobMetrics:
-    """Prometheus metrics of the jobs that a service works on, per model and priority."""
+    """Prometheus metrics of the jobs of a service, by model and priority."""
 
     def __init__(self, registry: CollectorRegistry, model: str, health: WorkerHealth) -> None:
-        self.attempts = Counter("sightline_job_attempts", "Jobs taken to work on", LABELS, registry=registry)
+        self.attempts = Counter("sightline_job_attempts", "Attempts at jobs", LABELS, registry=registry)
         self.ends = Counter(
             "sightline_job_attempt_ends",
-            "What became of them: succeeded, failed, retrying, returned, cancelled or lost",
+            "Ended attempts by outcome: succeeded, failed, retrying, returned, cancelled or lost",
             (*LABELS, "end"),
             registry=registry,
         )
         self.lost_leases = Counter(
-            "sightline_job_lost_leases", "Jobs that went to another worker meanwhile", LABELS, registry=registry
+            "sightline_job_lost_leases", "Attempts that lost their lease", LABELS, registry=registry
         )
-        self.in_flight = Gauge("sightline_jobs_in_flight", "Jobs worked on here", LABELS, registry=registry)
+        self.in_flight = Gauge("sightline_jobs_in_flight", "Attempts in progress", LABELS, registry=registry)
         self.queue_s = _histogram("sightline_job_queue_duration_seconds", "From submission to first start", registry)
         self.run_s = _histogram("sightline_job_run_duration_seconds", "From start to end of an attempt", registry)
         self.total_s = _histogram("sightline_job_duration_seconds", "From submission to success", registry)
-        takes = Gauge("sightline_service_takes_jobs", "1 while jobs are taken", ["model"], registry=registry)
+        takes = Gauge("sightline_service_takes_jobs", "1 while this replica takes jobs", ["model"], registry=registry)
         takes.labels(model).set_function(lambda: health.trouble is None)
         self._announce(model)
 
