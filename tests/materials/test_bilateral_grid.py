@@ -21,7 +21,7 @@ def brute_force(
     return np.asarray(kernel @ values.reshape(-1, 1) / kernel.sum(axis=1, keepdims=True)).reshape(guide.shape)
 
 
-def test_it_comes_near_the_means_over_all_pairs() -> None:
+def test_mean_approximates_the_means_over_all_pairs() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:24, :24] / 24
     guide = (np.sin(6 * x) + y).astype(np.float32)
@@ -33,7 +33,7 @@ def test_it_comes_near_the_means_over_all_pairs() -> None:
     assert np.abs(means - expected).mean() < 0.1 * np.abs(values - expected).mean()
 
 
-def test_constants_are_kept_and_edges_of_the_guide_are_not_crossed() -> None:
+def test_mean_keeps_constants_and_does_not_cross_edges_of_the_guide() -> None:
     guide = np.zeros((20, 20), np.float32)
     guide[:, 10:] = 5
     grid = BilateralGrid.build(guide, sigma_px=4, sigma_guide=0.5)
@@ -42,7 +42,7 @@ def test_constants_are_kept_and_edges_of_the_guide_are_not_crossed() -> None:
     np.testing.assert_allclose(grid.mean(guide[..., None]), guide[..., None], atol=1e-4)
 
 
-def test_pixels_without_weight_say_nothing() -> None:
+def test_pixels_without_weight_do_not_affect_means() -> None:
     values = np.zeros((16, 16, 1), np.float32)
     values[8, 8] = 100
     weights = np.ones((16, 16), np.float32)
@@ -57,7 +57,7 @@ def test_pixels_without_weight_say_nothing() -> None:
     assert deaf.max() == pytest.approx(0, abs=1e-4)
 
 
-def test_where_nobody_has_weight_values_stay() -> None:
+def test_values_stay_where_no_neighbour_has_weight() -> None:
     values = np.random.default_rng(0).random((8, 8, 3)).astype(np.float32)
     none = np.zeros((8, 8), np.float32)
 
@@ -68,7 +68,7 @@ def test_where_nobody_has_weight_values_stay() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(extreme_pixels())
-def test_means_at_black_and_white_keep_within_their_values(pixels: NDArray[np.unsignedinteger]) -> None:
+def test_means_of_black_and_white_stay_within_the_values(pixels: NDArray[np.unsignedinteger]) -> None:
     values = light_of(pixels)
     guide = np.log(values.mean(axis=2) + np.float32(4e-3))
     means = BilateralGrid.build(guide, sigma_px=5, sigma_guide=0.25).mean(values)

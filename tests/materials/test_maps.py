@@ -13,7 +13,7 @@ def maps() -> SurfaceMaps:
     return SurfaceMaps(albedo.astype(np.float32), upright, roughness.astype(np.float32), 0.4)
 
 
-def test_a_photo_of_the_mirrored_surface_is_the_mirrored_photo(maps: SurfaceMaps) -> None:
+def test_photo_of_mirrored_maps_is_the_mirrored_photo(maps: SurfaceMaps) -> None:
     points = camera_for(24, 16, 60).points(16, 24)
 
     photo, mirrored = (shade(each, points, AT_CAMERA) for each in (maps, mirrored_maps(maps)))
@@ -21,7 +21,7 @@ def test_a_photo_of_the_mirrored_surface_is_the_mirrored_photo(maps: SurfaceMaps
     np.testing.assert_allclose(mirrored[:, ::-1], photo, atol=1e-5)
 
 
-def test_a_photo_off_the_axis_keeps_its_place(maps: SurfaceMaps) -> None:
+def test_mirrored_view_off_the_axis_has_mirrored_coordinates(maps: SurfaceMaps) -> None:
     coordinates = camera_for(24, 16, 60).coordinates(16, 24)[:, :10]
 
     _, mirrored = mirrored_view(maps.albedo[:, :10], coordinates)
@@ -29,7 +29,7 @@ def test_a_photo_off_the_axis_keeps_its_place(maps: SurfaceMaps) -> None:
     np.testing.assert_allclose(mirrored[:, 0], coordinates[:, -1] * [-1, 1])
 
 
-def test_the_mean_of_a_surface_and_its_mirror_image_mirrored_is_the_surface(maps: SurfaceMaps) -> None:
+def test_mean_with_maps_mirrored_twice_is_the_surface(maps: SurfaceMaps) -> None:
     mean = mean_maps(maps, mirrored_maps(mirrored_maps(maps)))
 
     np.testing.assert_allclose(mean.albedo, maps.albedo, atol=1e-6)

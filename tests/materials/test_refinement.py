@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sightline.materials.maps import Floats, SurfaceMaps, unit
-from sightline.materials.refinement import Coefficients, SmoothnessWeights, explain_highlight, highlight, refine
+from sightline.materials.refinement import Coefficients, SmoothnessWeights, fit_highlight, highlight, refine
 from sightline.materials.rendering import AT_CAMERA, camera_for, shade
 
 SIZE = 96
@@ -35,7 +35,7 @@ def rms(a: Floats, b: Floats) -> float:
     return float(np.sqrt(np.mean((a - b) ** 2)))
 
 
-def test_without_weights_nothing_changes() -> None:
+def test_refine_without_weights_changes_nothing() -> None:
     maps = noisy(checkers())
 
     same = refine(maps, photo_of(checkers()), POINTS, Coefficients())
@@ -45,7 +45,7 @@ def test_without_weights_nothing_changes() -> None:
     np.testing.assert_array_equal(same.roughness, maps.roughness)
 
 
-def test_noise_goes_and_edges_of_the_photo_stay() -> None:
+def test_refine_removes_noise_and_keeps_edges_of_the_photo() -> None:
     truth, start = checkers(roughness=0.8), noisy(checkers(roughness=0.8))
     light = photo_of(truth)
 
@@ -56,7 +56,7 @@ def test_noise_goes_and_edges_of_the_photo_stay() -> None:
     assert rms(alike.albedo, truth.albedo) < 0.6 * rms(near.albedo, truth.albedo)
 
 
-def test_normals_are_smoothed_and_stay_of_unit_length() -> None:
+def test_refined_normals_are_smooth_and_of_unit_length() -> None:
     start = noisy(checkers())
 
     smooth = refine(start, photo_of(checkers()), POINTS, Coefficients(normal=SmoothnessWeights(spatial=3, bilateral=3)))
@@ -66,11 +66,11 @@ def test_normals_are_smoothed_and_stay_of_unit_length() -> None:
 
 
 @pytest.mark.parametrize("roughness", [0.2, 0.3, 0.4])
-def test_the_highlight_tells_the_roughness(roughness: float) -> None:
+def test_fit_highlight_finds_the_roughness(roughness: float) -> None:
     truth = checkers(roughness)
     wrong = replace(truth, roughness=np.full((SIZE, SIZE), roughness + 0.15, np.float32))
 
-    found = explain_highlight(truth, photo_of(truth), POINTS)[40:56, 40:56]
+    found = fit_highlight(truth, photo_of(truth), POINTS)[40:56, 40:56]
     better = refine(wrong, photo_of(truth), POINTS, Coefficients(peak=5.0))
 
     assert np.abs(found - roughness).mean() < 0.05
@@ -79,7 +79,7 @@ def test_the_highlight_tells_the_roughness(roughness: float) -> None:
     assert abs(moved[:8, :8].mean()) < 0.75 * moved[44:52, 44:52].mean()
 
 
-def test_the_peak_is_where_the_normal_points_at_the_camera() -> None:
+def test_highlight_peaks_where_the_normal_points_at_the_camera() -> None:
     trust = highlight(checkers(0.2), POINTS)
 
     assert trust.max() == pytest.approx(1, abs=0.1)

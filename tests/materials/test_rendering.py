@@ -19,7 +19,7 @@ def random_maps(metallic: float) -> SurfaceMaps:
 
 @pytest.mark.parametrize("metallic", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("light", [AT_CAMERA, (0.5, -0.3, -0.4), (-2.0, 1.0, 1.5)])
-def test_it_draws_what_the_rendering_layer_draws(metallic: float, light: tuple[float, float, float]) -> None:
+def test_shade_equals_the_rendering_layer(metallic: float, light: tuple[float, float, float]) -> None:
     maps, points = random_maps(metallic), camera_for(24, 16, 60).points(16, 24)
 
     drawn = shade(maps, points, light)
@@ -33,7 +33,7 @@ def test_it_draws_what_the_rendering_layer_draws(metallic: float, light: tuple[f
     np.testing.assert_allclose(drawn, expected, rtol=2e-3, atol=1e-5)
 
 
-def test_a_white_wall_in_front_of_the_camera_is_white() -> None:
+def test_white_wall_in_front_of_the_camera_is_white() -> None:
     flat = np.zeros((1, 1, 3), np.float32)
     flat[..., 2] = 1
     wall = SurfaceMaps(np.ones((1, 1, 3), np.float32), flat, np.ones((1, 1), np.float32), 0.0)
@@ -41,20 +41,20 @@ def test_a_white_wall_in_front_of_the_camera_is_white() -> None:
     assert shade(wall, -flat, AT_CAMERA)[0, 0, 0] == pytest.approx(1, abs=0.02)
 
 
-def test_the_angle_is_across_the_longer_side() -> None:
+def test_field_of_view_is_across_the_longer_side() -> None:
     wide, high = camera_for(400, 200, 90), camera_for(200, 400, 90)
 
     assert [wide.half_width, wide.half_height] == pytest.approx([1, 0.5])
     assert [high.half_width, high.half_height] == pytest.approx([0.5, 1])
 
 
-def test_coordinates_are_those_the_network_was_trained_with() -> None:
+def test_coordinates_equal_those_of_training() -> None:
     ours = camera_for(64, 64, 60).coordinates(64, 64)
 
     np.testing.assert_allclose(ours.transpose(2, 0, 1), whole_window(60).coordinates(64, 64), atol=1e-6)
 
 
-def test_rows_are_part_of_the_whole_and_points_lie_on_the_plane() -> None:
+def test_rows_select_coordinates_and_points_lie_on_the_plane() -> None:
     camera = camera_for(30, 20, 70)
 
     np.testing.assert_array_equal(camera.coordinates(20, 30, slice(5, 9)), camera.coordinates(20, 30)[5:9])
@@ -74,13 +74,13 @@ def flat_maps(roughness: float, tone: float = 0.4) -> SurfaceMaps:
 
 
 @pytest.mark.parametrize("exposure", [0.3, 1.0, 1.6])
-def test_true_maps_explain_their_photo_in_any_exposure(exposure: float) -> None:
+def test_rerender_rmse_of_true_maps_is_small_in_any_exposure(exposure: float) -> None:
     photo = np.clip(exposure * rerender(flat_maps(0.5), CAMERA), 0, 1)
 
     assert rerender_rmse(flat_maps(0.5), photo, CAMERA) < 1e-3
     assert rerender_rmse(flat_maps(0.2), photo, CAMERA) > 0.01
 
 
-def test_a_photo_that_is_clipped_all_over_says_something_finite() -> None:
+def test_rerender_rmse_of_a_clipped_photo_is_finite() -> None:
     assert np.isfinite(rerender_rmse(flat_maps(0.5), np.ones((48, 64, 3), np.float32), CAMERA))
     assert rerender_rmse(flat_maps(0.5, tone=0.0), np.zeros((48, 64, 3), np.float32), CAMERA) < 0.01

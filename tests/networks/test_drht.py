@@ -14,7 +14,7 @@ from sightline.networks.drht import (
 SMALL = DrhtConfig(kernels=(1, 3, 3), decoder_kernels=(4, 4), widths=(8, 8, 16))
 
 
-def test_the_released_half_has_the_published_number_of_parameters() -> None:
+def test_released_half_has_the_published_number_of_parameters() -> None:
     network = Drht(DrhtConfig(RELEASE_KERNELS, (3, 3, 3, 5, 7), PAPER_WIDTHS))
 
     half = sum(parameter.numel() for parameter in network.to_photo.parameters())
@@ -31,7 +31,7 @@ def test_the_released_half_has_the_published_number_of_parameters() -> None:
     ],
     ids=["even decoder", "odd decoder", "release"],
 )
-def test_both_results_have_the_size_of_the_photo(config: DrhtConfig) -> None:
+def test_outputs_have_the_size_of_the_photo(config: DrhtConfig) -> None:
     height, width = 3 * config.stride, 2 * config.stride
 
     with torch.inference_mode():
@@ -42,20 +42,20 @@ def test_both_results_have_the_size_of_the_photo(config: DrhtConfig) -> None:
     assert result.photo.isfinite().all()
 
 
-def test_the_paper_has_kernels_for_every_level() -> None:
+def test_config_rejects_missing_kernels() -> None:
     assert DrhtConfig(PAPER_KERNELS, (3, 3, 3, 5, 9)).stride == 32
     with pytest.raises(ValueError, match="kernel"):
         DrhtConfig(kernels=(3, 3), decoder_kernels=(4,), widths=(8, 8, 8))
 
 
-def test_expand_undoes_compress_over_sixteen_stops() -> None:
+def test_expand_inverts_compress_over_sixteen_stops() -> None:
     scene = torch.logspace(-2, 3.3, 50, base=10)
 
     torch.testing.assert_close(expand(compress(scene)), scene, rtol=1e-4, atol=0)
     assert compress(torch.tensor(-1.0)) == 0
 
 
-def test_the_bridge_stays_finite_in_half_precision() -> None:
+def test_bridge_is_finite_in_half_precision() -> None:
     network = Drht(SMALL).eval()
 
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -76,7 +76,7 @@ def test_frozen_norms_keep_their_statistics() -> None:
     assert torch.equal(network.to_photo.norm.running_mean, before)  # type: ignore[arg-type]
 
 
-def test_a_single_half_corrects_without_a_scene() -> None:
+def test_single_half_corrects_without_a_scene() -> None:
     network = Drht(DrhtConfig(kernels=(1, 3, 3), decoder_kernels=(4, 4), widths=(8, 8, 16), reciprocal=False)).eval()
 
     with torch.inference_mode():

@@ -40,14 +40,14 @@ def image() -> Tensor:
         ("resnet50", Pooling.AVERAGE, 4_992_521 - KERAS_BIASES),
     ],
 )
-def test_fine_tuning_trains_as_many_parameters_as_published(backbone: str, pooling: Pooling, published: int) -> None:
+def test_fine_tuning_trains_the_published_number_of_parameters(backbone: str, pooling: Pooling, published: int) -> None:
     with torch.device("meta"):
         network = HraCnn(HraConfig((backbone,), pooling=pooling))
     unfreeze_last_layers(network)
     assert trainable_parameters(network) == published
 
 
-def test_the_baseline_has_as_many_parameters_as_published() -> None:
+def test_baseline_has_the_published_number_of_parameters() -> None:
     assert trainable_parameters(BaselineCnn()) == 3_240_553
     assert BaselineCnn().eval()(torch.rand(1, 3, 224, 224)).shape == (1, 9)
 
@@ -74,7 +74,7 @@ def test_fine_tuning_changes_the_last_layers_and_no_others(image: Tensor) -> Non
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", "vgg19", "resnet50"])
-def test_names_are_those_of_torchvision(backbone: str) -> None:
+def test_parameter_names_equal_torchvision(backbone: str) -> None:
     with torch.device("meta"):
         names = set(HraCnn(HraConfig((backbone,))).trunks[0].state_dict())
     known = {"vgg16": "features.28.bias", "vgg19": "features.34.weight", "resnet50": "layer4.2.bn3.running_var"}
@@ -92,7 +92,7 @@ def test_two_streams_give_nine_logits(image: Tensor, fusion: Fusion) -> None:
     torch.testing.assert_close(network(image).softmax(1).sum(1), torch.ones(2))
 
 
-def test_equal_streams_fused_by_average_or_maximum_are_one_stream(image: Tensor) -> None:
+def test_equal_streams_fused_by_average_or_maximum_equal_one_stream(image: Tensor) -> None:
     single = lite(hidden=None)
     for fusion in (Fusion.AVERAGE, Fusion.MAXIMUM):
         double = lite(backbones=("efficientnet-lite0",) * 2, fusion=fusion, hidden=None)
@@ -108,31 +108,31 @@ def test_late_fusion_is_the_mean_of_both_networks_probabilities(image: Tensor) -
     torch.testing.assert_close(both(image).softmax(1), (each[0] + each[1]) / 2)
 
 
-def test_resnet_meets_vgg_at_512_channels() -> None:
+def test_resnet_has_512_channels_beside_vgg() -> None:
     with torch.device("meta"):
         network = HraCnn(HraConfig(("resnet50", "vgg16"), fusion=Fusion.MAXIMUM))
         assert network(torch.empty(1, 3, 224, 224)).shape == (1, 9)
 
 
-def test_streams_of_unlike_widths_cannot_be_averaged() -> None:
+def test_average_fusion_rejects_streams_of_unequal_widths() -> None:
     with torch.device("meta"), pytest.raises(ValueError, match="equally many channels"):
         HraCnn(HraConfig(("vgg16", "efficientnet-lite0"), fusion=Fusion.AVERAGE))
 
 
-def test_the_mean_of_a_linear_activation_map_is_the_logits(image: Tensor) -> None:
+def test_mean_of_a_linear_activation_map_is_the_logits(image: Tensor) -> None:
     network = lite(hidden=None)
     features = network.features(image)
     torch.testing.assert_close(network.activation(features).mean((2, 3)), network.classify(features))
 
 
-def test_a_flattened_map_has_no_activation_map(image: Tensor) -> None:
+def test_flattened_map_has_no_activation_map(image: Tensor) -> None:
     network = lite(pooling=Pooling.FLATTEN)
     assert network(image).shape == (2, 9)
     with pytest.raises(ValueError, match="no class activation map"):
         network.activation(network.features(image))
 
 
-def test_an_embedding_has_unit_length(image: Tensor) -> None:
+def test_embedding_has_unit_length(image: Tensor) -> None:
     network = lite()
     embedding = network.embedding(network.features(image))
     assert embedding.shape == (2, 1280)
@@ -140,11 +140,11 @@ def test_an_embedding_has_unit_length(image: Tensor) -> None:
 
 
 @pytest.mark.parametrize("options", [{"backbones": ()}, {"backbones": ("vgg16",) * 3}, {"image_px": 100}])
-def test_a_config_that_makes_no_network_is_refused(options: dict[str, object]) -> None:
+def test_invalid_config_is_rejected(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"backbones|multiple"):
         HraConfig(**options)  # type: ignore[arg-type]
 
 
-def test_an_unknown_backbone_is_refused() -> None:
-    with pytest.raises(ValueError, match="no backbone named 'vgg11'"):
+def test_unknown_backbone_is_rejected() -> None:
+    with pytest.raises(ValueError, match="no backbone is named 'vgg11'"):
         HraCnn(HraConfig(("vgg11",)))

@@ -42,7 +42,7 @@ def reference(features: Tensor, valid: Tensor, conv: PartialConv2d) -> tuple[Ten
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 2), (7, 2)])
-def test_partial_convolution_is_the_papers_equation(kernel: int, stride: int) -> None:
+def test_partial_convolution_equals_the_papers_equation(kernel: int, stride: int) -> None:
     torch.manual_seed(0)
     conv = PartialConv2d((2,), 3, kernel, stride=stride, bias=True)
     assert conv.bias is not None
@@ -57,7 +57,7 @@ def test_partial_convolution_is_the_papers_equation(kernel: int, stride: int) ->
     assert 0 < mask.mean() < 1
 
 
-def test_sources_with_a_mask_each_count_by_their_channels() -> None:
+def test_masks_of_several_sources_are_weighted_by_channels() -> None:
     torch.manual_seed(0)
     conv = PartialConv2d((5, 2), 3, 3, stride=1, bias=False)
     below, skip = (Masked(torch.randn(1, count, 8, 8), random_mask(1, 1, 8, 8, share=0.3)) for count in (5, 2))
@@ -71,7 +71,7 @@ def test_sources_with_a_mask_each_count_by_their_channels() -> None:
     assert torch.equal(result.valid, mask)
 
 
-def test_without_holes_it_is_an_ordinary_convolution_away_from_the_border() -> None:
+def test_partial_convolution_without_holes_equals_a_convolution_inside_the_border() -> None:
     conv = PartialConv2d((3,), 4, 3, stride=1, bias=False)
     features = torch.randn(1, 3, 9, 9)
 
@@ -89,7 +89,7 @@ def test_paper_size_has_the_published_number_of_convolution_weights() -> None:
     assert PAPER.stride == 256
 
 
-def test_pixels_in_holes_do_not_matter() -> None:
+def test_pixels_in_holes_do_not_affect_the_output() -> None:
     torch.manual_seed(0)
     network = PartialConvUNet(SMALL).eval()
     image, valid = torch.rand(1, 3, 16, 24), random_mask(1, 1, 16, 24)
@@ -109,7 +109,7 @@ def test_composite_keeps_known_pixels() -> None:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_second_stage_leaves_the_encoders_statistics_alone(frozen: bool) -> None:
+def test_frozen_encoder_norms_keep_their_statistics(frozen: bool) -> None:
     network = PartialConvUNet(SMALL)
     network.freeze_encoder_norm = frozen
     network.train()
@@ -122,6 +122,6 @@ def test_second_stage_leaves_the_encoders_statistics_alone(frozen: bool) -> None
     assert moved == {name for name in norms if name.startswith("decoder") or not frozen}
 
 
-def test_config_refuses_a_network_without_levels() -> None:
+def test_config_rejects_a_network_without_levels() -> None:
     with pytest.raises(ValueError, match="levels"):
         PartialConvConfig(levels=1)

@@ -36,7 +36,7 @@ def directions(count: int, seed: int = 0) -> Tensor:
     return unit(vectors)
 
 
-def test_head_on_the_value_is_the_one_computed_by_hand() -> None:
+def test_render_at_normal_incidence_equals_hand_computation() -> None:
     """r = 0.5: alpha^2 = 1/16, D = 16/pi, G = 1, F = 0.05 + 0.95 * 2^-12.53788, so D F G / 4 = 0.063850."""
     radiance = render(surface(), grid(1, 0), torch.zeros(1, 3))
 
@@ -44,7 +44,7 @@ def test_head_on_the_value_is_the_one_computed_by_hand() -> None:
     assert float(radiance[0, 0]) == pytest.approx(0.5 + math.pi * fresnel * 16 / math.pi / 4, rel=1e-5)
 
 
-def test_off_axis_the_value_is_the_one_computed_by_hand() -> None:
+def test_render_off_axis_equals_hand_computation() -> None:
     """l and v 45 degrees to either side of n, r = 0.4."""
     cosine, r = math.sqrt(0.5), 0.4
     view, light = (torch.tensor([side * cosine, 0, cosine]).view(1, 3, 1, 1) for side in (1, -1))
@@ -60,7 +60,7 @@ def test_off_axis_the_value_is_the_one_computed_by_hand() -> None:
 
 @pytest.mark.parametrize("roughness", [0.2, 0.5, 1.0])
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
-def test_light_and_camera_may_change_places(roughness: float, metallic: float) -> None:
+def test_reflectance_is_reciprocal(roughness: float, metallic: float) -> None:
     view, light = directions(50, 1), directions(50, 2)
     material = surface(roughness=roughness, metallic=metallic)
 
@@ -70,7 +70,7 @@ def test_light_and_camera_may_change_places(roughness: float, metallic: float) -
 @pytest.mark.parametrize("roughness", [0.3, 0.6, 1.0])
 @pytest.mark.parametrize("tilt", [0.0, 0.9])
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
-def test_no_more_light_leaves_than_comes(roughness: float, tilt: float, metallic: float) -> None:
+def test_reflectance_conserves_energy(roughness: float, tilt: float, metallic: float) -> None:
     """The integral of f * cos over all directions of the light, by the midpoint rule."""
     steps = 200
     cosines = (torch.arange(steps) + 0.5) / steps
@@ -85,14 +85,14 @@ def test_no_more_light_leaves_than_comes(roughness: float, tilt: float, metallic
     assert 0.2 < float((value[:, 0, 0, 0] * z).mean() * 2 * math.pi) < 1.02
 
 
-def test_microfacets_of_a_rough_surface_face_everywhere_alike() -> None:
+def test_microfacets_of_a_rough_surface_are_uniform() -> None:
     one = torch.ones(1, 1, 1, 1)
     values = [microfacets(one, cosine * one, one, one) for cosine in (1.0, 0.5)]
 
     torch.testing.assert_close(*values)
 
 
-def test_metals_reflect_their_colour_and_nothing_else() -> None:
+def test_metals_reflect_their_base_colour_alone() -> None:
     black, gold = (surface(albedo=value, metallic=1, roughness=0.5) for value in (0.0, 0.8))
     light = torch.zeros(1, 3)
 
@@ -102,13 +102,13 @@ def test_metals_reflect_their_colour_and_nothing_else() -> None:
     assert float(schlick(torch.zeros(()))) == 1
 
 
-def test_light_fades_with_the_square_of_the_distance() -> None:
+def test_radiance_falls_with_the_square_of_the_distance() -> None:
     near, far = (render(surface(), grid(1, 0), torch.tensor([[0, 0, z]])) for z in (0.0, 1.0))
 
     torch.testing.assert_close(near, 4 * far)
 
 
-def test_the_highlight_follows_the_light_and_the_normal() -> None:
+def test_highlight_follows_the_light_and_the_normal() -> None:
     points = grid(65)
     shiny = surface(albedo=0.0, roughness=0.25, size=65)
 
@@ -124,11 +124,11 @@ def test_the_highlight_follows_the_light_and_the_normal() -> None:
     assert column == 32
 
 
-def test_what_faces_away_is_dark() -> None:
+def test_surface_that_faces_away_is_dark() -> None:
     assert render(surface(), grid(3), torch.tensor([[0, 0, -2.0]])).abs().max() == 0
 
 
-def test_gradients_are_right_and_finite_everywhere() -> None:
+def test_gradients_are_correct_and_finite() -> None:
     generator = torch.Generator().manual_seed(3)
     albedo, roughness = (torch.rand(1, c, 2, 2, generator=generator, dtype=torch.float64) for c in (3, 1))
     albedo, roughness = (0.1 + 0.8 * each for each in (albedo, roughness))

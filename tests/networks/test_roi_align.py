@@ -6,7 +6,7 @@ STRIDES = (8, 16, 32)
 
 
 def pyramid(batch: int = 1) -> list[torch.Tensor]:
-    """Maps that say where they are: channel 0 the x and channel 1 the y of a cell's centre in pixels."""
+    """Levels with the x (channel 0) and y (channel 1) of each cell's centre in pixels."""
     levels = []
     for stride in STRIDES:
         along = (torch.arange(320 // stride) + 0.5) * stride
@@ -25,7 +25,7 @@ def test_roi_align_samples_bins_at_their_centres() -> None:
         torch.testing.assert_close(bins[1, :, 3], box[1] + steps * (box[3] - box[1]))
 
 
-def test_roi_align_reads_each_box_from_its_picture() -> None:
+def test_roi_align_pools_each_box_from_its_picture() -> None:
     levels = pyramid(2)
     levels = [torch.cat([level[:1], level[1:] + 1000]) for level in levels]
     box = torch.tensor([[40.0, 48, 96, 104]]).expand(2, 4)
@@ -55,7 +55,7 @@ def test_roi_align_of_no_boxes_is_empty() -> None:
 
 
 def test_roi_align_of_levels_in_bfloat16() -> None:
-    """As under autocast, which leaves boxes alone."""
+    """As under autocast, which does not convert boxes."""
     boxes = torch.tensor([[40.0, 48, 96, 104], [40.0, 60, 280, 300]])
     halved = [level.bfloat16().requires_grad_() for level in pyramid()]
 
@@ -67,7 +67,7 @@ def test_roi_align_of_levels_in_bfloat16() -> None:
     assert all(level.grad is not None for level in halved)
 
 
-def test_training_and_inference_read_the_same_features() -> None:
+def test_roi_align_is_equal_in_training_and_inference() -> None:
     boxes = torch.tensor([[40.0, 48, 96, 104], [0.0, 0, 4, 4], [40.0, 60, 280, 300], [30.0, 60, 170, 200]])
     image = torch.tensor([0, 1, 1, 0])
     levels = [torch.randn(2, 3, 320 // stride, 320 // stride) for stride in STRIDES]

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from sightline.networks.svbrdf_net import TYPES, SvbrdfConfig, SvbrdfNet, upright
+from sightline.networks.svbrdf_net import TYPES, SvbrdfConfig, SvbrdfNet, face_camera
 
 SMALL = SvbrdfConfig(encoder=(8, 16, 16), decoder=(16, 8, 8), out_kernel=3)
 
 
-def test_the_full_network_has_the_expected_number_of_parameters() -> None:
+def test_full_network_has_the_expected_number_of_parameters() -> None:
     network = SvbrdfNet(SvbrdfConfig())
 
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(44e6, rel=0.01)
@@ -37,7 +37,7 @@ def test_maps_have_the_size_of_the_photo_and_lie_in_their_ranges(config: SvbrdfC
     assert result.normal[:, 2].min() > 0
 
 
-def test_the_classifier_chooses_whose_maps_are_shown() -> None:
+def test_classifier_selects_the_maps_of_a_type() -> None:
     network = SvbrdfNet(SMALL).eval()
     photo, coordinates = torch.rand(1, 3, 8, 8), torch.zeros(1, 2, 8, 8)
     assert network.classifier is not None
@@ -53,7 +53,7 @@ def test_the_classifier_chooses_whose_maps_are_shown() -> None:
             torch.testing.assert_close(result.albedo, torch.full((1, 3, 8, 8), at - 4.0).sigmoid())
 
 
-def test_where_in_the_photo_matters_only_with_coordinates() -> None:
+def test_position_affects_maps_only_with_coordinates() -> None:
     photo = torch.rand(1, 3, 8, 8)
     centre, corner = torch.zeros(1, 2, 8, 8), torch.full((1, 2, 8, 8), 0.7)
     knowing, blind = (
@@ -74,7 +74,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-def test_maps_are_of_full_precision_under_autocast() -> None:
+def test_maps_have_full_precision_under_autocast() -> None:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         result = SvbrdfNet(SMALL).eval()(torch.rand(1, 3, 8, 8), torch.rand(1, 2, 8, 8))
 
@@ -92,10 +92,10 @@ def test_frozen_norms_keep_their_statistics() -> None:
     assert all(torch.equal(before[name], values) for name, values in network.named_buffers())
 
 
-def test_no_normal_points_away() -> None:
-    assert upright(torch.full((1, 1, 3, 1, 1), -100.0))[0, 0, 2].item() > 0
+def test_normals_face_the_camera() -> None:
+    assert face_camera(torch.full((1, 1, 3, 1, 1), -100.0))[0, 0, 2].item() > 0
 
 
-def test_a_decoder_level_goes_with_each_encoder_level() -> None:
+def test_config_rejects_unequal_numbers_of_levels() -> None:
     with pytest.raises(ValueError, match="level"):
         SvbrdfConfig(encoder=(8, 8), decoder=(8,))

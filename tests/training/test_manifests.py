@@ -138,8 +138,8 @@ def test_equal_entries_give_equal_bytes(entries: list[Entry], tmp_path: Path) ->
     ("rows", "message"),
     [
         ("path,sha256\na.jpg,00", "no column 'commit'"),
-        ("repository,commit,path,sha256\no/n,c,../a.jpg,00", "leads out of its folder"),
-        ("repository,commit,path,sha256\no/n,c,/a.jpg,00", "leads out of its folder"),
+        ("repository,commit,path,sha256\no/n,c,../a.jpg,00", "is a path outside of its folder"),
+        ("repository,commit,path,sha256\no/n,c,/a.jpg,00", "is a path outside of its folder"),
         ("repository,commit,path,sha256\no/n,c,a.jpg,00\no/n,c,a.jpg,00", "listed twice"),
     ],
 )

@@ -21,7 +21,7 @@ MIN_WEIGHT = 1e-4
 class BilateralGrid:
     """A grid over rows, columns and guide values.
 
-    corners: for each of the eight cells next to a pixel, (pixels,) its flat index and its share of the pixel.
+    corners: the flat indices (pixels,) and shares (pixels,) of each of the eight cells next to a pixel.
     """
 
     shape: tuple[int, int, int]
@@ -32,7 +32,7 @@ class BilateralGrid:
     def build(
         cls, guide: Floats, *, sigma_px: float, sigma_guide: float, weights: Floats | None = None
     ) -> "BilateralGrid":
-        """The grid of a guide (h, w); weights: (h, w), of each pixel in the means."""
+        """The grid of a guide (h, w). weights: (h, w), the weight of each pixel in the means."""
         rows, columns = np.indices(guide.shape).reshape(2, -1) / sigma_px
         place = np.stack([rows, columns, (guide - guide.min()).ravel() / sigma_guide])
         low = np.floor(place).astype(np.intp)
@@ -47,9 +47,9 @@ class BilateralGrid:
         return cls((shape[0], shape[1], shape[2]), tuple(corners), given)
 
     def mean(self, values: Floats) -> Floats:
-        """(h, w, c): means of each pixel's neighbours, with Gaussian weights of their distance in place and guide.
+        """Means (h, w, c) of each pixel's neighbours, with Gaussian weights of their distance in place and guide.
 
-        Where hardly any neighbour has weight, the pixel keeps its value.
+        Pixels whose neighbours have almost no weight keep their value.
         """
         weighted = np.concatenate([values * self.weights[..., None], self.weights[..., None]], 2)
         means = np.stack([self._spread(plane) for plane in np.moveaxis(weighted, 2, 0)], 2)
@@ -66,7 +66,7 @@ class BilateralGrid:
 
 
 def _blurred(cells: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The cells blurred by the kernel along every axis; the outermost cells are empty."""
+    """The cells, blurred by the kernel along every axis; the outermost cells are empty, so `np.roll` does not wrap."""
     for axis in range(3):
         cells = sum(weight * np.roll(cells, at - RADIUS, axis) for at, weight in enumerate(KERNEL))
     return cells

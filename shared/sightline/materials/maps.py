@@ -1,6 +1,6 @@
 """Maps of a surface, and their mirror images.
 
-A photo and its mirror image show one surface: the mean of the estimates from both has less error than either.
+The mean of the estimates from a photo and its mirror image has a smaller error than either.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ class SurfaceMaps:
     """Maps of one surface.
 
     albedo: (h, w, 3) linear in 0..1, the base colour of metals; normal: (h, w, 3) of unit length, x right, y up, z
-    towards the camera; roughness: (h, w) in 0..1, as in glTF; metallic: 0..1, of the whole."""
+    towards the camera; roughness: (h, w) in 0..1, as in glTF; metallic: 0..1, of the whole.
+    """
 
     albedo: Floats
     normal: Floats
@@ -36,24 +37,24 @@ class SurfaceMaps:
 
 
 def unit(vectors: NDArray[Any]) -> Floats:
-    """(..., 3) divided by their lengths."""
+    """Vectors (..., 3) divided by their lengths."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, MIN_LENGTH), np.float32)
 
 
 def mirrored_view(light: Floats, coordinates: Floats) -> tuple[Floats, Floats]:
-    """(h, w, 3) and (h, w, 2) with left and right exchanged."""
+    """Light (h, w, 3) and coordinates (h, w, 2) of the mirrored photo."""
     return np.ascontiguousarray(light[:, ::-1]), np.ascontiguousarray(coordinates[:, ::-1] * FLIP_X_2D)
 
 
 def mirrored_maps(maps: SurfaceMaps) -> SurfaceMaps:
-    """The maps of the surface in a mirror at its side."""
+    """Maps of the mirrored surface, with left and right exchanged."""
     normal = np.asarray(maps.normal[:, ::-1] * FLIP_X_3D, np.float32)
     return SurfaceMaps(maps.albedo[:, ::-1], normal, maps.roughness[:, ::-1], maps.metallic)
 
 
 def mean_maps(one: SurfaceMaps, other: SurfaceMaps) -> SurfaceMaps:
-    """The mean of two estimates of one surface."""
+    """Mean of two estimates of one surface."""
     albedo, roughness = (one.albedo + other.albedo) / 2, (one.roughness + other.roughness) / 2
     normal, metallic = unit(one.normal + other.normal), (one.metallic + other.metallic) / 2
     return SurfaceMaps(np.asarray(albedo, np.float32), normal, np.asarray(roughness, np.float32), metallic)

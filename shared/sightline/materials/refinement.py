@@ -1,8 +1,9 @@
 """Refinement of maps: smoothing that keeps the edges of the photo, and roughness from the highlight.
 
 Three dense conditional random fields with terms for the microfacet model, after Li, Sunkavalli, Chandraker: "Materials
-for Masses", ECCV 2018, arXiv:1804.05790. All terms are quadratic: an estimate costs by its distance from the network's,
-and by its differences from near pixels and from near pixels that are alike. Jacobi steps find the minimum.
+for Masses", ECCV 2018, arXiv:1804.05790. All terms are quadratic: they penalise the
+distance from the network's estimate and differences between near pixels, or near pixels with similar guide values.
+Jacobi steps find the minimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,10 +26,10 @@ Term = tuple[float, Mean]
 
 @dataclass(frozen=True, slots=True)
 class SmoothnessWeights:
-    """Weights of the pairwise terms of one field, against 1 for the network's estimate.
+    """Weights of the pairwise terms of one field, relative to 1 for the network's estimate.
 
-    spatial: of differences between near pixels; bilateral: between near pixels that are alike in the guide; sigma: the
-    reach of both, in shares of the picture's longer side.
+    spatial: weight of differences between near pixels; bilateral: of those between near pixels with similar guide
+    values; sigma: standard deviation of the distance in both, as a share of the picture's longer side.
     """
 
     spatial: float = 0.0
@@ -42,7 +43,7 @@ class Coefficients:
 
     The guide is the photo's brightness for albedo, the albedo's gradient for normals, and the albedo for roughness.
 
-    peak: weight of the roughness that explains the highlight best, where the highlight is strongest.
+    peak: weight of the roughness fitted to the highlight, where the highlight is strongest.
     """
 
     albedo: SmoothnessWeights = field(default_factory=SmoothnessWeights)
@@ -55,49 +56,51 @@ SHIPPED = Coefficients(
     albedo=SmoothnessWeights(bilateral=0.5, sigma=0.03),
     roughness=SmoothnessWeights(spatial=2.0, bilateral=2.0, sigma=0.03),
 )
-"""What `sightline evaluate svbrdf --search-px 256` found; neither smoother normals nor the roughness of the highlight
-helped there."""
+"""Result of `sightline evaluate svbrdf --search-px 256`, where neither smoother normals nor the roughness of the
+highlight lowered the error."""
 
 SIGMA_BRIGHTNESS, SIGMA_GRADIENT, SIGMA_ALBEDO = 0.25, 0.1, 0.25
 """Standard deviations of the bilateral kernels over the guides, in natural logarithms."""
 
 
 def refine(maps: SurfaceMaps, light: Floats, points: Floats, coefficients: Coefficients) -> SurfaceMaps:
-    """Refined maps, from maps, the photo's light and the surface's points, (h, w, ...) of one size."""
+    """Refined maps from estimated maps, the photo's light and the surface's points, all (h, w, ...)."""
     albedo = refine_albedo(maps, light, coefficients.albedo)
     normal = refine_normal(replace(maps, albedo=albedo), coefficients.normal)
-    bent = replace(maps, albedo=albedo, normal=normal)
-    return replace(bent, roughness=refine_roughness(bent, light, points, coefficients.roughness, coefficients.peak))
+    refined = replace(maps, albedo=albedo, normal=normal)
+    return replace(
+        refined, roughness=refine_roughness(refined, light, points, coefficients.roughness, coefficients.peak)
+    )
 
 
 def refine_albedo(maps: SurfaceMaps, light: Floats, weights: SmoothnessWeights) -> Floats:
-    """(h, w, 3): the albedo smoothed; clipped pixels of the photo are no neighbours."""
-    seen = np.asarray((light < CLIPPED).all(axis=2), np.float32)
+    """Smoothed albedo (h, w, 3); clipped pixels of the photo do not count as neighbours."""
+    unclipped = np.asarray((light < CLIPPED).all(axis=2), np.float32)
     guide = _log(np.asarray(light.mean(axis=2), np.float32))
-    return np.clip(_solve(maps.albedo, 1.0, _terms(weights, guide, SIGMA_BRIGHTNESS, seen)), 0, 1)
+    return np.clip(_solve(maps.albedo, 1.0, _terms(weights, guide, SIGMA_BRIGHTNESS, unclipped)), 0, 1)
 
 
 def refine_normal(maps: SurfaceMaps, weights: SmoothnessWeights) -> Floats:
-    """(h, w, 3): the normals smoothed."""
+    """Smoothed normals (h, w, 3)."""
     return unit(_solve(maps.normal, 1.0, _terms(weights, _steepness(maps.albedo), SIGMA_GRADIENT)))
 
 
 def refine_roughness(
     maps: SurfaceMaps, light: Floats, points: Floats, weights: SmoothnessWeights, peak: float
 ) -> Floats:
-    """(h, w): the roughness smoothed, towards that of the highlight by the weight `peak`."""
+    """Smoothed roughness (h, w), with that of the highlight at the weight `peak`."""
     estimate, certainty = maps.roughness, np.ones_like(maps.roughness)
     if peak > 0:
         trust = peak * highlight(maps, points)
-        explained = explain_highlight(maps, light, points)
+        fitted = fit_highlight(maps, light, points)
         certainty = 1 + trust
-        estimate = np.asarray((estimate + trust * explained) / certainty, np.float32)
+        estimate = np.asarray((estimate + trust * fitted) / certainty, np.float32)
     terms = _terms(weights, _log(maps.albedo.mean(axis=2)), SIGMA_ALBEDO)
     return np.clip(_solve(estimate[..., None], certainty[..., None], terms)[..., 0], 0, 1)
 
 
-def explain_highlight(maps: SurfaceMaps, light: Floats, points: Floats) -> Floats:
-    """(h, w): the roughness at which each pixel, and those next to it, would look most like the photo."""
+def fit_highlight(maps: SurfaceMaps, light: Floats, points: Floats) -> Floats:
+    """Roughness (h, w) at which a render of each pixel and its neighbours is most similar to the photo."""
     exposure = fit_exposure(light, shade(maps, points, AT_CAMERA))
     errors = [
         _error(replace(maps, roughness=np.full_like(maps.roughness, each)), light, points, exposure)
@@ -113,19 +116,21 @@ def _error(maps: SurfaceMaps, light: Floats, points: Floats, exposure: float) ->
 
 
 def highlight(maps: SurfaceMaps, points: Floats) -> Floats:
-    """(h, w) in 0..1: the distribution of microfacets towards the camera, and the flash beside it, over its peak."""
+    """Strength of the highlight (h, w) in 0..1: the microfacet distribution towards camera and flash over its peak."""
     facing = np.clip((maps.normal * unit(-points)).sum(axis=2), 0, 1)
     alpha_squared = np.maximum(maps.roughness, 0.1) ** 4
     return np.asarray((alpha_squared / (facing**2 * (alpha_squared - 1) + 1)) ** 2, np.float32)
 
 
-def _terms(weights: SmoothnessWeights, guide: Floats, sigma_guide: float, seen: Floats | None = None) -> list[Term]:
+def _terms(
+    weights: SmoothnessWeights, guide: Floats, sigma_guide: float, pixel_weights: Floats | None = None
+) -> list[Term]:
     sigma_px = max(1.0, weights.sigma * max(guide.shape))
     terms: list[Term] = []
     if weights.spatial > 0:
         terms.append((weights.spatial, lambda values: _spatial_mean(values, sigma_px)))
     if weights.bilateral > 0:
-        grid = BilateralGrid.build(guide, sigma_px=sigma_px, sigma_guide=sigma_guide, weights=seen)
+        grid = BilateralGrid.build(guide, sigma_px=sigma_px, sigma_guide=sigma_guide, weights=pixel_weights)
         terms.append((weights.bilateral, grid.mean))
     return terms
 
@@ -136,7 +141,7 @@ def _spatial_mean(values: Floats, sigma_px: float) -> Floats:
 
 
 def _solve(estimate: Floats, certainty: Floats | float, terms: Sequence[Term]) -> Floats:
-    """The minimum, (h, w, c), by Jacobi steps."""
+    """The minimum (h, w, c), by Jacobi steps."""
     values, total = estimate, certainty + sum(weight for weight, _ in terms)
     for _ in range(JACOBI_STEPS if terms else 0):
         pulled = sum((weight * mean(values) for weight, mean in terms), certainty * estimate)
@@ -149,7 +154,7 @@ def _log(values: Floats) -> Floats:
 
 
 def _steepness(albedo: Floats) -> Floats:
-    """(h, w): the gradient of the albedo's logarithm."""
+    """Gradient (h, w) of the albedo's logarithm."""
     logs = _log(albedo.mean(axis=2))
     across, down = (cv2.Sobel(logs, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
     return np.asarray(np.hypot(across, down), np.float32)

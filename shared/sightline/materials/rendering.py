@@ -1,7 +1,7 @@
-"""Rendering of maps under a point light: the network's rendering layer in NumPy.
+"""Rendering of maps under a point light, equal to the network's rendering layer, in NumPy.
 
-GGX with the terms of Karis, "Real Shading in Unreal Engine 4", 2013. Dielectrics reflect 5 % head-on, metals their base
-colour and nothing else.
+GGX with the terms of Karis, "Real Shading in Unreal Engine 4", 2013. Dielectrics reflect 5 % at normal incidence,
+metals their base colour without a diffuse part.
 """
 
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ MIN_ROUGHNESS = 0.02
 MIN_DENOMINATOR = 1e-6
 AT_CAMERA = (0.0, 0.0, 0.0)
 CLIPPED = 0.98
-"""Linear light from which on a photo's pixel counts as clipped."""
+"""Pixels of a photo with at least this linear light count as clipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Camera:
     """A pinhole camera in front of the plane at distance 1, whose middle is on its axis.
 
-    half_width, half_height: of the part of the plane that the photo shows.
+    half_width, half_height: half the size of the visible part of the plane.
     """
 
     half_width: float
     half_height: float
 
     def coordinates(self, height: int, width: int, rows: slice = slice(None)) -> Floats:
-        """(rows, w, 2): x to the right and y upwards, of the centres of a picture's pixels."""
+        """x (right) and y (up) of the pixels' centres, (rows, w, 2)."""
         right = (2 * np.arange(width, dtype=np.float32) + 1) / width - 1
         up = 1 - (2 * np.arange(height, dtype=np.float32) + 1) / height
         return np.stack(np.meshgrid(self.half_width * right, self.half_height * up[rows]), -1).astype(np.float32)
 
     def points(self, height: int, width: int, rows: slice = slice(None)) -> Floats:
-        """(rows, w, 3): on the plane z = -1, the camera being at the origin."""
+        """Points (rows, w, 3) of the pixels on the plane z = -1; the camera is at the origin."""
         return np.pad(self.coordinates(height, width, rows), ((0, 0), (0, 0), (0, 1)), constant_values=-1)
 
 
 def camera_for(width: int, height: int, fov_deg: float) -> Camera:
-    """The camera of a photo whose longer side covers that angle."""
+    """The camera of a photo whose longer side covers the angle `fov_deg`."""
     half, longest = float(np.tan(np.deg2rad(fov_deg) / 2)), max(width, height)
     return Camera(half * width / longest, half * height / longest)
 
@@ -51,7 +51,7 @@ def camera_for(width: int, height: int, fov_deg: float) -> Camera:
 def shade(maps: SurfaceMaps, points: Floats, light: tuple[float, float, float]) -> Floats:
     """Linear light (h, w, 3), not clipped, of points (h, w, 3) seen from the origin.
 
-    The light's power makes a white diffuse surface at distance 1 that faces it 1.
+    A white diffuse surface that faces the light at distance 1 has the value 1.
     """
     to_light = np.asarray(light, np.float32) - points
     squared_distance = _dot(to_light, to_light)
@@ -61,7 +61,7 @@ def shade(maps: SurfaceMaps, points: Floats, light: tuple[float, float, float]) 
 
 
 def reflectance(maps: SurfaceMaps, view: Floats, light: Floats) -> Floats:
-    """The BRDF (h, w, 3), per steradian, for unit vectors (h, w, 3) towards the camera and the light."""
+    """BRDF (h, w, 3), per steradian, for unit vectors (h, w, 3) towards the camera and the light."""
     half = unit(view + light)
     n_dot_h, n_dot_v, n_dot_l = (np.clip(_dot(maps.normal, each), 0, 1) for each in (half, view, light))
     f0 = DIELECTRIC_F0 + maps.metallic * (maps.albedo - DIELECTRIC_F0)
@@ -72,7 +72,7 @@ def reflectance(maps: SurfaceMaps, view: Floats, light: Floats) -> Floats:
 
 
 def microfacets(roughness: Floats, n_dot_h: NDArray[Any], n_dot_v: NDArray[Any], n_dot_l: NDArray[Any]) -> Floats:
-    """D * G / (4 (n.l) (n.v)), in which the two cosines cancel."""
+    """Specular term D * G / (4 (n.l) (n.v)), without Fresnel; the cosines in G cancel those in the denominator."""
     roughness = np.maximum(roughness, MIN_ROUGHNESS)
     alpha_squared, k = roughness**4, (roughness + 1) ** 2 / 8
     spread = n_dot_h**2 * (alpha_squared - 1) + 1
@@ -81,12 +81,12 @@ def microfacets(roughness: Floats, n_dot_h: NDArray[Any], n_dot_v: NDArray[Any],
 
 
 def rerender(maps: SurfaceMaps, camera: Camera) -> Floats:
-    """The surface in linear light (h, w, 3) under a flash at the camera."""
+    """Render (h, w, 3) of the surface in linear light under a flash at the camera."""
     return shade(maps, camera.points(maps.height, maps.width), AT_CAMERA)
 
 
 def rerender_rmse(maps: SurfaceMaps, light: Floats, camera: Camera) -> float:
-    """Root mean square difference in sRGB 0..1 of the photo and a render under a flash at the camera."""
+    """Root mean square difference in sRGB 0..1 between the photo and a render under a flash at the camera."""
     rendered = rerender(maps, camera)
     shown = np.clip(fit_exposure(light, rendered) * rendered, 0, 1)
     error = encode_srgb(light) - encode_srgb(shown)
@@ -94,12 +94,12 @@ def rerender_rmse(maps: SurfaceMaps, light: Floats, camera: Camera) -> float:
 
 
 def fit_exposure(light: Floats, rendered: Floats) -> float:
-    """The factor by which a render fits the unclipped photo best: the power of the flash is unknown."""
-    seen = (light < CLIPPED).all(axis=2)
-    shown, drawn = (light[seen], rendered[seen]) if seen.any() else (light, rendered)
-    return float((shown * drawn).sum() / max(float((drawn * drawn).sum()), 1e-12))
+    """Factor by which a render fits the unclipped pixels of the photo best, as the power of the flash is unknown."""
+    unclipped = (light < CLIPPED).all(axis=2)
+    target, render = (light[unclipped], rendered[unclipped]) if unclipped.any() else (light, rendered)
+    return float((target * render).sum() / max(float((render * render).sum()), 1e-12))
 
 
 def _dot(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """(..., 3) twice to (..., 1)."""
+    """Dot products (..., 1) of vectors (..., 3)."""
     return np.asarray(np.sum(a * b, axis=-1, keepdims=True), np.float32)

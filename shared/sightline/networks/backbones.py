@@ -1,6 +1,6 @@
-"""Pre-trained convolutional backbones: trunks without their classifiers, and stages for perceptual and style losses.
+"""Pre-trained backbones: trunks (classifiers without their head), and stages for perceptual and style losses.
 
-`efficientnet-lite0` to `-lite2` carry their weights in packages. `vgg16`, `vgg19` and `resnet50` of the papers are
+The weights of `efficientnet-lite0` to `-lite2` come in packages. `vgg16`, `vgg19` and `resnet50`, as in the papers, are
 torchvision's, with weights by torchvision's names or by path: `vgg19:IMAGENET1K_V1`, `resnet50:/path/to/state.pth`.
 """
 
@@ -22,7 +22,7 @@ VGG_LAYERS = {"vgg16": "D", "vgg19": "E"}
 """Columns of the table in the paper."""
 RESNET_PARTS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
 LITE_MEAN, LITE_STD = [127 / 255] * 3, [128 / 255] * 3
-"""The Lite variants were trained on (x - 127) / 128 in 0..255."""
+"""The Lite variants were trained on (x - 127) / 128 for x in 0..255."""
 PACKAGED = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")
 BACKBONES = (*VGG_LAYERS, "resnet50", *PACKAGED)
 LITE_STAGE_ENDS = {"efficientnet-lite0": (1, 3, 5, 11), "efficientnet-lite2": (1, 4, 7, 15)}
@@ -31,9 +31,9 @@ DATA_PARALLEL_PREFIX = "module."
 
 
 class Trunk(nn.Module, ABC):
-    """(b, 3, h, w) sRGB in 0..1 to a feature map (b, channels, h / 32, w / 32).
+    """Convolutional layers of a classifier: (b, 3, h, w) sRGB in 0..1 to a feature map (b, channels, h / 32, w / 32).
 
-    The input is normalised as in the pre-training. `last` are the layers that fine-tuning trains, the deepest first.
+    The input is normalised as in the pre-training.
     """
 
     channels: int
@@ -46,19 +46,21 @@ class Trunk(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.channels = channels
-        # Not saved, so that the names are those of torchvision's state dicts.
+        # Not persistent, so that the state dict has torchvision's names alone.
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     @property
     @abstractmethod
-    def last(self) -> Sequence[nn.Module]: ...
+    def last(self) -> Sequence[nn.Module]:
+        """Layers in the order in which fine-tuning unfreezes them, the deepest first."""
 
     def forward(self, image: Tensor) -> Tensor:
         return self.encode((image - self.mean) / self.std)
 
     @abstractmethod
-    def encode(self, normalised: Tensor) -> Tensor: ...
+    def encode(self, normalised: Tensor) -> Tensor:
+        """The feature map of normalised pictures."""
 
 
 class Vgg(Trunk):
@@ -66,7 +68,7 @@ class Vgg(Trunk):
 
     def __init__(self, name: str) -> None:
         super().__init__(512)
-        # Not vgg16().features, which would fill 120 million weights of the classifier first.
+        # Not `vgg16().features`, which would first initialise 120 million weights of the classifier.
         self.features = make_layers(cfgs[VGG_LAYERS[name]], batch_norm=False)
 
     @property
@@ -80,7 +82,7 @@ class Vgg(Trunk):
 class ResNet50(Trunk):
     """ResNet-50 (He et al., 2016) up to its last block.
 
-    Narrow, it ends at the 512 channels of its last 3x3 convolution, which can be averaged with VGG's.
+    With `narrow` it ends at its last 3x3 convolution, whose 512 channels can be averaged with those of VGG.
     """
 
     def __init__(self, *, narrow: bool = False) -> None:
@@ -102,13 +104,13 @@ class ResNet50(Trunk):
 
 
 def _narrow(block: Bottleneck, level: Tensor) -> Tensor:
-    """The output (b, 512, h, w) of the block's 3x3 convolution."""
+    """Output (b, 512, h, w) of the block's 3x3 convolution."""
     hidden = block.relu(block.bn1(block.conv1(level)))
     return cast(Tensor, block.relu(block.bn2(block.conv2(hidden))))
 
 
 class LiteBody(Protocol):
-    """The parts of a network of efficientnet_lite_pytorch."""
+    """Attributes of a network of efficientnet_lite_pytorch."""
 
     _conv_stem: nn.Module
     _bn0: nn.Module
@@ -121,7 +123,7 @@ class LiteBody(Protocol):
 class EfficientNetLite(Trunk):
     """EfficientNet-Lite (Tan and Le, 2019; the Lite variants of Google) up to its last convolution.
 
-    The names are those of efficientnet_lite_pytorch. torchvision has no Lite variants.
+    From efficientnet_lite_pytorch, as torchvision has no Lite variants.
     """
 
     def __init__(self, name: str) -> None:
@@ -144,22 +146,22 @@ class EfficientNetLite(Trunk):
 
 
 def build_trunk(name: str, *, narrow: bool = False) -> Trunk:
-    """An untrained trunk by name; `narrow` affects ResNet-50 alone. ValueError for an unknown name."""
+    """An untrained trunk by name; `narrow` affects ResNet-50 alone. ValueError if the name is unknown."""
     if name in VGG_LAYERS:
         return Vgg(name)
     if name == "resnet50":
         return ResNet50(narrow=narrow)
     if name in PACKAGED:
         return EfficientNetLite(name)
-    raise ValueError(f"no backbone named {name!r}; there are {', '.join(BACKBONES)}")
+    raise ValueError(f"no backbone is named {name!r}; use one of {', '.join(BACKBONES)}")
 
 
 def load_trunk(backbone: str, *, narrow: bool = False) -> Trunk:
-    """A pre-trained trunk of `NAME` for packaged weights, or `NAME:WEIGHTS` for torchvision's names and for paths.
+    """A pre-trained trunk by `NAME` (weights from a package) or `NAME:WEIGHTS` (torchvision's name, or path of a file).
 
-    Weights of torchvision are downloaded on first use. A file holds a state dict in torchvision's names; one of
-    Places365 makes a scene-centric trunk. ValueError for an unknown name, missing weights, and a file of another
-    network; OSError if a download fails.
+    Weights of torchvision are downloaded on first use. A file contains a state dict with torchvision's names; weights
+    of Places365 give a scene-centric trunk. ValueError if the name is unknown, weights are missing, or the file is of
+    another network; OSError if a download fails.
     """
     name, _, weights = backbone.partition(":")
     trunk = build_trunk(name, narrow=narrow)
@@ -174,9 +176,9 @@ def load_trunk(backbone: str, *, narrow: bool = False) -> Trunk:
 
 
 def with_weights(backbones: Sequence[str], weights: Sequence[str] | None) -> list[str]:
-    """`NAME:WEIGHTS` of each backbone. ValueError unless there are as many weights as backbones, or none."""
+    """`NAME:WEIGHTS` of each backbone. ValueError unless there are no weights, or as many as backbones."""
     if not backbones:
-        raise ValueError(f"no backbone; give one or two of {', '.join(BACKBONES)}")
+        raise ValueError(f"no backbone is given; use one or two of {', '.join(BACKBONES)}")
     if not weights:
         return list(backbones)
     if len(weights) != len(backbones):
@@ -193,16 +195,16 @@ def _torchvision_state(name: str, weights: str) -> Mapping[str, Tensor]:
 
 
 def _read_state(path: Path) -> Mapping[str, Tensor]:
-    """A state dict, also one that was saved in a checkpoint or from several GPUs."""
+    """A state dict from a file, also from a checkpoint with `state_dict` or of a data-parallel network."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
     return {name.removeprefix(DATA_PARALLEL_PREFIX): value for name, value in saved.get("state_dict", saved).items()}
 
 
 def _load(trunk: Trunk, state: Mapping[str, Tensor], source: str) -> None:
-    """Loads the trunk's part of a classifier's state dict."""
+    """Loads the trunk's weights from a classifier's state dict."""
     expected = trunk.state_dict()
     if missing := [name for name, part in expected.items() if name not in state or state[name].shape != part.shape]:
-        raise ValueError(f"{source} holds another network: it has no fitting {missing[0]}")
+        raise ValueError(f"{source} contains another network: {missing[0]} is missing or has another shape")
     trunk.load_state_dict({name: state[name] for name in expected})
 
 
@@ -213,7 +215,7 @@ def _packaged(name: str) -> Path:
 
 
 class StagedFeatures(nn.Module):
-    """Frozen stages in sequence: (b, 3, h, w) sRGB in 0..1 to the feature maps after each stage."""
+    """Frozen stages of a trunk: (b, 3, h, w) sRGB in 0..1 to the feature maps after each stage."""
 
     mean: Tensor
     std: Tensor
@@ -235,23 +237,23 @@ class StagedFeatures(nn.Module):
 
 
 def load_features(name: str) -> StagedFeatures:
-    """Stages of `efficientnet-lite0`, `efficientnet-lite2` or `vgg16:WEIGHTS`; ValueError for another backbone."""
+    """Stages of `efficientnet-lite0`, `efficientnet-lite2` or `vgg16:WEIGHTS`; ValueError for other backbones."""
     if name.startswith("vgg16:"):
         return vgg16_features(name)
     if name in LITE_STAGE_ENDS:
         return efficientnet_lite_features(name)
-    raise ValueError(f"no backbone named {name!r}; there are {', '.join(LITE_STAGE_ENDS)} and vgg16:WEIGHTS")
+    raise ValueError(f"no backbone with stages is named {name!r}; use {', '.join(LITE_STAGE_ENDS)} or vgg16:WEIGHTS")
 
 
 def vgg16_features(name: str) -> StagedFeatures:
-    """pool1, pool2 and pool3 of VGG-16, as in the paper on partial convolutions."""
+    """Stages of VGG-16 up to pool1, pool2 and pool3, as in the paper on partial convolutions."""
     trunk = cast(Vgg, load_trunk(name))
     starts = (0, *VGG16_STAGE_ENDS)
     return StagedFeatures([trunk.features[a:b] for a, b in zip(starts, VGG16_STAGE_ENDS, strict=False)], trunk)
 
 
 def efficientnet_lite_features(name: str) -> StagedFeatures:
-    """Block outputs at strides 2, 4, 8 and 16."""
+    """Stages of an EfficientNet-Lite up to strides 2, 4, 8 and 16."""
     trunk = cast(EfficientNetLite, load_trunk(name))
     body, ends = cast(LiteBody, trunk), LITE_STAGE_ENDS[name]
     stages = [nn.Sequential(*body._blocks[a:b]) for a, b in zip((0, *ends), ends, strict=False)]

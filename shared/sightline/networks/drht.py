@@ -28,8 +28,8 @@ PAPER_WIDTHS = (64, 64, 128, 256, 256, 512)
 class DrhtConfig:
     """Encoder kernels and widths from full resolution down; the decoder mirrors the widths.
 
-    A decoder kernel of 4 leaves no checkerboard, as odd kernels at stride 2 do. `reciprocal` False leaves out the first
-    half and the bridge, to see what they are good for.
+    A decoder kernel of 4 avoids the checkerboard artefacts of odd kernels at stride 2. `reciprocal=False` omits the
+    first half and the bridge, for ablations.
     """
 
     kernels: tuple[int, ...] = RELEASE_KERNELS
@@ -39,7 +39,7 @@ class DrhtConfig:
 
     def __post_init__(self) -> None:
         if not len(self.kernels) == len(self.widths) == len(self.decoder_kernels) + 1 >= 2:
-            raise ValueError("there is a kernel for each width, and one for each step back up")
+            raise ValueError("give as many kernels as widths, at least two, and one decoder kernel less")
 
     @property
     def stride(self) -> int:
@@ -48,13 +48,16 @@ class DrhtConfig:
 
 
 class Corrected(NamedTuple):
-    """compressed: (b, 3, h, w), alpha * scene ** gamma, >= 0; photo: (b, 3, h, w) sRGB, not clamped."""
+    """Outputs of both halves.
+
+    compressed: (b, 3, h, w), alpha * scene ** gamma, >= 0; photo: (b, 3, h, w) sRGB, not clamped.
+    """
 
     compressed: Tensor
     photo: Tensor
 
 
-class Encode(nn.Module):
+class EncoderLevel(nn.Module):
     """Convolution, batch norm, ELU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int) -> None:
@@ -66,7 +69,7 @@ class Encode(nn.Module):
         return F.elu(self.norm(self.conv(features)))
 
 
-class Decode(nn.Module):
+class DecoderLevel(nn.Module):
     """Transposed convolution to twice the size, batch norm, ELU, and fusion with the encoder's features."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
@@ -88,12 +91,12 @@ class ReciprocalNet(nn.Module):
         super().__init__()
         widths = (3, *config.widths)
         self.encoder = nn.ModuleList(
-            Encode(widths[at], widths[at + 1], kernel, stride=1 if at == 0 else 2)
+            EncoderLevel(widths[at], widths[at + 1], kernel, stride=1 if at == 0 else 2)
             for at, kernel in enumerate(config.kernels)
         )
         down = config.widths[::-1]
         self.decoder = nn.ModuleList(
-            Decode(down[at], down[at + 1], kernel) for at, kernel in enumerate(config.decoder_kernels)
+            DecoderLevel(down[at], down[at + 1], kernel) for at, kernel in enumerate(config.decoder_kernels)
         )
         self.out = nn.Conv2d(config.widths[0], 3, 1)
         self.norm = nn.BatchNorm2d(3, NORM_EPSILON)
@@ -110,7 +113,7 @@ class ReciprocalNet(nn.Module):
         features = skips.pop()
         for decode in self.decoder:
             features = decode(features, skips.pop())
-        # In full precision, as what follows is steep.
+        # In full precision, because `expand` and the logarithm amplify rounding errors.
         residual: Tensor = self.norm(self.out(features)).float()
         return F.elu(residual + picture)
 
@@ -133,7 +136,8 @@ class Drht(nn.Module):
         return Corrected(compressed, self.to_photo(log_scene(compressed), compressed))
 
     def train(self, mode: bool = True) -> "Drht":
-        """Batch statistics of an exposure model depend on what else is in the batch: the last stage freezes them."""
+        """Sets the mode. With `freeze_norm`, for the last stage, batch norms keep their running statistics, because
+        those of a batch depend on the exposure of its other photos."""
         super().train(mode)
         if self.freeze_norm:
             freeze_statistics(self)
@@ -141,15 +145,15 @@ class Drht(nn.Module):
 
 
 def compress(scene: Tensor) -> Tensor:
-    """Linear scene values >= 0 to the range that networks handle."""
+    """Compressed scene from linear scene values >= 0."""
     return ALPHA * scene.clamp_min(0) ** GAMMA
 
 
 def expand(compressed: Tensor) -> Tensor:
-    """The inverse of `compress`, in full precision: 1 is 2,400 times 0.03."""
+    """Linear scene values: the inverse of `compress`, in full precision, as 1 becomes 2,400 times as much as 0.03."""
     return (compressed.float().clamp_min(0) / ALPHA) ** (1 / GAMMA)
 
 
 def log_scene(compressed: Tensor) -> Tensor:
-    """What the second half sees of the first half's estimate."""
+    """Input of the second half: the logarithm of the scene."""
     return torch.log(expand(compressed) + LOG_OFFSET)

@@ -17,11 +17,11 @@ from sightline.api.screening import CATEGORIES
 from sightline.networks.backbones import ResNet50, Trunk, Vgg, build_trunk
 
 CLASSES = len(CATEGORIES)
-TINY = 1e-12
+MIN_PROBABILITY = 1e-12
 
 
 class Pooling(StrEnum):
-    """What becomes of the feature map before the first linear layer."""
+    """Reduction of the feature map before the first linear layer."""
 
     AVERAGE = "average"
     MAXIMUM = "maximum"
@@ -29,7 +29,7 @@ class Pooling(StrEnum):
 
 
 class Fusion(StrEnum):
-    """How two trunks are joined: on their feature maps, or by the mean of their probabilities."""
+    """Fusion of two trunks: of their feature maps (early), or of their probabilities by the mean (late)."""
 
     CONCATENATE = "concatenate"
     AVERAGE = "average"
@@ -39,7 +39,10 @@ class Fusion(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HraConfig:
-    """`backbones`: one trunk, or an object-centric and a scene-centric one. `hidden` None is a linear classifier."""
+    """Configuration of the network.
+
+    `backbones` are one trunk, or an object-centric and a scene-centric one. `hidden=None` is a linear classifier.
+    """
 
     backbones: tuple[str, ...] = ("vgg16",)
     fusion: Fusion = Fusion.CONCATENATE
@@ -50,18 +53,18 @@ class HraConfig:
 
     def __post_init__(self) -> None:
         if len(self.backbones) not in (1, 2):
-            raise ValueError(f"one or two backbones make a network, not {len(self.backbones)}")
+            raise ValueError(f"a network has one or two backbones, not {len(self.backbones)}")
         if self.image_px % Trunk.stride:
-            raise ValueError(f"{self.image_px} px is no multiple of {Trunk.stride}")
+            raise ValueError(f"image_px must be a multiple of {Trunk.stride}, not {self.image_px}")
 
     @property
     def cells(self) -> int:
-        """Rows of the feature map, and columns."""
+        """Number of rows and of columns of the feature map."""
         return self.image_px // Trunk.stride
 
 
 class Head(nn.Module):
-    """Pool, then FC1 with ReLU and dropout unless it is linear, then the logits of the nine classes."""
+    """Pooling, FC1 with ReLU and dropout unless the head is linear, and the logits of the nine classes."""
 
     def __init__(self, channels: int, config: HraConfig) -> None:
         super().__init__()
@@ -74,7 +77,7 @@ class Head(nn.Module):
             self.layers = nn.Sequential(*hidden, nn.Linear(config.hidden, CLASSES))
 
     def pool(self, features: Tensor) -> Tensor:
-        """(b, channels, h, w) to what the classifier takes."""
+        """(b, channels, h, w) to the classifier's inputs (b, channels), or (b, channels * h * w) if flattened."""
         match self.pooling:
             case Pooling.AVERAGE:
                 return features.mean((2, 3))
@@ -87,10 +90,10 @@ class Head(nn.Module):
         return cast(Tensor, self.layers(self.pool(features)))
 
     def activation(self, features: Tensor) -> Tensor:
-        """(b, channels, h, w) to (b, classes, h, w): the logits that each position would give on its own.
+        """(b, channels, h, w) to (b, classes, h, w): the logits of each position alone.
 
         For a linear classifier on the average this is the class activation map (Zhou et al., CVPR 2016), whose mean is
-        the logits. ValueError for flattened maps, whose positions have weights of their own.
+        the logits. ValueError for flattened maps, because each of their positions has other weights.
         """
         if self.pooling is Pooling.FLATTEN:
             raise ValueError("a flattened feature map has no class activation map")
@@ -105,7 +108,7 @@ class HraCnn(nn.Module):
         self.config = config
         two = len(config.backbones) == 2
         late = two and config.fusion is Fusion.LATE
-        # ResNet-50 meets the other stream's channels at its last 3x3 convolution.
+        # Early fusion needs equal channels: ResNet-50 has those of VGG at its last 3x3 convolution.
         trunks = [build_trunk(name, narrow=two and not late) for name in config.backbones]
         self.trunks = nn.ModuleList(trunks)
         self.heads = nn.ModuleList(Head(channels, config) for channels in _head_channels(trunks, config, late=late))
@@ -115,7 +118,7 @@ class HraCnn(nn.Module):
         return [cast(Trunk, trunk) for trunk in self.trunks]
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """The feature map that each head gets."""
+        """The feature map of each head."""
         maps = [trunk(image) for trunk in self.trunks]
         return maps if len(self.heads) == len(maps) else [fuse(maps, self.config.fusion)]
 
@@ -123,17 +126,17 @@ class HraCnn(nn.Module):
         return self.classify(self.features(image))
 
     def classify(self, features: Sequence[Tensor]) -> Tensor:
-        """Logits (b, 9); of a late fusion, the logarithm of the mean probabilities."""
+        """Logits (b, 9); with late fusion, the logarithms of the mean probabilities."""
         logits = [head(each) for head, each in zip(self.heads, features, strict=True)]
         return logits[0] if len(logits) == 1 else mean_probabilities(logits)
 
     def activation(self, features: Sequence[Tensor]) -> Tensor:
-        """(b, 9, h, w) class activation maps; of a late fusion, the mean of both networks'."""
+        """Class activation maps (b, 9, h, w); with late fusion, the mean of both networks' maps."""
         maps = [cast(Head, head).activation(each) for head, each in zip(self.heads, features, strict=True)]
         return torch.stack(maps).mean(0)
 
     def embedding(self, features: Sequence[Tensor]) -> Tensor:
-        """(b, channels of all heads) of unit length, for search by cosine similarity."""
+        """Embedding (b, channels of all heads) of unit length, for search by cosine similarity."""
         return F.normalize(torch.cat([each.mean((2, 3)) for each in features], dim=1), dim=1)
 
 
@@ -147,16 +150,16 @@ def fuse(maps: Sequence[Tensor], fusion: Fusion) -> Tensor:
         case Fusion.MAXIMUM:
             return torch.stack(list(maps)).amax(0)
         case Fusion.LATE:
-            raise ValueError("late fusion joins probabilities, not feature maps")
+            raise ValueError("late fusion combines probabilities, not feature maps; use `mean_probabilities`")
 
 
 def mean_probabilities(logits: Sequence[Tensor]) -> Tensor:
-    """The logarithm of the networks' mean probabilities, whose softmax they are."""
-    return torch.stack([each.softmax(1) for each in logits]).mean(0).clamp_min(TINY).log()
+    """Logarithms of the networks' mean probabilities; they serve as logits, as their softmax is those probabilities."""
+    return torch.stack([each.softmax(1) for each in logits]).mean(0).clamp_min(MIN_PROBABILITY).log()
 
 
 def _head_channels(trunks: Sequence[Trunk], config: HraConfig, *, late: bool) -> list[int]:
-    """Of the feature map that each head gets."""
+    """Channels of each head's feature map."""
     channels = [trunk.channels for trunk in trunks]
     if late or len(trunks) == 1:
         return channels
@@ -164,18 +167,18 @@ def _head_channels(trunks: Sequence[Trunk], config: HraConfig, *, late: bool) ->
         return [sum(channels)]
     if len(set(channels)) > 1:
         names = " and ".join(config.backbones)
-        raise ValueError(f"{config.fusion} needs equally many channels, {names} have {channels}")
+        raise ValueError(f"{config.fusion} fusion needs equally many channels, but {names} have {channels}")
     return channels[:1]
 
 
 def freeze_trunks(network: HraCnn) -> None:
-    """Phase A, feature extraction: only the heads are trained."""
+    """Freezes the trunks, so that only the heads are trained (phase A of the paper, feature extraction)."""
     network.requires_grad_(True)
     network.trunks.requires_grad_(False)
 
 
 def unfreeze_last_layers(network: HraCnn) -> None:
-    """Phase B, fine-tuning: the heads and the last convolutions of each trunk are trained."""
+    """Unfreezes the last convolutions of each trunk beside the heads (phase B of the paper, fine-tuning)."""
     freeze_trunks(network)
     for trunk in network.streams:
         for layer in trunk.last[: _layers_to_unfreeze(trunk, network.config.pooling)]:
@@ -183,14 +186,14 @@ def unfreeze_last_layers(network: HraCnn) -> None:
 
 
 def _layers_to_unfreeze(trunk: Trunk, pooling: Pooling) -> int:
-    """The paper unfreezes one convolution of VGG less where the map is flattened, and ResNet's last bottleneck."""
+    """Number of layers as in the paper: two convolutions of VGG (one if flattened), or ResNet's last block."""
     if isinstance(trunk, Vgg):
         return 1 if pooling is Pooling.FLATTEN else 2
     return 1 if isinstance(trunk, ResNet50) else 2
 
 
 def set_training(network: HraCnn) -> None:
-    """Training mode for what is trained: frozen batch norms keep their statistics."""
+    """Sets training mode, except for frozen layers, so that frozen batch norms keep their statistics."""
     network.train()
     for module in network.trunks.modules():
         if not any(parameter.requires_grad for parameter in module.parameters()):
@@ -198,6 +201,7 @@ def set_training(network: HraCnn) -> None:
 
 
 def trainable_parameters(network: nn.Module) -> int:
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 

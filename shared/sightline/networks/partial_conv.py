@@ -17,7 +17,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class PartialConvConfig:
-    """Size of the network: the paper's is 8 levels of base width 64 at 512 x 512 px."""
+    """Size of the network; the paper's has 8 levels and base width 64 at 512 x 512 px."""
 
     levels: int = 8
     base_width: int = 64
@@ -32,10 +32,11 @@ class PartialConvConfig:
         return int(2**self.levels)
 
     def encoder_widths(self) -> list[int]:
-        """Channels after each encoder level; they double three times and then stay."""
+        """Channels after each encoder level: doubled three times, then constant."""
         return [self.base_width * 2 ** min(level, 3) for level in range(self.levels)]
 
     def encoder_kernels(self) -> list[int]:
+        """Kernel size of each encoder level."""
         return [{0: 7, 1: 5, 2: 5}.get(level, 3) for level in range(self.levels)]
 
 
@@ -51,8 +52,8 @@ class PartialConv2d(nn.Module):
     """Convolution over the valid elements only, rescaled by their share of the window (section 3.1).
 
     Takes one or more sources with a mask each, as if they were concatenated. The validity mask of a source is
-    constant over its channels, so that one pooled channel gives exactly what the paper's multi-channel mask
-    convolution gives. Pixels outside the image count as holes.
+    constant over its channels, so one pooled channel equals the paper's convolution of a multi-channel mask. Pixels
+    outside the image count as holes.
     """
 
     def __init__(self, channels: tuple[int, ...], out_channels: int, kernel: int, *, stride: int, bias: bool) -> None:
@@ -63,7 +64,7 @@ class PartialConv2d(nn.Module):
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_in")
 
     def forward(self, *sources: Masked) -> Masked:
-        # One dtype for all, or the full-precision image would make the whole concatenation full precision.
+        # All sources get one dtype: the full-precision image would make the whole concatenation full precision.
         dtype = sources[0].features.dtype
         inputs = [source.features.to(dtype) * source.valid.to(dtype) for source in sources]
         raw = self.conv(torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
@@ -135,9 +136,9 @@ class PartialConvUNet(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Predict every pixel, also the known ones.
+        """Predicted pixels, including the known ones.
 
-        image: (b, 3, h, w), sRGB in 0..1, hole pixels are ignored. valid: (b, 1, h, w), 1 = known, 0 = hole.
+        image: (b, 3, h, w), sRGB in 0..1; pixels in holes are ignored. valid: (b, 1, h, w), 1 = known, 0 = hole.
         Returns (b, 3, h, w), roughly 0..1 but not clamped, so that losses keep their gradient.
         """
         level = Masked((image - self.mean) / self.std, valid)
@@ -150,7 +151,8 @@ class PartialConvUNet(nn.Module):
         return level.features.float() * self.std + self.mean
 
     def train(self, mode: bool = True) -> "PartialConvUNet":
-        """Stage 2 of the paper keeps the encoder's batch norm at its running statistics: holes pollute them."""
+        """Sets the mode. With `freeze_encoder_norm`, for stage 2 of the paper, the encoder's batch norms keep their
+        running statistics, which holes would distort."""
         super().train(mode)
         if self.freeze_encoder_norm:
             freeze_statistics(self.encoder)
@@ -158,9 +160,10 @@ class PartialConvUNet(nn.Module):
 
 
 def upsample(features: Tensor) -> Tensor:
+    """(b, c, h, w) to (b, c, 2h, 2w) by the nearest neighbour."""
     return F.interpolate(features, scale_factor=2.0, mode="nearest")
 
 
 def composite(image: Tensor, predicted: Tensor, valid: Tensor) -> Tensor:
-    """Known pixels from `image`, holes from `predicted`; all in 0..1."""
+    """Picture with its known pixels from `image` and its holes from `predicted`, all in 0..1."""
     return image * valid + predicted * (1 - valid)

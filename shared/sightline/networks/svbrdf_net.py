@@ -13,23 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.networks.normalization import freeze_statistics
-from sightline.networks.rendering import tame
+from sightline.networks.rendering import log_radiance
 
 TYPES = ("fabric", "ground", "leather", "metal", "polymer", "stone_diffuse", "stone_specular", "wood")
 METAL = TYPES.index("metal")
 HIDDEN = 256
 DROPOUT = 0.25
-FLATTEST = 1e-3
+MIN_NORMAL_Z = 1e-3
 MIDDLE_GREY = 0.18
-DARKEST = 1e-3
+MIN_LIGHT = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
 class SvbrdfConfig:
     """Widths of the encoder from half resolution down, and of each decoder from the bottleneck up.
 
-    `types` maps of each kind are predicted and mixed by the classifier; with one type there is no classifier. Without
-    `coordinates` the network does not know where in the photo it is.
+    Each decoder predicts maps for each of `types` material types, which the classifier mixes; with one type there is no
+    classifier. `coordinates` adds the position in the photo to the input.
     """
 
     encoder: tuple[int, ...] = (32, 64, 128, 256, 256, 512, 512)
@@ -40,7 +40,7 @@ class SvbrdfConfig:
 
     def __post_init__(self) -> None:
         if not len(self.encoder) == len(self.decoder) >= 1 or self.types < 1:
-            raise ValueError("a decoder level goes with each encoder level, and there is at least one type")
+            raise ValueError("give as many decoder levels as encoder levels, at least one, and at least one type")
 
     @property
     def stride(self) -> int:
@@ -49,8 +49,11 @@ class SvbrdfConfig:
 
 
 class Svbrdf(NamedTuple):
-    """albedo: (b, 3, h, w) linear in 0..1; normal: (b, 3, h, w) of unit length with z > 0; roughness: (b, 1, h, w) in
-    0..1; logits: (b, types) of the material."""
+    """Estimated maps.
+
+    albedo: (b, 3, h, w) linear in 0..1; normal: (b, 3, h, w) of unit length with z > 0; roughness: (b, 1, h, w) in
+    0..1; logits: (b, types) of the material types.
+    """
 
     albedo: Tensor
     normal: Tensor
@@ -58,7 +61,7 @@ class Svbrdf(NamedTuple):
     logits: Tensor
 
 
-class Encode(nn.Module):
+class EncoderLevel(nn.Module):
     """Strided convolution to half the size, batch norm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
@@ -71,7 +74,7 @@ class Encode(nn.Module):
         return F.relu(normed)
 
 
-class Decode(nn.Module):
+class DecoderLevel(nn.Module):
     """Transposed convolution to twice the size, batch norm, ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -85,7 +88,7 @@ class Decode(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One kind of map: up from the bottleneck, joined by the encoder's features, to `channels` for each type."""
+    """Decoder of one kind of map, with skip connections, to `channels` channels for each material type."""
 
     def __init__(self, config: SvbrdfConfig, channels: int) -> None:
         super().__init__()
@@ -93,12 +96,12 @@ class Decoder(nn.Module):
         skips = (0, *config.encoder[-2::-1])
         below = (config.encoder[-1], *config.decoder[:-1])
         self.levels = nn.ModuleList(
-            Decode(width + skip, out) for width, skip, out in zip(below, skips, config.decoder, strict=True)
+            DecoderLevel(width + skip, out) for width, skip, out in zip(below, skips, config.decoder, strict=True)
         )
         self.out = nn.Conv2d(config.decoder[-1], channels * self.types, config.out_kernel, 1, config.out_kernel // 2)
 
     def forward(self, pyramid: Sequence[Tensor]) -> Tensor:
-        """The encoder's features from fine to coarse to (b, types, channels, h, w), in full precision."""
+        """Maps (b, types, channels, h, w) in full precision, from the encoder's features, fine to coarse."""
         first, *others = self.levels
         features = first(pyramid[-1])
         for level, skip in zip(others, pyramid[-2::-1], strict=True):
@@ -109,7 +112,7 @@ class Decoder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The bottleneck's mean to the logits of the material types."""
+    """Logits (b, types) of the material types, from the mean of the bottleneck."""
 
     def __init__(self, width: int, types: int) -> None:
         super().__init__()
@@ -124,7 +127,7 @@ class Classifier(nn.Module):
 
 
 class SvbrdfNet(nn.Module):
-    """One encoder, a decoder for each kind of map, and the classifier that mixes what they predict for each type."""
+    """One encoder, a decoder for each kind of map, and the classifier that mixes the maps of the material types."""
 
     def __init__(self, config: SvbrdfConfig) -> None:
         super().__init__()
@@ -132,7 +135,7 @@ class SvbrdfNet(nn.Module):
         self.freeze_norm = False
         widths = (6 if config.coordinates else 3, *config.encoder)
         self.encoder = nn.ModuleList(
-            Encode(widths[at], widths[at + 1], 6 if at == 0 else 4) for at in range(len(config.encoder))
+            EncoderLevel(widths[at], widths[at + 1], 6 if at == 0 else 4) for at in range(len(config.encoder))
         )
         self.albedo, self.normal, self.roughness = (Decoder(config, channels) for channels in (3, 3, 1))
         self.classifier = Classifier(config.encoder[-1], config.types) if config.types > 1 else None
@@ -140,24 +143,27 @@ class SvbrdfNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight)
         for decoder in (self.albedo, self.normal, self.roughness):
-            # Grey, flat and half rough to begin with.
+            # The initial maps are grey, flat and half rough.
             nn.init.normal_(decoder.out.weight, std=0.01)
-            nn.init.zeros_(decoder.out.bias)  # type: ignore[arg-type] # it has one
+            nn.init.zeros_(decoder.out.bias)  # type: ignore[arg-type] # the bias is not None
 
     def forward(self, photo: Tensor, coordinates: Tensor) -> Svbrdf:
-        """photo: (b, 3, h, w) linear light >= 0 in any exposure; coordinates: (b, 2, h, w), where x (right) and y
-        (up) of each pixel meet the plane at distance 1 from the camera, on whose axis they are 0."""
+        """Estimated maps of each photo.
+
+        photo: (b, 3, h, w) linear light >= 0 in any exposure; coordinates: (b, 2, h, w), x (right) and y (up) of each
+        pixel on the plane at distance 1 from the camera, 0 on its axis.
+        """
         pyramid = self._encode(photo, coordinates)
         logits = self._classify(pyramid[-1])
         weights = torch.softmax(logits, 1)[:, :, None, None, None]
         albedo = torch.sigmoid(self.albedo(pyramid))
-        normal = upright(self.normal(pyramid))
+        normal = face_camera(self.normal(pyramid))
         roughness = torch.sigmoid(self.roughness(pyramid))
         mixed = [(weights * maps).sum(1) for maps in (albedo, normal, roughness)]
         return Svbrdf(mixed[0], unit(mixed[1]), mixed[2], logits)
 
     def _encode(self, photo: Tensor, coordinates: Tensor) -> list[Tensor]:
-        features = tame(exposed(photo))
+        features = log_radiance(normalize_exposure(photo))
         if self.config.coordinates:
             distance = torch.sqrt((coordinates**2).sum(1, keepdim=True))
             features = torch.cat([features, coordinates, distance], 1)
@@ -174,25 +180,26 @@ class SvbrdfNet(nn.Module):
         return logits
 
     def train(self, mode: bool = True) -> "SvbrdfNet":
-        """The last stage may freeze the batch norm's statistics, which small batches make noisy."""
+        """Sets the mode. With `freeze_norm`, for the last stage, batch norms keep their running statistics, because
+        those of small batches are noisy."""
         super().train(mode)
         if self.freeze_norm:
             freeze_statistics(self)
         return self
 
 
-def exposed(photo: Tensor) -> Tensor:
-    """Linear light scaled so that its log-average is middle grey, which highlights hardly move."""
-    logs = torch.log(photo.float().mean(1, keepdim=True) + DARKEST)
+def normalize_exposure(photo: Tensor) -> Tensor:
+    """Linear light scaled to a log-average of middle grey, on which highlights have little influence."""
+    logs = torch.log(photo.float().mean(1, keepdim=True) + MIN_LIGHT)
     return photo * (MIDDLE_GREY / torch.exp(logs.mean((2, 3), keepdim=True)))
 
 
-def upright(raw: Tensor) -> Tensor:
-    """Unbounded (b, types, 3, h, w) to vectors that point at the camera: nobody photographs a surface from behind."""
+def face_camera(raw: Tensor) -> Tensor:
+    """Unbounded (b, types, 3, h, w) to vectors with z > 0: a visible surface faces the camera."""
     sideways, ahead = raw[:, :, :2], raw[:, :, 2:]
-    return torch.cat([torch.tanh(sideways), torch.sigmoid(ahead) + FLATTEST], 2)
+    return torch.cat([torch.tanh(sideways), torch.sigmoid(ahead) + MIN_NORMAL_Z], 2)
 
 
 def unit(vectors: Tensor) -> Tensor:
-    """(b, 3, h, w) divided by their lengths."""
+    """Vectors (b, 3, h, w) divided by their lengths."""
     return vectors * torch.rsqrt((vectors**2).sum(1, keepdim=True) + 1e-6)

@@ -1,4 +1,4 @@
-"""Checkpoints that survive being cut off at any moment."""
+"""Checkpoints that are written atomically."""
 
 from enum import Enum
 from pathlib import Path
@@ -10,7 +10,8 @@ Checkpoint = dict[str, Any]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes aside, then renames: a reader sees the old file or the new one, never half of one."""
+    """Writes a temporary file and renames it, so that readers get the old or the new checkpoint, never an incomplete
+    one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     torch.save(plain(checkpoint), partial)
@@ -18,7 +19,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Returns the value with its enumerations replaced by their values, as loading takes no classes from a file."""
+    """The value with enumerations replaced by their values, because checkpoints are loaded without classes."""
     match value:
         case Enum():
             return value.value

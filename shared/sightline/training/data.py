@@ -1,4 +1,4 @@
-"""Training samples without end, each a function of its number alone."""
+"""Endless training samples, each a function of the seed and its number."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,11 +14,11 @@ MIN_CROP_SHARE = 0.6
 
 Arrays = tuple[NDArray[Any], ...]
 Make = Callable[[np.random.Generator], Arrays]
-"""One sample by chance; must be picklable, as loader processes call it."""
+"""A function that makes one random sample; picklable, because loader processes call it."""
 
 
 class Samples(Dataset[Arrays]):
-    """Sample i is a function of (seed, i), so that a resumed job goes on with the samples it had not seen."""
+    """Data set whose sample i is a function of (seed, i), so that a resumed job continues with the next samples."""
 
     def __init__(self, make: Make, *, seed: int, start: int, step: int) -> None:
         self.make, self.seed = make, seed
@@ -32,7 +32,8 @@ class Samples(Dataset[Arrays]):
 
 
 def batches(samples: Samples, batch_size: int, *, workers: int = 1) -> Iterator[list[Tensor]]:
-    """Endless batches in order, one tensor for each array of a sample; pixels travel between processes as they are."""
+    """Yields batches without end, in order, with one tensor for each array of a sample. Pixels are not converted, so
+    that they pass between processes as bytes."""
     loader: DataLoader[list[Tensor]] = DataLoader(
         samples,  # type: ignore[arg-type] # its items become tensors on the way
         batch_size,
@@ -41,14 +42,14 @@ def batches(samples: Samples, batch_size: int, *, workers: int = 1) -> Iterator[
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        # Of its own, as the loader would draw a number from torch's global generator, which a resumed run restores.
+        # Without a generator the loader draws from torch's global one, whose state a resumed run restores.
         generator=torch.Generator(),
     )
     return iter(loader)
 
 
 def random_crop(rng: np.random.Generator, photo: NDArray[np.uint8], crop_px: int) -> NDArray[np.uint8]:
-    """A square of random size, resized to (crop, crop, 3) and mirrored half of the time."""
+    """A random square of the picture, resized to (crop, crop, 3) and mirrored in half of the cases."""
     height, width = photo.shape[:2]
     longest = min(height, width)
     side = int(rng.integers(min(longest, int(crop_px * MIN_CROP_SHARE)), longest + 1))

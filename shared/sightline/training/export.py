@@ -1,4 +1,4 @@
-"""ONNX files as the services load them."""
+"""Export to ONNX files as the services load them."""
 
 import hashlib
 import logging
@@ -30,10 +30,10 @@ CHECKED_SHAPES = ((1, 1, 1), (2, 1, 2), (1, 2, 2))
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A module to export and what it takes: `sample` makes inputs (batch, height, width, ...) by name and in order.
+    """A module to export. `sample` makes its inputs (batch, height, width, ...) by name and in order.
 
-    Outputs may differ between ONNX and torch by `tolerance`. Optimising makes some graphs a third faster, and folds
-    norms into the convolutions before them, from which no training could go on.
+    Outputs of ONNX and torch may differ by `tolerance`. Optimising makes some graphs a third faster, but folds batch
+    norms into convolutions, so training cannot start from such a file.
     """
 
     module: nn.Module
@@ -45,7 +45,7 @@ class Graph:
 
 
 def write_onnx(graph: Graph, path: Path) -> None:
-    """Write the graph with its weights halved; ValueError when ONNX and torch disagree."""
+    """Writes the graph with halved weights. ValueError if ONNX Runtime and torch disagree."""
     path.parent.mkdir(parents=True, exist_ok=True)
     model = to_onnx(graph)
     halve_weights(model)
@@ -56,19 +56,19 @@ def write_onnx(graph: Graph, path: Path) -> None:
 
 
 def write_contract(path: Path, text: str, *parts: Path) -> None:
-    """Write the contract of an ONNX file beside it, with the SHA-256 of that file and of its parts."""
+    """Writes the contract beside an ONNX file, with the SHA-256 of the file and of its parts."""
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, *parts)}
     rows = "".join(f'"{name}" = "{digest}"\n' for name, digest in digests.items())
     path.with_suffix(".toml").write_text(f"{text.rstrip()}\n\n[sha256]\n{rows}")
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
-    """Batch, height and width stay free."""
-    # A bottleneck of size 1 would be taken for a constant, so both sides are larger than the multiple.
+    """The graph as an ONNX model with dynamic batch, height and width."""
+    # The exporter takes a bottleneck of size 1 for a constant, so both sides are larger than the multiple.
     feeds = graph.sample(2, 3 * graph.multiple_of, 2 * graph.multiple_of)
     shape = {0: Dim("batch"), 1: graph.multiple_of * Dim("high"), 2: graph.multiple_of * Dim("wide")}
     with warnings.catch_warnings():
-        # The exporter warns of its own internals.
+        # The exporter's warnings concern its internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             graph.module,
@@ -86,7 +86,7 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Store large fp32 weights as fp16, each behind a Cast: half the file, still computed in fp32.
+    """Stores large fp32 weights as fp16, each behind a Cast: half the file size, computation still in fp32.
 
     ONNX Runtime folds the casts when it loads the file.
     """
@@ -104,10 +104,10 @@ def halve_weights(model: onnx.ModelProto) -> None:
 
 
 def quantize_linear(model: onnx.ModelProto) -> None:
-    """Store the large weights of fully connected layers as int8 and a scale for each output: a quarter of the file,
-    still computed in fp32.
+    """Stores large weights of fully connected layers as int8 with a scale for each output: a quarter of the file size,
+    computation still in fp32.
 
-    ONNX Runtime folds what is made of them here when it loads the file, which it would not do with DequantizeLinear.
+    ONNX Runtime folds the nodes used here when it loads the file, but not DequantizeLinear.
     """
     linear = {node.input[1] for node in model.graph.node if node.op_type == "Gemm"}
     nodes = []
@@ -129,13 +129,13 @@ def quantize_linear(model: onnx.ModelProto) -> None:
 
 
 def quantized(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights (outputs, inputs) as whole numbers and the scale (outputs, 1) to multiply them by."""
+    """Weights (outputs, inputs) as integers, and the scale (outputs, 1) that they are multiplied by."""
     scale = np.abs(weights).max(1, keepdims=True).clip(np.finfo(np.float32).tiny) / MAX_INT8
     return np.rint(weights / scale).astype(np.int8), scale.astype(np.float32)
 
 
 def forget_origins(model: onnx.ModelProto) -> None:
-    """Drop the exporter's stack traces at every node: they fill the file and name the machine's folders."""
+    """Removes the exporter's stack traces from every node: they enlarge the file and contain local paths."""
     graph = model.graph
     for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer, graph, model):
         del part.metadata_props[:]
@@ -151,11 +151,11 @@ def check(graph: Graph, path: Path) -> None:
     )
     log.info("largest difference between ONNX and torch: %.2g", difference)
     if difference > graph.tolerance:
-        raise ValueError(f"ONNX and torch differ by {difference:.2g}, more than {graph.tolerance}")
+        raise ValueError(f"ONNX Runtime and torch differ by {difference:.2g}, more than {graph.tolerance}")
 
 
 def differences(graph: Graph, path: Path, feeds: Feeds) -> Iterable[float]:
-    """Largest absolute difference of each output of the file, on CPU, from what the module gives."""
+    """Largest absolute difference of each output between the file, on CPU, and the module."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         expected = graph.module(*(torch.from_numpy(array) for array in feeds.values()))
@@ -165,18 +165,18 @@ def differences(graph: Graph, path: Path, feeds: Feeds) -> Iterable[float]:
 
 
 def load_exported(network: nn.Module, path: Path, prefix: str = "network.") -> None:
-    """Take over the weights of an exported file, to train on from; ValueError when it is of another network."""
+    """Loads the weights of an exported file into the network, to train on. ValueError if the networks differ."""
     constants = dict(network.named_buffers()).keys() - network.state_dict().keys()
     weights = read_state(path, prefix).items()
     state = {name: torch.from_numpy(values) for name, values in weights if name not in constants}
     wanted = {name: part.shape for name, part in network.state_dict().items() if not name.endswith(UNEXPORTED)}
     if {name: part.shape for name, part in state.items()} != wanted:
-        raise ValueError(f"{path} holds another network than this one")
+        raise ValueError(f"{path} contains the weights of another network; use a file of the same backbone and widths")
     network.load_state_dict(state, strict=False)
 
 
 def read_state(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
-    """The weights of an exported file by the names that torch knows them by, in full precision."""
+    """Weights of an exported file by their names in torch, in full precision."""
     stored = {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
     scales = {name.removesuffix(QUANTIZED) + SCALE for name in stored if name.endswith(QUANTIZED)}
     state: dict[str, NDArray[Any]] = {}

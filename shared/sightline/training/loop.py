@@ -1,5 +1,4 @@
-"""The training loop of every model: stages with a time budget each, resumable at any step, on CPU, CUDA or under
-torchrun."""
+"""Training loop of every model: stages with time budgets, resumable at any step, on CPU, CUDA or with torchrun."""
 
 import copy
 import logging
@@ -185,7 +184,7 @@ def choose_precision(job: Job[StageT, BatchT], batch: BatchT, stage: StageT) -> 
     """Returns the configured precision, the one a resumed stage began with, or the faster one on this machine."""
     if known := job.config.precision or job.progress.precision:
         return known
-    # On a copy and with random numbers of its own, so that neither weights nor later steps depend on it.
+    # On a copy and with separate random numbers, so that neither weights nor later steps depend on it.
     trial = copy.deepcopy(job.task.network)
     optimizer = new_optimizer(trial, job.config)
     with torch.random.fork_rng():
@@ -222,7 +221,7 @@ def run_stage(job: Job[StageT, BatchT], stage: StageT, validate: Score | None) -
     clock = time.perf_counter()
     for batch in chain((first,), batches):
         losses = job.train_step(batch, stage, progress.precision)
-        # Every worker goes by the leader's clock, or their learning rates and ends would drift apart.
+        # All workers use the leader's clock; otherwise their learning rates and ends would differ.
         elapsed = worker.from_leader(time.perf_counter() - clock)
         progress.add(stage.batch_size * worker.count, elapsed)
         over = progress.stage_seconds >= 60 * stage.minutes

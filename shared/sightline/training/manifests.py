@@ -21,7 +21,7 @@ INDEX = "manifest.csv"
 
 
 class ManifestError(ValueError):
-    """A manifest that cannot be read; the message says where and why."""
+    """The manifest is invalid; the message contains the place and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def _check(path: Path, entries: Iterable[Entry]) -> None:
     for line, entry in enumerate(entries, 2):
         for place in (entry.path, entry.target):
             if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts:
-                raise ManifestError(f"{path}, line {line}: {place!r} leads out of its folder")
+                raise ManifestError(f"{path}, line {line}: {place!r} is a path outside of its folder")
         if entry.target in seen:
             raise ManifestError(f"{path}, line {line}: {entry.target!r} is listed twice")
         seen.add(entry.target)

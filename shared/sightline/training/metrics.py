@@ -1,4 +1,4 @@
-"""Quality measures: of pictures, (h, w, 3) uint8 sRGB, and of HDR scenes in linear light."""
+"""Quality measures of pictures, (h, w, 3) uint8 sRGB, and of HDR scenes in linear light."""
 
 from dataclasses import dataclass
 from typing import Any

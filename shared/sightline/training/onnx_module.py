@@ -1,7 +1,6 @@
 """ONNX graphs of convolutional networks as torch modules, to run them where ONNX Runtime has no GPU.
 
-Our own, as onnx2torch needs a torchvision that there is not for every torch: it knows the operators that detectors of
-the NanoDet family are made of, and no others.
+Hand-written for the operators of detectors of the NanoDet family, which needs no further dependency such as onnx2torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,11 @@ DTYPES = {onnx.TensorProto.FLOAT: torch.float32, onnx.TensorProto.INT64: torch.i
 
 
 class OnnxModule(nn.Module):
-    """`module(input)`: the graph's outputs, of its only input.
+    """A graph as a module: calling it with the graph's only input returns its outputs.
 
-    Weights are float32 buffers; what shapes are made of stays on the CPU, where torch wants it.
+    Weights are float32 buffers; operands of shapes stay on the CPU, where torch needs them.
 
-    ValueError for a graph with an operator, or a cast to a type, that is not known.
+    ValueError if the graph has an unknown operator, or a cast to an unknown type.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -31,14 +30,14 @@ class OnnxModule(nn.Module):
         graph = model.graph
         needed = _needed(graph)
         if unknown := {node.op_type for node in needed} - OPERATORS.keys():
-            raise ValueError(f"no operator {', '.join(sorted(unknown))}")
+            raise ValueError(f"unsupported operators: {', '.join(sorted(unknown))}")
         self.nodes = [
             (node, {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}) for node in needed
         ]
         casts = {attributes["to"] for node, attributes in self.nodes if node.op_type == "Cast"}
         if strange := casts - DTYPES.keys():
             names = ", ".join(sorted(map(onnx.TensorProto.DataType.Name, strange)))
-            raise ValueError(f"no cast to {names}")
+            raise ValueError(f"unsupported casts to {names}")
         self.input, self.outputs = graph.input[0].name, [each.name for each in graph.output]
         scales = {node.input[2] for node in needed if node.op_type == "Resize"}
         self.shapes: dict[str, Tensor] = {}
@@ -61,7 +60,7 @@ class OnnxModule(nn.Module):
 
 
 def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes that the outputs depend on, in order."""
+    """Nodes that the outputs depend on, in order."""
     wanted = {each.name for each in graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(graph.node):

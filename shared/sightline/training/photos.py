@@ -1,4 +1,4 @@
-"""Photo folders packed into one memory-mapped file of decoded pixels, so that a loader only crops."""
+"""Folders of photos packed into one memory-mapped file of decoded pixels, so that loaders only crop."""
 
 import json
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class PackedPhoto:
 
 
 class PhotoStore:
-    """Random access to the photos that `pack_photos` wrote: `store[i]` is (h, w, 3) uint8 RGB, not a copy."""
+    """Random access to photos written by `pack_photos`: `store[i]` is (h, w, 3) uint8 RGB, not copied."""
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / "index.json").read_text())
@@ -45,7 +45,7 @@ def list_photos(folder: Path) -> list[Path]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB of a training picture; ValueError when it cannot be read."""
+    """Training picture as (h, w, 3) uint8 RGB. ValueError if it is not readable."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise ValueError(f"not a readable picture: {path}")
@@ -53,7 +53,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def after_jpeg(pixels: Picture, quality: int | None) -> Picture:
-    """(h, w, 3) RGB as JPEG of that quality leaves it; None: no JPEG."""
+    """The picture (h, w, 3) after JPEG compression at this quality; unchanged for None."""
     if quality is None:
         return pixels
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
@@ -70,12 +70,12 @@ def shrink_to(pixels: NDArray[np.uint8], short_side_px: int) -> NDArray[np.uint8
 
 
 def pack_photos(paths: Iterable[Path], folder: Path, *, short_side_px: int) -> int:
-    """Write the photos, none longer on its short side than `short_side_px`, and return how many there are."""
+    """Writes the photos, scaled to a short side of at most `short_side_px`, and returns their number."""
     return pack_pictures((shrink_to(read_rgb(path), short_side_px) for path in paths), folder)
 
 
 def pack_pictures(pictures: Iterable[Picture], folder: Path) -> int:
-    """Write the pictures as they are, and return how many there are."""
+    """Writes the pictures unchanged and returns their number."""
     folder.mkdir(parents=True, exist_ok=True)
     index: list[tuple[int, int, int]] = []
     partial = folder / "pixels.u8.part"

@@ -15,7 +15,7 @@ TIMED_STEPS = 4
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """This process among those that torchrun started; alone, it is worker 0 of 1."""
+    """Rank of this process among the processes of torchrun; without torchrun, worker 0 of 1."""
 
     rank: int
     count: int
@@ -36,7 +36,7 @@ class Worker:
 
 @contextmanager
 def join_workers() -> Iterator[Worker]:
-    """Join the process group that torchrun describes in the environment, if any."""
+    """Joins the process group that torchrun describes in the environment, if any."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
@@ -58,10 +58,10 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def fastest_precision(step: Callable[[Precision], object], device: torch.device) -> Precision:
-    """Times some training steps in fp32 and bf16 and returns the faster one.
+    """Times some training steps in fp32 and bf16 and returns the faster precision.
 
-    The processor's name does not decide it: with AMX tiles bf16 is several times faster than fp32, with
-    AVX-512 BF16 alone it is twice slower.
+    The processor's name does not decide it: with AMX tiles bf16 is several times faster than fp32, with AVX-512 BF16
+    alone half as fast.
     """
     seconds = {precision: _time_steps(step, precision, device) for precision in ("fp32", "bf16")}
     return min(seconds, key=lambda precision: seconds[precision])

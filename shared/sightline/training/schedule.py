@@ -48,7 +48,7 @@ class Run:
 
 @dataclass(slots=True)
 class Progress:
-    """State of a run. `samples` is also the position in the data; `precision` is the one chosen for this stage."""
+    """State of a run. `samples` is also the position in the data; `precision` is the current stage's."""
 
     stage: int = 0
     precision: Precision | None = None

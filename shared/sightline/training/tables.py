@@ -42,7 +42,7 @@ def _mean(figures: Sequence[Figures]) -> Figures:
 
 
 def markdown_table(rows: Sequence[Row], heading: str) -> str:
-    """Decibels with two digits, everything else with three."""
+    """The rows as a Markdown table, with two digits for decibels and three for other figures."""
     names = list(rows[0].figures)
     lines = [f"| {heading} | method | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for row in rows:

@@ -45,7 +45,7 @@ def test_copies_without_a_manifest_are_of_one_source(tmp_path: Path) -> None:
 
 
 def test_unknown_class_is_named_in_the_error(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no class 'weapons'"):
+    with pytest.raises(ValueError, match="no class is named 'weapons'"):
         category_of("weapons")
     copy = tmp_path / "manifest.csv"
     shutil.copy(data / "manifest.csv", copy)

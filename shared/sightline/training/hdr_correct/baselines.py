@@ -1,4 +1,4 @@
-"""Classical exposure correction to be measured against."""
+"""Classical exposure correction, as baselines."""
 
 from collections.abc import Callable
 
@@ -20,24 +20,24 @@ def identity(photo: Picture) -> Picture:
 
 
 def equalized(photo: Picture) -> Picture:
-    """Histogram equalisation of the lightness."""
+    """The photo after histogram equalisation of the lightness."""
     return _with_lightness(photo, cv2.equalizeHist)
 
 
 def clahe(photo: Picture) -> Picture:
-    """Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", 1994, on the lightness."""
+    """The photo after CLAHE of the lightness (Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", 1994)."""
     return _with_lightness(photo, cv2.createCLAHE(CLIP_LIMIT, TILES).apply)
 
 
 def gamma_to_mean(photo: Picture) -> Picture:
-    """The power that brings the mean to the middle of the range."""
+    """The photo after a power function that brings its mean to the middle of the range."""
     values = photo.astype(np.float32) / 255
     mean = float(np.clip(values.mean(), MIN_MEAN, 1 - MIN_MEAN))
     return _to_bytes(values ** np.float32(np.log(0.5) / np.log(mean)))
 
 
 def fusion(photo: Picture) -> Picture:
-    """Exposure fusion (Mertens et al. 2007) of brighter and darker copies of the one photo."""
+    """Exposure fusion (Mertens et al. 2007) of brighter and darker copies of one photo."""
     light = decode_srgb(photo.astype(np.float32) / 255)
     bracket = [_to_bytes(encode_srgb(np.clip(light * 2.0**ev, 0, 1))) for ev in FUSED_EVS]
     return _to_bytes(cv2.createMergeMertens().process(bracket))

@@ -1,4 +1,4 @@
-"""Cameras that expose badly: linear scenes to the 8-bit photos that the model has to correct."""
+"""Simulated cameras with wrong exposure: linear scenes to the 8-bit photos that the model corrects."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class SimulatedCamera:
 
 
 def random_camera(rng: np.random.Generator) -> SimulatedCamera:
-    """Badly exposed four times out of five: more often too dark than too bright, as real mistakes are."""
+    """A random camera, with wrong exposure in four of five cases, more often too dark than too bright."""
     gains = np.exp(rng.normal(0, 0.04, 3))
     return SimulatedCamera(
         ev=random_ev(rng),

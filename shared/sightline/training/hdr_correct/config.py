@@ -11,7 +11,7 @@ from sightline.training.hdr_correct.losses import LossWeights
 SHIPPED = DrhtConfig(
     kernels=(1, 5, 3, 3, 3, 3, 3), decoder_kernels=(4, 4, 4, 4, 4, 4), widths=(16, 32, 64, 128, 160, 160, 192)
 )
-"""Narrower than the paper's and one level deeper: each place sees the whole of the small copy that is corrected."""
+"""Narrower than the paper's and one level deeper, so that the receptive field covers the whole small copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class TrainConfig(schedule.Run):
 
 
 def config_from(saved: dict[str, Any]) -> TrainConfig:
-    """The config out of a checkpoint's dictionary."""
+    """The configuration from a checkpoint's dictionary."""
     stages = tuple(Stage(**stage | {"losses": LossWeights(**stage["losses"])}) for stage in saved["stages"])
     lists = {name: tuple(values) for name, values in saved["network"].items() if name != "reciprocal"}
     network = DrhtConfig(**saved["network"] | lists)

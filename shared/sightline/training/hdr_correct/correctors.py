@@ -16,7 +16,7 @@ NETWORK_PX = 64
 
 
 class OnnxNetwork:
-    """hdr_correct.onnx on a small copy of a photo, its output enlarged to the photo's size."""
+    """hdr_correct.onnx on a small copy of a photo; its output is enlarged to the photo's size."""
 
     def __init__(self, path: Path, output: str) -> None:
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -29,7 +29,7 @@ class OnnxNetwork:
 
 
 class OnnxCorrector:
-    """Returns the networks' small corrected photo, enlarged: without fine texture."""
+    """The networks' small corrected photo, enlarged, without fine texture."""
 
     def __init__(self, path: Path) -> None:
         self.network = OnnxNetwork(path, "corrected")
@@ -39,7 +39,7 @@ class OnnxCorrector:
 
 
 class Service:
-    """A running fleet over HTTP; returns the bytes of its reply."""
+    """A running fleet over HTTP; calling it returns the body of its reply."""
 
     def __init__(self, url: str, media_type: str) -> None:
         self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": media_type})
@@ -50,7 +50,7 @@ class Service:
 
 
 class ServiceCorrector:
-    """The corrected photo of a running fleet."""
+    """The corrected photo from a running fleet."""
 
     def __init__(self, url: str) -> None:
         self.service = Service(url, "image/png")

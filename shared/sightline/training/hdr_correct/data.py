@@ -1,4 +1,4 @@
-"""Training samples: a badly exposed photo, the good one, and the scene where it is known."""
+"""Training samples: a badly exposed photo, the good photo, and the scene where it is known."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,8 +33,11 @@ PixelT = TypeVar("PixelT", np.uint8, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """photo and target: (b, 3, h, w) sRGB in 0..1; compressed: (b, 3, h, w), the scene as the first half should
-    estimate it; known: (b, 1, h, w), 1 where the scene is known."""
+    """Tensors of one training step.
+
+    photo and target: (b, 3, h, w) sRGB in 0..1; compressed: (b, 3, h, w), the expected output of the first half; known:
+    (b, 1, h, w), 1 where the scene is known.
+    """
 
     photo: Tensor
     target: Tensor
@@ -97,21 +100,21 @@ class BadlyExposed:
 
 
 def scene_of(target: Picture) -> tuple[Linear, NDArray[np.uint8]]:
-    """The scene that a good photo shows, and (h, w) 1 where it does: where it is clipped nobody knows the scene."""
+    """The scene of a good photo, and a mask (h, w), 1 where the photo is not clipped and the scene therefore known."""
     known = np.asarray((target < CLIPPED).all(axis=2), np.uint8)
     return decode_srgb(target.astype(np.float32) / 255), known
 
 
 def is_well_exposed(photo: Picture) -> bool:
-    """Returns True for a usable target: neither dark nor pale, and little of it crushed or clipped."""
+    """True for a usable target: neither dark nor pale, with few crushed or clipped pixels."""
     low, high = WELL_EXPOSED_MEAN
     crushed, clipped = (photo < CRUSHED).all(axis=2).mean(), (photo > CLIPPED).any(axis=2).mean()
     return bool(low < photo.mean() / 255 < high and clipped < MAX_CLIPPED_SHARE and crushed < MAX_CRUSHED_SHARE)
 
 
 def random_frame(rng: np.random.Generator, picture: NDArray[PixelT], size_px: int) -> NDArray[PixelT]:
-    """Most of a picture, stretched to (size, size, 3) and mirrored half of the time: how bright a place should be can
-    only be told from the whole."""
+    """Most of a picture, stretched to (size, size, 3) and mirrored in half of the cases: the right brightness of a
+    place depends on the whole picture."""
     height, width = (round(length * rng.uniform(MIN_FRAME_SHARE, 1)) for length in picture.shape[:2])
     top, left = int(rng.integers(picture.shape[0] - height + 1)), int(rng.integers(picture.shape[1] - width + 1))
     window = picture[top : top + height, left : left + width]

@@ -22,7 +22,7 @@ MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A photo as it came out and as it should have; `group` is how it was exposed."""
+    """A photo and its target; `group` names its exposure error."""
 
     photo: Picture
     target: Picture
@@ -30,13 +30,13 @@ class Case:
 
 
 def make_cases(folder: Path, *, size_px: int, limit: int | None = None) -> list[Case]:
-    """Well-exposed photos, each exposed wrong by every amount; the same ones every time."""
+    """Well-exposed photos with each exposure error; equal for equal arguments."""
     squares = good_squares(folder, size_px=size_px, limit=limit)
     return [expose(square, ev, seed=at) for ev in EVS for at, square in enumerate(squares)]
 
 
 def good_squares(folder: Path, *, size_px: int, limit: int | None = None) -> list[Picture]:
-    """Centre squares of the well-exposed ones among the photos of a folder."""
+    """Centre squares of the well-exposed photos of a folder."""
     squares = (centre_square(read_rgb(path), size_px) for path in list_photos(folder))
     return [square for square in squares if is_well_exposed(square)][:limit]
 
@@ -74,7 +74,7 @@ def paired_cases(folder: Path, *, size_px: int) -> list[Case]:
 
 
 def measure(correct: Corrector, cases: Iterable[Case], measures: dict[str, Measure]) -> list[Figures]:
-    """One row of figures per case."""
+    """One row of figures for each case."""
     return [
         {name: figure(corrected, case.target) for name, figure in measures.items()}
         for case in cases
@@ -83,6 +83,6 @@ def measure(correct: Corrector, cases: Iterable[Case], measures: dict[str, Measu
 
 
 def compare(correctors: dict[str, Corrector], cases: Sequence[Case], measures: dict[str, Measure]) -> list[Row]:
-    """Every method on every case; rows by exposure error, then by method."""
+    """Figures of every method on every case, in rows by exposure error, then by method."""
     figures = {name: measure(correct, cases, measures) for name, correct in correctors.items()}
     return make_rows(cases, lambda case: case.group, figures)

@@ -40,9 +40,9 @@ range = [0.0, 1.0]
 
 
 class Exported(nn.Module):
-    """photo (b, h, w, 3) uint8 sRGB to compressed and corrected (b, h, w, 3) float in 0..1.
+    """The exported graph: photo (b, h, w, 3) uint8 sRGB to compressed and corrected (b, h, w, 3) float in 0..1.
 
-    A compressed scene of 1 is 24 times the white of a well-exposed photo: more than 4 stops above it.
+    A compressed scene of 1 is 24 times the white of a well-exposed photo, more than 4 stops above it.
     """
 
     def __init__(self, network: Drht) -> None:
@@ -64,7 +64,7 @@ def load_network(checkpoint: Path) -> Drht:
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
-    """Write hdr_correct.onnx and hdr_correct.toml into the folder; ValueError when ONNX and torch disagree."""
+    """Writes hdr_correct.onnx and hdr_correct.toml into the folder. ValueError if ONNX Runtime and torch disagree."""
     network = load_network(checkpoint)
     path, stride = folder / "hdr_correct.onnx", network.config.stride
     outputs = ["compressed", "corrected"]

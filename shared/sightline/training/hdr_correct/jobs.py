@@ -37,7 +37,7 @@ SHORT_SIDE_PX = 288
 
 
 def recipe(hours: float) -> tuple[Stage, ...]:
-    """At the size that the service asks at, at last with the batch norm frozen as it is there."""
+    """Stages at the service's input size, the last one with frozen batch norms, as in inference."""
     minutes = 60 * hours
     return (
         Stage(0.75 * minutes, NETWORK_PX, 32, 1e-3, 1e-4),

@@ -11,8 +11,11 @@ from sightline.training.inpaint.losses import mean_ssim
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """The paper's weights could not be had. The scene's squared error is small because its values are: most lie below
-    0.25. `structural`, 1 - SSIM, is not in the paper."""
+    """Weights of the terms; those of the paper are not published.
+
+    The scene's squared error is small because most of its values lie below 0.25. `structural`, 1 - SSIM, is not in the
+    paper.
+    """
 
     scene: float = 10.0
     photo: float = 1.0
@@ -20,7 +23,7 @@ class LossWeights:
 
 
 def correction_losses(corrected: Corrected, batch: Batch, weights: LossWeights) -> dict[str, Tensor]:
-    """Each term with its weight applied, by name; their sum is the loss."""
+    """Weighted terms by name; their sum is the loss."""
     squared = (corrected.compressed - batch.compressed).square() * batch.known
     return {
         "scene": weights.scene * squared.mean(),

@@ -1,4 +1,4 @@
-"""Pictures of one scene, badly and well exposed, in the folders that the public sets come in."""
+"""Badly and well exposed pictures of one scene, in the folder layouts of public data sets."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ EVS = {"P1": "+1 EV", "P1.5": "+1.5 EV", "0": "+0 EV", "N1": "-1 EV", "N1.5": "-
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A badly exposed photo and what it should have been; `group` is how it was exposed, or which folder it is of."""
+    """A badly exposed photo and its target; `group` names its exposure or its folder."""
 
     photo: Path
     target: Path
@@ -25,7 +25,7 @@ class Pair:
 
 
 class PairStore:
-    """Random access to what `pack_pairs` wrote: `store[i]` is the photo and its target, of one size."""
+    """Random access to pairs written by `pack_pairs`: `store[i]` is a photo and its target, of one size."""
 
     def __init__(self, folder: Path) -> None:
         self._pictures = PhotoStore(folder)
@@ -38,7 +38,7 @@ class PairStore:
 
 
 def pack_pairs(pairs: Iterable[Pair], folder: Path, *, short_side_px: int) -> int:
-    """Write the pairs, none longer on its short side than `short_side_px`, and return how many there are."""
+    """Writes the pairs, scaled to a short side of at most `short_side_px`, and returns their number."""
     read = (read_pair(pair, short_side_px) for pair in pairs)
     return pack_pictures((picture for both in read for picture in both), folder) // 2
 
@@ -51,13 +51,13 @@ def read_pair(pair: Pair, short_side_px: int) -> tuple[Picture, Picture]:
 
 
 def list_pairs(folder: Path) -> list[Pair]:
-    """The pairs in MSEC, LOL, SICE or any folder with `input` and `target` (or `expert_c`, `gt`, ...) in it.
+    """Pairs in MSEC, LOL, SICE or any folder that contains `input` and `target` (or `expert_c`, `gt`, ...).
 
-    ValueError when there is none.
+    ValueError if there are none.
     """
     pairs = [pair for each in sorted([folder, *_folders(folder)]) for pair in _pairs_in(each)]
     if not pairs:
-        raise ValueError(f"no pairs of photos under {folder}: looked for {PHOTO_FOLDERS} beside {TARGET_FOLDERS}")
+        raise ValueError(f"no pairs of photos under {folder}: no {PHOTO_FOLDERS} beside {TARGET_FOLDERS}")
     return pairs
 
 

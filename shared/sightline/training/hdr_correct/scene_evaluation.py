@@ -31,12 +31,12 @@ Estimator = Callable[[Picture], Linear]
 
 
 def linearized(photo: Picture) -> Linear:
-    """Returns the photo's linear light, unchanged."""
+    """The photo's linear light, unchanged."""
     return decode_srgb(photo.astype(np.float32) / 255)
 
 
 def linearized_gamma(photo: Picture) -> Linear:
-    """The photo brought to a middle brightness."""
+    """The photo's linear light at a middle brightness."""
     return linearized(gamma_to_mean(photo))
 
 
@@ -44,7 +44,7 @@ ESTIMATORS: dict[str, Estimator] = {"linearized": linearized, "linearized_gamma"
 
 
 class OnnxSceneEstimator:
-    """The first half of hdr_correct.onnx."""
+    """The scene from the first half of hdr_correct.onnx."""
 
     def __init__(self, path: Path) -> None:
         self.network = OnnxNetwork(path, "compressed")
@@ -67,8 +67,8 @@ class ServiceEstimator:
 def compare_scenes(estimators: Mapping[str, Estimator], folder: Path) -> str:
     """PU21-PSNR with white at 100 cd/m2 of all HDR files in a folder, by exposure error, as Markdown.
 
-    `scaled` forgives a wrong brightness of the whole; `stops` is the range of the estimate's luminance, without its
-    darkest and brightest thousandth, and `true_stops` that of the scene.
+    `scaled` is computed after scaling the estimate to the scene's brightness; `stops` is the range of the estimate's
+    luminance, without its darkest and brightest thousandth, and `true_stops` that of the scene.
     """
     scenes = [_resized(to_middle_grey(scene)) for scene in read_scenes(folder, views=VIEWS_PER_PANORAMA)]
     cases = [(ev, at) for ev in EVS for at in range(len(scenes))]

@@ -21,7 +21,7 @@ def list_radiance(folder: Path) -> list[Path]:
 
 
 def read_radiance(path: Path) -> Linear:
-    """(h, w, 3) linear RGB, nothing below 0; ValueError when it cannot be read."""
+    """Linear RGB (h, w, 3) >= 0 of an HDR file. ValueError if it is not readable."""
     values = _read_exr(path) if path.suffix.lower() == ".exr" else _read_hdr(path)
     return np.maximum(np.nan_to_num(values[..., :3].astype(np.float32)), 0)
 
@@ -34,13 +34,13 @@ def _read_exr(path: Path) -> Linear:
             return np.asarray(channels["RGB"].pixels)
         if "RGBA" in channels:
             return np.asarray(channels["RGBA"].pixels)
-    raise ValueError(f"no colour channels: {path}")
+    raise ValueError(f"{path} has no colour channels")
 
 
 def _read_hdr(path: Path) -> Linear:
     values = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR_RGB)
     if values is None:
-        raise ValueError(f"not a readable picture: {path}")
+        raise ValueError(f"{path} is not a readable picture")
     return np.asarray(values, np.float32)
 
 
@@ -53,7 +53,8 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 class HdrSceneStore:
-    """Random access to what `pack_scenes` wrote: `store[i]` is (h, w, 3) float16, its log-average at middle grey."""
+    """Random access to scenes written by `pack_scenes`: `store[i]` is (h, w, 3) float16, its log-average at middle
+    grey."""
 
     def __init__(self, folder: Path) -> None:
         self._shapes: list[tuple[int, int, int]] = [
@@ -70,7 +71,7 @@ class HdrSceneStore:
 
 
 def pack_scenes(scenes: Iterable[Linear], folder: Path) -> int:
-    """Write the scenes, each brought to middle grey, and return how many there are."""
+    """Writes the scenes, each scaled to middle grey, and returns their number."""
     folder.mkdir(parents=True, exist_ok=True)
     index: list[tuple[int, int, int]] = []
     offset = 0
@@ -87,7 +88,7 @@ def pack_scenes(scenes: Iterable[Linear], folder: Path) -> int:
 
 
 def read_scenes(folder: Path, *, views: int = 24) -> Iterator[Linear]:
-    """So many views into each panorama, which is twice as wide as high, and the other HDR pictures whole."""
+    """Yields the given number of views of each panorama (twice as wide as high), and other HDR pictures whole."""
     rng = np.random.default_rng(0)
     for path in list_radiance(folder):
         scene = read_radiance(path)
@@ -101,7 +102,7 @@ def read_scenes(folder: Path, *, views: int = 24) -> Iterator[Linear]:
 
 
 def to_middle_grey(scene: Linear) -> Linear:
-    """Scaled so that the log-average of its luminance is middle grey (Reinhard et al. 2002)."""
+    """The scene scaled so that the log-average of its luminance is middle grey (Reinhard et al. 2002)."""
     luminance = scene @ LUMINANCE
     floor = max(float(np.quantile(luminance, 0.02)), 1e-6)
     log_average = float(np.exp(np.log(np.maximum(luminance, floor)).mean()))
@@ -111,14 +112,14 @@ def to_middle_grey(scene: Linear) -> Linear:
 def random_views(
     rng: np.random.Generator, panorama: Linear, *, count: int, size_px: tuple[int, int]
 ) -> Iterable[Linear]:
-    """Perspective views (height, width) into an equirectangular map, mostly level, as people hold cameras."""
+    """Random perspective views (height, width) of an equirectangular map, mostly level, as people hold cameras."""
     for _ in range(count):
         yaw, pitch = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.18)
         yield view(panorama, yaw=yaw, pitch=pitch, fov=float(np.deg2rad(rng.uniform(60, 95))), size_px=size_px)
 
 
 def view(panorama: Linear, *, yaw: float, pitch: float, fov: float, size_px: tuple[int, int]) -> Linear:
-    """Angles in radians; `fov` is across the width."""
+    """A perspective view of an equirectangular map. Angles are in radians; `fov` is across the width."""
     height, width = size_px
     focal = width / 2 / np.tan(fov / 2)
     x, y = np.meshgrid(np.arange(width) - width / 2 + 0.5, np.arange(height) - height / 2 + 0.5)
@@ -132,7 +133,7 @@ def view(panorama: Linear, *, yaw: float, pitch: float, fov: float, size_px: tup
 
 
 def good_photo(scene: Linear) -> Picture:
-    """Returns a well-exposed photo of a scene: exposure fusion (Mertens et al. 2007) of a bracket of it."""
+    """A well-exposed photo of a scene: exposure fusion (Mertens et al. 2007) of a bracket."""
     bracket = [np.rint(255 * encode_srgb(np.clip(scene * 2.0**ev, 0, 1))).astype(np.uint8) for ev in FUSED_EVS]
     fused = cv2.createMergeMertens().process(bracket)
     return np.asarray(np.rint(255 * np.clip(fused, 0, 1)), np.uint8)

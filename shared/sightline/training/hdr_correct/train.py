@@ -1,4 +1,4 @@
-"""Training of the exposure correction, and its validation on fixed photos exposed wrong by fixed amounts."""
+"""Training of the exposure correction, and its validation on fixed photos with fixed exposure errors."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -32,7 +32,7 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 ApTable = Mapping[tuple[str, str | None], float]
 """AP by action and role (None for AP_agent); NaN for those without ground truth."""
 RankedPredictions = tuple[NDArray[np.bool_], NDArray[np.float32]]
-"""Whether each prediction is right, and its score."""
+"""Masks of the right predictions, and their scores."""
 
 
 def average_precision(is_right: ArrayLike, scores: ArrayLike, truths: int) -> float:

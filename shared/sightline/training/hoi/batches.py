@@ -80,7 +80,7 @@ def export_stem(trunk: TrunkLevels, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = {0: Dim("batch"), 2: 32 * Dim("high"), 3: 32 * Dim("wide")}
     with warnings.catch_warnings():
-        # The exporter warns of its own internals.
+        # The exporter's warnings concern its internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             Stem(trunk).eval(), (torch.zeros(2, 3, 96, 64),), dynamo=True, opset_version=OPSET, optimize=True,

@@ -151,7 +151,7 @@ def _extract_truth(image: dict[str, Any]) -> GroundTruth:
 
 
 def hold_out(scenes: Sequence[Scene], count: int = HELD_OUT) -> tuple[list[Scene], list[Scene]]:
-    """The scenes to train on, and the held-out ones: the first of `val` by COCO's ids, which say nothing of content."""
+    """Training scenes and held-out ones: the first of `val` by COCO's ids, which are independent of content."""
     validation = sorted((each for each in scenes if each.split == "val"), key=lambda each: each.coco_id or 0)
     held_out = validation[:count]
     ids = {each.coco_id for each in held_out}

@@ -202,7 +202,7 @@ def save(
     path: Path,
 ) -> None:
     with warnings.catch_warnings():
-        # The exporter warns of its own internals.
+        # The exporter's warnings concern its internals.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             module,

@@ -12,7 +12,7 @@ from sightline.networks.interactnet import Outputs
 from sightline.training.hoi.sampling import Sample
 
 ACTION_WEIGHT = 2.0
-"""Of the human-centric actions, as in the paper."""
+"""Weight of the human-centric actions, as in the paper."""
 TARGET_WEIGHT = 0.25
 """1 in the paper. Targets deviate far more than boxes and would outweigh the other terms."""
 PROPOSAL_BOX_WEIGHT, BOX_WEIGHT = 4.0, 2.0

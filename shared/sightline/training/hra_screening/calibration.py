@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature scaling (Guo et al., ICML 2017), and how far off they are."""
+"""Calibrated probabilities by temperature scaling (Guo et al., ICML 2017), and their calibration error."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,13 @@ def probabilities(logits: Logits, temperature: float = 1.0) -> Probabilities:
 
 
 def fit_temperature(logits: Logits, labels: NDArray[np.int64]) -> float:
-    """The one at which pictures that were not trained on are the least surprising."""
+    """The temperature with the lowest cross-entropy on pictures outside of the training set."""
     surprise = [-np.log(probabilities(logits, each)[np.arange(len(labels)), labels] + 1e-12) for each in TEMPERATURES]
     return float(TEMPERATURES[int(np.argmin([each.mean() for each in surprise]))])
 
 
 def calibration_error(given: Probabilities, labels: NDArray[np.int64]) -> float:
-    """Expected calibration error of the first choice over ten equal bins, 0..1."""
+    """Expected calibration error in 0..1 of the most likely class, over ten equal bins."""
     confidence, right = given.max(1), given.argmax(1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = [

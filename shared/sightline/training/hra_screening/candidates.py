@@ -1,4 +1,4 @@
-"""Backbones, poolings and fusions side by side on frozen features, by cross-validation over sources."""
+"""Comparison of backbones, poolings and fusions on frozen features, by cross-validation over sources."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Candidate:
 
 
 def candidates(backbones: Sequence[str]) -> Iterator[Candidate]:
-    """Every backbone alone, and every pair in all fusions that can be told from pooled features."""
+    """Every backbone alone, and every pair in all fusions that pooled features allow."""
     for pooling in (Pooling.AVERAGE, Pooling.MAXIMUM):
         elementwise = Fusion.AVERAGE if pooling is Pooling.AVERAGE else Fusion.MAXIMUM
         for backbone in backbones:
@@ -63,8 +63,8 @@ def candidates(backbones: Sequence[str]) -> Iterator[Candidate]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Validation:
-    """Logits of pictures whose sources were not trained on, their best temperature, and what they are worth when each
-    fold is scaled by the temperature of the others, so that calibration too is measured on what it has not seen."""
+    """Logits of pictures whose sources were not in the training set, their best temperature, and their scores. For the
+    scores, each fold is scaled by the temperature of the others, so that calibration too is measured on new data."""
 
     logits: Logits
     labels: NDArray[np.int64]
@@ -75,7 +75,7 @@ class Validation:
 def cross_validate(
     examples: Sequence[Example], inputs: Sequence[NDArray[np.float32]], recipe: HeadRecipe, *, folds: int = FOLDS
 ) -> Validation:
-    """The more folds, the nearer each head is to the one that all pictures are fitted with."""
+    """Validation of a candidate. With more folds, each head is closer to the head fitted on all pictures."""
     fold = source_folds(examples, folds)
     labels = np.array([example.label for example in examples])
     logits = np.zeros((len(examples), 9), np.float32)
@@ -107,7 +107,7 @@ def fit_heads(
 
 
 def judge(heads: Sequence[LinearHead], inputs: Sequence[NDArray[np.float32]]) -> Logits:
-    """Returns the logits of the fixed views; two heads are fused late."""
+    """Logits of the fixed views; two heads are fused late."""
     logits = [head(each[:, :FIXED_VIEWS]) for head, each in zip(heads, inputs, strict=True)]
     if len(logits) == 1:
         return logits[0]
@@ -116,7 +116,7 @@ def judge(heads: Sequence[LinearHead], inputs: Sequence[NDArray[np.float32]]) ->
 
 
 def comparison(rows: Sequence[tuple[Candidate, Scores]]) -> str:
-    """As Markdown, the best top-1 first."""
+    """Scores of the candidates as Markdown, the best top-1 first."""
     lines = ["| network | top-1 | macro recall | coverage | right if covered | ECE | any violation |"]
     lines.append("|---" * 7 + "|")
     for candidate, scores in sorted(rows, key=lambda row: -row[1].top_1.value):

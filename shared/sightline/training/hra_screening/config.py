@@ -11,8 +11,9 @@ from sightline.training import schedule
 class HeadRecipe:
     """Settings for fitting a head on frozen features.
 
-    `class_balance` and `source_balance` are powers of one over the size: 0 counts every picture alike, 1 every class or
-    source. `views` are seen of each picture, the fixed ones of them also when it is judged.
+    `class_balance` and `source_balance` are exponents of one over the size: 0 weights every picture equally, 1 every
+    class or source. `views` is the number of views of each picture in training; evaluation uses the fixed ones among
+    them.
     """
 
     views: int = 11
@@ -26,14 +27,14 @@ SHIPPED = HeadRecipe()
 
 @dataclass(frozen=True, slots=True)
 class Stage(schedule.Stage):
-    """`fine_tunes`: whether the last layers of the trunks are trained as well as the heads."""
+    """A stage of the training. `fine_tunes` trains the last layers of the trunks beside the heads."""
 
     fine_tunes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig(schedule.Run):
-    """`everything`: whether the sources that are held out for measuring are trained on too."""
+    """Configuration of a run. `everything` trains on the held-out sources too."""
 
     network: HraConfig = field(default_factory=HraConfig)
     recipe: HeadRecipe = field(default_factory=HeadRecipe)
@@ -43,6 +44,6 @@ class TrainConfig(schedule.Run):
 
 
 def network_from(saved: dict[str, Any]) -> HraConfig:
-    """The network's part out of a checkpoint's dictionary."""
+    """The network's configuration from a checkpoint's dictionary."""
     known = {"fusion": Fusion(saved["fusion"]), "pooling": Pooling(saved["pooling"])}
     return HraConfig(**saved | known | {"backbones": tuple(saved["backbones"])})

@@ -1,4 +1,4 @@
-"""An exported file on labelled pictures, in the views that the service takes of each."""
+"""Evaluation of an exported file on labelled pictures, in the service's views."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from sightline.training.photos import Picture, read_rgb
 
 
 class OnnxScreener:
-    """Weights in the ONNX file of our export, as a function on pictures."""
+    """An exported ONNX file as a function on pictures."""
 
     def __init__(self, weights: Path) -> None:
         contract = read_contract(weights.with_suffix(".toml"))
@@ -26,7 +26,7 @@ class OnnxScreener:
         self._session = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
 
     def __call__(self, picture: Picture) -> Logits:
-        """(9,): the mean of the whole frame and the three squares, each of which the file mirrors itself."""
+        """Logits (9,): the mean over the whole frame and three squares, each of which the file also mirrors."""
         views = self._views(picture, seed=0)[::2]
         logits = np.asarray(self._session.run(["logits"], {"image": views})[0], np.float32)
         return np.asarray(logits.mean(0), np.float32)
@@ -37,7 +37,8 @@ def screen(screener: OnnxScreener, examples: Sequence[Example]) -> Probabilities
 
 
 def evaluate(weights: Path, examples: Sequence[Example]) -> Scores:
-    """The macro recall is over the classes that the contract says were learned, or over all where it does not say."""
+    """Scores of the file. The macro recall is over the classes that its contract lists as learned, or over all without
+    a list."""
     labels = np.array([example.label for example in examples])
     facts = read_contract(weights.with_suffix(".toml")).facts
     counts = {category: facts.get("support", {}).get(category, MIN_SUPPORT) for category in CATEGORIES}

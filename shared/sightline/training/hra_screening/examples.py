@@ -12,13 +12,14 @@ from sightline.training.photos import list_photos, read_rgb
 
 MANIFEST = "manifest.csv"
 MIN_SUPPORT = 30
-"""Fewer pictures than this do not teach a class; the service says so by the same number."""
+"""Classes with fewer pictures count as not learned, also in the service."""
 INDEX = {category: at for at, category in enumerate(CATEGORIES)}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """`source` is what may not be split: a repository, a video, or copies of one picture."""
+    """A labelled picture. All pictures of a `source` (a repository, a video, or copies of one picture) stay in one
+    split."""
 
     path: Path
     category: Category
@@ -35,8 +36,8 @@ def read_examples(folder: Path) -> list[Example]:
 
     The manifest.csv of a set that `sightline data fetch` rebuilt has name, label and repository for the first three.
 
-    Folders may be nested in splits such as `train_val/` and `test/`, and are told by name in any case, with spaces,
-    hyphens or underscores. ValueError when nothing is found, or a class is not known.
+    Folders may be nested in splits such as `train_val/` and `test/`. Their names match in any case, with spaces,
+    hyphens or underscores. ValueError if there are no pictures, or a class is unknown.
     """
     manifest = folder / MANIFEST
     found = _by_manifest(manifest) if manifest.exists() else _by_folders(folder)
@@ -71,7 +72,7 @@ def category_of(name: str) -> Category:
     try:
         return Category(_key(name))
     except ValueError:
-        raise ValueError(f"no class {name!r}; there are {', '.join(CATEGORIES)}") from None
+        raise ValueError(f"no class is named {name!r}; use one of {', '.join(CATEGORIES)}") from None
 
 
 def _key(name: str) -> str:
@@ -79,7 +80,7 @@ def _key(name: str) -> str:
 
 
 def with_copies_joined(examples: Sequence[Example]) -> list[Example]:
-    """Near-duplicates, such as frames of one video, share a source, so that no split parts them."""
+    """Examples in which near-duplicates, such as frames of one video, share a source and thus a split."""
     joined = list(examples)
     for group in near_duplicates([perceptual_hash(read_rgb(each.path)) for each in examples]):
         for at in group:
@@ -88,11 +89,11 @@ def with_copies_joined(examples: Sequence[Example]) -> list[Example]:
 
 
 def support(examples: Sequence[Example]) -> dict[Category, int]:
-    """Returns the number of pictures of each class."""
+    """Number of pictures of each class."""
     counts = Counter(example.category for example in examples)
     return {category: counts[category] for category in CATEGORIES}
 
 
 def supported(counts: Mapping[Category, int]) -> frozenset[Category]:
-    """The classes with pictures enough to be learned."""
+    """Classes with enough pictures to be learned."""
     return frozenset(category for category, count in counts.items() if count >= MIN_SUPPORT)

@@ -57,8 +57,8 @@ threshold_version = "{version}"
 
 
 class Exported(nn.Module):
-    """image (b, h, w, 3) uint8 sRGB to calibrated logits (b, 9), their class activation maps (b, h / 32, w / 32, 9) and
-    the embedding (b, channels) of unit length. The picture is seen as it is and mirrored."""
+    """The exported graph: image (b, h, w, 3) uint8 sRGB to calibrated logits (b, 9), class activation maps (b, h / 32,
+    w / 32, 9) and the embedding (b, channels) of unit length. All are means over the picture and its mirror image."""
 
     def __init__(self, model: ScreeningModel) -> None:
         super().__init__()
@@ -76,9 +76,9 @@ class Exported(nn.Module):
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
-    """Write hra_screening.onnx and hra_screening.toml into the folder.
+    """Writes hra_screening.onnx and hra_screening.toml into the folder.
 
-    ValueError when ONNX and torch disagree, or when the network has no class activation map.
+    ValueError if ONNX Runtime and torch disagree, or the network has no class activation map.
     """
     model = load_model(checkpoint)
     path = folder / "hra_screening.onnx"

@@ -1,4 +1,4 @@
-"""Pooled features of frozen trunks, computed once for every view and kept on disk in half precision."""
+"""Pooled features of frozen trunks, computed once for every view and cached on disk in half precision."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ class Pooled:
 
 
 def pooled_features(backbone: str, examples: Sequence[Example], views: Views, folder: Path) -> Pooled:
-    """Returns the features stored for exactly these pictures; otherwise computes and stores them."""
+    """The cached features of exactly these pictures; computed and cached if there are none."""
     path = folder / f"{UNSAFE.sub('_', backbone)}-{views.px}-{views.count}.npz"
     names = [f"{example.path.parent.name}/{example.path.name}" for example in examples]
     if path.exists():
@@ -51,7 +51,7 @@ def _compute(trunk: Trunk, examples: Sequence[Example], views: Views) -> Pooled:
     trunk.eval()
     average, maximum = [], []
     for at, example in enumerate(examples):
-        # A picture's seed is its place, so that its random views do not depend on which others are read.
+        # A picture's seed is its index, so that its random views do not depend on the other pictures.
         pixels = torch.from_numpy(views(read_rgb(example.path), seed=at))
         with torch.inference_mode():
             maps = trunk(pixels.permute(0, 3, 1, 2).float() / 255)

@@ -1,4 +1,4 @@
-"""A network made of pre-trained trunks and heads fitted on their features."""
+"""Networks assembled from pre-trained trunks and heads fitted on their features."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ from sightline.training.hra_screening.heads import LinearHead
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScreeningModel:
-    """`support`: how many pictures each class was trained on."""
+    """A calibrated network. `support` is the number of training pictures of each class."""
 
     network: HraCnn
     temperature: float
@@ -45,7 +45,7 @@ def load_model(path: Path) -> ScreeningModel:
 
 
 def assemble(config: HraConfig, backbones: Sequence[str], heads: Sequence[LinearHead]) -> HraCnn:
-    """Trunks with their pre-trained weights, under linear heads."""
+    """A network of pre-trained trunks and linear heads."""
     network = with_trunks(config, backbones)
     for head, fitted in zip(network.heads, heads, strict=True):
         linear = cast(nn.Linear, cast(Head, head).layers[-1])

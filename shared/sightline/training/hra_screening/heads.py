@@ -19,22 +19,23 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearHead:
-    """logits = features @ weight.T + bias; weight: (9, channels)."""
+    """A linear classifier: logits = features @ weight.T + bias, with weight (9, channels)."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
     def __call__(self, features: NDArray[np.floating]) -> Logits:
-        """Returns the logits of (examples, views, channels), averaged over the views."""
+        """Logits of features (examples, views, channels), averaged over the views."""
         return np.asarray((features.astype(np.float32) @ self.weight.T + self.bias).mean(1), np.float32)
 
 
 def fit_head(
     features: NDArray[np.floating], labels: NDArray[np.int64], weights: NDArray[np.float32], *, penalty: float
 ) -> LinearHead:
-    """Fit on every view of (examples, views, channels); `penalty` is on the squared weights of centred features.
+    """Fits a head on every view of features (examples, views, channels). `penalty` is on the squared weights of centred
+    features.
 
-    All channels are scaled alike: their own deviations say how much each has to tell.
+    All channels are scaled by the same factor, because their deviations reflect their importance.
     """
     views = features.shape[1]
     flat = torch.from_numpy(features.reshape(-1, features.shape[2]).astype(np.float32))

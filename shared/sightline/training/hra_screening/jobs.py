@@ -87,7 +87,7 @@ def train(
 
 
 def paper_stages(hours: float, image_px: int) -> tuple[Stage, ...]:
-    """A third of the time for the heads, the rest for the last layers too."""
+    """Stages of the paper: a third of the time for the heads, the rest for heads and last layers."""
     minutes = 60 * hours
     return (
         Stage(minutes / 3, image_px, 16, 1e-3, 1e-4),
@@ -116,7 +116,7 @@ def fit(
     *,
     everything: bool,
 ) -> ScreeningModel:
-    """Calibrated by cross-validation on the sources that are developed with."""
+    """A network with fitted heads, calibrated by cross-validation on the development sources."""
     developed, held_out = (list(examples), []) if everything else hold_out(examples)
     if found := leaks(developed, held_out):
         log.warning("%d near-duplicates are held out and trained on, such as %s", len(found), found[0][0].path.name)

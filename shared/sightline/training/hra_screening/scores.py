@@ -18,7 +18,7 @@ Z95 = 1.96
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`hits` of `count`, with Wilson's 95 % interval."""
+    """A proportion, `hits` of `count`, with its 95 % Wilson interval."""
 
     hits: int
     count: int
@@ -52,9 +52,9 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """`any_violation`: violations told from none at the score that raises 10 % false alarms.
+    """Quality measures. `any_violation` is the share of violations found at 10 % false alarms.
 
-    `risk_coverage`: the share of wrong answers among the surest 10 %, 20 % ... 100 %.
+    `risk_coverage` is the error rate among the most certain 10 %, 20 % ... 100 %.
     """
 
     top_1: Share
@@ -68,7 +68,7 @@ class Scores:
 
 
 def score(given: Probabilities, labels: NDArray[np.int64], supported: Collection[Category] = CATEGORIES) -> Scores:
-    """The macro recall is over the supported classes that there are pictures of; without any it is not a number."""
+    """Scores of predictions. The macro recall is over the supported classes that occur; NaN if none does."""
     chosen, confidence = given.argmax(1), given.max(1)
     right, covered = chosen == labels, confidence >= THRESHOLD
     classes = tuple(_class_score(category, chosen, labels) for category in CATEGORIES)
@@ -86,7 +86,7 @@ def score(given: Probabilities, labels: NDArray[np.int64], supported: Collection
 
 
 def any_violation(given: Probabilities, labels: NDArray[np.int64], *, false_alarms: float = FALSE_ALARMS) -> Share:
-    """Returns the share of violations found at a share of false alarms."""
+    """Share of violations found at this share of false alarms."""
     suspicion, none = 1 - given[:, INDEX[Category.NO_VIOLATION]], labels == INDEX[Category.NO_VIOLATION]
     if not none.any():
         return Share(0, 0)
@@ -109,7 +109,7 @@ def _share(hits: NDArray[np.bool_]) -> Share:
 
 
 def markdown(scores: Scores) -> str:
-    """All of it, as two tables and a line."""
+    """The scores as two tables and a line of Markdown."""
     rows = [
         ("top-1", scores.top_1),
         ("macro recall over supported classes", f"{scores.macro_recall:.3f}"),

@@ -1,4 +1,4 @@
-"""Splits by source, so that no source is on both sides, and near-duplicates across a split."""
+"""Splits by source, so that no source is in two splits, and near-duplicates across a split."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ LARGE = 90
 
 
 def hold_out(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]:
-    """Returns development examples, and held-out ones, whose sources are in `val` or `test` alone."""
+    """Development examples, and held-out ones, whose sources are in `val` or `test` alone."""
     seen = {example.source for example in examples if example.split not in ("val", "test")}
     kept = [example for example in examples if example.split in ("val", "test") and example.source not in seen]
     chosen = {example.path for example in kept}
@@ -24,10 +24,11 @@ def hold_out(examples: Sequence[Example]) -> tuple[list[Example], list[Example]]
 
 
 def source_folds(examples: Sequence[Example], count: int, *, together: int = LARGE) -> NDArray[np.int64]:
-    """The fold of each example, classes spread evenly; -1, always trained on, for sources of at least `together`.
+    """Fold of each example, with classes spread evenly; -1 (always trained on) for sources of at least `together`
+    pictures.
 
-    Pictures of such a set resemble each other: left out whole, they would say how good a model is that lacks the
-    larger part of its data, and not how good this one is on sources that it never saw.
+    Pictures of such a set resemble each other. Leaving it out would measure a model without most of its data instead of
+    the quality on new sources.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for at, example in enumerate(examples):
@@ -47,7 +48,7 @@ def source_folds(examples: Sequence[Example], count: int, *, together: int = LAR
 
 
 def leaks(examples: Sequence[Example], others: Sequence[Example]) -> list[tuple[Example, Example]]:
-    """Pairs of near-duplicates of which one is on each side."""
+    """Pairs of near-duplicates with one picture in each split."""
     both = [*examples, *others]
     groups = near_duplicates([perceptual_hash(read_rgb(each.path)) for each in both])
     return [
@@ -60,7 +61,7 @@ def leaks(examples: Sequence[Example], others: Sequence[Example]) -> list[tuple[
 
 
 def balanced_weights(examples: Sequence[Example], *, classes: float, sources: float) -> NDArray[np.float32]:
-    """A weight for each example, 1 on average: one over the size of its class and of its source, to these powers."""
+    """Weight of each example, 1 on average: inverse sizes of its class and of its source, to these powers."""
     size: dict[str, int] = defaultdict(int)
     for example in examples:
         size[example.source] += 1

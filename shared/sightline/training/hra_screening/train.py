@@ -1,4 +1,4 @@
-"""The paper's two phases: the heads on frozen trunks, then the last layers of the trunks with them."""
+"""The paper's two phases: training of the heads on frozen trunks, then also of the last layers of the trunks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ class ScreeningTask:
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """Top-1 over whole frames."""
+    """Top-1 accuracy over whole frames."""
 
     examples: Sequence[Example]
     px: int
@@ -97,7 +97,7 @@ class Validator:
 
 
 def network_logits(network: nn.Module, examples: Sequence[Example], px: int, device: torch.device) -> Tensor:
-    """(examples, 9), on the CPU."""
+    """Logits (examples, 9), on the CPU."""
     views, parts = Views(px, 1), []
     for start in range(0, len(examples), VALIDATION_BATCH_SIZE):
         chosen = examples[start : start + VALIDATION_BATCH_SIZE]
@@ -108,7 +108,7 @@ def network_logits(network: nn.Module, examples: Sequence[Example], px: int, dev
 
 
 def part(examples: Sequence[Example], *, everything: bool) -> tuple[list[Example], list[Example]]:
-    """Returns training and validation examples; validation is one fold of the sources. Held-out ones are in neither."""
+    """Training and validation examples without the held-out ones; validation is one fold of the sources."""
     developed = list(examples) if everything else hold_out(examples)[0]
     fold = source_folds(developed, FOLDS)
     pairs = list(zip(developed, fold, strict=True))
@@ -116,7 +116,7 @@ def part(examples: Sequence[Example], *, everything: bool) -> tuple[list[Example
 
 
 def fine_tune(config: TrainConfig) -> ScreeningModel:
-    """Both phases; goes on where it was cut off. The best network by validation, calibrated on the same pictures."""
+    """Runs both phases, or resumes them. Returns the best network by validation, calibrated on the same pictures."""
     loop.train(lambda: ScreeningTask(config))
     network = HraCnn(config.network)
     network.load_state_dict(load_checkpoint(Path(config.out_folder) / "best.pt")["average"])

@@ -1,4 +1,4 @@
-"""The views that the network gets of a picture: fixed ones to judge by, and random ones to train on."""
+"""Views of a picture as inputs of the network: fixed ones for evaluation, and random ones for training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ GREY = (127, 127, 127)
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """`count` views of `px` pixels: the whole frame, the squares in the centre and at both ends, each of these mirrored
-    after itself, then random ones."""
+    """`count` views of `px` pixels: the whole frame and the squares in the centre and at both ends, each followed by
+    its mirror image, then random views."""
 
     px: int
     count: int
 
     def __call__(self, picture: Picture, *, seed: int) -> NDArray[np.uint8]:
-        """(count, px, px, 3) of (h, w, 3); the same for the same seed."""
+        """Views (count, px, px, 3) of a picture (h, w, 3); equal for equal seeds."""
         rng, image = np.random.default_rng(seed), Image.fromarray(picture)
         fixed = [self._resized(view) for view in (image, *squares(image))]
         views = [turned for view in fixed for turned in (view, mirrored(view))]
@@ -44,7 +44,7 @@ def mirrored(image: Image.Image) -> Image.Image:
 
 
 def squares(image: Image.Image) -> list[Image.Image]:
-    """As large as fit: in the centre, and at both ends of the longer side."""
+    """The largest squares in the centre and at both ends of the longer side."""
     side = min(image.size)
     free = image.width - side, image.height - side
     corners = (free[0] // 2, free[1] // 2), (0, 0), free
@@ -52,7 +52,7 @@ def squares(image: Image.Image) -> list[Image.Image]:
 
 
 def random_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Returns a crop of at least MIN_CROP_SHARE of the area and moderate aspect; the whole picture where none fits."""
+    """A crop of at least MIN_CROP_SHARE of the area and moderate aspect; the whole picture if none fits."""
     width, height = image.size
     for _ in range(TRIES):
         area = width * height * rng.uniform(MIN_CROP_SHARE, 1)
@@ -67,7 +67,7 @@ def random_crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def jittered(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Tilted, of other light and colour, grey or blurred, each by chance."""
+    """The picture after random rotation, colour jitter, greyscale and blur."""
     if rng.random() < 0.3:
         image = image.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR, fillcolor=GREY)
     enhancements: list[tuple[Callable[[Image.Image], ImageEnhance._Enhance], float]] = [

@@ -22,6 +22,6 @@ class TrainConfig(schedule.Run):
 
 
 def config_from(saved: dict[str, Any]) -> TrainConfig:
-    """The config out of a checkpoint's dictionary."""
+    """The configuration from a checkpoint's dictionary."""
     stages = tuple(Stage(**stage | {"losses": LossWeights(**stage["losses"])}) for stage in saved["stages"])
     return TrainConfig(**saved | {"network": PartialConvConfig(**saved["network"]), "stages": stages})

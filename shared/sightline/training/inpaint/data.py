@@ -17,7 +17,7 @@ SHARE_WIDTH = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """image: (b, 3, h, w) in 0..1; valid: (b, 1, h, w), 1 = known, 0 = hole."""
+    """Tensors of one training step: image (b, 3, h, w) in 0..1; valid (b, 1, h, w), 1 = known, 0 = hole."""
 
     image: Tensor
     valid: Tensor

@@ -1,4 +1,4 @@
-"""Fixed test sets of holed photos, and quality by hole-size bucket beside the classical methods."""
+"""Fixed test sets of photos with holes, and quality by hole-size bucket beside the classical methods."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,10 @@ MEASURES: dict[str, Measure] = {"psnr_db": psnr_db, "ssim": ssim}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """photo: (h, w, 3) uint8; hole: (h, w) uint8, 1 = hole; bucket: its share of hole pixels, as (low, high)."""
+    """A photo with a hole.
+
+    photo: (h, w, 3) uint8; hole: (h, w) uint8, 1 = hole; bucket: range (low, high) of its share of hole pixels.
+    """
 
     photo: Picture
     hole: Picture
@@ -35,7 +38,7 @@ def centre_square(photo: Picture, size_px: int) -> Picture:
 
 
 def make_cases(photos: Iterable[Picture], *, size_px: int = 256, seed: int = 0, per_photo: int = 1) -> list[Case]:
-    """Holed centre squares, the buckets and the two border rules in turn; the same ones for the same seed."""
+    """Centre squares with holes, cycling through the buckets and the two border rules; equal for equal seeds."""
     cases: list[Case] = []
     for photo in photos:
         square = centre_square(photo, size_px)
@@ -49,7 +52,7 @@ def make_cases(photos: Iterable[Picture], *, size_px: int = 256, seed: int = 0, 
 
 
 def measure(fill: Filler, cases: Iterable[Case], measures: dict[str, Measure]) -> list[dict[str, float]]:
-    """One row of figures per case. Known pixels are pasted back, as every method is used in practice."""
+    """One row of figures for each case. Known pixels are restored, as in the use of every method."""
     rows = []
     for case in cases:
         filled = paste(fill(case.photo * (1 - case.hole)[..., None], case.hole), case)
@@ -68,7 +71,7 @@ def bucket_means(cases: list[Case], figures: list[float]) -> NDArray[np.float64]
 
 
 def compare(fillers: dict[str, Filler], cases: list[Case], measures: dict[str, Measure]) -> list[Row]:
-    """Every method on every case; rows by bucket, then by method."""
+    """Figures of every method on every case, in rows by bucket, then by method."""
     ordered = sorted(cases, key=lambda case: case.bucket)
     figures = {name: measure(fill, ordered, measures) for name, fill in fillers.items()}
     return make_rows(ordered, bucket_name, figures)

@@ -40,7 +40,8 @@ range = [0.0, 1.0]
 
 
 class Exported(nn.Module):
-    """image (b, h, w, 3) uint8 sRGB and mask (b, h, w, 1) uint8, 1 = hole, to filled (b, h, w, 3) float in 0..1."""
+    """The exported graph: image (b, h, w, 3) uint8 sRGB and mask (b, h, w, 1) uint8, 1 = hole, to filled (b, h, w, 3)
+    float in 0..1."""
 
     def __init__(self, network: PartialConvUNet) -> None:
         super().__init__()
@@ -62,7 +63,7 @@ def load_network(checkpoint: Path) -> PartialConvUNet:
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
-    """Write inpaint.onnx and inpaint.toml into the folder; ValueError when ONNX and torch disagree."""
+    """Writes inpaint.onnx and inpaint.toml into the folder. ValueError if ONNX Runtime and torch disagree."""
     network = load_network(checkpoint)
     path, stride = folder / "inpaint.onnx", network.config.stride
     write_onnx(Graph(Exported(network), sample_feeds, ["filled"], stride, TOLERANCE), path)

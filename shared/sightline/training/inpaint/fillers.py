@@ -17,17 +17,19 @@ RADIUS_PX = 3
 
 
 def telea(picture: Picture, hole: Picture) -> Picture:
-    """Telea, "An Image Inpainting Technique Based on the Fast Marching Method", 2004."""
+    """The picture inpainted by Telea, "An Image Inpainting Technique Based on the Fast Marching Method", 2004."""
     return np.asarray(cv2.inpaint(picture, hole, RADIUS_PX, cv2.INPAINT_TELEA), np.uint8)
 
 
 def navier_stokes(picture: Picture, hole: Picture) -> Picture:
-    """Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, Fluid Dynamics, and Image and Video Inpainting", 2001."""
+    """The picture inpainted by Bertalmio, Bertozzi, Sapiro, "Navier-Stokes, Fluid Dynamics, and Image and Video
+    Inpainting", 2001."""
     return np.asarray(cv2.inpaint(picture, hole, RADIUS_PX, cv2.INPAINT_NS), np.uint8)
 
 
 def biharmonic(picture: Picture, hole: Picture) -> Picture:
-    """Damelin and Hoang, "On Surface Completion and Image Inpainting by Biharmonic Functions", 2018."""
+    """The picture inpainted by Damelin and Hoang, "On Surface Completion and Image Inpainting by Biharmonic Functions",
+    2018."""
     holed = picture * (1 - hole)[..., None]
     filled = inpaint_biharmonic(holed, hole.astype(bool), channel_axis=2)
     return np.asarray((np.clip(filled, 0, 1) * 255).round(), np.uint8)

@@ -26,7 +26,7 @@ FEATURE_LOSSES = LossWeights(perceptual=8e-4, style=0.01, total_variation=0.02, 
 
 
 def recipe(hours: float) -> tuple[Stage, ...]:
-    """Small crops first, then large ones, then the paper's second stage with the feature losses."""
+    """Stages with small crops, then large ones, then the paper's second stage with the feature losses."""
     minutes = 60 * hours
     return (
         Stage(0.3 * minutes, 128, 32, 8e-4, 3e-4, losses=PIXEL_LOSSES),

@@ -18,9 +18,9 @@ SSIM_SIGMA_PX, SSIM_RADIUS_PX = 1.5, 5
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """The paper's weights for VGG-16; another backbone needs its own for the perceptual and style terms.
+    """Weights of the terms, by default the paper's for VGG-16; other backbones need other perceptual and style weights.
 
-    `structural` is not in the paper: 1 - SSIM of the composite, which keeps a short training from smearing holes
+    `structural` is not in the paper: 1 - SSIM of the composite, which prevents blurred holes after a short training
     (Zhao et al., "Loss Functions for Image Restoration with Neural Networks", 2017).
     """
 
@@ -45,7 +45,7 @@ class Features(Protocol):
 def inpainting_losses(
     predicted: Tensor, batch: Batch, weights: LossWeights, features: Features | None
 ) -> dict[str, Tensor]:
-    """Each term with its weight applied, by name; their sum is the loss. `features` may be None if not needed."""
+    """Weighted terms by name; their sum is the loss. `features` may be None if no term needs them."""
     image, valid = batch.image, batch.valid
     error = (predicted - image).abs()
     filled = composite(image, predicted, valid)
@@ -75,7 +75,7 @@ def feature_losses(real: list[Tensor], fakes: Sequence[list[Tensor]], weights: L
 
 
 def gram(features: Tensor) -> Tensor:
-    """(b, c, c) channel correlations over c*h*w; scaled before the product, so that half precision cannot overflow."""
+    """Channel correlations (b, c, c) over c*h*w; scaled before the product, so that half precision cannot overflow."""
     b, c, h, w = features.shape
     flat = features.float().reshape(b, c, h * w) / math.sqrt(c * h * w)
     return flat @ flat.transpose(1, 2)

@@ -1,7 +1,7 @@
-"""Irregular hole masks: brush strokes, blobs and boxes, for training and for fixed test sets.
+"""Irregular hole masks of brush strokes, blobs and boxes, for training and for fixed test sets.
 
-The paper cut its masks from occlusions between video frames and published none of the code; free-form strokes are
-what later work trains with (Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019).
+The paper derived its masks from occlusions between video frames and published no code. Later work trains with free-form
+strokes (Yu et al., "Free-Form Image Inpainting with Gated Convolution", ICCV 2019).
 """
 
 import cv2
@@ -14,9 +14,9 @@ MAX_SHAPES = 200
 
 
 def irregular_mask(rng: np.random.Generator, size_px: int, share: tuple[float, float], *, border_px: int = 0) -> Mask:
-    """(size, size) uint8, 1 = hole, with a share of hole pixels inside `share`.
+    """A mask (size, size) uint8, 1 = hole, whose share of hole pixels lies in `share`.
 
-    `border_px` keeps the holes that far away from the border; a share that cannot be met raises ValueError.
+    `border_px` keeps holes this far from the border. ValueError if the share cannot be reached.
     """
     target = rng.uniform(*share)
     mask = np.zeros((size_px, size_px), np.uint8)

@@ -1,4 +1,4 @@
-"""Training of the inpainting network, and its validation on fixed holed photos beside a classical method."""
+"""Training of the inpainting network, and its validation on fixed photos with holes beside a classical method."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ VALIDATION_PHOTOS = 100
 
 
 class Validator:
-    """PSNR by hole-size bucket on fixed cases, beside Telea's on the same ones."""
+    """PSNR by hole-size bucket on fixed cases, beside Telea's on the same cases."""
 
     def __init__(self, folder: Path, size_px: int = 256) -> None:
         paths = list_photos(folder)

@@ -46,7 +46,7 @@ class TrainConfig(schedule.Run):
 
 
 def config_from(saved: dict[str, Any]) -> TrainConfig:
-    """The config out of a checkpoint's dictionary."""
+    """The configuration from a checkpoint's dictionary."""
     stages = tuple(Stage(**stage | {"losses": LossWeights(**stage["losses"])}) for stage in saved["stages"])
     widths = {name: tuple(saved["network"][name]) for name in ("encoder", "decoder")}
     network = SvbrdfConfig(**saved["network"] | widths)

@@ -1,4 +1,4 @@
-"""Training samples: a flash photo of a material's crop, where its pixels are, and the maps."""
+"""Training samples: a flash photo of a part of a material, the positions of its pixels, and the maps."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,10 @@ LINEAR = decode_srgb(np.arange(256) / 255).astype(np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """photo: (b, 3, h, w) linear light in 0..1; coordinates: (b, 2, h, w); type: (b,), the place in `TYPES` or -1."""
+    """Tensors of one training step.
+
+    photo: (b, 3, h, w) linear light in 0..1; coordinates: (b, 2, h, w); type: (b,), the index in `TYPES` or -1.
+    """
 
     photo: Tensor
     coordinates: Tensor
@@ -44,9 +47,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaterialView:
-    """The part of a material that a photo shows.
+    """The part of a material in a photo.
 
-    maps: (size, size, 7) as `linear_maps` gives them; type and metallic as in `TrainingMaterial`.
+    maps: (size, size, 7) of `linear_maps`; type and metallic as in `TrainingMaterial`.
     """
 
     maps: Floats
@@ -74,19 +77,19 @@ class Photographed:
 
 
 def photograph(rng: np.random.Generator, maps: Floats, metallic: float, coordinates: Floats) -> Floats:
-    """(h, w, 3) linear light in 0..1."""
+    """A random flash photo (h, w, 3) of the surface, linear light in 0..1."""
     surface = as_surface(torch.from_numpy(maps)[None], torch.tensor([metallic], dtype=torch.float32))
     return random_flash(rng).shoot(surface, torch.from_numpy(coordinates)[None], rng)
 
 
 def as_surface(maps: Tensor, metallic: Tensor) -> Surface:
-    """(b, h, w, 7) and (b,)."""
+    """Surface of maps (b, h, w, 7) and metallic (b,)."""
     albedo, normal, roughness = maps.permute(0, 3, 1, 2).split((3, 3, 1), 1)
     return Surface(albedo, normal, roughness, metallic.view(-1, 1, 1, 1))
 
 
 def linear_maps(maps: NDArray[np.uint8]) -> Floats:
-    """(h, w, 7) as in `TrainingMaterial` to linear base colour, normals about of unit length, and roughness in 0..1."""
+    """Maps (h, w, 7) of a `TrainingMaterial` as linear base colour, normals of length near 1, and roughness in 0..1."""
     linear = np.empty(maps.shape, np.float32)
     linear[..., :3] = LINEAR[maps[..., :3]]
     linear[..., 3:6] = maps[..., 3:6] * np.float32(1 / FLAT) - 1
@@ -95,7 +98,7 @@ def linear_maps(maps: NDArray[np.uint8]) -> Floats:
 
 
 def random_view(rng: np.random.Generator, material: TrainingMaterial, size_px: int) -> MaterialView:
-    """A square out of a material, turned by any angle and mirrored half of the time."""
+    """A square of a material, rotated by any angle and mirrored in half of the cases."""
     height, width = material.maps.shape[:2]
     angle = float(rng.uniform(0, 2 * np.pi))
     room = min(height, width) / (abs(np.cos(angle)) + abs(np.sin(angle)))
@@ -108,14 +111,15 @@ def random_view(rng: np.random.Generator, material: TrainingMaterial, size_px: i
 
 
 def mixed(one: MaterialView, other: MaterialView, share: float) -> MaterialView:
-    """Both surfaces in one, `share` of it the first: few authored materials make many so (Deschaintre et al. 2018)."""
+    """A blend of both surfaces with `share` of the first, which multiplies few authored materials (Deschaintre et al.
+    2018)."""
     maps = share * one.maps + (1 - share) * other.maps
     kind = one.type if share >= CLEAR_SHARE or one.type == other.type else UNKNOWN
     return MaterialView(unit_normals(maps), kind, share * one.metallic + (1 - share) * other.metallic)
 
 
 def turned(maps: NDArray[np.uint8], angle: float, centre: tuple[float, float], side_px: int) -> Floats:
-    """A square cut out at an angle: what points along the cut's rows in the source has a normal along x after."""
+    """A square cut out at an angle; normals along the cut's rows in the source lie along x afterwards."""
     cos, sin = np.cos(angle), np.sin(angle)
     turn = np.array([[cos, -sin], [sin, cos]])
     offset = np.asarray(centre) - turn @ np.full(2, (side_px - 1) / 2)
@@ -126,14 +130,14 @@ def turned(maps: NDArray[np.uint8], angle: float, centre: tuple[float, float], s
         for part in (maps[..., :3], maps[..., 3:6], maps[..., 6])
     ]
     cut = linear_maps(np.dstack(parts).astype(np.uint8))
-    # Rows run downwards and y up, so that a turn of the picture is one by the other way of its vectors.
+    # Rows run downwards and y upwards, so rotating the picture rotates its vectors the other way.
     x, y = cut[..., 3].copy(), cut[..., 4].copy()
     cut[..., 3], cut[..., 4] = cos * x - sin * y, sin * x + cos * y
     return cut
 
 
 def mirrored(maps: Floats) -> Floats:
-    """Left and right exchanged."""
+    """The maps with left and right exchanged."""
     flipped = maps[:, ::-1].copy()
     flipped[..., 3] *= -1
     return flipped
@@ -153,7 +157,7 @@ def unit_normals(maps: Floats) -> Floats:
 
 
 def varied(rng: np.random.Generator, maps: Floats) -> Floats:
-    """Lighter or darker, of another tint, glossier or duller, flatter or steeper."""
+    """The maps with random brightness, tint, gloss and relief."""
     varied = maps.copy()
     tint = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.08, 3))
     varied[..., :3] = np.clip(maps[..., :3] * tint, 0.005, 0.98)

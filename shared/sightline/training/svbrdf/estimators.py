@@ -1,4 +1,4 @@
-"""Ways from a flash photo to maps: the network in torch, the shipped file, and what needs no learning."""
+"""Estimators of maps from a flash photo: the network in torch, the shipped file, and trivial baselines."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ MEAN_ROUGHNESS = 0.6
 
 
 def median_colour(photo: Floats, _coordinates: Floats) -> Maps:
-    """The photo's median colour all over, flat, and of mean roughness."""
+    """Flat maps of the photo's median colour and mean roughness."""
     return _flat(np.broadcast_to(np.median(photo, axis=(0, 1)), photo.shape))
 
 
 def photo_colour(photo: Floats, _coordinates: Floats) -> Maps:
-    """The photo itself as base colour, flat, and of mean roughness."""
+    """Flat maps with the photo as base colour and mean roughness."""
     return _flat(photo)
 
 

@@ -1,4 +1,4 @@
-"""Fixed flash photos of held-out materials, and how near estimated maps come to theirs."""
+"""Fixed flash photos of held-out materials, and errors of estimated maps."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,11 @@ MAX_LIGHT_DISTANCE = 0.9  # from the middle of the surface, of a light at distan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
-    """maps: (h, w, 7): linear base colour, unit normals with y up, roughness; metallic: 0..1, of the whole; type: the
-    place in `TYPES`, or UNKNOWN."""
+    """Maps of a surface.
+
+    maps: (h, w, 7): linear base colour, unit normals with y up, roughness; metallic: 0..1, of the whole; type: the
+    index in `TYPES`, or UNKNOWN.
+    """
 
     maps: Floats
     metallic: float
@@ -47,7 +50,7 @@ Estimator = Callable[[Floats, Floats], Maps]
 
 
 def make_cases(materials: Iterable[TrainingMaterial], *, size_px: int, per_material: int = 1) -> list[Case]:
-    """Each material under flashes by chance, but the same ones every time."""
+    """Each material under random flashes; equal for equal seeds."""
     return [
         _make_case(material, size_px, seed=(at, shot))
         for at, material in enumerate(materials)
@@ -64,7 +67,7 @@ def _make_case(material: TrainingMaterial, size_px: int, *, seed: tuple[int, int
 
 
 def figures_of(estimate: Maps, case: Case) -> Figures:
-    """Errors of each map and of renders under lights that no photo was taken with; all but SSIM are better low."""
+    """Errors of each map, and of renders under lights other than the photo's; lower is better, except for SSIM."""
     wrong, right = estimate.maps, case.truth.maps
     cosine = np.clip((wrong[..., 3:6] * right[..., 3:6]).sum(axis=2), -1, 1)
     pairs = list(zip(novel_renders(estimate, case), novel_renders(case.truth, case), strict=True))
@@ -88,7 +91,7 @@ def novel_renders(maps: Maps, case: Case) -> list[Picture]:
 
 
 def novel_lights() -> Floats:
-    """(10, 3): on a spiral over the hemisphere about the point (0, 0, -1), at distance 1."""
+    """Positions (10, 3) on a spiral over the hemisphere about the point (0, 0, -1), at distance 1."""
     across = MAX_LIGHT_DISTANCE * np.sqrt((np.arange(LIGHTS) + 0.5) / LIGHTS)
     azimuth = np.pi * (3 - 5**0.5) * np.arange(LIGHTS)
     place = [across * np.cos(azimuth), across * np.sin(azimuth), np.sqrt(1 - across**2) - 1]
@@ -96,7 +99,7 @@ def novel_lights() -> Floats:
 
 
 def compare(estimators: dict[str, Estimator], cases: Sequence[Case]) -> list[Row]:
-    """Every method on every case; rows by type of material, then by method, and all types together last."""
+    """Figures of every method on every case, in rows by type of material, then by method; all types together last."""
     figures = {
         name: [figures_of(estimate(case.photo, case.coordinates), case) for case in cases]
         for name, estimate in estimators.items()
@@ -110,7 +113,7 @@ def type_name(at: int) -> str:
 
 
 def type_accuracy(estimate: Estimator, cases: Sequence[Case]) -> float:
-    """Share of the materials of known type whose type is found."""
+    """Share of correct types among the materials of known type."""
     known = [case for case in cases if case.truth.type != UNKNOWN]
     return float(np.mean([estimate(case.photo, case.coordinates).type == case.truth.type for case in known]))
 

@@ -58,8 +58,8 @@ range = [0.0, 1.0]
 
 
 class Exported(nn.Module):
-    """photo (b, h, w, 3) linear light in 0..1 and coordinates (b, h, w, 2) to albedo (b, h, w, 3), normal
-    (b, h, w, 3), roughness (b, h, w, 1) and the probabilities (b, types) of the material's type."""
+    """The exported graph: photo (b, h, w, 3) linear light in 0..1 and coordinates (b, h, w, 2) to albedo (b, h, w, 3),
+    normal (b, h, w, 3), roughness (b, h, w, 1) and probabilities (b, types) of the material types."""
 
     def __init__(self, network: SvbrdfNet) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def load_network(checkpoint: Path) -> SvbrdfNet:
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
-    """Write svbrdf.onnx and svbrdf.toml into the folder; ValueError when ONNX and torch disagree."""
+    """Writes svbrdf.onnx and svbrdf.toml into the folder. ValueError if ONNX Runtime and torch disagree."""
     network = load_network(checkpoint)
     path, stride = folder / "svbrdf.onnx", network.config.stride
     outputs = ["albedo", "normal", "roughness", "probabilities"]

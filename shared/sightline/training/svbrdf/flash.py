@@ -1,4 +1,5 @@
-"""Flash photos of a surface by a phone: where camera and flash are, the light of the room, and what the camera does."""
+"""Simulated flash photos of a surface by a phone: poses of camera and flash, ambient light, and the camera's
+processing."""
 
 from dataclasses import dataclass
 
@@ -14,19 +15,19 @@ from sightline.training.photos import after_jpeg
 Floats = NDArray[np.float32]
 
 FIELD_OF_VIEW_DEG = (45.0, 75.0)
-FARTHEST_FLASH = 0.12  # from the camera, in distances to the surface: 5 cm at 40 cm
+MAX_FLASH_DISTANCE = 0.12  # from the camera, in distances to the surface: 5 cm at 40 cm
 LARGEST_TILT_DEG = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class SurfaceWindow:
-    """The part of the plane at distance 1 that a picture shows: its centre, and half its width and height."""
+    """The part of the plane at distance 1 in a picture: its centre, and half its width and height."""
 
     centre: tuple[float, float]
     half: tuple[float, float]
 
     def coordinates(self, height: int, width: int) -> Floats:
-        """(2, h, w): x to the right and y upwards, of the pixels' centres."""
+        """x (right) and y (up) of the pixels' centres, (2, h, w)."""
         right = (2 * np.arange(width, dtype=np.float32) + 1) / width - 1
         up = 1 - (2 * np.arange(height, dtype=np.float32) + 1) / height
         x, y = np.meshgrid(self.centre[0] + self.half[0] * right, self.centre[1] + self.half[1] * up)
@@ -40,7 +41,7 @@ def whole_window(fov_deg: float) -> SurfaceWindow:
 
 
 def random_window(rng: np.random.Generator) -> SurfaceWindow:
-    """Half of the time the whole photo, else a part of it."""
+    """The whole photo in half of the cases, else a part of it."""
     half = float(np.tan(np.deg2rad(rng.uniform(*FIELD_OF_VIEW_DEG)) / 2))
     share = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.4, 1))
     room = half * (1 - share)
@@ -87,7 +88,7 @@ class Flash:
 
 
 def random_flash(rng: np.random.Generator) -> Flash:
-    away, direction = FARTHEST_FLASH * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+    away, direction = MAX_FLASH_DISTANCE * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
     tint = np.exp(rng.normal(0, 0.12, 3)) * (rng.uniform(0, 0.5) if rng.random() < 0.7 else 0)
     side = rng.normal(0, 1, 3)
     side *= rng.uniform(0, 0.7) / max(float(np.linalg.norm(side)), 1e-6)
@@ -114,7 +115,7 @@ def _turn(about_x: float, about_y: float) -> Tensor:
 
 
 def _tilted(points: Tensor, turn: Tensor) -> Tensor:
-    """Returns where the rays through the level plane meet the tilted one, which has the same point on the axis."""
+    """Intersections of the rays through the level plane with the tilted plane; the point on the axis is on both."""
     normal = turn[:, 2].view(1, 3, 1, 1)
     return points * (-normal[:, 2:] / dot(points, normal))
 

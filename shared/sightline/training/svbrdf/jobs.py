@@ -26,9 +26,9 @@ TEST_SEED = 2  # training materials are of seed 0, those of validation of 1
 
 
 def recipe(hours: float, variant: Variant = Variant.FULL, *, on_gpu: bool = False) -> tuple[Stage, ...]:
-    """Small photos first, then those of the size that the service will show it, with the batch norm frozen.
+    """Stages with small photos, then photos of the service's input size, with frozen batch norms.
 
-    A GPU has no need of small photos, nor of small batches, whose statistics are noisy.
+    A GPU needs neither small photos nor small batches, whose statistics are noisy.
     """
     minutes = 60 * hours
     if on_gpu:

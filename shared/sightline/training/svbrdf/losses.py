@@ -1,4 +1,4 @@
-"""Losses of the predicted maps: against the true maps, under other lights, and of the material's type."""
+"""Losses of predicted maps: against the true maps, of renders under other lights, and of the material type."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sightline.networks.rendering import Surface, plane_points, render, tame
+from sightline.networks.rendering import Surface, log_radiance, plane_points, render
 from sightline.networks.svbrdf_net import Svbrdf
 from sightline.training.svbrdf.data import Batch
 from sightline.training.svbrdf.materials import UNKNOWN
 
-FAINTEST = 0.01
-SHORTEST_CHORD = 1e-3  # below it the gradient fades, which else has no limit
+MIN_ALBEDO = 0.01
+MIN_CHORD = 1e-3  # below it the gradient fades, which else has no limit
 LOWEST_LIGHT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """The paper's weights are known from hearsay alone, and for other ranges; these bring the terms to one size."""
+    """Weights that bring the terms to similar sizes. The paper's are not published."""
 
     albedo: float = 1.0
     normal: float = 1.0
@@ -31,7 +31,7 @@ class LossWeights:
 def svbrdf_losses(
     result: Svbrdf, batch: Batch, weights: LossWeights, *, novel_lights: bool = True
 ) -> dict[str, Tensor]:
-    """Each term with its weight applied, by name; their sum is the loss."""
+    """Weighted terms by name; their sum is the loss."""
     truth = batch.surface
     return {
         "albedo": weights.albedo * F.mse_loss(encoded(result.albedo), encoded(truth.albedo)),
@@ -44,27 +44,30 @@ def svbrdf_losses(
 
 
 def encoded(albedo: Tensor) -> Tensor:
-    """About as the eye sees it, so that dark materials count too."""
-    return torch.sqrt(albedo + FAINTEST)
+    """Albedo on a perceptual scale, so that dark materials count too."""
+    return torch.sqrt(albedo + MIN_ALBEDO)
 
 
 def mean_chord(one: Tensor, other: Tensor) -> Tensor:
-    """Mean distance of unit vectors, which for small angles is the angle: squares alone leave flat surfaces bumpy."""
+    """Mean distance of unit vectors, for small angles the angle; squared errors alone leave flat surfaces bumpy."""
     squares = ((one - other) ** 2).sum(1)
-    return (torch.sqrt(squares + SHORTEST_CHORD**2) - SHORTEST_CHORD).mean()
+    return (torch.sqrt(squares + MIN_CHORD**2) - MIN_CHORD).mean()
 
 
 def rendering_loss(result: Svbrdf, batch: Batch, *, novel_lights: bool) -> Tensor:
-    """Both surfaces under one light, anywhere above them or at the camera; on a logarithmic scale."""
+    """Squared error of renders of both surfaces on a logarithmic scale, under a random light or one at the camera."""
     points = plane_points(batch.coordinates)
     at_camera = torch.zeros_like(points[:, :, 0, 0])
     light = random_lights(points) if novel_lights else at_camera
     predicted = Surface(result.albedo, result.normal, result.roughness, batch.surface.metallic)
-    return F.mse_loss(tame(render(predicted, points, light)), tame(render(batch.surface, points, light)))
+    return F.mse_loss(
+        log_radiance(render(predicted, points, light)), log_radiance(render(batch.surface, points, light))
+    )
 
 
 def random_lights(points: Tensor) -> Tensor:
-    """(b, 3): one for each surface, cosine-weighted over the hemisphere about its middle, at distance 1."""
+    """Positions (b, 3) of a light for each surface, cosine-weighted over the hemisphere about its middle, at distance
+    1."""
     count = points.shape[0]
     azimuth = 2 * torch.pi * torch.rand(count, device=points.device)
     across = torch.sqrt(torch.rand(count, device=points.device))
@@ -74,8 +77,8 @@ def random_lights(points: Tensor) -> Tensor:
 
 
 def type_loss(logits: Tensor, types: Tensor) -> Tensor:
-    """Cross-entropy over the materials whose type is known. Samples are drawn with the types equally often, which
-    stands for the paper's weights by frequency."""
+    """Cross-entropy over materials of known type. Samples are balanced over types instead of the paper's weights by
+    frequency."""
     if logits.shape[1] == 1:
         return torch.zeros((), device=logits.device)
     total = F.cross_entropy(logits, types, ignore_index=UNKNOWN, reduction="sum")

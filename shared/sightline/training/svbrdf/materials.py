@@ -1,4 +1,4 @@
-"""Materials: the maps of a surface, read from folders and packed into one memory-mapped file."""
+"""Materials as maps of a surface, read from folders and packed into one memory-mapped file."""
 
 import csv
 import json
@@ -30,9 +30,10 @@ TYPE_OF_KIND = {"stone-tile": "stone_diffuse", "stone-specular": "stone_specular
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingMaterial:
-    """maps: (h, w, 7) uint8: base colour in sRGB, normal as 127.5 * (n + 1) with y up, and roughness.
+    """A material for training.
 
-    type: its place in `TYPES`, or UNKNOWN; metallic: 0..1, of the whole; generated: made up by this repository.
+    maps: (h, w, 7) uint8: base colour in sRGB, normal as 127.5 * (n + 1) with y up, and roughness; type: its index in
+    `TYPES`, or UNKNOWN; metallic: 0..1, of the whole; generated: True for procedural materials.
     """
 
     maps: NDArray[np.uint8]
@@ -57,7 +58,7 @@ class TrainingMaterial:
 def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) -> Iterator[TrainingMaterial]:
     """Yields the materials of a split and of some tiers by the folder's manifest.csv.
 
-    Without a manifest it yields all of them, of unknown type.
+    Without a manifest it yields all materials, with unknown type.
     """
     manifest = folder / "manifest.csv"
     if not manifest.exists():
@@ -69,8 +70,8 @@ def read_materials(folder: Path, split: str, tiers: Collection[str] = AUTHORED) 
 
 
 def read_material(folder: Path, row: dict[str, str]) -> TrainingMaterial:
-    """`diffuse`, `normal` and `roughness` pictures of one folder, and `specular` where metals have no diffuse colour;
-    ValueError when one cannot be read."""
+    """A material from the pictures `diffuse`, `normal` and `roughness` of a folder, and `specular`, the colour of
+    metals without diffuse colour. ValueError if one is not readable."""
     albedo, normal, roughness = (_read_map(folder, name) for name in ("diffuse", "normal", "roughness"))
     size = (albedo.shape[1], albedo.shape[0])
     metal = np.zeros(size[::-1], bool)
@@ -94,7 +95,7 @@ def _read_map(folder: Path, name: str) -> Picture:
 
 
 def pack_materials(materials: Iterable[TrainingMaterial], folder: Path) -> int:
-    """Write the materials for a `MaterialStore` and return how many there are."""
+    """Writes the materials for a `MaterialStore` and returns their number."""
     folder.mkdir(parents=True, exist_ok=True)
     index: list[dict[str, Any]] = []
     partial = folder / "maps.u8.part"
@@ -111,7 +112,7 @@ def pack_materials(materials: Iterable[TrainingMaterial], folder: Path) -> int:
 
 
 class MaterialStore:
-    """Random access to what `pack_materials` wrote; the maps are not copied."""
+    """Random access to materials written by `pack_materials`; the maps are not copied."""
 
     def __init__(self, folder: Path) -> None:
         self._index: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())

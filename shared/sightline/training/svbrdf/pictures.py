@@ -1,4 +1,4 @@
-"""Sheets to look at: photos with true and estimated maps side by side."""
+"""Contact sheets of photos with true and estimated maps side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +16,14 @@ SHOWN_LIGHT = 4  # of the ten
 
 
 def write_sheet(path: Path, estimate: Estimator, cases: Sequence[Case]) -> None:
-    """A PNG with a row for each photo: then base colour, normals, roughness and a render, each true and estimated."""
+    """Writes a PNG with a row for each photo: the photo, base colour, normals, roughness and a render, each true and
+    estimated."""
     rows = [row(case, estimate(case.photo, case.coordinates)) for case in cases]
     cv2.imwrite(str(path), np.ascontiguousarray(np.vstack(rows)[..., ::-1]))
 
 
 def row(case: Case, estimate: Maps) -> Picture:
-    """(h, 9 w, 3) sRGB"""
+    """A row (h, 9 w, 3) of the sheet in sRGB."""
     both = (case.truth, estimate)
     drawn = zip(*(_maps(maps) for maps in both), strict=True)
     renders = [novel_renders(maps, case)[SHOWN_LIGHT] for maps in both]

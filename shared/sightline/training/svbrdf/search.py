@@ -22,8 +22,7 @@ PEAKS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """An estimator that sees the photo and its mirror image, as the service lets the network; the type is that of the
-    photo itself."""
+    """An estimator applied to the photo and its mirror image, as in the service; the photo itself gives the type."""
 
     estimate: Estimator
 
@@ -36,7 +35,7 @@ class Mirrored:
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """An estimator with the refinement behind it."""
+    """An estimator followed by the refinement."""
 
     estimate: Estimator
     coefficients: Coefficients
@@ -48,7 +47,7 @@ class Refined:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimated:
-    """A photo, what the network makes of it, and what is true."""
+    """A photo with its estimated and true maps."""
 
     maps: SurfaceMaps
     light: Floats
@@ -57,7 +56,8 @@ class Estimated:
 
 
 def search(estimate: Estimator, cases: Iterable[Case]) -> Coefficients:
-    """Each map's own error decides: albedo first, then normals, then roughness with both as they have become."""
+    """Coefficients with the least error of each map: first albedo, then normals, then roughness given the refined
+    others."""
     known = [
         Estimated(
             _surface(estimate(case.photo, case.coordinates)),
@@ -81,7 +81,7 @@ def search(estimate: Estimator, cases: Iterable[Case]) -> Coefficients:
 
 
 def weights() -> Iterator[SmoothnessWeights]:
-    """None, and every strength of either kind at every reach, and both kinds together."""
+    """No smoothing, every strength of either kind at every reach, and both kinds together."""
     yield SmoothnessWeights()
     for sigma in SIGMAS:
         for strength in STRENGTHS[1:]:
@@ -123,7 +123,7 @@ def _with_surface(maps: Maps, surface: SurfaceMaps) -> Maps:
 
 
 def _points(coordinates: Floats) -> Floats:
-    """(2, h, w) to (h, w, 3) on the plane z = -1."""
+    """Points (h, w, 3) on the plane z = -1 of coordinates (2, h, w)."""
     return np.dstack([*coordinates, -np.ones_like(coordinates[0])])
 
 

@@ -1,4 +1,4 @@
-"""Quality while training: fixed photos of held-out materials, collected and generated."""
+"""Validation during training on fixed photos of held-out materials, collected and generated."""
 
 import logging
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Materials made by chance, as many as wanted."""
+"""Procedurally generated materials."""

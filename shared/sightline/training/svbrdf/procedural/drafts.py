@@ -1,4 +1,4 @@
-"""A surface before it is packed: colours, relief and gloss, and what age does to them."""
+"""Drafts of generated surfaces: colours, relief and gloss, and their ageing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,10 @@ ROUGHNESS = (0.06, 1.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """albedo: (size, size, 3) sRGB in 0..1; height: in px, so that slopes are what they look like; roughness: 0..1."""
+    """A surface before packing.
+
+    albedo: (size, size, 3) sRGB in 0..1; height: in px, like the plane, so that slopes are true; roughness: 0..1.
+    """
 
     albedo: Colour
     height: Field
@@ -39,7 +42,7 @@ class Draft:
 
 
 def colour(rng: Rng, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]) -> Colour:
-    """One colour (3,) out of ranges; hue in turns, from red over green to blue."""
+    """A random colour (3,) from ranges; hue in turns, from red over green to blue."""
     hsv = np.array([[[360 * (rng.uniform(*hue) % 1), rng.uniform(*saturation), rng.uniform(*value)]]], np.float32)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0], np.float32)
 
@@ -49,26 +52,26 @@ def any_colour(rng: Rng) -> Colour:
 
 
 def near(rng: Rng, base: Colour, spread: float) -> Colour:
-    """A colour like another."""
+    """A random colour near another."""
     tone = rng.normal(0, spread)
     return np.asarray(np.clip(base + tone + rng.normal(0, spread / 8, 3), 0.02, 0.98), np.float32)
 
 
 def ramp(field: Field, colours: Sequence[Colour]) -> Colour:
-    """A field in 0..1 to a run of colours, evenly spaced."""
+    """Colours of a field in 0..1 by a gradient of evenly spaced colours."""
     stops = np.linspace(0, 1, len(colours))
     channels = [np.interp(field, stops, [each[channel] for each in colours]) for channel in range(3)]
     return np.stack(channels, -1).astype(np.float32)
 
 
 def blend(below: Colour | Field, above: Colour | Field | float, share: Field) -> NDArray[np.float32]:
-    """`above` where the share is 1."""
+    """A blend of both, `above` where the share is 1."""
     weights = share[..., None] if below.ndim == 3 else share
     return np.asarray(below + (above - below) * weights, np.float32)
 
 
 def speckled(rng: Rng, base: Colour, share: Field, spread: float) -> Colour:
-    """The colour made lighter and darker by a field in 0..1."""
+    """The colour with its brightness varied by a field in 0..1."""
     return np.asarray(np.clip(base * (1 + spread * (2 * share[..., None] - 1)), 0, 1), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Endless materials of every type, each a function of its number alone."""
+"""Endless materials of every type, each a function of its number."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -25,7 +25,7 @@ RECIPES: Mapping[str, Sequence[Recipe]] = {
 
 
 def generate(number: int, size_px: int, *, seed: int = 0) -> TrainingMaterial:
-    """Types take turns, so that every one is made as often as any other."""
+    """A generated material. Types alternate, so that all are equally frequent."""
     rng = np.random.default_rng((seed, number))
     kind = TYPES[number % len(TYPES)]
     recipes = RECIPES[kind]

@@ -11,7 +11,7 @@ Rng = np.random.Generator
 
 
 def fbm(rng: Rng, size: int, waves: float, *, octaves: int = 5, gain: float = 0.5, stretch: float = 1.0) -> Field:
-    """Fractional Brownian motion in 0..1: so many waves across in its coarsest octave, `stretch` times longer down."""
+    """Fractional Brownian motion in 0..1; the coarsest octave has `waves` waves, `stretch` times longer down."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         across = waves * 2**octave
@@ -37,13 +37,13 @@ def grain(rng: Rng, size: int, blur_px: float = 0.7) -> Field:
 
 
 def ridged(rng: Rng, size: int, waves: float, *, octaves: int = 5) -> Field:
-    """Sharp crests, 1 on the crest."""
+    """Ridged noise, 1 on the crests."""
     field = 1 - np.abs(2 * fbm(rng, size, waves, octaves=octaves) - 1)
     return np.asarray(field, np.float32)
 
 
 def warp(field: Field, rng: Rng, amount_px: float, waves: float) -> Field:
-    """The field pulled about by noise; also of (size, size, channels)."""
+    """The field distorted by noise; also of (size, size, channels)."""
     size = field.shape[0]
     y, x = np.mgrid[:size, :size].astype(np.float32)
     dx, dy = (amount_px * (2 * fbm(rng, size, waves, octaves=3) - 1) for _ in range(2))
@@ -64,7 +64,7 @@ class Cells:
 
 
 def cells(rng: Rng, size: int, count: int, *, regular: float = 0.0) -> Cells:
-    """About so many cells; regular ones have their points near those of a grid."""
+    """About this number of cells; regular ones have their points near those of a grid."""
     side = max(2, round(count**0.5))
     y, x = (np.mgrid[:side, :side] + 0.5) * size / side
     jitter = (1 - regular) * size / side
@@ -77,7 +77,7 @@ def cells(rng: Rng, size: int, count: int, *, regular: float = 0.0) -> Cells:
 
 
 def inside(ids: NDArray[np.int32]) -> Field:
-    """Distance of each pixel to the nearest one of another id, in px."""
+    """Distance in px of each pixel to the nearest one with another id."""
     border = np.zeros(ids.shape, bool)
     border[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     border[1:] |= ids[1:] != ids[:-1]
@@ -103,6 +103,6 @@ def smoothstep(low: float, high: float, field: Field) -> Field:
 
 
 def unit_range(field: Field) -> Field:
-    """Stretched to 0..1."""
+    """The field scaled to 0..1."""
     low, high = float(field.min()), float(field.max())
     return np.asarray((field - low) / max(high - low, 1e-6), np.float32)

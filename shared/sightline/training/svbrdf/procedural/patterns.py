@@ -25,7 +25,7 @@ class Courses:
 
 
 def courses(rng: Rng, size: int, rows: float, columns: float, *, shift: float, ragged: float = 0.0) -> Courses:
-    """So many rows and columns of blocks, each row shifted by that share of a block, ragged ones by chance."""
+    """Rows of blocks, each row shifted by this share of a block; ragged ones by random amounts."""
     y, x = (np.mgrid[:size, :size] / size).astype(np.float32)
     row = np.floor(y * rows).astype(int)
     offsets = shift * (np.arange(row.max() + 1) % 2) + ragged * rng.uniform(0, 1, row.max() + 1)

@@ -38,7 +38,7 @@ def knitted(rng: Rng, size: int) -> Draft:
 
 
 def felt(rng: Rng, size: int) -> Draft:
-    """Fibres without order: felt, fleece, carpet."""
+    """Felt, fleece and carpet, with fibres in all directions."""
     fibres = 0.5 * ridged(rng, size, rng.uniform(20, 60), octaves=3) + 0.5 * grain(rng, size, rng.uniform(0.6, 1.5))
     base = any_colour(rng)
     albedo = ramp(np.asarray(fibres, np.float32), [base * 0.5, base, near(rng, base, 0.12)])
@@ -47,7 +47,7 @@ def felt(rng: Rng, size: int) -> Draft:
 
 
 def _pulled(rng: Rng, draft: Draft) -> Draft:
-    """Threads are never quite straight."""
+    """The draft with slight distortion, as threads are never straight."""
     seed = int(rng.integers(2**31))
     amount, waves = rng.uniform(0, 4), rng.uniform(2, 6)
     parts = (draft.albedo, draft.height, draft.roughness)
