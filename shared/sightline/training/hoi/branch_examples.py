@@ -83,8 +83,8 @@ class FeatureExtractor:
 
     def detections(self, levels: Sequence[Tensor]) -> Detections:
         size = 8 * levels[0].shape[2], 8 * levels[0].shape[3]
-        found = detect(self.network.detector, levels, size, DetectionConfig())
-        return Detections(found.boxes.numpy(), found.labels.numpy(), found.scores.numpy())
+        detections = detect(self.network.detector, levels, size, DetectionConfig())
+        return Detections(detections.boxes.numpy(), detections.labels.numpy(), detections.scores.numpy())
 
     @torch.inference_mode()
     def extract(self, scene: Scene, pseudo_labels: Detections, rng: np.random.Generator) -> SceneFeatures:

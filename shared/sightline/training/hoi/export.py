@@ -98,8 +98,8 @@ class ExportedDetector(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         levels = self.detector.levels(image / 255)
-        found = detect(self.detector, levels, (image.shape[2], image.shape[3]), self.detection_config)
-        return found.boxes, found.scores, found.labels, *levels
+        detections = detect(self.detector, levels, (image.shape[2], image.shape[3]), self.detection_config)
+        return detections.boxes, detections.scores, detections.labels, *levels
 
 
 class ExportedInteractions(nn.Module):
@@ -112,8 +112,8 @@ class ExportedInteractions(nn.Module):
     def forward(
         self, p3: Tensor, p4: Tensor, p5: Tensor, people: Tensor, objects: Tensor, object_scores: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        found = interact(self.network, (p3, p4, p5), people, objects, object_scores)
-        return found.actions, found.targets, found.person_logits, found.object_logits
+        outputs = interact(self.network, (p3, p4, p5), people, objects, object_scores)
+        return outputs.actions, outputs.targets, outputs.person_logits, outputs.object_logits
 
 
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:

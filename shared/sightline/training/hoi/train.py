@@ -96,8 +96,8 @@ def detect_in_picture(network: InteractNet, picture: Picture, longest_px: int, d
     image = torch.from_numpy(placed).permute(2, 0, 1)[None].float().to(device) / 255
     with torch.inference_mode():
         levels = network.detector.levels(image)
-        found = detect(network.detector, levels, (image.shape[2], image.shape[3]), DetectionConfig())
-    return Detections(found.boxes.cpu().numpy(), found.labels.cpu().numpy(), found.scores.cpu().numpy())
+        detections = detect(network.detector, levels, (image.shape[2], image.shape[3]), DetectionConfig())
+    return Detections(detections.boxes.cpu().numpy(), detections.labels.cpu().numpy(), detections.scores.cpu().numpy())
 
 
 def mean_ap_50(detections: Sequence[Detections], truths: Sequence[GroundTruth]) -> float:

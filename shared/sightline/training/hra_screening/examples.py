@@ -40,10 +40,10 @@ def read_examples(folder: Path) -> list[Example]:
     hyphens or underscores. ValueError if there are no pictures, or a class is unknown.
     """
     manifest = folder / MANIFEST
-    found = _by_manifest(manifest) if manifest.exists() else _by_folders(folder)
-    if not found:
+    examples = _by_manifest(manifest) if manifest.exists() else _by_folders(folder)
+    if not examples:
         raise ValueError(f"no pictures in class folders under {folder}; the classes are {', '.join(CATEGORIES)}")
-    return found
+    return examples
 
 
 def _by_manifest(manifest: Path) -> list[Example]:

@@ -118,8 +118,10 @@ def fit(
 ) -> ScreeningModel:
     """A network with fitted heads, calibrated by cross-validation on the development sources."""
     developed, held_out = (list(examples), []) if everything else hold_out(examples)
-    if found := leaks(developed, held_out):
-        log.warning("%d near-duplicates are held out and trained on, such as %s", len(found), found[0][0].path.name)
+    if leaked := leaks(developed, held_out):
+        log.warning(
+            "%d near-duplicates are both held out and trained on, such as %s", len(leaked), leaked[0][0].path.name
+        )
     inputs = candidate.inputs(pooled)
     places = _places(examples, developed)
     chosen = [each[places] for each in inputs]

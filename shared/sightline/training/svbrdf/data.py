@@ -59,20 +59,20 @@ class MaterialView:
 
 @dataclass(frozen=True, slots=True)
 class Photographed:
-    """Makes samples from materials, the types taking turns by chance."""
+    """Makes samples from randomly drawn materials, all types equally often."""
 
     materials: MaterialStore
     crop_px: int
 
     def __call__(self, rng: np.random.Generator) -> Arrays:
-        seen = random_view(rng, self.materials.draw(rng), self.crop_px)
+        view = random_view(rng, self.materials.draw(rng), self.crop_px)
         if rng.random() < MIXED_SHARE:
             other = random_view(rng, self.materials.draw(rng), self.crop_px)
-            seen = mixed(seen, other, float(rng.uniform(0.5, 1)))
-        maps = varied(rng, seen.maps)
+            view = mixed(view, other, float(rng.uniform(0.5, 1)))
+        maps = varied(rng, view.maps)
         coordinates = random_window(rng).coordinates(self.crop_px, self.crop_px)
-        photo = photograph(rng, maps, seen.metallic, coordinates)
-        types, metallic = np.int64(seen.type), np.float32(seen.metallic)
+        photo = photograph(rng, maps, view.metallic, coordinates)
+        types, metallic = np.int64(view.type), np.float32(view.metallic)
         return photo.astype(np.float16), coordinates, maps.astype(np.float16), np.asarray(metallic), np.asarray(types)
 
 

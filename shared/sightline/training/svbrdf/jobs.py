@@ -87,10 +87,10 @@ def evaluate(
 ) -> None:
     """Print errors of the maps and of renders under ten unseen lights beside trivial estimates, as Markdown.
 
-    Measured are the materials of a split, those `published` with other papers, or so many generated ones that training
-    has not seen. With a size to search
-    at, the refinement's coefficients are searched for on the validation split first. `pictures` is a PNG to write, with
-    a row for each photo: true and estimated maps, and both under a light that no photo was taken with.
+    The materials are those of a split, those `published` with other papers, or this many `generated` ones outside of
+    the training set. With `search_px`, the refinement's coefficients are first searched for at this size on the
+    validation split. `pictures` is the path of a PNG with a row for each photo: true and estimated maps, and renders of
+    both under a light other than the photo's.
     """
     collected = read_materials(materials, split, PUBLISHED if published else AUTHORED)
     chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else collected
