@@ -1,4 +1,4 @@
-"""An HTTP server that answers by a script: what real servers do only at their worst."""
+"""An HTTP server with scripted replies, for faults that real servers show rarely."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,8 +13,8 @@ Step = tuple[int, Mapping[str, str], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One request as it came."""
+class ReceivedRequest:
+    """One request that the server received."""
 
     method: str
     path: str
@@ -27,12 +27,12 @@ class Asked:
 
 
 class ScriptedServer(ThreadingHTTPServer):
-    """Each request takes the next step; a body that is no bytes is sent as JSON."""
+    """A server that replies to each request with the next step of its script; bodies other than bytes become JSON."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script: list[Step] = []
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
 
     @property
     def url(self) -> str:
@@ -52,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _answer(self, body: bytes) -> None:
-        self.server.asked.append(Asked(self.command, self.path, self.headers, body))
+        self.server.requests.append(ReceivedRequest(self.command, self.path, self.headers, body))
         status, headers, reply = self.server.script.pop(0)
         data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         self.send_response(status)

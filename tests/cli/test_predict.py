@@ -23,14 +23,14 @@ def job(state: str, **more: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("model", ["hdr_correct", "hdr-correct"])
-def test_asks_a_server_for_the_format_of_the_suffix(server: ScriptedServer, tmp_path: Path, model: str) -> None:
+def test_suffix_of_the_output_sets_the_accepted_media_type(server: ScriptedServer, tmp_path: Path, model: str) -> None:
     server.script = [(200, {"Content-Type": "image/webp"}, b"RIFF....WEBP")]
     out = tmp_path / "out.webp"
     predict(model, PHOTO, "-o", out, "--option", "strength=0.5", "--url", server.url)
-    (asked,) = server.asked
-    assert (asked.path, asked.headers["Accept"]) == ("/v1/hdr-correct", "image/webp")
-    assert PHOTO.read_bytes() in asked.body
-    assert b'name="strength"\r\n\r\n0.5' in asked.body
+    (request,) = server.requests
+    assert (request.path, request.headers["Accept"]) == ("/v1/hdr-correct", "image/webp")
+    assert PHOTO.read_bytes() in request.body
+    assert b'name="strength"\r\n\r\n0.5' in request.body
     assert out.read_bytes() == b"RIFF....WEBP"
     assert list(tmp_path.iterdir()) == [out]
 
@@ -38,10 +38,10 @@ def test_asks_a_server_for_the_format_of_the_suffix(server: ScriptedServer, tmp_
 def test_mask_is_sent_with_the_picture(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [PNG_REPLY]
     predict("inpaint", PHOTO, "--mask", MASK, "-o", tmp_path / "out.png", "--url", f"{server.url}/")
-    assert MASK.read_bytes() in server.asked[0].body
+    assert MASK.read_bytes() in server.requests[0].body
 
 
-def test_a_large_picture_is_followed_to_its_result(
+def test_job_of_a_large_picture_is_polled_to_its_result(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_client, "POLL_PAUSE_S", 0.01)
@@ -54,13 +54,13 @@ def test_a_large_picture_is_followed_to_its_result(
         (200, {}, job("succeeded")),
         PNG_REPLY,
     ]
-    said = predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url, "--api-key", "k")
+    output = predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url, "--api-key", "k")
     assert (tmp_path / "out.png").read_bytes() == PNG
-    assert {asked.path for asked in server.asked[1:]} == {"/v1/jobs/7", "/v1/jobs/7/result"}
-    assert all(asked.headers["Authorization"] == "Bearer k" for asked in server.asked)
-    assert server.asked[-1].headers["Accept"] == "image/png"
+    assert {request.path for request in server.requests[1:]} == {"/v1/jobs/7", "/v1/jobs/7/result"}
+    assert all(request.headers["Authorization"] == "Bearer k" for request in server.requests)
+    assert server.requests[-1].headers["Accept"] == "image/png"
     for part in ("queued, position 2 in the queue, about 14 s left", "running (infer, 40%)", "Trying again"):
-        assert part in said
+        assert part in output
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_reply_that_is_not_a_result_is_not_written(server: ScriptedServer, tmp_p
     with pytest.raises(CommandError):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"from an earlier run"]
-    assert sum(asked.method == "POST" for asked in server.asked) == 1
+    assert sum(request.method == "POST" for request in server.requests) == 1
 
 
-def test_the_end_of_a_job_without_result_is_explained(server: ScriptedServer, tmp_path: Path) -> None:
+def test_failed_job_raises_the_problem_of_its_result(server: ScriptedServer, tmp_path: Path) -> None:
     problem = {"code": "unreadable_image", "detail": "The picture ends too early.", "request_id": "r9"}
     server.script = [(202, {}, job("failed")), (400, {}, problem)]
     with pytest.raises(RemoteError, match=r"ends too early.*unreadable_image, request r9") as caught:
@@ -102,23 +102,23 @@ def test_ctrl_c_cancels_the_job(server: ScriptedServer, tmp_path: Path, started:
     server.script = [(202, {}, job("queued")), *[(200, {}, job("running"))] * 1000]
     arguments = ("predict", "inpaint", str(PHOTO), "-o", str(tmp_path / "out.png"), "--url", server.url)
     process = started(sys.executable, "-m", "sightline.cli", *arguments, stdout=PIPE, stderr=PIPE)
-    eventually(lambda: len(server.asked) > 2)
+    eventually(lambda: len(server.requests) > 2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert (process.returncode, server.asked[-1].method, server.asked[-1].path) == (130, "DELETE", "/v1/jobs/7")
+    assert (process.returncode, server.requests[-1].method, server.requests[-1].path) == (130, "DELETE", "/v1/jobs/7")
     assert "Cancelled job 7" in errors
     assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_runs_where_the_result_could_not_be_written(server: ScriptedServer, tmp_path: Path) -> None:
+def test_unwritable_output_is_refused_before_the_request(server: ScriptedServer, tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(PHOTO.read_bytes())
     (tmp_path / "folder.png").mkdir()
     for out, reason in [("no/where/out.png", "no folder"), ("folder.png", "is a folder"), ("photo.jpg", "the input")]:
         with pytest.raises(CommandError, match=reason):
             predict("inpaint", photo, "-o", tmp_path / out, "--url", server.url)
-    assert server.asked == []
+    assert server.requests == []
     assert photo.read_bytes() == PHOTO.read_bytes()
 
 
@@ -131,18 +131,18 @@ def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: 
 
     def is_decoding() -> bool:
         decoders[:] = psutil.Process(process.pid).children(recursive=True)
-        return len(decoders) > 1  # the server and the process of the picture
+        return len(decoders) > 1  # the fork server and its child
 
     eventually(is_decoding)
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=10)
-    assert "Traceback" not in said + errors
+    output, errors = process.communicate(timeout=10)
+    assert "Traceback" not in output + errors
     assert process.returncode == -signal.SIGINT
     eventually(lambda: not any(decoder.is_running() for decoder in decoders))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (["inpaint", PHOTO, "-o", "out.bmp"], ".bmp"),
         (["inpaint", PHOTO, "-o", "out.png", "--option", "format"], "NAME=VALUE"),
@@ -151,5 +151,5 @@ def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: 
     ],
     ids=["suffix", "option", "model", "photo"],
 )
-def test_mistakes_on_the_command_line_are_explained(arguments: list[object], complaint: str) -> None:
-    assert complaint in predict(*arguments)
+def test_mistakes_on_the_command_line_are_explained(arguments: list[object], message: str) -> None:
+    assert message in predict(*arguments)

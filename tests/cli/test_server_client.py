@@ -16,7 +16,7 @@ PROBLEM = {"code": "overloaded", "detail": "Come back later.", "request_id": "r1
 def test_addresses_as_people_paste_them(server: ScriptedServer, tmp_path: Path, suffix: str) -> None:
     server.script = [PNG_REPLY]
     predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f" {server.url}/prefix{suffix} ")
-    assert server.asked[0].path == "/prefix/v1/inpaint"
+    assert server.requests[0].path == "/prefix/v1/inpaint"
 
 
 def test_a_key_comes_from_the_option_or_the_environment(
@@ -28,7 +28,7 @@ def test_a_key_comes_from_the_option_or_the_environment(
     monkeypatch.setenv("SIGHTLINE_API_KEY", " from-environment\n")
     predict(*call)
     predict(*call, "--api-key", "from-option")
-    sent = [asked.headers["Authorization"] for asked in server.asked]
+    sent = [request.headers["Authorization"] for request in server.requests]
     assert sent == [None, "Bearer from-environment", "Bearer from-option"]
 
 

@@ -22,8 +22,8 @@ Serve = Callable[[ASGIApp], str]
 
 
 @contextmanager
-def few_files() -> Iterator[None]:
-    """No file can be opened inside the block, as in a process that has opened as many as it may."""
+def no_file_descriptors() -> Iterator[None]:
+    """Lets no file be opened inside the block, as in a process at its limit of open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
@@ -51,7 +51,7 @@ def client(serve: Serve) -> Any:
 
     @app.get("/shortage")
     def shortage() -> None:
-        with few_files(), Path(os.devnull).open():
+        with no_file_descriptors(), Path(os.devnull).open():
             pass
 
     @app.get("/teapot")
@@ -90,7 +90,7 @@ def test_problem_under_v2_has_an_error_member(client: httpx2.Client) -> None:
     assert reply.json()["error"] == reply.json()["detail"] == "Too much."
 
 
-def test_invalid_fields_are_named_without_what_was_sent(client: httpx2.Client) -> None:
+def test_invalid_fields_are_named_without_their_values(client: httpx2.Client) -> None:
     reply = client.get("/typed", params={"count": "secret"})
     assert reply.status_code == 400
     assert reply.json()["errors"][0]["field"] == "query.count"

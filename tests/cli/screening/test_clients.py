@@ -39,8 +39,8 @@ def there(server: ScriptedServer, pauses: list[float], notes: list[str]) -> Iter
 def test_the_model_is_told_by_its_card(server: ScriptedServer, there: RemoteClient) -> None:
     server.script = [(200, {}, {"weights": IDENTITY})]
     assert there.model == "hra_screening@1+abababababab"
-    (asked,) = server.asked
-    assert (asked.path, asked.headers["Authorization"]) == ("/v1/models/hra_screening/card", "Bearer secret")
+    (request,) = server.requests
+    assert (request.path, request.headers["Authorization"]) == ("/v1/models/hra_screening/card", "Bearer secret")
 
 
 def test_a_busy_server_is_asked_again_when_it_says(
@@ -58,7 +58,7 @@ def test_a_batch_that_is_too_large_is_asked_one_by_one(server: ScriptedServer, t
     assert (first.decision, first.problem) == ("arms", None)
     assert second.problem is not None
     assert second.problem.code == "too_many_bytes"
-    assert [asked.pictures for asked in server.asked] == [2, 1, 1]
+    assert [request.pictures for request in server.requests] == [2, 1, 1]
 
 
 def test_a_job_is_waited_for_however_long_it_is_queued(
@@ -73,7 +73,7 @@ def test_a_job_is_waited_for_however_long_it_is_queued(
         (200, {}, record("a")),
     ]
     assert there.screen([b"1"]).results[0].sha256 == "a"
-    assert [asked.path for asked in server.asked[1:]] == [*["/v1/jobs/7"] * 22, "/v1/jobs/7/result"]
+    assert [request.path for request in server.requests[1:]] == [*["/v1/jobs/7"] * 22, "/v1/jobs/7/result"]
     assert 2.0 in pauses
 
 
@@ -110,7 +110,7 @@ def test_a_stop_cancels_the_job_that_is_waited_for(server: ScriptedServer) -> No
     server.script = [(202, {}, {"id": "7", "state": "queued"}), (200, {}, {})]
     with closing(client), pytest.raises(StopRequestedError):
         client.screen([b"1"])
-    assert [asked.path for asked in server.asked] == ["/v1/hra-screening", "/v1/jobs/7"]
+    assert [request.path for request in server.requests] == ["/v1/hra-screening", "/v1/jobs/7"]
 
 
 def test_an_outage_is_reported_once(server: ScriptedServer, there: RemoteClient, notes: list[str]) -> None:
@@ -127,7 +127,7 @@ def test_no_redirect_is_followed(server: ScriptedServer, there: RemoteClient) ->
         there.screen([b"1"])
     with pytest.raises(CommandError, match="redirects to"):
         assert there.model
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

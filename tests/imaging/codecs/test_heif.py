@@ -38,9 +38,9 @@ def test_heic_format_is_heic(files: dict[str, bytes], limits: PixelLimits) -> No
 
 
 def test_avif_frame_larger_than_its_header_is_refused(save: Save, limits: PixelLimits) -> None:
-    """The decoder would unpack it whole and scale it down."""
+    """The decoder would decode the large frame whole, and then scale it to the size in the header."""
     data = save(np.zeros((1500, 2000, 3), np.uint8), "AVIF", speed=10)
-    told, lie = (struct.pack(">4sIII", b"ispe", 0, *size_px) for size_px in ((2000, 1500), (640, 480)))
-    assert told in data
+    true_size, false_size = (struct.pack(">4sIII", b"ispe", 0, *size_px) for size_px in ((2000, 1500), (640, 480)))
+    assert true_size in data
     with pytest.raises(Problem, match="header"):
-        decode(data.replace(told, lie), limits)
+        decode(data.replace(true_size, false_size), limits)

@@ -105,7 +105,7 @@ OVERRIDDEN: Mapping[str, bytes] = {
     "codes-srgb-before-profile": _codes(1, 13),
     "codes-unspecified-before-gamma": PNG_TAGS["gamma-1"],
 }
-"""What is kept of tags that mean nothing beside others, or nothing at all."""
+"""The tags that remain where others override some of them, or where some are invalid."""
 AVIF_CODES: Mapping[str, tuple[int, int, int]] = {
     "srgb": (1, 13, 6),
     "bt709": (1, 1, 1),
@@ -158,7 +158,7 @@ def files(deep: Deep) -> Mapping[str, bytes]:
 
 @pytest.fixture(scope="module")
 def shown(files: Mapping[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, NDArray[np.uint8]]:
-    """Every file and what it becomes in every output format, on one page."""
+    """Each file, and its conversion to each output format, as Chromium displays them."""
     pages: dict[str, tuple[str, bytes]] = {}
     for name, data in files.items():
         pages[name] = f"image/{name.partition('-')[0]}", data
@@ -198,7 +198,7 @@ def test_encoded_colours_look_like_the_photo_in_a_browser(
 @needs_chromium
 @pytest.mark.parametrize("gamma", [1, 0.8, 1 / 3, 1 / 5])
 def test_shadows_of_other_gammas_keep_their_steps(tmp_path: Path, gamma: float) -> None:
-    """256 codes of linear light would leave a dozen of 13 sRGB values apart in the shadows."""
+    """Linear light in 8 bits has too few codes for dark tones: next to black, one step would be 13 sRGB values."""
     ramp = np.rint(np.linspace(0, 0.25, 128) * 255)[None, :, None].repeat(16, 0).repeat(3, 2)
     light = ((ramp / 255 + 0.055) / 1.055) ** 2.4
     data = _png(np.rint(light**gamma * 65_535).astype(np.uint16), _gamma(gamma))
@@ -240,9 +240,9 @@ def test_deep_avif_keeps_its_bit_depth(files: Mapping[str, bytes], deep: Deep) -
 
 @pytest.mark.parametrize("name", AVIF_CODES)
 def test_heic_colour_tags_equal_those_of_avif(deep: Deep, name: str) -> None:
-    """No browser here shows HEIC: it is compared with the AVIF of the same codes, which one does show."""
+    """Chromium does not show HEIC, so its colours are compared with those of an AVIF with the same codes."""
     primaries, transfer, matrix = AVIF_CODES[name]
-    # The identity matrix is tried with AVIF alone.
+    # The identity matrix (0) is tested with AVIF alone.
     options = {"color_primaries": primaries, "transfer_characteristics": transfer, "matrix_coefficients": matrix or 9}
     for samples, mode in ((deep, "RGB;16"), (np.rint(deep / 257).astype(np.uint8), "RGB")):
         height, width = samples.shape[:2]
@@ -250,9 +250,9 @@ def test_heic_colour_tags_equal_those_of_avif(deep: Deep, name: str) -> None:
         heif = pillow_heif.from_bytes(mode, (width, height), np.ascontiguousarray(samples).tobytes())
         heif.save(file, quality=98, chroma=444, full_range_flag=1, **options)
         heic = decode(file.getvalue(), LIMITS)
-        like = dataclasses.replace(heic, pixels=samples, colour_tags=_avif_tags(deep, name))
+        expected = dataclasses.replace(heic, pixels=samples, colour_tags=_avif_tags(deep, name))
         assert heic.bit_depth == 8 * samples.itemsize
-        assert np.abs(to_srgb(heic).astype(int) - to_srgb(like)).mean() < 4
+        assert np.abs(to_srgb(heic).astype(int) - to_srgb(expected)).mean() < 4
 
 
 def _avif_tags(deep: Deep, name: str) -> ColourTags | None:

@@ -64,7 +64,7 @@ def test_other_files_are_not_bounded(data: bytes) -> None:
     assert not is_bounded(data)
 
 
-def test_surplus_behind_incompressible_noise_is_found() -> None:
+def test_incompressible_png_is_bounded() -> None:
     values = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(values).save(file, "PNG")

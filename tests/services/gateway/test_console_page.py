@@ -37,7 +37,7 @@ def gateway() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def page(gateway: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """Yields a page with the console after all models are ready, and fails if a script error occurred."""
+    """Yields a page with the console once all models are ready; fails if the page reports errors."""
     with open_page(tmp_path_factory.mktemp("browser")) as page:
         page.open(f"{gateway}/readyz")
         page.wait("fetch('/readyz').then(reply => reply.ok)")
