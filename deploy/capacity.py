@@ -114,7 +114,7 @@ def _finish(replica: Replica, queues: list[list[float]], running: list[int], end
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelCost:
     """Cost of one photo of 960 x 400 px.
 
     Samples and their work are counted in the graph; processor time beside the session is measured.
@@ -133,15 +133,15 @@ CORES_PER_GPU = 26
 MAX_BATCH = 8
 
 MODELS = (
-    Model("inpaint", 3, 19.5, 0.413),
-    Model("hdr-correct", 1, 0.24, 0.133),
-    Model("hra-screening", 4, 2.62, 0.009),
-    Model("hoi", 1, 2.58, 0.008),
-    Model("svbrdf", 2, 5.22, 0.304),
+    ModelCost("inpaint", 3, 19.5, 0.413),
+    ModelCost("hdr-correct", 1, 0.24, 0.133),
+    ModelCost("hra-screening", 4, 2.62, 0.009),
+    ModelCost("hoi", 1, 2.58, 0.008),
+    ModelCost("svbrdf", 2, 5.22, 0.304),
 )
 
 
-def on_h100(model: Model) -> Replica:
+def on_h100(model: ModelCost) -> Replica:
     """A replica on one H100; its requests are samples, not photos."""
     each_s = model.gflop_per_sample / (H100_SHARE_REACHED * H100_TF32_GFLOPS)
     return Replica(RUN_OVERHEAD_S, each_s, MAX_BATCH)

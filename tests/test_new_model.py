@@ -30,7 +30,7 @@ LINES = {
     "deploy/docker-compose.gpu.yml": "  inpaint: {",
     "tests/stack/docker-compose.test.yml": "  inpaint: ",
     "deploy/helm/sightline/values.yaml": "  inpaint: {}",
-    "deploy/capacity.py": '    Model("inpaint"',
+    "deploy/capacity.py": '    ModelCost("inpaint"',
     "README.md": "| `POST /v1/inpaint`",
     "docs/operations.md": "| inpaint (CPU)",
 }

@@ -7,7 +7,7 @@ import numpy as np
 from services.hdr_correct.bilateral_grid import AffineGrid, fit_grid, mapped_bands
 from services.hdr_correct.exposure import correction_share, estimate_ev_error, is_usable, read_exposure, white_certainty
 from services.hdr_correct.preview import Preview
-from services.hdr_correct.scene import Scene, compress, expand, luminance
+from services.hdr_correct.scene import HdrScene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure, HdrOptions
 from sightline.imaging.bit_depth import Floats, quantize, to_float
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
@@ -42,7 +42,7 @@ class HdrResult:
 
     request: HdrRequest
     pixels: Samples
-    scene: Scene
+    scene: HdrScene
     scene_stops: float
     applied: float
     exposure: Exposure
@@ -66,7 +66,7 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
         before=read_exposure(picture, picture.pixels, estimate_ev_error(shown, light, usable)),
         after=read_exposure(picture, pixels, estimate_ev_error(corrected, light, usable)),
     )
-    scene = Scene(fit_grid(own, compress(light)), picture.pixels)
+    scene = HdrScene(fit_grid(own, compress(light)), picture.pixels)
     return HdrResult(request, pixels, scene, _range_in_stops(light), applied, exposure)
 
 

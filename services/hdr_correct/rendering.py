@@ -7,7 +7,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 
 from services.hdr_correct.correction import HdrResult
-from services.hdr_correct.scene import Scene
+from services.hdr_correct.scene import HdrScene
 from services.hdr_correct.schemas import HdrRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
@@ -49,7 +49,7 @@ def _radiance(result: HdrResult, _: str, __: Evidence) -> bytes:
     return radiance_file(result.scene)
 
 
-def radiance_file(scene: Scene) -> bytes:
+def radiance_file(scene: HdrScene) -> bytes:
     """The scene as a Radiance file (.hdr)."""
     bands = (light for _, light in scene.bands())
     return encode_radiance(bands, WHITE_COMMENT, width=scene.width, height=scene.height)
@@ -59,7 +59,7 @@ def _openexr(result: HdrResult, _: str, __: Evidence) -> bytes:
     return openexr_file(result.scene)
 
 
-def openexr_file(scene: Scene) -> bytes:
+def openexr_file(scene: HdrScene) -> bytes:
     """The scene as an OpenEXR file of half floats."""
     light = np.empty((scene.height, scene.width, 3), np.float16)
     for rows, values in scene.bands():

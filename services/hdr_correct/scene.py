@@ -18,7 +18,7 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class HdrScene:
     """An estimated scene, as the grid that maps the photo's pixels (h, w, 3) to compressed scene values."""
 
     grid: AffineGrid

@@ -1,19 +1,11 @@
 """Options, record and declaration of exposure correction."""
 
-from enum import IntEnum
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
-
-
-class Depth(IntEnum):
-    """Bits per sample."""
-
-    EIGHT = 8
-    SIXTEEN = 16
+from sightline.imaging.bit_depth import Depth
 
 
 class HdrOptions(BaseModel):

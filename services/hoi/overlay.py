@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from services.hoi.contract_facts import PERSON
 from services.hoi.interactions import ObjectStatus
 from services.hoi.label_layout import Curve, LabelPlacer, Rect, Size, Spot
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from services.hoi.schemas import Detection, HoiInteraction
 
 Pixels = NDArray[np.uint8]
@@ -83,7 +83,7 @@ class Annotations:
     links: list[Link]
 
 
-def annotate(report: Report) -> Annotations:
+def annotate(report: HoiReport) -> Annotations:
     """The annotations of a report, whose detections and interactions are sorted by falling score."""
     taking_part = {each for act in report.interactions for each in (act.person, act.object)}
     links = _links(report)
@@ -94,7 +94,7 @@ def annotate(report: Report) -> Annotations:
     return Annotations(box_labels, links)
 
 
-def _links(report: Report) -> list[Link]:
+def _links(report: HoiReport) -> list[Link]:
     by_id, pairs = {each.id: each for each in report.detections}, dict[tuple[int, int], list[HoiInteraction]]()
     for act in report.interactions:
         if act.object is not None:
@@ -107,7 +107,7 @@ def _link(person: Detection, thing: Detection, acts: Sequence[HoiInteraction]) -
     return Link(person, thing, _list([act.action for act in acts]), uncertain)
 
 
-def _box_label(report: Report, detection: Detection, takes_part: bool, uncertain: bool) -> BoxLabel:
+def _box_label(report: HoiReport, detection: Detection, takes_part: bool, uncertain: bool) -> BoxLabel:
     acts = [act for act in report.interactions if act.person == detection.id]
     if detection.label != PERSON:
         return BoxLabel(detection, f"{detection.id} {detection.label}", takes_part, uncertain)
@@ -160,7 +160,7 @@ class PlacedLabel:
     colour: Colour
 
 
-def draw(photo: Pixels, report: Report) -> Pixels:
+def draw(photo: Pixels, report: HoiReport) -> Pixels:
     """The photo with the report drawn over it, (h, w, 3) sRGB; a small photo is enlarged by a whole number."""
     factor = max(1, ceil(MIN_LONG_SIDE_PX / max(photo.shape[:2])))
     pixels = (

@@ -87,18 +87,18 @@ class HoiResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class HoiReport:
     """Reported detections and interactions, with boxes in one of the frames."""
 
     detections: list[Detection]
     interactions: list[HoiInteraction]
 
 
-def report(result: HoiResult, frame: Frame) -> Report:
+def report(result: HoiResult, frame: Frame) -> HoiReport:
     """The report of a result, with boxes in the frame."""
     ids = {at: index for index, at in enumerate(result.reported_detections)}
     boxes = _FrameBoxes(result, frame)
-    return Report(
+    return HoiReport(
         [_detection(result, at, name, boxes) for at, name in ids.items()],
         [_interaction(result, each, ids, boxes) for each in result.reported_interactions],
     )

@@ -12,9 +12,10 @@ from services.svbrdf import textures
 from services.svbrdf.estimation import DetailedMaps, SvbrdfResult
 from services.svbrdf.linear_photo import LinearPhoto
 from services.svbrdf.material_files import glb_file, materialx_document
-from services.svbrdf.schemas import Depth, Material, SvbrdfRecord
+from services.svbrdf.schemas import Material, SvbrdfRecord
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
+from sightline.imaging.bit_depth import Depth
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.inference.predictor import Rendered
 from sightline.materials.maps import Floats

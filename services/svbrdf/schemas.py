@@ -1,19 +1,13 @@
 """Options, record and declaration of material estimation."""
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
-
-
-class Depth(IntEnum):
-    """Bits per sample."""
-
-    EIGHT = 8
-    SIXTEEN = 16
+from sightline.imaging.bit_depth import Depth
 
 
 class MaterialType(StrEnum):

@@ -98,7 +98,7 @@ LISTS = (
     ModelList("deploy/docker-compose.gpu.yml", "services", _other_services),
     ModelList("tests/stack/docker-compose.test.yml", "services", _other_services),
     ModelList("deploy/helm/sightline/values.yaml", "models", _enabled_models),
-    ModelList("deploy/capacity.py", "MODELS", lambda text: re.findall(r'^    Model\("([\w-]+)"', text, re.MULTILINE)),
+    ModelList("deploy/capacity.py", "MODELS", lambda text: re.findall(r'^ +ModelCost\("([\w-]+)"', text, re.MULTILINE)),
     ModelList("services/gateway/console/views.js", "VIEWS (make console)", _views),
     ModelList("README.md", "the table of routes", lambda text: re.findall(r"`POST /v1/([\w-]+)`", text)),
     ModelList("docs/operations.md", "the table of images", _image_rows),

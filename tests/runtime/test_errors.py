@@ -6,7 +6,7 @@ import pytest
 
 from sightline.api.problems import Code, Problem
 from sightline.runtime.errors import describe_error, is_out_of_memory, is_shortage
-from tests.http.test_problem_responses import few_files
+from tests.http.test_problem_responses import no_file_descriptors
 
 
 def raised_from(cause: BaseException) -> RuntimeError:
@@ -27,7 +27,7 @@ def test_described_error_has_its_frames_but_not_its_text() -> None:
 
 
 def test_opening_too_many_files_is_a_shortage() -> None:
-    with few_files(), pytest.raises(OSError, match="Too many open files") as caught, Path(os.devnull).open():
+    with no_file_descriptors(), pytest.raises(OSError, match="Too many open files") as caught, Path(os.devnull).open():
         pass
     assert is_shortage(caught.value)
     assert not is_out_of_memory(caught.value)

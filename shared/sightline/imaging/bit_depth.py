@@ -1,5 +1,6 @@
 """Conversion between 8 bits, 16 bits and floating point, full range to full range."""
 
+from enum import IntEnum
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -9,6 +10,13 @@ from numpy.typing import NDArray
 from sightline.imaging.picture import Samples
 
 Floats: TypeAlias = NDArray[np.float32]
+
+
+class Depth(IntEnum):
+    """Bits per sample."""
+
+    EIGHT = 8
+    SIXTEEN = 16
 
 
 def to_float(samples: NDArray[np.unsignedinteger[Any]]) -> Floats:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from services.hoi.contract_facts import Role
 from services.hoi.interactions import ObjectStatus
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from services.hoi.schemas import Detection, Frame, HoiInteraction, HoiRecord, ScoreFactors, Sight, TargetDensity
 from sightline.api.evidence import Evidence, ModelIdentity
 
@@ -30,7 +30,7 @@ def act(person: int, action: str, role: Role | None = None, thing: int | None = 
     )
 
 
-def record(told: Report) -> HoiRecord:
+def record(told: HoiReport) -> HoiRecord:
     now = datetime(2026, 1, 2, tzinfo=UTC)
     return HoiRecord(
         width=200,
@@ -56,7 +56,7 @@ def record(told: Report) -> HoiRecord:
     )
 
 
-CYCLISTS = Report(
+CYCLISTS = HoiReport(
     [detection(0, "person"), detection(1, "person", (60, 10, 90, 90)), detection(2, "bicycle", (20, 50, 80, 95))],
     [
         act(0, "ride", Role.INSTRUMENT, 2),

@@ -1,11 +1,11 @@
 import networkx
 
 from services.hoi.graphml import graphml
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from tests.services.hoi.records import CYCLISTS, SHA256, record
 
 
-def read(told: Report) -> "networkx.MultiDiGraph":
+def read(told: HoiReport) -> "networkx.MultiDiGraph":
     return networkx.parse_graphml(graphml(record(told)).decode(), force_multigraph=True)
 
 
@@ -48,4 +48,4 @@ def test_graphml_names_the_picture_and_the_model() -> None:
 
 
 def test_graphml_without_detections_is_empty() -> None:
-    assert read(Report([], [])).number_of_nodes() == 0
+    assert read(HoiReport([], [])).number_of_nodes() == 0

@@ -5,7 +5,7 @@ from rdflib import RDF, Graph, Literal, Namespace, URIRef
 from rdflib.namespace import XSD
 
 from services.hoi.linked_data import linked_data, region
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from tests.services.hoi.records import CYCLISTS, SHA256, record
 
 SCHEMA, OWN = Namespace("https://schema.org/"), Namespace("urn:sightline:")
@@ -15,7 +15,7 @@ PICTURE = URIRef(f"urn:sha256:{SHA256}")
 pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
 
 
-def read(told: Report) -> Graph:
+def read(told: HoiReport) -> Graph:
     return Graph().parse(data=linked_data(record(told)), format="json-ld")
 
 
@@ -57,7 +57,7 @@ def test_linked_data_actions_have_agent_and_object_or_instrument(graph: Graph) -
 
 
 def test_linked_data_without_detections_is_the_picture() -> None:
-    assert set(read(Report([], [])).subjects()) == {PICTURE}
+    assert set(read(HoiReport([], [])).subjects()) == {PICTURE}
 
 
 def test_linked_data_regions_are_media_fragments() -> None:

@@ -6,10 +6,10 @@ import pytest
 from services.hoi.contract_facts import Role
 from services.hoi.interactions import ObjectStatus
 from services.hoi.overlay import MIN_LONG_SIDE_PX, Pen, annotate, draw, ink_on, person_colour
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from tests.services.hoi.records import CYCLISTS, act, detection
 
-NOBODY = Report([], [])
+NOBODY = HoiReport([], [])
 
 
 def luminance(colour: tuple[int, int, int]) -> float:
@@ -44,7 +44,7 @@ def test_overlay_letters_are_legible(width: int, height: int, signs: int) -> Non
 def test_boxes_and_links_have_the_colour_of_their_person() -> None:
     drawn = draw(
         np.full((400, 800, 3), 90, np.uint8),
-        Report(
+        HoiReport(
             [detection(0, "person", (50, 100, 150, 380)), detection(1, "bicycle", (550, 100, 700, 380))],
             [act(0, "ride", Role.INSTRUMENT, 1)],
         ),
@@ -63,7 +63,7 @@ def test_links_and_boxes_of_uncertain_objects_are_dashed() -> None:
     uncertain = certain.model_copy(update={"object_status": ObjectStatus.UNCERTAIN})
     photo = np.full((400, 800, 3), 90, np.uint8)
 
-    solid, dashed = (draw(photo, Report(detections, [each])) for each in (certain, uncertain))
+    solid, dashed = (draw(photo, HoiReport(detections, [each])) for each in (certain, uncertain))
 
     for columns in (slice(695, 705), slice(160, 540)):
         drawn = [int((each[120:370, columns] != 90).any(-1).sum()) for each in (solid, dashed)]
@@ -75,7 +75,7 @@ def test_overlay_of_a_crowd_numbers_everyone() -> None:
     corners = rng.uniform(0, 900, (300, 2))
     boxes = np.hstack([corners, corners + rng.uniform(5, 90, (300, 2))])
     people = [detection(at, "person", tuple(box)) for at, box in enumerate(boxes.tolist())]
-    told = Report(people, [act(at, "look", Role.OBJECT, (at + 1) % 300) for at in range(300)])
+    told = HoiReport(people, [act(at, "look", Role.OBJECT, (at + 1) % 300) for at in range(300)])
 
     drawn = draw(np.full((1000, 1000, 3), 90, np.uint8), told)
 
@@ -112,19 +112,19 @@ def test_verbs_without_object_are_in_the_persons_label_once() -> None:
 
 def test_verb_with_a_filled_role_has_no_label_for_its_empty_role() -> None:
     acts = [act(0, "eat", Role.OBJECT, 1), act(0, "eat", Role.INSTRUMENT)]
-    person, _ = annotate(Report([detection(0, "person"), detection(1, "apple")], acts)).box_labels
+    person, _ = annotate(HoiReport([detection(0, "person"), detection(1, "apple")], acts)).box_labels
     assert person.text == "0"
 
 
 def test_long_verb_lists_are_cut_and_written_as_words() -> None:
     verbs = ("work_on_computer", "walk", "run", "smile", "stand")
-    (sign,) = annotate(Report([detection(0, "person")], [act(0, verb) for verb in verbs])).box_labels
+    (sign,) = annotate(HoiReport([detection(0, "person")], [act(0, verb) for verb in verbs])).box_labels
 
     assert sign.text == "0 work on computer, walk, run, +2"
 
 
 def test_labels_of_interacting_people_come_first() -> None:
-    told = Report([detection(0, "dog"), detection(1, "cup"), detection(2, "person"), detection(3, "person")], [])
+    told = HoiReport([detection(0, "dog"), detection(1, "cup"), detection(2, "person"), detection(3, "person")], [])
     assert [sign.of.id for sign in annotate(told).box_labels] == [2, 3, 0, 1]
-    acting = Report(told.detections, [act(3, "walk")])
+    acting = HoiReport(told.detections, [act(3, "walk")])
     assert [sign.of.id for sign in annotate(acting).box_labels] == [3, 2, 0, 1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.hoi.overlay import draw
-from services.hoi.results import Report
+from services.hoi.results import HoiReport
 from services.hoi.views import GREY, Window, tiles, whole_frame
 from tests.extreme_pictures import extreme_pixels
 
@@ -106,7 +106,7 @@ def test_views_of_extreme_pixels_stay_in_range(pixels: NDArray[np.uint8]) -> Non
     seen = view.draw(pixels)[: view.seen_height, : view.seen_width]
     assert pixels.min() <= seen.min()
     assert seen.max() <= pixels.max()
-    drawn = draw(pixels, Report([], []))
+    drawn = draw(pixels, HoiReport([], []))
     room = 0.2 * np.ptp(pixels.astype(int)) + 1
     assert drawn.min() >= pixels.min() - room
     assert drawn.max() <= pixels.max() + room

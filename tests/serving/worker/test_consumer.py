@@ -32,7 +32,7 @@ from sightline.jobs.settings import JobSettings
 from sightline.serving.service import ModelService, ServiceState
 from sightline.serving.settings import ServiceSettings
 from sightline.serving.worker.setup import job_worker
-from tests.http.test_problem_responses import few_files
+from tests.http.test_problem_responses import no_file_descriptors
 from tests.imaging import hostile
 from tests.redis_server import DURABLE, EMBEDDED, EXECUTABLES, running_redis
 
@@ -475,7 +475,7 @@ async def test_shortage_of_the_service_does_not_count_as_an_attempt(
     async with one as site, site.working(gated, job_slots=1, job_deadline_s=1.0) as service:
         first, second = await site.submit(make_png(20)), await site.submit(make_png(30))
         await until(lambda: gated.begun == 1)
-        with few_files() if shortage == "files" else absent(blobs, away):
+        with no_file_descriptors() if shortage == "files" else absent(blobs, away):
             gated.gate.set()
             await until(lambda: site.measured("sightline_job_attempt_ends_total", end="returned") == 1)
             taken = site.measured("sightline_job_attempts_total")
