@@ -1,4 +1,4 @@
-"""Replies with a finished job's result or problem, as the synchronous request would have received it."""
+"""The reply with a finished job's result or problem, the same as the reply to a synchronous request."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -60,9 +60,9 @@ async def _open(blob: BlobRef, job: Job, backend: JobBackend) -> AsyncIterator[b
             raise
         await backend.queue.invalidate_result(job.id)
         log.error("result_damaged" if damaged else "result_missing", job=job.id, sha256=blob.sha256)
-        what = "damaged" if damaged else "missing"
+        fault = "damaged" if damaged else "missing"
         raise Problem(
-            Code.GONE, f"The stored result of this job is {what}; submit the request again.", job=job.id
+            Code.GONE, f"The stored result of this job is {fault}; submit the request again.", job=job.id
         ) from problem
 
 
@@ -109,7 +109,7 @@ def _failure(job: Job, prefix: str) -> Problem:
         return Problem(Code.GONE, "This job was cancelled.", **facts)
     stored = dict(job.problem or {})
     if job.state is JobState.DEAD:
-        detail = f"The job was given up after {job.attempts} attempts."
+        detail = f"The job failed in each of its {job.attempts} attempts."
         return Problem(Code.UPSTREAM_FAILED, detail, **facts, last_problem=stored or None)
     return Problem(_code(stored), str(stored.get("detail", "The job failed.")), **facts, **_facts(stored))
 

@@ -13,20 +13,24 @@ from sightline.jobs.webhooks.delivery_queue import DeliveryStatus as DeliverySta
 EVENT_STREAM = "text/event-stream"
 
 REASON_DETAILS: Mapping[JobReason, str] = {
-    JobReason.ASKED: "The request asked for its answer later.",
-    JobReason.PIXELS: "The picture has more pixels than are answered at once.",
-    JobReason.BYTES: "The request has more bytes than are answered at once.",
-    JobReason.KEY: "The request has an idempotency key, so that it can be sent again without being done twice.",
+    JobReason.ASKED: "The request has `Prefer: respond-async` or `wait`, or a webhook.",
+    JobReason.PIXELS: "The picture has more pixels than a synchronous request may have.",
+    JobReason.BYTES: "The request has more bytes than a synchronous request may have.",
+    JobReason.KEY: "The request has an idempotency key, so that it runs only once if it is sent again.",
 }
 
 
 class JobLinks(BaseModel):
+    """Paths of a job, of its result and of its events."""
+
     self: str = Field(examples=["/v1/jobs/6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21"])
     result: str = Field(examples=["/v1/jobs/6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21/result"])
     events: str = Field(examples=["/v1/jobs/6fa9c1d2e3b84c5f9d0a7b6c5e4f3a21/events"])
 
 
 class JobProgress(BaseModel):
+    """Progress of the current attempt at a job."""
+
     stage: str = Field(examples=["infer"])
     share: float | None = Field(
         default=None, description="Share of the work that is done, 0 to 1; null where the model reports none"
@@ -66,8 +70,8 @@ class JobWebhook(BaseModel):
     state: DeliveryStatus
     attempts: int
     sent_at: datetime | None = Field(default=None, description="Time of the last attempt")
-    status: int | None = Field(default=None, description="HTTP status of the receiver's last answer")
-    detail: str | None = Field(default=None, description="Why there was no answer")
+    status: int | None = Field(default=None, description="HTTP status of the receiver's last reply")
+    detail: str | None = Field(default=None, description="The error, if there was no reply")
 
 
 class PublicJob(BaseModel):
@@ -77,12 +81,12 @@ class PublicJob(BaseModel):
     model: str = Field(examples=["inpaint"])
     state: JobState
     priority: Priority
-    reason: JobReason = Field(description="Why the request became a job")
+    reason: JobReason = Field(description="The reason for processing the request as a job")
     detail: str = Field(description="The reason in a sentence", examples=[REASON_DETAILS[JobReason.PIXELS]])
     position: int | None = Field(
         default=None, description="Position in its queue, 1 is next; null when it does not wait"
     )
-    eta_s: float | None = Field(default=None, description="Estimated seconds until it is finished, by measured times")
+    eta_s: float | None = Field(default=None, description="Estimated seconds until the job ends")
     attempts: int
     progress: JobProgress | None = None
     created_at: datetime
@@ -111,7 +115,7 @@ class JobPage(BaseModel):
 
 
 def public_job(job: Job, *, position: int | None = None, eta_s: float | None = None, prefix: str = "") -> PublicJob:
-    """Returns the job as clients see it; its links begin with `prefix`, the public path of the gateway's root."""
+    """Returns the public representation of a job; links begin with `prefix`, the public path of the gateway."""
     return PublicJob(
         id=job.id,
         model=job.model,

@@ -61,8 +61,8 @@ async def execute(
 ) -> ResultT:
     """Runs a plan and returns its result; cancelling this frees its queued samples at once and closes the plan.
 
-    at_once: the plan may have so many samples queued together, which lets those of others in between; in return it is
-    never refused, however much is queued.
+    at_once: number of samples that the plan may have queued together, so that samples of other plans run in between.
+    Such a plan is never refused; without it, the first samples are refused where too much work is queued.
     """
     run = _Execution(plan, batcher, pool, stages, deadline, at_once, requester)
     try:

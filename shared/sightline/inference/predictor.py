@@ -1,4 +1,4 @@
-"""Predictors: the part of a model that knows neither HTTP nor Redis.
+"""The predictor protocol: the part of a model that is independent of HTTP and Redis.
 
 A prediction is a generator that yields the tensors to infer and is sent the outputs, so that the REST service, the job
 worker, the command line and the tests can each run it their own way.
@@ -31,7 +31,7 @@ Plan = Generator[Sequence[Tensors], Sequence[Tensors], ResultT]
 
 
 class Round(list[Tensors]):
-    """Samples of a plan that infers in many rounds; `done` is the share of the whole that lies behind it, 0..1."""
+    """Samples of a plan that infers in many rounds; `done` is the share of all samples before it, 0..1."""
 
     def __init__(self, samples: Iterable[Tensors], *, done: float) -> None:
         super().__init__(samples)

@@ -1,4 +1,4 @@
-"""Lanes: the threads that run the steps of plans, and the places that callers share fairly."""
+"""Lanes: thread pools that run the steps of plans, with places that are shared fairly between callers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +15,7 @@ from sightline.serving.settings import ServiceSettings
 
 
 class Lane:
-    """A thread pool with places for plans: as many as threads, unless `places` says otherwise."""
+    """A thread pool, and a semaphore of `places` plans that may use it; by default one plan per thread."""
 
     def __init__(self, threads: int, name: str, *, places: int | None = None) -> None:
         self.threads = threads
@@ -37,7 +37,7 @@ class Lanes:
         self._open_plans = FairSemaphore(open_plans)
 
     def start(self) -> None:
-        """Starts all threads now, because later the system may have none left."""
+        """Starts all threads at once, because a start under load may fail at the system's limit of threads."""
         for lane in self._all:
             start_threads(lane.pool, lane.threads)
 
@@ -58,7 +58,7 @@ class Lanes:
             yield lane.pool
 
     async def _choose(self, pictures: Sequence[bytes], *, is_job: bool) -> Lane:
-        """Returns the lane: jobs and requests that wait for a decoder process keep no codec thread from others."""
+        """Returns the lane. Jobs and waits for a decoder process have their own, so that they block no codec thread."""
         lane = self._jobs if is_job else self._codecs
         if not pictures:
             return lane
@@ -75,7 +75,7 @@ def require_within_budget(pictures: Sequence[bytes], max_request_pixels: int) ->
 
 
 def _needs_decoder_process(pictures: Sequence[bytes]) -> bool:
-    """Returns whether decoding waits for a process, which blocks a thread without using a core."""
+    """Returns True if decoding waits for a child process, which blocks a thread without using a core."""
     return any(map(needs_process, pictures))
 
 

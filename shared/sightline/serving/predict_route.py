@@ -57,7 +57,7 @@ def predict_router(service: ModelService) -> APIRouter:
 
 
 def _reply(rendered: Rendered, stages: Stages) -> Response:
-    # One address answers in several representations, which caches must keep apart.
+    # `Accept` selects the representation, so caches must keep the replies of this URL apart.
     headers = {**rendered.headers, "Server-Timing": stages.server_timing, "Vary": "Accept"}
     return Response(rendered.body, media_type=rendered.media_type, headers=headers)
 
@@ -70,9 +70,10 @@ async def serve_plan(
     read: Callable[[Request], Awaitable[BodyT]],
     plan: Callable[[BodyT], Plan[ResultT]],
 ) -> ResultT:
-    """Reads the body, and returns the result of the plan that `plan` makes of it.
+    """Reads the body with `read`, runs the plan that `plan` builds from it, and returns the plan's result.
 
-    Refuses before it reads where there is no room. Ends the work when the client disconnects or the deadline passes.
+    Raises Problem before it reads the body where there is no room. Stops when the client disconnects or the deadline
+    passes.
     """
     arrived_at = time.monotonic()
     left_s = deadline_s(request.headers)

@@ -189,8 +189,9 @@ class ModelService:
     ) -> ResultT:
         """Runs a plan by its deadline, as soon as there is room for its pictures in memory, and returns its result.
 
-        at_once: how many of its samples may be queued together; without it, the plan is refused where too much work is
-        queued. Raises Problem TOO_MANY_PIXELS where the pictures have too many together.
+        at_once: for jobs, the number of samples that may be queued together; such a plan is never refused. Without it,
+        raises Problem OVERLOADED where too much work is queued. Raises Problem TOO_MANY_PIXELS where the pictures have
+        too many together.
         """
         queued_at = time.perf_counter()
         with self._counting_shed():
