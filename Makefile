@@ -93,7 +93,7 @@ lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11)
 	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
 	@printf '%s\n' $(TORCH) > locks/torch.in
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
-	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton|nvidia-|cuda-)/ } !skip' locks/dev.all > locks/dev.txt
+	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton)==|^(nvidia|cuda)-/ } !skip' locks/dev.all > locks/dev.txt
 	@rm locks/torch.in locks/dev.all
 
 .PHONY: clean
