@@ -6,7 +6,7 @@ from services.inpaint.holes import find_holes
 from services.inpaint.pyramid import PyramidLevel
 from services.inpaint.rendering import render
 from services.inpaint.result import InpaintRequest, InpaintResult
-from services.inpaint.schemas import DECLARATION, InpaintOptions
+from services.inpaint.schemas import DECLARATION, InpaintOptions, Method
 from sightline.api.evidence import Evidence
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.decoder.pool import decode
@@ -45,7 +45,8 @@ class InpaintPredictor(Predictor[InpaintOptions, InpaintRequest, InpaintResult])
         picture, hole = request.picture, request.holes.mask
         if not request.holes.pixels:
             return InpaintResult(request, picture.pixels, ())
-        filled = yield from fill_holes(PyramidLevel(to_srgb(picture), hole), self._sides_px)
+        level, copy_patches = PyramidLevel(to_srgb(picture), hole), request.options.method is Method.PATCHES
+        filled = yield from fill_holes(level, self._sides_px, copy_patches=copy_patches)
         return InpaintResult(request, paste(picture, hole, filled.fill), filled.passes)
 
     def notes(self, result: InpaintResult) -> list[str]:

@@ -30,6 +30,13 @@ class Output(StrEnum):
     MAP = "map"
 
 
+class Method(StrEnum):
+    """Ways to fill holes."""
+
+    PATCHES = "patches"
+    NETWORK = "network"
+
+
 class InpaintOptions(BaseModel):
     """Options of a request, as form fields or query parameters."""
 
@@ -47,6 +54,11 @@ class InpaintOptions(BaseModel):
     output: Output = Field(
         default=Output.PHOTO,
         description="`photo` returns the filled photo, `map` one channel with 255 for synthesised pixels",
+    )
+    method: Method = Field(
+        default=Method.PATCHES,
+        description="`patches` fills holes deeper than 16 px with copies of other parts of the photo, so that they get "
+        "structure and texture; `network` predicts all holes by the network alone, which blurs deep ones",
     )
 
 
@@ -83,7 +95,7 @@ DESCRIPTION = """Fills irregular holes of a photo with a partial-convolution U-N
 
 The holes come from a second picture `mask`, from `regions`, or from the photo's transparent pixels. The photo comes
 back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise. In PNG,
-all pixels outside the holes are unchanged. The pixels in the holes are invented, in large photos by copying other parts
+all pixels outside the holes are unchanged. The pixels in the holes are invented, in deep holes by copying other parts
 of the photo: they are no evidence of what was there."""
 
 DECLARATION = ModelDeclaration(

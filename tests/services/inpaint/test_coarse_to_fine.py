@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from services.inpaint import coarse_to_fine, pyramid
-from services.inpaint.coarse_to_fine import MAX_LEVEL_PIXELS, NETWORK_DEPTH_PX, WINDOWS_PER_ROUND, fill_holes
+from services.inpaint.coarse_to_fine import MAX_LEVEL_PIXELS, MIN_COPIED_DEPTH_PX, WINDOWS_PER_ROUND, fill_holes
 from services.inpaint.patch_completion import shift_map
 from services.inpaint.pyramid import PyramidLevel
 from services.inpaint.windows import network_pixels
@@ -79,14 +79,14 @@ def test_network_input_excludes_pixels_in_holes(drive: DrivePlan) -> None:
 
 
 def test_thin_holes_are_filled_at_full_size_at_once(drive: DrivePlan) -> None:
-    level = with_hole(photo(800, 900), 400, 0, 400 + 2 * NETWORK_DEPTH_PX - 10, 900)
+    level = with_hole(photo(800, 900), 400, 0, 400 + 2 * MIN_COPIED_DEPTH_PX - 4, 900)
     passes = drive(fill_holes(level, SIDES_PX)).passes
     assert [each.scale for each in passes] == [1]
 
 
 def test_wide_holes_are_filled_from_coarse_to_fine(drive: DrivePlan) -> None:
     level = with_hole(photo(450, 500), 50, 50, 400, 400)
-    passes = drive(fill_holes(level, SIDES_PX)).passes
+    passes = drive(fill_holes(level, SIDES_PX, copy_patches=False)).passes
     assert [each.scale for each in passes] == [2, 1]
 
 
@@ -113,6 +113,19 @@ def test_large_holes_keep_the_grain(drive: DrivePlan) -> None:
     assert middle.mean() == pytest.approx(120, abs=4)
 
 
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (300, 300), (400, 500)])
+def test_deep_holes_of_small_photos_keep_the_grain(drive: DrivePlan, height: int, width: int) -> None:
+    level = photo(height, width)
+    level.pixels[:] = np.random.default_rng(0).integers(60, 180, (height, width, 1), np.uint8)
+    known = level.pixels.std()
+    with_hole(level, 30, 40, 80, 100)
+    middle = np.s_[45:65, 60:80]
+    textured, smooth = (
+        drive(fill_holes(level, SIDES_PX, copy_patches=each)).fill[middle].std() / 257 for each in (True, False)
+    )
+    assert textured > 0.5 * known > 5 * smooth
+
+
 def test_fill_of_large_photos_is_deterministic(drive: DrivePlan) -> None:
     level = with_hole(photo(620, 700), 200, 200, 400, 500)
     level.pixels[:] = np.random.default_rng(0).integers(0, 256, level.pixels.shape, np.uint8)
@@ -137,7 +150,7 @@ def test_progress_rises_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_small_photos_are_one_window(drive: DrivePlan) -> None:
     level = with_hole(photo(250, 256), 20, 20, 230, 240)
-    (only,) = drive(fill_holes(level, SIDES_PX)).passes
+    (only,) = drive(fill_holes(level, SIDES_PX, copy_patches=False)).passes
     assert (only.scale, [window.side_px for window in only.windows]) == (1, [256])
 
 
