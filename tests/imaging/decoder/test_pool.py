@@ -198,10 +198,12 @@ def test_fork_server_ends_with_its_parent(number: signal.Signals, tmp_path: Path
 
 
 WAITING_PROGRAM = """
-import pathlib, sys
+import pathlib, signal, sys
 from sightline.imaging.decoder.pool import decode
 from sightline.imaging.limits import PixelLimits
 
+# Tests that run in the background of a shell ignore SIGINT, and this process inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 decode(pathlib.Path(sys.argv[1]).read_bytes(), PixelLimits(1 << 30, 100_000_000))
 """
 
