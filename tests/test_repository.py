@@ -55,6 +55,7 @@ ELSEWHERE = {
     "serving/v2/test_codec.py": "serving/v2/json_tensors",
     "serving/v2/test_routes.py": "serving/v2/metadata",
     "serving/worker/test_consumer.py": "serving/worker/setup",
+    "training/test_served_model.py": "inference/local_model",
     "training/hdr_correct/test_scene_evaluation.py": "training/hdr_correct/correctors",
     "training/hdr_correct/test_train.py": "training/hdr_correct/export",
     "training/hoi/test_datasets.py": "training/hoi/annotations",

@@ -23,7 +23,7 @@ from rich.table import Table
 from sightline.api.declaration import route_of
 from sightline.cli.fleet import LOOPBACK, free_port, listen_on, serve_command
 from sightline.cli.load_generator import LoadTestJob, LoadTestReport
-from sightline.cli.local_model import LocalModel
+from sightline.cli.local_model import load_local_model
 from sightline.cli.models import require_models, sample_pictures
 from sightline.cli.output import CommandError
 from sightline.cli.server_client import key_headers, parse_base_url
@@ -78,7 +78,7 @@ class BareLoop:
     """A loop of decoding, inference and encoding on the calling thread."""
 
     def __init__(self, model: str, pictures: Mapping[str, Path]) -> None:
-        self._local = LocalModel(model, ServiceSettings())
+        self._local = load_local_model(model, ServiceSettings())
         predictor = self._local.predictor
         files = {name: [path.read_bytes()] for name, path in pictures.items()}
         self._upload = Upload(files, predictor.declaration.options())

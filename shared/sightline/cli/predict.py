@@ -83,9 +83,9 @@ def _predict_locally(model: str, pictures: Mapping[str, bytes], values: Mapping[
     (model,) = require_models([model])
     require_runtime()
     # The inference runtime takes a second to import, which a request to a server does not need.
-    from sightline.cli.local_model import LocalModel
+    from sightline.cli.local_model import load_local_model
 
-    local = LocalModel(model, ServiceSettings())
+    local = load_local_model(model, ServiceSettings())
     declaration = local.predictor.declaration
     if media_type not in declaration.media_types:
         raise CommandError(f"{model} answers with {', '.join(declaration.media_types)}, not with {media_type}")

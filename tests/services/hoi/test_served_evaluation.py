@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from sightline.training.hoi.datasets import Scene
 from sightline.training.hoi.evaluation import ServedScene, methods, predict_scenes, served_scenes
 from sightline.training.hoi.export import read_facts
 from sightline.training.hoi.predictions import OnnxInteractNet, to_prediction
+from sightline.training.served_model import RemoteServedModel
 from tests.services.hoi.test_app import Serve
 from tests.services.prediction import ready_client
 
@@ -39,7 +39,7 @@ def scene() -> Scene:
 def served(monkeypatch: pytest.MonkeyPatch, serve: Serve, scene: Scene) -> Iterator[ServedScene]:
     monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
     with ready_client(serve(create())) as client:
-        yield from served_scenes(str(client.base_url), [scene])
+        yield from served_scenes(RemoteServedModel("hoi", client), [scene])
 
 
 def in_process(scene: Scene) -> Prediction:
@@ -59,8 +59,3 @@ def test_served_predictions_are_those_of_the_evaluation(served: ServedScene, sce
     np.testing.assert_allclose(theirs.role_boxes[order], ours.role_boxes, atol=0.05)
     figures = [role_scores([each], [scene.truth]) for each in (ours, theirs)]
     assert figures[0].agent["smile", None] == pytest.approx(figures[1].agent["smile", None]) == 1
-
-
-def test_unreachable_fleet_is_an_error(scene: Scene) -> None:
-    with pytest.raises(httpx2.HTTPError):
-        served_scenes("http://127.0.0.1:9", [scene])

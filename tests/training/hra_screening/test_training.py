@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torchvision import models
@@ -17,7 +18,7 @@ from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
 from sightline.training.checkpoints import load_checkpoint
 from sightline.training.hra_screening.candidates import Candidate, candidates, cross_validate, fit_heads, judge
 from sightline.training.hra_screening.config import HeadRecipe, Stage, TrainConfig
-from sightline.training.hra_screening.evaluate import OnnxScreener, evaluate
+from sightline.training.hra_screening.evaluate import ServiceScreener, evaluate
 from sightline.training.hra_screening.examples import Example
 from sightline.training.hra_screening.export import Exported, export, sample_feeds
 from sightline.training.hra_screening.features import Pooled, pooled_features
@@ -27,6 +28,7 @@ from sightline.training.hra_screening.splits import hold_out
 from sightline.training.hra_screening.train import fine_tune
 from sightline.training.hra_screening.views import FIXED_VIEWS, Views
 from sightline.training.photos import read_rgb
+from sightline.training.served_model import LocalServedModel
 
 LITE = "efficientnet-lite0"
 PX, VIEWS = 64, 9
@@ -86,8 +88,9 @@ def test_exported_file_agrees_with_heads(exported: Path, out: Path, examples: li
     heads = fit_heads(developed, inputs, HeadRecipe(VIEWS))
     temperature = load_model(out / "model.pt").temperature
     expected = judge(heads, inputs)[:4] / temperature
-    screener = OnnxScreener(exported)
-    given = np.stack([screener(read_rgb(example.path)) for example in developed[:4]])
+    session, views = onnxruntime.InferenceSession(str(exported)), Views(PX, FIXED_VIEWS)
+    upright = [views(read_rgb(example.path), seed=0)[::2] for example in developed[:4]]
+    given = np.stack([np.asarray(session.run(["logits"], {"image": each})[0]).mean(0) for each in upright])
     np.testing.assert_allclose(given, expected, atol=0.1)
 
 
@@ -113,7 +116,8 @@ def test_graph_is_invariant_to_mirroring(out: Path) -> None:
 
 
 def test_evaluation_measures_the_file(exported: Path, data: Path, examples: list[Example]) -> None:
-    assert evaluate(exported, hold_out(examples)[1]).top_1.value == 1
+    screener = ServiceScreener(LocalServedModel("hra_screening", exported))
+    assert evaluate(screener, hold_out(examples)[1], exported).top_1.value == 1
     said = run("evaluate", "hra_screening", data, "--weights", exported)
     assert "| top-1 | 1.000" in said
     assert "| arms | 6 |" in said

@@ -55,12 +55,12 @@ class LocalClient:
     def __init__(self, threshold: float | None) -> None:
         require_runtime()
         # The inference runtime takes a second to import, which a request to a server does not need.
-        from sightline.cli.local_model import LocalModel
+        from sightline.cli.local_model import load_local_model
         from sightline.inference.predictor import Upload
         from sightline.serving.settings import ServiceSettings
 
         settings = ServiceSettings(intra_op_threads=1)
-        self._local, self._upload = LocalModel(MODEL, settings), Upload
+        self._local, self._upload = load_local_model(MODEL, settings), Upload
         self._options = self._local.predictor.declaration.options.model_validate({"threshold": threshold})
 
     def screen(self, pictures: Sequence[bytes]) -> BatchReply:

@@ -1,15 +1,16 @@
-"""The exported network and a running service as functions on pictures, like the classical methods."""
+"""The exported network and the service as functions on pictures, like the classical methods."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import httpx2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from sightline.api.declaration import route_of
+from sightline.api.media_types import PNG
 from sightline.training.photos import Picture
+from sightline.training.served_model import ServedModel, encode_png
 
 NETWORK_PX = 64
 """Side of the small copy that the networks are made for."""
@@ -38,23 +39,12 @@ class OnnxCorrector:
         return np.asarray(cv2.convertScaleAbs(np.clip(self.network(photo), 0, 1), alpha=255), np.uint8)
 
 
-class Service:
-    """A running fleet over HTTP; calling it returns the body of its reply."""
-
-    def __init__(self, url: str, media_type: str) -> None:
-        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": media_type})
-
-    def __call__(self, photo: Picture) -> bytes:
-        png = cv2.imencode(".png", photo[..., ::-1])[1].tobytes()
-        return self.client.post(route_of("hdr_correct"), files={"image": png}).raise_for_status().content
-
-
+@dataclass(frozen=True, slots=True)
 class ServiceCorrector:
-    """The corrected photo from a running fleet."""
+    """The corrected photo from the service."""
 
-    def __init__(self, url: str) -> None:
-        self.service = Service(url, "image/png")
+    model: ServedModel
 
     def __call__(self, photo: Picture) -> Picture:
-        encoded = np.frombuffer(self.service(photo), np.uint8)
-        return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB), np.uint8)
+        corrected = np.frombuffer(self.model({"image": encode_png(photo)}, PNG), np.uint8)
+        return np.asarray(cv2.imdecode(corrected, cv2.IMREAD_COLOR_RGB), np.uint8)

@@ -1,6 +1,7 @@
 """The jobs behind `sightline train|evaluate|export hdr_correct`."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from sightline.training.hdr_correct.config import SHIPPED, Stage, TrainConfig
 from sightline.training.hdr_correct.correctors import NETWORK_PX, OnnxCorrector, ServiceCorrector
 from sightline.training.hdr_correct.evaluate import (
     MEASURES,
+    Case,
     compare,
     describe_change,
     good_squares,
@@ -29,6 +31,7 @@ from sightline.training.hdr_correct.scenes import pack_scenes, read_scenes
 from sightline.training.hdr_correct.train import train as run_training
 from sightline.training.metrics import PerceptualDistance, fsim
 from sightline.training.photos import list_photos, pack_photos
+from sightline.training.served_model import ServedModel, open_served_model
 from sightline.training.tables import markdown_table
 
 log = logging.getLogger(__name__)
@@ -95,24 +98,29 @@ def evaluate(
     """Print quality per exposure error beside the classical methods, as Markdown.
 
     `photos` is a folder of good photos, which are exposed wrong; with `pairs` one of real pairs, as `train` takes them;
-    with `scenes` one of HDR files, and the estimated scenes are measured. With the `url` of a running fleet its answers
-    are measured too: they add what the service does around the network.
+    with `scenes` one of HDR files, and the estimated scenes are measured. The service, in this process or the running
+    fleet at `url`, adds what it does around the network.
     """
-    if scenes:
-        estimators: dict[str, Estimator] = {"network": OnnxSceneEstimator(weights), **ESTIMATORS}
-        if url:
-            estimators = {"service": ServiceEstimator(url), **estimators}
-        print(compare_scenes(estimators, photos))
-        return
-    cases = paired_cases(photos, size_px=size_px) if pairs else make_cases(photos, size_px=size_px, limit=limit or None)
+    with open_served_model("hdr_correct", url, weights) as service:
+        if scenes:
+            print(_scene_table(service, weights, photos))
+        elif pairs:
+            print(_photo_table(service, weights, paired_cases(photos, size_px=size_px)))
+        else:
+            print(_photo_table(service, weights, make_cases(photos, size_px=size_px, limit=limit or None)))
+            squares = good_squares(photos, size_px=size_px)
+            print(f"\nservice: {describe_change(ServiceCorrector(service), squares)}")
+
+
+def _scene_table(service: ServedModel, weights: Path, folder: Path) -> str:
+    estimators: dict[str, Estimator] = {"service": ServiceEstimator(service), "network": OnnxSceneEstimator(weights)}
+    return compare_scenes(estimators | ESTIMATORS, folder)
+
+
+def _photo_table(service: ServedModel, weights: Path, cases: Sequence[Case]) -> str:
     measures = MEASURES | {"fsim": fsim, "perceptual": PerceptualDistance(load_features(METRIC_BACKBONE))}
-    correctors: dict[str, Corrector] = {"network": OnnxCorrector(weights), **BASELINES}
-    if url:
-        correctors = {"service": ServiceCorrector(url), **correctors}
-    print(markdown_table(compare(correctors, cases, measures), "exposure"))
-    if not pairs:
-        first = next(iter(correctors))
-        print(f"\n{first}: {describe_change(correctors[first], good_squares(photos, size_px=size_px))}")
+    correctors: dict[str, Corrector] = {"service": ServiceCorrector(service), "network": OnnxCorrector(weights)}
+    return markdown_table(compare(correctors | BASELINES, cases, measures), "exposure")
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hdr_correct/weights")) -> None:

@@ -1,6 +1,7 @@
 """Quality of the scene estimated from one badly exposed photo."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,18 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
+from sightline.api.media_types import OPENEXR
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.networks.drht import ALPHA, GAMMA
 from sightline.training.hdr_correct.baselines import gamma_to_mean
 from sightline.training.hdr_correct.cameras import Linear
-from sightline.training.hdr_correct.correctors import OnnxNetwork, Service
+from sightline.training.hdr_correct.correctors import OnnxNetwork
 from sightline.training.hdr_correct.data import WHITE
 from sightline.training.hdr_correct.evaluate import EVS, ev_name, plain_camera
 from sightline.training.hdr_correct.scenes import LUMINANCE, read_scenes, to_middle_grey
 from sightline.training.metrics import pu21_psnr_db
 from sightline.training.photos import Picture
+from sightline.training.served_model import ServedModel, encode_png
 from sightline.training.tables import Figures, make_rows, markdown_table
 
 SIZE_PX = (192, 256)
@@ -53,14 +56,14 @@ class OnnxSceneEstimator:
         return np.asarray((np.maximum(self.network(photo), 0) / ALPHA) ** (1 / GAMMA) / WHITE, np.float32)
 
 
+@dataclass(frozen=True, slots=True)
 class ServiceEstimator:
-    """The scene of a running fleet, as OpenEXR."""
+    """The scene from the service, as OpenEXR."""
 
-    def __init__(self, url: str) -> None:
-        self.service = Service(url, "image/x-exr")
+    model: ServedModel
 
     def __call__(self, photo: Picture) -> Linear:
-        with OpenEXR.File(BytesIO(self.service(photo))) as file:
+        with OpenEXR.File(BytesIO(self.model({"image": encode_png(photo)}, OPENEXR))) as file:
             return np.asarray(file.channels()["RGB"].pixels, np.float32)
 
 

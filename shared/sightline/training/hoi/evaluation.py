@@ -1,17 +1,16 @@
 """Scores of the exported network, or of a running fleet, on held-out pictures, beside baselines on the same boxes."""
 
-import os
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
-import httpx2
 import numpy as np
 import torch
 from torch import Tensor
 
-from sightline.api.declaration import route_of
+from sightline.api.media_types import JSON
 from sightline.networks.boxes import encode
 from sightline.networks.interactnet import Interactions
 from sightline.postprocessing.interactions import NO_OBJECT, ActionScore, Composition
@@ -36,13 +35,13 @@ from sightline.training.hoi.predictions import (
     top_boxes,
 )
 from sightline.training.photos import Picture, read_rgb
+from sightline.training.served_model import ServedModel, encode_png
 
 MIN_TRUTHS = 5
 """Means leave out roles with fewer truths, whose AP is mostly chance."""
 NEARNESS_SIGMA = 1.0
 """Deviation of the distance between the centres, in sizes of the person."""
 ROLE_HEADER = ["| method | AP_role S1 | AP_role S2 | AP_agent |", "|---|---|---|---|"]
-TIMEOUT_S = 120.0
 WITHOUT_THRESHOLDS = {"min_score": "0", "min_detection_score": "0"}
 
 DetectFunction = Callable[[Picture], Detections]
@@ -166,23 +165,20 @@ def box_table(named: Mapping[str, BoxScores]) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedScene:
-    """A scene with the detections and the prediction of a running service, both in the scene's pixels."""
+    """A scene with the detections and the prediction of the service, both in the scene's pixels."""
 
     scene: Scene
     detections: Detections
     prediction: Prediction
 
 
-def served_scenes(url: str, scenes: Sequence[Scene]) -> list[ServedScene]:
-    """Results of the fleet at a base URL, with the API key of SIGHTLINE_API_KEY. httpx2.HTTPError on a failure."""
-    key = os.environ.get("SIGHTLINE_API_KEY")
-    headers = {"Accept": "application/json", **({"X-Api-Key": key} if key else {})}
-    with httpx2.Client(base_url=url, timeout=TIMEOUT_S, headers=headers) as client:
-        return [_served_scene(_request_record(client, _full_size(scene)), scene) for scene in scenes]
+def served_scenes(model: ServedModel, scenes: Sequence[Scene]) -> list[ServedScene]:
+    """Results of the service on each scene."""
+    return [_served_scene(_request_record(model, _full_size(scene)), scene) for scene in scenes]
 
 
 def served_comparison(served: Sequence[ServedScene]) -> str:
-    """AP in per cent of a fleet's results, as Markdown."""
+    """AP in per cent of the service's results, as Markdown."""
     scores = role_scores([each.prediction for each in served], [each.scene.truth for each in served])
     return "\n".join([*ROLE_HEADER, score_row("served", scores)])
 
@@ -191,11 +187,9 @@ def served_box_scores(served: Sequence[ServedScene]) -> BoxScores:
     return box_scores([each.detections for each in served], [each.scene.truth for each in served])
 
 
-def _request_record(client: httpx2.Client, picture: Picture) -> Record:
+def _request_record(model: ServedModel, picture: Picture) -> Record:
     """The service's record with all detections and interactions, without thresholds."""
-    png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
-    response = client.post(route_of("hoi").lstrip("/"), files={"image": png}, data=WITHOUT_THRESHOLDS)
-    record: Record = response.raise_for_status().json()
+    record: Record = json.loads(model({"image": encode_png(picture)}, JSON, **WITHOUT_THRESHOLDS))
     return record
 
 

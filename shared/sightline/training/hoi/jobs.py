@@ -35,6 +35,7 @@ from sightline.training.hoi.teachers import FEATURE_CHANNELS, Detector, FusedDet
 from sightline.training.hoi.train import train as train_network
 from sightline.training.photos import read_rgb
 from sightline.training.schedule import Stage
+from sightline.training.served_model import open_served_model
 
 log = logging.getLogger(__name__)
 PAPER = InteractNetConfig(DetectorConfig())
@@ -163,8 +164,8 @@ def evaluate(
 ) -> None:
     """Print AP of actions, roles and boxes on the held-out pictures beside the baselines, as Markdown.
 
-    With the `teacher`'s file, also on its boxes; with `roles`, for each role. With the `url` of a running fleet, its
-    results are scored too.
+    With the `teacher`'s file, also on its boxes; with `roles`, for each role. The results of the service, in this
+    process or of the running fleet at `url`, are scored too.
     """
     facts = read_facts(weights)
     composition = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
@@ -174,11 +175,11 @@ def evaluate(
     if teacher:
         predictions["the teacher's boxes"] = predict_scenes(network, held_out, NanoDetPlus(teacher).detect)
     boxes = {name: detector_scores(each) for name, each in predictions.items()}
-    served = served_scenes(url, held_out) if url else []
-    boxes |= {"served": served_box_scores(served)} if served else {}
+    with open_served_model("hoi", url, weights) as service:
+        served = served_scenes(service, held_out)
+    boxes["served"] = served_box_scores(served)
     print(f"{len(held_out)} held-out pictures\n\n{box_table(boxes)}\n")
-    if served:
-        print(f"As served:\n\n{served_comparison(served)}\n")
+    print(f"As served:\n\n{served_comparison(served)}\n")
     for name, each in predictions.items():
         print(f"With {name}:\n\n{comparison(each, composition, training)}\n")
         if roles:

@@ -20,7 +20,8 @@ from sightline.training.hra_screening.candidates import (
     judge,
 )
 from sightline.training.hra_screening.config import SHIPPED, HeadRecipe, Stage, TrainConfig
-from sightline.training.hra_screening.evaluate import evaluate as evaluate_file
+from sightline.training.hra_screening.evaluate import ServiceScreener
+from sightline.training.hra_screening.evaluate import evaluate as evaluate_screener
 from sightline.training.hra_screening.examples import Example, read_examples, support, supported
 from sightline.training.hra_screening.export import export as export_network
 from sightline.training.hra_screening.features import Pooled, pooled_features
@@ -29,6 +30,7 @@ from sightline.training.hra_screening.scores import markdown, score
 from sightline.training.hra_screening.splits import hold_out, leaks
 from sightline.training.hra_screening.train import fine_tune
 from sightline.training.hra_screening.views import Views
+from sightline.training.served_model import open_served_model
 
 log = logging.getLogger(__name__)
 CALIBRATION_FOLDS = 20
@@ -142,10 +144,17 @@ def evaluate(
     data: Path,
     weights: Path = Path("services/hra_screening/weights/hra_screening.onnx"),
     everything: bool = False,
+    url: str | None = None,
 ) -> None:
-    """Print the figures on the sources that are held out, or on `everything` in the folder, as Markdown."""
+    """Print the figures on the sources that are held out, or on `everything` in the folder, as Markdown.
+
+    They are of the service in this process, or of the running fleet at `url`; the support of the classes is that of the
+    `weights`.
+    """
     examples = read_examples(data)
-    print(markdown(evaluate_file(weights, examples if everything else hold_out(examples)[1])))
+    with open_served_model("hra_screening", url, weights) as service:
+        chosen = examples if everything else hold_out(examples)[1]
+        print(markdown(evaluate_screener(ServiceScreener(service), chosen, weights)))
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hra_screening/weights")) -> None:

@@ -1,16 +1,17 @@
-"""Inpainting methods as functions on pictures: classical ones, the exported network, and a running service."""
+"""Inpainting methods as functions on pictures: classical ones, the exported network, and the service."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import httpx2
 import numpy as np
 import onnxruntime
 from skimage.restoration import inpaint_biharmonic
 
-from sightline.api.declaration import route_of
+from sightline.api.media_types import PNG
 from sightline.training.photos import Picture
+from sightline.training.served_model import ServedModel, encode_png
 
 Filler = Callable[[Picture, Picture], Picture]
 RADIUS_PX = 3
@@ -50,17 +51,13 @@ class OnnxFiller:
         return np.asarray(cv2.convertScaleAbs(filled, alpha=255), np.uint8)
 
 
+@dataclass(frozen=True, slots=True)
 class ServiceFiller:
-    """A running fleet over HTTP."""
+    """What the service adds around the network too."""
 
-    def __init__(self, url: str) -> None:
-        self.client = httpx2.Client(base_url=url, timeout=60, headers={"Accept": "image/png"})
+    model: ServedModel
 
     def __call__(self, picture: Picture, hole: Picture) -> Picture:
-        files = {"image": _png(picture[..., ::-1]), "mask": _png(hole * 255)}
-        reply = self.client.post(route_of("inpaint"), files=files).raise_for_status()
-        return np.asarray(cv2.imdecode(np.frombuffer(reply.content, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8)
-
-
-def _png(pixels: Picture) -> bytes:
-    return cv2.imencode(".png", pixels)[1].tobytes()
+        files = {"image": encode_png(picture), "mask": encode_png(hole * 255)}
+        filled = np.frombuffer(self.model(files, PNG), np.uint8)
+        return np.asarray(cv2.imdecode(filled, cv2.IMREAD_COLOR_RGB), np.uint8)

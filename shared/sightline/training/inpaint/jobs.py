@@ -14,6 +14,7 @@ from sightline.training.inpaint.losses import LossWeights
 from sightline.training.inpaint.train import train as run_training
 from sightline.training.metrics import PerceptualDistance
 from sightline.training.photos import list_photos, pack_photos, read_rgb
+from sightline.training.served_model import open_served_model
 from sightline.training.tables import markdown_table
 
 log = logging.getLogger(__name__)
@@ -67,16 +68,14 @@ def evaluate(
 ) -> None:
     """Print PSNR, SSIM and perceptual distance per hole bucket beside the classical methods, as Markdown.
 
-    With the `url` of a running fleet its answers are measured too: they add what the service does around the network.
+    The service, in this process or the running fleet at `url`, adds what it does around the network.
     """
     paths = list_photos(photos)[: limit or None]
     cases = make_cases([read_rgb(path) for path in paths], size_px=size_px, seed=seed, per_photo=per_photo)
     measures = MEASURES | {"perceptual": PerceptualDistance(load_features(METRIC_BACKBONE))}
-    fillers: dict[str, Filler] = {"network": OnnxFiller(weights), **BASELINES}
-    if url:
-        fillers = {"service": ServiceFiller(url), **fillers}
-    rows = compare(fillers, cases, measures)
-    print(markdown_table(rows, "holes"))
+    with open_served_model("inpaint", url, weights) as service:
+        fillers: dict[str, Filler] = {"service": ServiceFiller(service), "network": OnnxFiller(weights), **BASELINES}
+        print(markdown_table(compare(fillers, cases, measures), "holes"))
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/inpaint/weights")) -> None:

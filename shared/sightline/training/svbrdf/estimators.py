@@ -1,19 +1,27 @@
-"""Estimators of maps from a flash photo: the network in torch, the shipped file, and trivial baselines."""
+"""Estimators of maps from a flash photo: the network in torch, the shipped file, the service, and trivial baselines."""
 
+import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import OpenEXR
 import torch
 from torch import nn
 
+from sightline.api.media_types import JSON, OPENEXR
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.networks.svbrdf_net import METAL, TYPES
-from sightline.training.svbrdf.evaluate import Maps
+from sightline.training.served_model import ServedModel, encode_png
+from sightline.training.svbrdf.evaluate import FOV_DEG, Maps
 from sightline.training.svbrdf.flash import Floats
 
 MEAN_ROUGHNESS = 0.6
 """Mean roughness of the training materials."""
+LAYERS = ("diffuse.R", "diffuse.G", "diffuse.B", "normal.X", "normal.Y", "normal.Z", "roughness.Y")
+"""Layers of the service's OpenEXR file, in the order of `Maps.maps`."""
 
 
 def median_colour(photo: Floats, _coordinates: Floats) -> Maps:
@@ -65,3 +73,22 @@ def _estimate(maps: list[Floats], probabilities: Floats) -> Maps:
     known = len(probabilities) == len(TYPES)
     metallic = float(probabilities[METAL]) if known else 0.0
     return Maps(np.concatenate(maps, 2), metallic, int(probabilities.argmax()) if known else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEstimator:
+    """The maps of the service as OpenEXR, and the material's type from its record.
+
+    The photo is sent as 8-bit sRGB, from which `photograph` made its linear light.
+    """
+
+    model: ServedModel
+
+    def __call__(self, photo: Floats, _coordinates: Floats) -> Maps:
+        files = {"image": encode_png(np.rint(255 * encode_srgb(photo)).astype(np.uint8))}
+        record = json.loads(self.model(files, JSON, fov_deg=str(FOV_DEG)))
+        exr = self.model(files, OPENEXR, fov_deg=str(FOV_DEG))  # PNG would round the maps to 8 or 16 bits
+        with OpenEXR.File(BytesIO(exr), separate_channels=True) as file:
+            layers = {name: np.asarray(channel.pixels, np.float32) for name, channel in file.channels().items()}
+        maps = np.dstack([layers[name] for name in LAYERS])
+        return Maps(maps, float(record["metallic"]), TYPES.index(record["material"]["type"]))

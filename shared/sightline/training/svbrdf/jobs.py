@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from sightline.materials.refinement import SHIPPED
+from sightline.training.served_model import open_served_model
 from sightline.training.svbrdf.config import Stage, TrainConfig, Variant
-from sightline.training.svbrdf.estimators import OnnxEstimator, median_colour, photo_colour
+from sightline.training.svbrdf.estimators import OnnxEstimator, ServiceEstimator, median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import Estimator, compare, make_cases, type_accuracy
 from sightline.training.svbrdf.export import export as export_network
 from sightline.training.svbrdf.materials import AUTHORED, PUBLISHED, TrainingMaterial, pack_materials, read_materials
@@ -84,13 +85,15 @@ def evaluate(
     published: bool = False,
     search_px: int = 0,
     pictures: Path | None = None,
+    url: str | None = None,
 ) -> None:
     """Print errors of the maps and of renders under ten unseen lights beside trivial estimates, as Markdown.
 
     The materials are those of a split, those `published` with other papers, or this many `generated` ones outside of
     the training set. With `search_px`, the refinement's coefficients are first searched for at this size on the
     validation split. `pictures` is the path of a PNG with a row for each photo: true and estimated maps, and renders of
-    both under a light other than the photo's.
+    both under a light other than the photo's. The service, in this process or the running fleet at `url`, adds what it
+    does around the network.
     """
     collected = read_materials(materials, split, PUBLISHED if published else AUTHORED)
     chosen = generate_many(generated, GENERATED_PX, seed=TEST_SEED) if generated else collected
@@ -98,17 +101,20 @@ def evaluate(
     network = OnnxEstimator(weights)
     mirrored = Mirrored(network)
     coefficients = search(mirrored, make_cases(held_out(materials), size_px=search_px)) if search_px else SHIPPED
-    estimators: dict[str, Estimator] = {
-        "refined": Refined(mirrored, coefficients),
-        "two views": mirrored,
-        "network": network,
-        "median colour": median_colour,
-        "photo": photo_colour,
-    }
-    print(markdown_table(compare(estimators, cases), "material"))
-    print(f"\nTypes right: {type_accuracy(network, cases):.0%}")
-    if pictures:
-        write_sheet(pictures, estimators["refined"], cases)
+    with open_served_model("svbrdf", url, weights) as model:
+        service = ServiceEstimator(model)
+        estimators: dict[str, Estimator] = {
+            "service": service,
+            "refined": Refined(mirrored, coefficients),
+            "two views": mirrored,
+            "network": network,
+            "median colour": median_colour,
+            "photo": photo_colour,
+        }
+        print(markdown_table(compare(estimators, cases), "material"))
+        print(f"\nTypes right: {type_accuracy(service, cases):.0%}")
+        if pictures:
+            write_sheet(pictures, service, cases)
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/svbrdf/weights")) -> None:

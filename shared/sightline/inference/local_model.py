@@ -1,0 +1,30 @@
+"""A model in this process, which runs the same requests as a service without HTTP."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from sightline.inference.engine import open_session
+from sightline.inference.executor import run_inline
+from sightline.inference.pipeline import InferenceRequest, respond
+from sightline.inference.predictor import AnyPredictor, Rendered, Upload
+from sightline.inference.settings import InferenceSettings
+
+
+class LocalModel:
+    """A loaded predictor; runs requests on the calling thread, one sample at a time."""
+
+    def __init__(self, predictor: AnyPredictor, settings: InferenceSettings) -> None:
+        self.predictor = predictor
+        self._identity = predictor.weights.identity(predictor.declaration.name)
+        self._session = open_session(predictor, settings)
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self._session.provider
+
+    def answer(self, upload: Upload[Any], media_type: str) -> Rendered:
+        """Runs one request. Raises Problem where the service would reply with problem details."""
+        request = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
+        return run_inline(respond(self.predictor, request, self._session, self._identity), self._session)
