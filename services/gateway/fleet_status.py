@@ -11,6 +11,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.state import CallerDep, Gateway, GatewayDep, PrefixDep, gateway_of
 from services.gateway.upstream.replicas import Replica
 from sightline.api.declaration import route_of
+from sightline.api.evidence import DetectorIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.fleet_credential import is_accepted
 from sightline.http.request_headers import bearer_token
@@ -68,6 +69,7 @@ class Model(BaseModel):
     version: str | None
     weights_sha256: str | None
     contract: str | None = Field(description="`shipped`, or the name of the declared contract of replaced weights")
+    detector: DetectorIdentity | None = Field(description="The detector that replaces the model's own")
     provider: str | None = Field(examples=["CPUExecutionProvider"])
     precision: str | None = Field(examples=["fp32"])
     card: str = Field(description="Path of its model card", examples=["/v1/models/inpaint/card"])
@@ -103,6 +105,7 @@ def _model(gateway: Gateway, name: str, prefix: str) -> Model:
         version=report.version,
         weights_sha256=report.weights_sha256,
         contract=report.contract,
+        detector=report.detector,
         provider=report.provider,
         precision=report.precision,
         card=f"{prefix}/v1/models/{name}/card",

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline.inference.signature import Tensors
+from sightline.postprocessing.detection import suppress
 
 Floats = NDArray[np.float32]
 
@@ -57,30 +58,5 @@ def detections_from(outputs: Tensors, min_score: float) -> Detections:
 def merge_views(parts: Sequence[Detections]) -> Detections:
     """The detections of several views without duplicates: each from the view with the highest score."""
     merged = Detections(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Detections)))
-    return suppress_duplicates(merged.sorted_by_score())
-
-
-def suppress_duplicates(detections: Detections) -> Detections:
-    """Non-maximum suppression within each class; the detections are sorted by falling score."""
-    kept: list[int] = []
-    left = np.arange(len(detections))
-    while left.size:
-        first, left = left[0], left[1:]
-        kept.append(int(first))
-        same = detections.labels[left] == detections.labels[first]
-        overlaps = iou(detections.boxes_xyxy[left], detections.boxes_xyxy[first]) > DUPLICATE_IOU
-        left = left[~(same & overlaps)]
-    return detections.select(np.array(kept, np.intp))
-
-
-def iou(boxes_xyxy: Floats, box_xyxy: Floats) -> Floats:
-    """(n,): intersection over union with one box; 0 where both are empty."""
-    shared = _area(
-        np.concatenate([np.maximum(boxes_xyxy[:, :2], box_xyxy[:2]), np.minimum(boxes_xyxy[:, 2:], box_xyxy[2:])], 1)
-    )
-    either = _area(boxes_xyxy) + _area(box_xyxy[None]) - shared
-    return np.asarray(shared / np.maximum(either, np.finfo(np.float32).tiny), np.float32)
-
-
-def _area(boxes_xyxy: Floats) -> Floats:
-    return np.asarray(np.prod(np.maximum(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 0), axis=1), np.float32)
+    merged = merged.sorted_by_score()
+    return merged.select(suppress(merged.boxes_xyxy, merged.labels, DUPLICATE_IOU))

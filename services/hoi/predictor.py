@@ -14,8 +14,17 @@ from services.hoi.schemas import DECLARATION, HoiOptions
 from services.hoi.session import CascadeSession
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
+from sightline.api.headers import DETECTOR
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.decoder.pool import decode
+from sightline.inference.detector import (
+    DetectorInput,
+    DetectorSession,
+    DetectorWeights,
+    detector_inputs,
+    load_detector,
+    with_detector,
+)
 from sightline.inference.engine import Session
 from sightline.inference.predictor import Plan, Predictor, Rendered, Round, Upload
 from sightline.inference.settings import InferenceSettings
@@ -52,13 +61,15 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
     weights_file = "detector.onnx"
 
     def __init__(self, weights: Weights, settings: InferenceSettings) -> None:
-        super().__init__(weights, settings)
-        self.facts = weights.contract.read_facts(ContractFacts)
-        self.signature = signature_for(self.facts)
-        self._sizes = weights.contract.adapt(self.signature).buckets
+        self.detector = load_detector(settings.detector) if settings.detector else None
+        super().__init__(with_detector(weights, self.detector) if self.detector else weights, settings)
+        self.facts = self.weights.contract.read_facts(ContractFacts)
+        self.signature = signature_for(self.facts, self.detector)
+        self._sizes = self.weights.contract.adapt(self.signature).buckets
 
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session:
-        return CascadeSession(self.weights, self.facts, signature, settings)
+        detector = DetectorSession(self.detector, settings) if self.detector else None
+        return CascadeSession(self.weights, self.facts, signature, settings, detector)
 
     def read(self, upload: Upload[HoiOptions]) -> HoiRequest:
         (data,), options = upload.pictures["image"], upload.options
@@ -73,10 +84,15 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
         pixels, parts = to_srgb(request.picture), []
         for start in range(0, len(views), VIEWS_PER_ROUND):
             chosen = views[start : start + VIEWS_PER_ROUND]
-            samples = [{"image": view.draw(pixels if view is views[0] else view.window.cut(pixels))} for view in chosen]
+            parts_seen = [pixels if view is views[0] else view.window.cut(pixels) for view in chosen]
+            samples = [view.sample(part, self._detector_input) for view, part in zip(chosen, parts_seen, strict=True)]
             outputs = yield Round(samples, done=start / len(views))
             parts += [self._detections(view, each) for view, each in zip(chosen, outputs, strict=True)]
         return self._result(request, views, parts)
+
+    @property
+    def _detector_input(self) -> DetectorInput | None:
+        return self.detector.contract.input if self.detector else None
 
     def _detections(self, view: View, outputs: Tensors) -> Detections:
         """The detections of a view in pixels of the photo, without boxes that the view cuts."""
@@ -101,16 +117,18 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
         return notes_of(result)
 
     def render(self, result: HoiResult, media_type: str, evidence: Evidence) -> Rendered:
-        return render(result, media_type, evidence, self.limits)
+        rendered = render(result, media_type, evidence, self.limits)
+        return replace(rendered, headers={DETECTOR: str(self.detector.identity)}) if self.detector else rendered
 
 
-def signature_for(facts: ContractFacts) -> ModelSignature:
+def signature_for(facts: ContractFacts, detector: DetectorWeights | None = None) -> ModelSignature:
     """The signature with a size for each of the proportions of photos."""
     longest, counts = facts.longest_side_px, {"found": MAX_DETECTIONS, "slots": len(facts.slots)}
     sides = range(MIN_PX, longest + 1, STEP_PX)
     wide = [{"h": side, "w": longest, **counts} for side in sides]
     high = [{"h": longest, "w": side, **counts} for side in sides if side < longest]
-    return SIGNATURE.with_buckets(*wide, *high)
+    inputs = SIGNATURE.inputs if detector is None else (*SIGNATURE.inputs, *detector_inputs(detector))
+    return replace(SIGNATURE, inputs=inputs).with_buckets(*wide, *high)
 
 
 create = HoiPredictor.load

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 
 from services.hoi.contract_facts import Role
 from services.hoi.interactions import ObjectStatus
+from sightline.api import headers
 from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import GRAPHML, JPEG, JSON, JSON_LD, PNG
@@ -178,5 +179,6 @@ DECLARATION = ModelDeclaration(
     options=HoiOptions,
     media_types=(JSON, PNG, JPEG, JSON_LD, GRAPHML),
     record=HoiRecord,
+    headers=(headers.DETECTOR,),
     console=ConsoleView((JSON, JPEG), caption="People, objects and interactions"),
 )

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from services.hoi.detections import Floats
+from sightline.inference.detector import PICTURE, SCALE, DetectorInput, resize_picture
+from sightline.inference.signature import Tensors
 
 GREY = 127
 OVERLAP = 0.25
@@ -52,12 +53,18 @@ class View:
 
     def draw(self, part: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The detector's input (h, w, 3), from the window's pixels or a smaller copy of them."""
-        shrinks = part.shape[1] >= self.seen_width and part.shape[0] >= self.seen_height
-        filtering = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         picture = np.full((self.size["h"], self.size["w"], 3), GREY, np.uint8)
-        seen = cv2.resize(part, (self.seen_width, self.seen_height), interpolation=filtering)
-        picture[: self.seen_height, : self.seen_width] = seen
+        picture[: self.seen_height, : self.seen_width] = resize_picture(part, self.seen_width, self.seen_height)
         return picture
+
+    def sample(self, part: NDArray[np.uint8], detector: DetectorInput | None) -> Tensors:
+        """The sample of the window's pixels, with the picture of the detector that replaces the shipped one."""
+        own = {"image": self.draw(part)}
+        if detector is None:
+            return own
+        across, down = detector.fit(part.shape[1], part.shape[0])
+        scale = np.array([self.seen_width / across, self.seen_height / down], np.float32)
+        return {**own, PICTURE: detector.draw(part), SCALE: scale}
 
     def to_photo(self, boxes_xyxy: Floats) -> Floats:
         """Boxes in pixels of the photo, cut at the window's edges, from boxes in pixels of the view."""

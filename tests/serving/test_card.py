@@ -29,6 +29,7 @@ def test_card_as_json_names_the_loaded_weights(url: str, tiny_weights: Weights) 
         "version": "1.2.3",
         "weights_sha256": tiny_weights.sha256,
         "contract": "shipped",
+        "detector": None,
     }
     assert (card["card"], card["route"]) == ("# Inversion\n", "/v1/tiny-invert")
 

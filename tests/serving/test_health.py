@@ -29,6 +29,7 @@ def test_readiness_names_model_weights_and_provider(
         "version": "1.2.3",
         "weights_sha256": tiny_weights.sha256,
         "contract": "shipped",
+        "detector": None,
         "weights_verified": False,
         "provider": "CPUExecutionProvider",
         "precision": "fp32",

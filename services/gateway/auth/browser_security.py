@@ -34,6 +34,7 @@ EXPOSED_HEADERS = (
     names.PREFERENCE_APPLIED,
     names.REQUEST_ID,
     names.MODEL,
+    names.DETECTOR,
     names.INPUT_SHA256,
     names.BODY_SHA256,
     names.SYNTHESISED_SHARE,

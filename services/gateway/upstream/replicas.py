@@ -15,7 +15,7 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from sightline.api.evidence import ModelIdentity
+from sightline.api.evidence import DetectorIdentity, ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import MAX_SHARE_OF_FREE
 
@@ -47,6 +47,7 @@ class ReadinessReport(BaseModel):
     version: str | None = None
     weights_sha256: str | None = None
     contract: str | None = None
+    detector: DetectorIdentity | None = None
     provider: str | None = None
     precision: str | None = None
     estimated_queue_ms: float | None = None
@@ -54,14 +55,18 @@ class ReadinessReport(BaseModel):
     @property
     def identity(self) -> tuple[str | None, ...]:
         """Changes when a replica restarts with another version, other weights or another contract."""
-        return self.version, self.weights_sha256, self.contract
+        return self.version, self.weights_sha256, self.contract, str(self.detector)
 
     def identity_of(self, model: str) -> ModelIdentity | None:
         """Returns the identity in the service's results; None where the report is incomplete."""
         if self.version is None or self.weights_sha256 is None or self.contract is None:
             return None
         return ModelIdentity(
-            name=model, version=self.version, weights_sha256=self.weights_sha256, contract=self.contract
+            name=model,
+            version=self.version,
+            weights_sha256=self.weights_sha256,
+            contract=self.contract,
+            detector=self.detector,
         )
 
 

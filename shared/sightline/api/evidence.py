@@ -7,6 +7,17 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 
+class DetectorIdentity(BaseModel):
+    """Identity of the detector in front of a model."""
+
+    name: str = Field(examples=["picodet-s-416"])
+    version: str = Field(examples=["2022.1"])
+    weights_sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}+{self.weights_sha256[:12]}"
+
+
 class ModelIdentity(BaseModel):
     """Identity of the weights that produced a result."""
 
@@ -14,6 +25,9 @@ class ModelIdentity(BaseModel):
     version: str = Field(examples=["1.0.0"])
     weights_sha256: str
     contract: str = Field(description="`shipped`, or the name of the declared contract of replaced weights")
+    detector: DetectorIdentity | None = Field(
+        default=None, description="The detector in front of the model, where it replaces the model's own"
+    )
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}+{self.weights_sha256[:12]}"

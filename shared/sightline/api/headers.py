@@ -2,6 +2,7 @@
 
 REQUEST_ID = "X-Request-Id"
 MODEL = "X-Sightline-Model"
+DETECTOR = "X-Sightline-Detector"  # the detector that ran in place of the model's own
 INPUT_SHA256 = "X-Sightline-Input-Sha256"
 SYNTHESISED_SHARE = "X-Sightline-Synthesised-Share"
 DECISION = "X-Sightline-Decision"  # a class or abstain, with a heat map

@@ -18,6 +18,7 @@ BINARY: Mapping[str, str] = {"type": "string", "format": "binary"}
 HEADER_DESCRIPTIONS: Mapping[str, str] = {
     names.REQUEST_ID: "Of this request; the one that the client sent, or a new one",
     names.MODEL: "Weights that gave the reply, as name@version+digest",
+    names.DETECTOR: "The detector that ran in place of the model's own, as name@version+digest",
     names.INPUT_SHA256: "SHA-256 of the first picture as it was sent",
     names.BODY_SHA256: "SHA-256 of the request's body",
     names.NOTES: "Remarks on how the pictures were read, with commas in between",

@@ -48,7 +48,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sightline.inference.signature import ModelSignature, TensorSpec
 
 PICTURE_SIDES = frozenset(("h", "w"))
-FactsT = TypeVar("FactsT", bound=BaseModel)
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
 
 
 class ContractError(Exception):
@@ -122,7 +122,7 @@ class Contract(_Declared):
                 )
         return signature
 
-    def read_facts(self, model: type[FactsT]) -> FactsT:
+    def read_facts(self, model: type[SchemaT]) -> SchemaT:
         """Returns the contract's facts. Raises ContractError where they do not match the model's schema."""
         try:
             return model.model_validate(dict(self.facts))
@@ -147,8 +147,13 @@ def _check_names(name: str, side: str, declared: Mapping[str, TensorContract], s
 
 
 def read_contract(path: Path) -> Contract:
+    return read_toml(path, Contract)
+
+
+def read_toml(path: Path, model: type[SchemaT]) -> SchemaT:
+    """Returns a contract of the given form. Raises ContractError where the file is missing or does not match it."""
     try:
-        return Contract.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return model.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise ContractError(f"{path}: the contract cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -30,6 +30,11 @@ class InferenceSettings(BaseSettings):
 
     weights: Path | None = Field(default=None, description="An ONNX file in place of the shipped one")
     contract: Path | None = Field(default=None, description="Its contract, if not beside it as .toml")
+    detector: Path | None = Field(
+        default=None,
+        description="Of models that start from detected objects: the folder or the ONNX file of a detector, with its "
+        "contract, in place of the model's own",
+    )
 
     providers: Annotated[tuple[Provider, ...], NoDecode] = Field(
         default=(Provider.CUDA, Provider.CPU),

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import structlog
 
-from sightline.api.evidence import ModelIdentity
+from sightline.api.evidence import DetectorIdentity, ModelIdentity
 from sightline.inference.contract import Contract, ContractError, read_contract
 from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature
@@ -43,7 +43,8 @@ class Weights:
     """An ONNX file with its contract, and the further files that the contract names.
 
     `sha256` is of the file's bytes, followed by those of its parts in the order of their names; after each file come
-    the files that hold its external data, in the order of their paths.
+    the files that hold its external data, in the order of their paths. With a `detector` in front of the model, it is
+    of both digests in hexadecimal.
     """
 
     path: Path
@@ -51,11 +52,13 @@ class Weights:
     contract: Contract
     shipped: bool
     parts: Mapping[str, Path] = field(default_factory=dict)
+    detector: DetectorIdentity | None = None
+    detector_verified: bool = True
 
     @property
     def verified(self) -> bool:
-        """True if the contract has the SHA-256 of each file, so that no other files were loaded."""
-        return bool(self.contract.sha256)
+        """True if the contracts have the SHA-256 of each file, so that no other files were loaded."""
+        return bool(self.contract.sha256) and self.detector_verified
 
     def square_sides_px(self, signature: ModelSignature) -> list[int]:
         """The sides of the pictures that the weights take, smallest first; ContractError where one is not square."""
@@ -70,6 +73,7 @@ class Weights:
             version=self.contract.version,
             weights_sha256=self.sha256,
             contract=SHIPPED if self.shipped else self.contract.name,
+            detector=self.detector,
         )
 
 
@@ -86,11 +90,17 @@ def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
         raise ContractError(f"{path}: the weights cannot be read: no such file")
     declared = read_contract(contract)
     parts = {name: path.with_name(file) for name, file in sorted(declared.parts.items())}
-    whole, digests = hashlib.sha256(), dict[str, str]()
-    for file in _files([path, *parts.values()]):
-        digests[file.relative_to(path.parent).as_posix()] = _digest_file(file, whole)
-    _verify(declared, digests, contract, path.parent)
-    return Weights(path, whole.hexdigest(), declared, shipped, parts)
+    sha256, digests = digest_files([path, *parts.values()])
+    verify_digests(declared.name, declared.sha256, digests, contract)
+    return Weights(path, sha256, declared, shipped, parts)
+
+
+def digest_files(graphs: Sequence[Path]) -> tuple[str, dict[str, str]]:
+    """Returns the SHA-256 of all graphs of a folder with their external data, and that of each file by its path."""
+    whole, digests, folder = hashlib.sha256(), dict[str, str](), graphs[0].parent
+    for file in _files(graphs):
+        digests[file.relative_to(folder).as_posix()] = _digest_file(file, whole)
+    return whole.hexdigest(), digests
 
 
 def _files(graphs: Sequence[Path]) -> Iterator[Path]:
@@ -116,19 +126,18 @@ def _digest_file(path: Path, whole: "hashlib._Hash") -> str:
     return own.hexdigest()
 
 
-def _verify(contract: Contract, digests: Mapping[str, str], path: Path, folder: Path) -> None:
-    if not contract.sha256:
-        log.warning(
-            "weights_not_verified", contract=contract.name, detail="The contract names no SHA-256 of its files."
-        )
+def verify_digests(name: str, expected: Mapping[str, str], digests: Mapping[str, str], contract: Path) -> None:
+    """Compares the digests of files with those of their contract. Raises ContractError where one differs."""
+    if not expected:
+        log.warning("weights_not_verified", contract=name, detail="The contract names no SHA-256 of its files.")
         return
-    if odd := sorted(contract.sha256.keys() ^ digests.keys()):
+    if odd := sorted(expected.keys() ^ digests.keys()):
         named = "names no SHA-256 of" if odd[0] in digests else "names the SHA-256 of a file that the weights lack:"
-        raise ContractError(f"{path}: the contract {named} {odd[0]}")
-    for name, digest in digests.items():
-        if digest != contract.sha256[name]:
+        raise ContractError(f"{contract}: the contract {named} {odd[0]}")
+    for file, digest in digests.items():
+        if digest != expected[file]:
             raise ContractError(
-                f"{folder / name}: its SHA-256 is {digest}, the contract says {contract.sha256[name]}; the file "
+                f"{contract.parent / file}: its SHA-256 is {digest}, the contract says {expected[file]}; the file "
                 "is damaged, or was replaced without its contract"
             )
 

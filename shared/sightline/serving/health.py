@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from sightline.api.evidence import DetectorIdentity
 from sightline.api.problems import ProblemDetails
 from sightline.serving.service import ModelService, ServiceState
 
@@ -24,6 +25,7 @@ class ServiceReadiness(BaseModel):
     version: str
     weights_sha256: str
     contract: str
+    detector: DetectorIdentity | None = Field(description="The detector that replaces the model's own")
     weights_verified: bool = Field(
         description="Whether the files were compared with the SHA-256 in their contract; false where it has none"
     )
@@ -51,6 +53,7 @@ def health_router(service: ModelService) -> APIRouter:
             version=identity.version,
             weights_sha256=identity.weights_sha256,
             contract=identity.contract,
+            detector=identity.detector,
             weights_verified=service.predictor.weights.verified,
             provider=session.provider,
             precision=session.precision,

@@ -106,10 +106,12 @@ def test_gateway_without_models_is_not_ready(open_gateway: OpenGateway) -> None:
 
 def test_models_are_listed_with_their_services_descriptions(start: Start, open_gateway: OpenGateway) -> None:
     service = FastAPI()
+    detector = {"name": "picodet", "version": "1", "weights_sha256": "cd" * 32}
 
     @service.get("/readyz")
-    async def readyz() -> dict[str, str]:
-        return {"version": "1.2.3", "weights_sha256": "ab" * 32, "contract": "shipped", "provider": "CPU"}
+    async def readyz() -> dict[str, object]:
+        weights = {"version": "1.2.3", "weights_sha256": "ab" * 32, "contract": "shipped"}
+        return {**weights, "provider": "CPU", "detector": detector}
 
     @service.get("/v1/models/hdr_correct/card")
     async def card() -> dict[str, object]:
@@ -126,6 +128,7 @@ def test_models_are_listed_with_their_services_descriptions(start: Start, open_g
         "version": "1.2.3",
         "weights_sha256": "ab" * 32,
         "contract": "shipped",
+        "detector": detector,
         "provider": "CPU",
         "precision": None,
         "card": "/v1/models/hdr_correct/card",

@@ -1,7 +1,7 @@
 """Networks small enough to be made here: rectangles of a few colours are people and things, and what the interaction
 network says of them is fixed, so that every score can be worked by hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def model(name: str, nodes: Any, inputs: Any, outputs: Any, constants: Any) -> o
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def detector_graph() -> onnx.ModelProto:
+def detector_graph(scores: Mapping[str, float] = SCORES, classes: Sequence[str] = CLASSES) -> onnx.ModelProto:
     """The box around all pixels of each of the colours that are there; features are the mean colours of cells."""
     colours = list(COLOURS)
     node = helper.make_node
@@ -147,8 +147,8 @@ def detector_graph() -> onnx.ModelProto:
     constants = [
         floats("colours", np.array([COLOURS[name] for name in colours])[:, :, None, None]),
         floats("near", 60),
-        floats("every_score", [SCORES[name] for name in colours]),
-        whole_numbers("every_label", [CLASSES.index(LABELS[name]) for name in colours]),
+        floats("every_score", [scores[name] for name in colours]),
+        whole_numbers("every_label", [classes.index(LABELS[name]) for name in colours]),
         whole_numbers("axis0", [0]),
         whole_numbers("axis1", [1]),
         whole_numbers("axis2", [2]),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from services.hoi.detections import Detections, detections_from, iou, merge_views, suppress_duplicates
+from services.hoi.detections import Detections, detections_from, merge_views
 from sightline.inference.signature import Tensors
 
 
@@ -17,21 +17,6 @@ def found(*things: tuple[int, float, tuple[float, float, float, float]]) -> Dete
         person_logits=np.arange(count, dtype=np.float32)[:, None].repeat(2, 1),
         object_logits=np.zeros((count, 2), np.float32),
     )
-
-
-def test_iou_is_intersection_over_union() -> None:
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30], [10, 0, 20, 10]], np.float32)
-
-    assert iou(boxes, boxes[0]).tolist() == pytest.approx([1, 1 / 3, 0, 0])
-    assert iou(np.zeros((1, 4), np.float32), np.zeros(4, np.float32)).tolist() == [0]
-
-
-def test_duplicates_are_suppressed_within_each_class() -> None:
-    every = found(
-        (0, 0.9, (0, 0, 10, 10)), (0, 0.8, (1, 0, 11, 10)), (1, 0.7, (0, 0, 10, 10)), (0, 0.6, (8, 0, 18, 10))
-    )
-
-    assert suppress_duplicates(every).scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
 
 
 def test_merged_detections_keep_the_outputs_of_their_view() -> None:

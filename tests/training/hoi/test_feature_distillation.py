@@ -12,13 +12,14 @@ from torch import Tensor
 
 from sightline.training.hoi.losses import imitation_loss
 from sightline.training.hoi.model import TrainConfig
-from sightline.training.hoi.teachers import SIDE_PX, OnnxTeacherFeatures, TorchTeacherFeatures, normalize_bgr
+from sightline.training.hoi.teachers import OnnxTeacherFeatures, TorchTeacherFeatures, normalize_bgr
 from sightline.training.hoi.train import InteractNetTask
 from sightline.training.schedule import Stage
 from tests.training.hoi.conftest import SMALL
 
 CHANNELS = SMALL.detector.width
 STRIDES = (8, 16, 32)
+SIDE_PX = 416
 
 
 @pytest.fixture(scope="module")

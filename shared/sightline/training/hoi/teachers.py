@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,25 +12,20 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
+from sightline.inference.detector import DetectorSession, DetectorWeights, catalogued_contract
+from sightline.inference.settings import InferenceSettings, Provider
 from sightline.training.hoi.annotations import COCO_CLASSES, Detections, iou_matrix
 from sightline.training.onnx_module import OnnxModule
 from sightline.training.photos import Picture
 
 LOG_ERRORS = 3
 """ONNX Runtime's level. Exporters of other frameworks cause hundreds of warnings for one file."""
-SIDE_PX = 416
-STRIDES = (8, 16, 32, 64)
-BINS = 8
-NMS_IOU = 0.6
-MAX_CANDIDATES, MAX_BOXES = 400, 100
+MAX_BOXES = 100
 CLASSES = len(COCO_CLASSES)
 
 BGR_MEAN = np.array([103.53, 116.28, 123.675], np.float32)
 BGR_STD = np.array([57.375, 57.12, 58.395], np.float32)
-RGB_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-RGB_STD = np.array([58.395, 57.12, 57.375], np.float32)
 
 FEATURE_LEVELS, FEATURE_CHANNELS = 3, 96
 """NanoDet-Plus's pyramid of strides 8, 16 and 32. A pyramid that imitates it has the same width."""
@@ -55,101 +48,38 @@ def cpu_session(model: Path | bytes, *, threads: int = 1) -> onnxruntime.Inferen
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-class NanoDetPlus:
-    """RangiLyu's NanoDet-Plus-m at 416 px: `detect(picture)` returns boxes whose score is at least `min_score`.
+class _CataloguedDetector:
+    """A public detector with its contract: `detect(picture)` returns boxes whose score is at least `min_score`."""
 
-    The file maps `data` (b, 3, 416, 416), normalised BGR, to `output` (b, 3598, 112): 80 class scores and four
-    distributions over 8 bins of the distance to each side, in strides.
-    """
+    contract: ClassVar[str]
 
     def __init__(self, path: Path, *, min_score: float = 0.05, threads: int = 1) -> None:
-        self.session = cpu_session(path, threads=threads)
-        self.min_score = min_score
+        contract = catalogued_contract(self.contract)
+        output = contract.output.model_copy(update={"min_score": min_score})
+        weights = DetectorWeights(path, "", contract.model_copy(update={"output": output}))
+        settings = InferenceSettings(providers=(Provider.CPU,), intra_op_threads=threads)
+        self._session = DetectorSession(weights, settings)
 
     def detect(self, picture: Picture) -> Detections:
-        (output,) = self.session.run(["output"], {"data": normalize_bgr(_resize_to_square(picture)[None])})
-        return _to_picture(decode_nanodet(np.asarray(output[0], np.float32), self.min_score), picture)
+        found = self._session.detect(picture)
+        return Detections(found.boxes_xyxy, found.labels, found.scores)
 
 
-class PicoDet:
-    """PaddleDetection's PicoDet-S at 416 px: `detect(picture)` returns boxes whose score is at least `min_score`.
+class NanoDetPlus(_CataloguedDetector):
+    """RangiLyu's NanoDet-Plus-m at 416 px."""
 
-    The file has no post-processing. It maps normalised RGB (1, 3, 416, 416) to four arrays of class scores
-    (1, cells, 80) and four of box distributions (1, cells, 4 * 8), one for each stride.
-    """
+    contract = "nanodet-plus-m-416"
 
-    def __init__(self, path: Path, *, min_score: float = 0.05, threads: int = 1) -> None:
-        self.session = cpu_session(path, threads=threads)
-        self.input = self.session.get_inputs()[0].name
-        self.min_score = min_score
 
-    def detect(self, picture: Picture) -> Detections:
-        image = (_resize_to_square(picture).astype(np.float32) - RGB_MEAN) / RGB_STD
-        outputs = self.session.run(None, {self.input: image.transpose(2, 0, 1)[None]})
-        scores = np.concatenate([each[0] for each in outputs[: len(STRIDES)]])
-        bins = np.concatenate([each[0] for each in outputs[len(STRIDES) :]])
-        return _to_picture(decode_picodet(scores, bins, self.min_score), picture)
+class PicoDet(_CataloguedDetector):
+    """PaddleDetection's PicoDet-S at 416 px."""
+
+    contract = "picodet-s-416"
 
 
 def normalize_bgr(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(b, h, w, 3) RGB to NanoDet-Plus's input (b, 3, h, w)."""
     return np.ascontiguousarray(((pictures[..., ::-1].astype(np.float32) - BGR_MEAN) / BGR_STD).transpose(0, 3, 1, 2))
-
-
-def decode_nanodet(output: NDArray[np.float32], min_score: float) -> Detections:
-    """The best boxes of one picture's output (3598, 112), in pixels of the network's square."""
-    return _decode(output[:, :CLASSES], output[:, CLASSES:], _cells(0.0), min_score)
-
-
-def decode_picodet(scores: NDArray[np.float32], bins: NDArray[np.float32], min_score: float) -> Detections:
-    """The best boxes of scores (cells, 80) and distributions (cells, 32), in pixels of the network's square."""
-    return _decode(scores, bins, _cells(0.5), min_score)
-
-
-Cells = tuple[NDArray[np.float32], NDArray[np.float32]]
-
-
-def _decode(scores: NDArray[np.float32], bins: NDArray[np.float32], every: Cells, min_score: float) -> Detections:
-    """Expected distances to the sides, from the points and strides of all cells."""
-    cells, labels = np.nonzero(scores >= min_score)
-    best = np.argsort(-scores[cells, labels], kind="stable")[:MAX_CANDIDATES]
-    cells, labels = cells[best], labels[best]
-    points, strides = every
-    logits = bins[cells].reshape(-1, 4, BINS)
-    weights = np.exp(logits - logits.max(2, keepdims=True))
-    distances = (weights @ np.arange(BINS, dtype=np.float32)) / weights.sum(2) * strides[cells, None]
-    x, y = points[cells].T
-    left, top, right, bottom = distances.T
-    boxes = np.stack([x - left, y - top, x + right, y + bottom], 1).clip(0, SIDE_PX)
-    return Detections(boxes.astype(np.float32), labels.astype(np.int64), scores[cells, labels].astype(np.float32))
-
-
-@cache
-def _cells(offset: float) -> Cells:
-    """The point (n, 2) that each cell's distances are measured from, and its stride (n,). `offset` is in cells."""
-    points, strides = [], []
-    for stride in STRIDES:
-        along = (np.arange(-(-SIDE_PX // stride)) + offset) * stride
-        x, y = np.meshgrid(along, along)
-        points.append(np.stack([x.ravel(), y.ravel()], 1))
-        strides.append(np.full(x.size, stride))
-    return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
-
-
-def _resize_to_square(picture: Picture) -> Picture:
-    return np.asarray(cv2.resize(picture, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _to_picture(detections: Detections, picture: Picture) -> Detections:
-    """The best boxes after suppression, in pixels of the picture."""
-    height, width = picture.shape[:2]
-    return suppress(detections, NMS_IOU, max_boxes=MAX_BOXES).scaled(width / SIDE_PX, height / SIDE_PX)
-
-
-def suppress(detections: Detections, iou_threshold: float, *, max_boxes: int) -> Detections:
-    """The boxes that non-maximum suppression per class keeps, by falling score."""
-    boxes, scores, labels = map(torch.from_numpy, (detections.boxes_xyxy, detections.scores, detections.labels))
-    return detections.where(batched_nms(boxes, scores, labels, iou_threshold)[:max_boxes].numpy())
 
 
 @dataclass(frozen=True, slots=True)

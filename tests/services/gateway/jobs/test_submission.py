@@ -309,7 +309,7 @@ def test_identical_request_to_the_same_model_is_cached(
     png: bytes,
     blobs: Path,
 ) -> None:
-    reported = {"version": "1.0.0", "weights_sha256": "ab" * 32, "contract": "shipped"}
+    reported: dict[str, Any] = {"version": "1.0.0", "weights_sha256": "ab" * 32, "contract": "shipped"}
     older = {**reported, "version": "0.9.0"}
 
     async def readiness(_: Request) -> Response:
