@@ -33,6 +33,8 @@ ELSEWHERE = {
     "cli/test_main.py": "cli/app",
     "cli/test_supervisor.py": "cli/parent_death",
     "cli/test_training.py": "training/hdr_correct/jobs training/inpaint/jobs",
+    "client/test_client.py": "client/async_client client/connection client/errors client/operations",
+    "client/test_fleet.py": "client/requests client/results",
     "http/transport/test_connections.py": "http/transport/protocol",
     "imaging/codecs/test_heif.py": "imaging/containers/heif imaging/containers/heif_items",
     "imaging/codecs/test_truncated_files.py": "imaging/codecs/jpeg imaging/codecs/png imaging/containers/jpeg_scans",

@@ -1,0 +1,346 @@
+"""The client for asynchronous programs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
+
+import httpx2
+
+from sightline.client import operations, requests
+from sightline.client.client import DEFAULT_CONCURRENCY, Outcome, outcome_of
+from sightline.client.connection import Connection, reply_of
+from sightline.client.errors import Unreachable
+from sightline.client.operations import HttpRequest, Operation, Progress, RetryPolicy
+from sightline.client.pictures import PictureInput, opened
+from sightline.client.requests import (
+    HdrOptions,
+    InpaintOptions,
+    InteractionOptions,
+    MaterialOptions,
+    Prediction,
+    ScreenOptions,
+)
+from sightline.client.results import (
+    FINAL_STATES,
+    FileResult,
+    HdrResult,
+    HttpReply,
+    InpaintResult,
+    InteractionResult,
+    JobEvent,
+    JobStatus,
+    MaterialResult,
+    Screening,
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class AsyncClient:
+    """Client of a Sightline fleet for asyncio. Its methods and results are those of `Client`.
+
+    url: base URL, also with a path prefix; by default SIGHTLINE_URL, else http://127.0.0.1:8080. api_key: by default
+    SIGHTLINE_API_KEY. timeout_s: longest wait for a reply; by default 300 s for results. retry_s: how long a request is
+    repeated while the server is busy or away.
+
+    Raises ValueError for an invalid address or key. All other methods raise SightlineError.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_s: float | None = None,
+        retry_s: float = 60.0,
+    ) -> None:
+        self._connection = Connection(url, api_key, timeout_s)
+        self._http = httpx2.AsyncClient(**self._connection.options)
+        self._policy = RetryPolicy(retry_s)
+
+    @property
+    def address(self) -> str:
+        """The base URL, without a login."""
+        return self._connection.address
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    @overload
+    async def inpaint(
+        self,
+        image: PictureInput,
+        mask: PictureInput | None = None,
+        *,
+        wait: Literal[False],
+        **options: Unpack[InpaintOptions],
+    ) -> "AsyncJob[InpaintResult]": ...
+    @overload
+    async def inpaint(
+        self,
+        image: PictureInput,
+        mask: PictureInput | None = None,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **options: Unpack[InpaintOptions],
+    ) -> InpaintResult: ...
+    async def inpaint(
+        self,
+        image: PictureInput,
+        mask: PictureInput | None = None,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[InpaintOptions],
+    ) -> "InpaintResult | AsyncJob[InpaintResult]":
+        """Fills the holes of a photo: the white pixels of `mask`, `regions`, or the photo's transparent pixels."""
+        return await self._predict(requests.inpaint(image, mask, options), wait, progress)
+
+    @overload
+    async def hdr_correct(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[HdrOptions]
+    ) -> "AsyncJob[HdrResult]": ...
+    @overload
+    async def hdr_correct(
+        self,
+        image: PictureInput,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **options: Unpack[HdrOptions],
+    ) -> HdrResult: ...
+    async def hdr_correct(
+        self,
+        image: PictureInput,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[HdrOptions],
+    ) -> "HdrResult | AsyncJob[HdrResult]":
+        """Recovers detail in a badly exposed photo."""
+        return await self._predict(requests.hdr_correct(image, options), wait, progress)
+
+    @overload
+    async def screen(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[ScreenOptions]
+    ) -> "AsyncJob[Screening]": ...
+    @overload
+    async def screen(
+        self,
+        image: PictureInput,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **options: Unpack[ScreenOptions],
+    ) -> Screening: ...
+    async def screen(
+        self,
+        image: PictureInput,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[ScreenOptions],
+    ) -> "Screening | AsyncJob[Screening]":
+        """Screens a photo for eight kinds of human-rights violation; the decision may be `abstain`."""
+        return await self._predict(requests.screen(image, options), wait, progress)
+
+    @overload
+    async def interactions(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[InteractionOptions]
+    ) -> "AsyncJob[InteractionResult]": ...
+    @overload
+    async def interactions(
+        self,
+        image: PictureInput,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **options: Unpack[InteractionOptions],
+    ) -> InteractionResult: ...
+    async def interactions(
+        self,
+        image: PictureInput,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[InteractionOptions],
+    ) -> "InteractionResult | AsyncJob[InteractionResult]":
+        """Detects people, objects and interactions: triplets of person, verb and object."""
+        return await self._predict(requests.interactions(image, options), wait, progress)
+
+    @overload
+    async def material(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[MaterialOptions]
+    ) -> "AsyncJob[MaterialResult]": ...
+    @overload
+    async def material(
+        self,
+        image: PictureInput,
+        *,
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
+        **options: Unpack[MaterialOptions],
+    ) -> MaterialResult: ...
+    async def material(
+        self,
+        image: PictureInput,
+        *,
+        wait: bool = True,
+        progress: Progress | None = None,
+        **options: Unpack[MaterialOptions],
+    ) -> "MaterialResult | AsyncJob[MaterialResult]":
+        """Estimates the maps of a flat surface from one flash photo."""
+        return await self._predict(requests.material(image, options), wait, progress)
+
+    async def predict(
+        self,
+        model: str,
+        pictures: Mapping[str, PictureInput] | Sequence[tuple[str, PictureInput]],
+        options: Mapping[str, Any] | None = None,
+        *,
+        accept: str,
+        progress: Progress | None = None,
+    ) -> FileResult:
+        """Runs any model and returns the representation of the media type `accept`, such as an overlay or a GLB file.
+
+        pictures: by form field; a sequence of pairs repeats a field.
+        """
+        fields = list(pictures.items()) if isinstance(pictures, Mapping) else list(pictures)
+        return await self._run(
+            operations.predict(requests.predict(model, fields, options or {}, accept), self._policy, progress)
+        )
+
+    async def map(
+        self, call: Callable[[T], Awaitable[R]], pictures: Iterable[T], *, concurrency: int = DEFAULT_CONCURRENCY
+    ) -> AsyncIterator[Outcome[T, R]]:
+        """Yields the outcomes of `call`, such as `client.screen`, for many pictures, in the order in which they end.
+
+        At most `concurrency` run at once, and `pictures` is read as they start. A picture's error does not end the
+        others. Leaving the loop early cancels those that run.
+        """
+        remaining = iter(pictures)
+        running: dict[asyncio.Task[R], T] = {}
+        try:
+            while True:
+                for picture in islice(remaining, concurrency - len(running)):
+                    running[asyncio.create_task(_awaited(call(picture)))] = picture
+                if not running:
+                    return
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield outcome_of(running.pop(task), task)
+        finally:
+            for task in running:
+                task.cancel()
+
+    async def models(self) -> list[dict[str, Any]]:
+        """Returns the server's models: names, titles, versions and readiness."""
+        reply = await self._run(operations.get("/v1/models", self._policy))
+        return list(reply.json()["models"])
+
+    async def job(self, job_id: str) -> JobStatus:
+        """Returns the state of a job."""
+        return await self._run(operations.job_status(job_id, self._policy))
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        """Cancels a job in any state, and deletes its request and result."""
+        return await self._run(operations.cancel(job_id, self._policy))
+
+    async def events(self, job_id: str) -> AsyncIterator[JobEvent]:
+        """Yields the events of a job up to its end; continues where a broken connection ended."""
+        last_id, give_up_at = "", time.monotonic() + self._policy.limit_s
+        while True:
+            try:
+                async for event in self._event_stream(job_id, last_id):
+                    last_id, give_up_at = event.id, time.monotonic() + self._policy.limit_s
+                    yield event
+                    if event.name in FINAL_STATES:
+                        return
+            except Unreachable:
+                if time.monotonic() > give_up_at:
+                    raise
+            if (await self.job(job_id)).is_final and last_id:
+                return
+            await asyncio.sleep(operations.FIRST_PAUSE_S)
+
+    async def _event_stream(self, job_id: str, last_id: str) -> AsyncIterator[JobEvent]:
+        request = operations.events_request(job_id, last_id)
+        with self._connection.errors():
+            async with self._http.stream(**self._connection.arguments(request, [])) as response:
+                if response.status_code != httpx2.codes.OK:
+                    await response.aread()
+                    operations.require_stream(reply_of(response))
+                    return
+                async for event in httpx2.EventSource(response):
+                    if event.data:
+                        yield operations.job_event(event.id, event.event, event.data)
+
+    async def _predict(self, prediction: Prediction[R], wait: bool, progress: Progress | None) -> "R | AsyncJob[R]":
+        if wait:
+            return await self._run(operations.predict(prediction, self._policy, progress))
+        job = await self._run(operations.submit(prediction, self._policy))
+        return AsyncJob(self, job.id, prediction)
+
+    async def _run(self, operation: Operation[R]) -> R:
+        """Performs an operation's requests and pauses; returns its result."""
+        answer: HttpReply | None = None
+        error: Unreachable | None = None
+        while True:
+            try:
+                step = operation.throw(error) if error else operation.send(answer)
+            except StopIteration as stop:
+                return stop.value  # type: ignore[no-any-return]
+            answer = error = None
+            if not isinstance(step, HttpRequest):
+                await asyncio.sleep(step.seconds)
+                continue
+            try:
+                answer = await self._send(step)
+            except Unreachable as unreachable:
+                error = unreachable
+
+    async def _send(self, request: HttpRequest) -> HttpReply:
+        with opened(list(request.pictures)) as pictures, self._connection.errors():
+            return reply_of(await self._http.request(**self._connection.arguments(request, pictures)))
+
+
+class AsyncJob(Generic[R]):
+    """A job of the fleet, whose result has the type `R`."""
+
+    def __init__(self, client: AsyncClient, job_id: str, prediction: Prediction[R]) -> None:
+        self._client, self.id, self._prediction = client, job_id, prediction
+
+    async def status(self) -> JobStatus:
+        """Returns the present state."""
+        return await self._client.job(self.id)
+
+    async def result(self, progress: Progress | None = None) -> R:
+        """Waits for the end and returns the result; raises the error that ended the job."""
+        return await self._client._run(operations.result(self.id, self._prediction, self._client._policy, progress))
+
+    def events(self) -> AsyncIterator[JobEvent]:
+        """Yields the events up to the job's end."""
+        return self._client.events(self.id)
+
+    async def cancel(self) -> JobStatus:
+        """Cancels the job in any state, and deletes its request and result."""
+        return await self._client.cancel(self.id)
+
+    def __repr__(self) -> str:
+        return f"AsyncJob({self.id})"
+
+
+async def _awaited(call: Awaitable[R]) -> R:
+    """Makes a coroutine of any awaitable, for a task."""
+    return await call

@@ -1,0 +1,134 @@
+"""The connection of a client: base URL, key, and the translation of transport errors."""
+
+import errno
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import httpx2
+
+from sightline.client.errors import Unreachable
+from sightline.client.operations import HttpRequest
+from sightline.client.results import HttpReply
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+CONNECT_TIMEOUT_S = 5.0
+LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
+_PASTED_PATHS = re.compile(r"/(?:console|docs|v1|openapi\.json)?/*$")
+
+
+def parse_base_url(text: str) -> httpx2.URL:
+    """Parses a server's address, which may have a path prefix; raises ValueError with the reason if it is not valid."""
+    text = text.strip()
+    example = "write it like http://localhost:8080"
+    if not re.match(r"https?://", text, re.IGNORECASE):
+        raise ValueError(f"{text!r} does not begin with http:// or https://; {example}")
+    try:
+        url = httpx2.URL(text)
+    except (httpx2.InvalidURL, UnicodeError, ValueError) as error:
+        raise ValueError(f"{text!r} is no valid address ({error}); {example}") from None
+    if not url.host or re.search(r"[\s%\\]", url.host):
+        raise ValueError(f"{text!r} names no valid host; {example}")
+    if not 0 < (url.port or 80) < 1 << 16:
+        raise ValueError(f"{text!r} names no valid port; {example}")
+    path = _PASTED_PATHS.sub("", url.path)
+    return url.copy_with(path=path or "/", query=None, fragment=None)
+
+
+def key_headers(api_key: str | None, *, has_login: bool = False) -> dict[str, str]:
+    """Returns the header with the key. A login in the address is for a proxy, which uses `Authorization` itself."""
+    key = (api_key or "").strip()
+    if not re.fullmatch(r"[!-~]*", key):
+        raise ValueError("the API key holds a character that no key has")
+    if not key:
+        return {}
+    return {"X-Api-Key": key} if has_login else {"Authorization": f"Bearer {key}"}
+
+
+class Connection:
+    """Address and settings of a client, from its arguments or from SIGHTLINE_URL and SIGHTLINE_API_KEY."""
+
+    def __init__(self, url: str | None, api_key: str | None, timeout_s: float | None) -> None:
+        base = parse_base_url(url or os.environ.get("SIGHTLINE_URL") or DEFAULT_URL)
+        self._base, self._timeout_s = str(base).rstrip("/"), timeout_s
+        self.address = str(base.copy_with(userinfo=b"")).rstrip("/")
+        key = os.environ.get("SIGHTLINE_API_KEY") if api_key is None else api_key
+        self.options: dict[str, Any] = {
+            "headers": key_headers(key, has_login=bool(base.userinfo)),
+            # A proxy from the environment must not be used for this machine.
+            "trust_env": base.host not in LOOPBACK_HOSTS,
+            # They would send pictures and key to an address that the user did not choose.
+            "follow_redirects": False,
+        }
+
+    def arguments(self, request: HttpRequest, pictures: list[tuple[str, "IO[bytes] | bytes"]]) -> dict[str, Any]:
+        """Returns the arguments of httpx2's `build_request`."""
+        # Names of files stay here: they can identify people, and servers log them.
+        files = [(name, (name, data, "application/octet-stream")) for name, data in pictures]
+        return {
+            "method": request.method,
+            "url": self._base + request.path,
+            "headers": dict(request.headers),
+            "timeout": self.timeout(request.timeout_s),
+            **({"files": files, "data": dict(request.options)} if files else {}),
+        }
+
+    def timeout(self, reply_s: float | None) -> httpx2.Timeout:
+        return httpx2.Timeout(self._timeout_s or reply_s, connect=CONNECT_TIMEOUT_S)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Raises Unreachable for errors of the transport inside the block."""
+        try:
+            yield
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
+            raise Unreachable(f"{self.address} cannot be reached: {reason_of(error)}") from error
+
+
+def reply_of(response: httpx2.Response) -> HttpReply:
+    return HttpReply(response.status_code, dict(response.headers.items()), response.content)
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns the reason why no reply came, as part of a sentence."""
+    for cause in _chain(error):
+        if reason := _known_reason(cause):
+            return reason
+    return str(error) or type(error).__name__
+
+
+def _known_reason(error: BaseException) -> str | None:
+    match error:
+        case socket.gaierror():
+            return "its name is unknown (DNS)"
+        case UnicodeError() | httpx2.InvalidURL():
+            return "its name is not valid"
+        case ConnectionRefusedError():
+            return "the connection was refused, so nothing listens at this address"
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not trusted ({error.verify_message})"
+        case ssl.SSLError():
+            return f"a TLS error, perhaps because it speaks http:// only ({error.reason or error})"
+        case httpx2.ConnectTimeout():
+            return f"the connection timed out after {CONNECT_TIMEOUT_S:.0f} s"
+        case httpx2.TimeoutException():
+            return "it accepted the connection, but the reply timed out"
+        case httpx2.ProxyError():
+            return f"the proxy in the environment refused ({error})"
+        case OSError(errno=errno.ECONNRESET | errno.EPIPE) | httpx2.RemoteProtocolError() | httpx2.ReadError():
+            return "the connection broke off, or it does not speak HTTP here"
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+    return None
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Returns the error and its causes, the first cause first, as it is the most specific."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain[::-1]

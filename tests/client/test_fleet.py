@@ -1,0 +1,153 @@
+"""Typed methods of both clients against the real services, gateway, Redis and workers that `make up` starts."""
+
+import asyncio
+import hashlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE, Popen
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sightline import AsyncClient, Client
+from sightline.cli.fleet import free_port
+from sightline.client import BadMask, Expired, JobStatus, NotFound, Unreadable
+
+ROOT = Path(__file__).parents[2]
+PHOTO, MASK, SURFACE = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png", ROOT / "samples" / "surface.jpg"
+PERSON = ROOT / "samples" / "astronaut.jpg"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    state = str(tmp_path_factory.mktemp("state"))
+    command = (sys.executable, "-m", "sightline.cli", "up", "--port", str(free_port()), "--state", state)
+    with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as fleet:
+        assert fleet.stdout is not None
+        for line in fleet.stdout:
+            if match := re.search(r"console at (\S+)/console/", line):
+                break
+        assert match, "the fleet did not start"
+        yield match[1]
+        fleet.terminate()
+        fleet.communicate(timeout=120)
+
+
+@pytest.fixture
+def client(address: str) -> Iterator[Client]:
+    with Client(address) as client:
+        yield client
+
+
+def opened(path: Path) -> Image.Image:
+    """Returns the picture without an open file."""
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+def test_inpaint_takes_paths_arrays_and_images(client: Client, tmp_path: Path) -> None:
+    by_path = client.inpaint(PHOTO, MASK)
+    photo, holes = np.asarray(opened(PHOTO)), np.asarray(opened(MASK).convert("L")) > 127
+    by_array = client.inpaint(photo, holes)
+    by_image = client.inpaint(opened(PHOTO), opened(MASK))
+    for result in (by_path, by_array, by_image):
+        assert result.image.size == opened(PHOTO).size
+        assert result.synthesised_share == pytest.approx(holes.mean(), abs=1e-3)
+    assert np.array_equal(by_array.array[~holes], photo[~holes])
+    assert not np.array_equal(by_array.array[holes], photo[holes])
+    assert by_path.evidence.input_sha256 == hashlib.sha256(PHOTO.read_bytes()).hexdigest()
+    assert by_path.evidence.model
+    assert by_path.evidence.model.startswith("inpaint@")
+    assert opened(by_path.save(tmp_path / "out.png")).size == by_path.image.size
+
+
+def test_hdr_correct_returns_photo_and_scene(client: Client) -> None:
+    dark = (np.asarray(opened(PHOTO)) // 4).astype(np.uint8)
+    assert client.hdr_correct(dark).array.mean() > dark.mean()
+    scene = client.hdr_correct(dark, format="exr")
+    assert scene.media_type == "image/x-exr"
+    assert scene.data.startswith(b"\x76\x2f\x31\x01")
+
+
+def test_screen_returns_probabilities(client: Client) -> None:
+    result = client.screen(PHOTO, threshold=0.0)
+    assert sum(result.probabilities.values()) == pytest.approx(1, abs=0.01)
+    assert result.decision == max(result.probabilities, key=lambda name: result.probabilities[name])
+    assert result.evidence.record
+    assert result.evidence.record["parameters"]["threshold"] == 0
+
+
+def test_interactions_refer_to_detections(client: Client) -> None:
+    result = client.interactions(PERSON, min_score=0.01)
+    assert result.people
+    assert result.interactions
+    assert all(each.person in result.people for each in result.interactions)
+    overlay = client.predict("hoi", {"image": PERSON}, accept="image/png")
+    assert min(overlay.image.size) >= 512
+
+
+def test_material_returns_maps_and_record(client: Client) -> None:
+    result = client.material(SURFACE)
+    assert result.maps["normal"].image.size == opened(SURFACE).size
+    assert result.type in result.probabilities
+    assert result.evidence.record == result.record["evidence"]
+    assert client.predict("svbrdf", {"image": SURFACE}, accept="model/gltf-binary").data.startswith(b"glTF")
+
+
+def test_bad_input_has_its_own_errors(client: Client) -> None:
+    with pytest.raises(Unreadable):
+        client.screen(b"no picture")
+    with pytest.raises(BadMask) as caught:
+        client.inpaint(PHOTO)
+    assert caught.value.request_id
+
+
+def test_job_can_be_followed_and_deleted(client: Client) -> None:
+    job = client.inpaint(PHOTO, MASK, wait=False)
+    states = [event.name for event in job.events()]
+    assert states[-1] == "succeeded"
+    seen: list[JobStatus] = []
+    result = job.result(seen.append)
+    assert result.data == client.inpaint(PHOTO, MASK).data
+    assert seen[-1].is_final
+    job.cancel()
+    with pytest.raises((Expired, NotFound)):
+        job.result()
+
+
+def test_large_picture_becomes_a_job_by_itself(client: Client) -> None:
+    file = io.BytesIO()
+    opened(PHOTO).resize((5000, 3400)).save(file, "JPEG")
+    seen: list[JobStatus] = []
+    result = client.screen(file, progress=seen.append)
+    assert result.record["results"][0]["width"] == 5000
+    assert seen[-1].state == "succeeded"
+
+
+def test_batch_continues_after_a_broken_file(client: Client) -> None:
+    outcomes = list(client.map(client.screen, [PHOTO, b"broken", PERSON]))
+    assert len([each for each in outcomes if each.result]) == 2
+    assert [type(each.error) for each in outcomes if each.error] == [Unreadable]
+
+
+def test_async_client_gives_the_same_results(client: Client, address: str) -> None:
+    async def run() -> None:
+        async with AsyncClient(address) as asynchronous:
+            filled, screened = await asyncio.gather(
+                asynchronous.inpaint(PHOTO, MASK), asynchronous.screen(PHOTO, wait=True)
+            )
+            job = await asynchronous.hdr_correct(PHOTO, wait=False)
+            names = [event.name async for event in job.events()]
+            assert names[-1] == "succeeded"
+            assert (await job.result()).data == client.hdr_correct(PHOTO).data
+            assert filled.data == client.inpaint(PHOTO, MASK).data
+            assert screened.probabilities == client.screen(PHOTO).probabilities
+            async for outcome in asynchronous.map(asynchronous.screen, [PHOTO, PERSON]):
+                assert outcome.result
+
+    asyncio.run(run())
