@@ -15,7 +15,7 @@ from PIL import Image
 
 from sightline import AsyncClient, Client
 from sightline.cli.fleet import free_port
-from sightline.client import BadMask, Expired, JobStatus, NotFound, Unreadable
+from sightline.client import BadMask, Expired, JobStatus, NotFound, PictureInput, Unreadable
 
 ROOT = Path(__file__).parents[2]
 PHOTO, MASK, SURFACE = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png", ROOT / "samples" / "surface.jpg"
@@ -130,7 +130,8 @@ def test_large_picture_becomes_a_job_by_itself(client: Client) -> None:
 
 
 def test_batch_continues_after_a_broken_file(client: Client) -> None:
-    outcomes = list(client.map(client.screen, [PHOTO, b"broken", PERSON]))
+    pictures: list[PictureInput] = [PHOTO, b"broken", PERSON]
+    outcomes = list(client.map(client.screen, pictures))
     assert len([each for each in outcomes if each.result]) == 2
     assert [type(each.error) for each in outcomes if each.error] == [Unreadable]
 

@@ -82,19 +82,19 @@ class AsyncClient:
         image: PictureInput,
         mask: PictureInput | None = None,
         *,
-        wait: Literal[False],
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
         **options: Unpack[InpaintOptions],
-    ) -> "AsyncJob[InpaintResult]": ...
+    ) -> InpaintResult: ...
     @overload
     async def inpaint(
         self,
         image: PictureInput,
         mask: PictureInput | None = None,
         *,
-        wait: Literal[True] = True,
-        progress: Progress | None = None,
+        wait: Literal[False],
         **options: Unpack[InpaintOptions],
-    ) -> InpaintResult: ...
+    ) -> "AsyncJob[InpaintResult]": ...
     async def inpaint(
         self,
         image: PictureInput,
@@ -109,10 +109,6 @@ class AsyncClient:
 
     @overload
     async def hdr_correct(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[HdrOptions]
-    ) -> "AsyncJob[HdrResult]": ...
-    @overload
-    async def hdr_correct(
         self,
         image: PictureInput,
         *,
@@ -120,6 +116,10 @@ class AsyncClient:
         progress: Progress | None = None,
         **options: Unpack[HdrOptions],
     ) -> HdrResult: ...
+    @overload
+    async def hdr_correct(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[HdrOptions]
+    ) -> "AsyncJob[HdrResult]": ...
     async def hdr_correct(
         self,
         image: PictureInput,
@@ -133,10 +133,6 @@ class AsyncClient:
 
     @overload
     async def screen(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[ScreenOptions]
-    ) -> "AsyncJob[Screening]": ...
-    @overload
-    async def screen(
         self,
         image: PictureInput,
         *,
@@ -144,6 +140,10 @@ class AsyncClient:
         progress: Progress | None = None,
         **options: Unpack[ScreenOptions],
     ) -> Screening: ...
+    @overload
+    async def screen(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[ScreenOptions]
+    ) -> "AsyncJob[Screening]": ...
     async def screen(
         self,
         image: PictureInput,
@@ -157,10 +157,6 @@ class AsyncClient:
 
     @overload
     async def interactions(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[InteractionOptions]
-    ) -> "AsyncJob[InteractionResult]": ...
-    @overload
-    async def interactions(
         self,
         image: PictureInput,
         *,
@@ -168,6 +164,10 @@ class AsyncClient:
         progress: Progress | None = None,
         **options: Unpack[InteractionOptions],
     ) -> InteractionResult: ...
+    @overload
+    async def interactions(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[InteractionOptions]
+    ) -> "AsyncJob[InteractionResult]": ...
     async def interactions(
         self,
         image: PictureInput,
@@ -181,10 +181,6 @@ class AsyncClient:
 
     @overload
     async def material(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[MaterialOptions]
-    ) -> "AsyncJob[MaterialResult]": ...
-    @overload
-    async def material(
         self,
         image: PictureInput,
         *,
@@ -192,6 +188,10 @@ class AsyncClient:
         progress: Progress | None = None,
         **options: Unpack[MaterialOptions],
     ) -> MaterialResult: ...
+    @overload
+    async def material(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[MaterialOptions]
+    ) -> "AsyncJob[MaterialResult]": ...
     async def material(
         self,
         image: PictureInput,

@@ -93,19 +93,19 @@ class Client:
         image: PictureInput,
         mask: PictureInput | None = None,
         *,
-        wait: Literal[False],
+        wait: Literal[True] = True,
+        progress: Progress | None = None,
         **options: Unpack[InpaintOptions],
-    ) -> "Job[InpaintResult]": ...
+    ) -> InpaintResult: ...
     @overload
     def inpaint(
         self,
         image: PictureInput,
         mask: PictureInput | None = None,
         *,
-        wait: Literal[True] = True,
-        progress: Progress | None = None,
+        wait: Literal[False],
         **options: Unpack[InpaintOptions],
-    ) -> InpaintResult: ...
+    ) -> "Job[InpaintResult]": ...
     def inpaint(
         self,
         image: PictureInput,
@@ -120,10 +120,6 @@ class Client:
 
     @overload
     def hdr_correct(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[HdrOptions]
-    ) -> "Job[HdrResult]": ...
-    @overload
-    def hdr_correct(
         self,
         image: PictureInput,
         *,
@@ -131,6 +127,10 @@ class Client:
         progress: Progress | None = None,
         **options: Unpack[HdrOptions],
     ) -> HdrResult: ...
+    @overload
+    def hdr_correct(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[HdrOptions]
+    ) -> "Job[HdrResult]": ...
     def hdr_correct(
         self,
         image: PictureInput,
@@ -144,10 +144,6 @@ class Client:
 
     @overload
     def screen(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[ScreenOptions]
-    ) -> "Job[Screening]": ...
-    @overload
-    def screen(
         self,
         image: PictureInput,
         *,
@@ -155,6 +151,10 @@ class Client:
         progress: Progress | None = None,
         **options: Unpack[ScreenOptions],
     ) -> Screening: ...
+    @overload
+    def screen(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[ScreenOptions]
+    ) -> "Job[Screening]": ...
     def screen(
         self,
         image: PictureInput,
@@ -168,10 +168,6 @@ class Client:
 
     @overload
     def interactions(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[InteractionOptions]
-    ) -> "Job[InteractionResult]": ...
-    @overload
-    def interactions(
         self,
         image: PictureInput,
         *,
@@ -179,6 +175,10 @@ class Client:
         progress: Progress | None = None,
         **options: Unpack[InteractionOptions],
     ) -> InteractionResult: ...
+    @overload
+    def interactions(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[InteractionOptions]
+    ) -> "Job[InteractionResult]": ...
     def interactions(
         self,
         image: PictureInput,
@@ -192,10 +192,6 @@ class Client:
 
     @overload
     def material(
-        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[MaterialOptions]
-    ) -> "Job[MaterialResult]": ...
-    @overload
-    def material(
         self,
         image: PictureInput,
         *,
@@ -203,6 +199,10 @@ class Client:
         progress: Progress | None = None,
         **options: Unpack[MaterialOptions],
     ) -> MaterialResult: ...
+    @overload
+    def material(
+        self, image: PictureInput, *, wait: Literal[False], **options: Unpack[MaterialOptions]
+    ) -> "Job[MaterialResult]": ...
     def material(
         self,
         image: PictureInput,
