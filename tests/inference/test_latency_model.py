@@ -39,25 +39,42 @@ def warmed(session: TimedSession, monkeypatch: pytest.MonkeyPatch, *, max_batch:
 
 
 def test_batches_grow_where_that_makes_a_sample_cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = TimedSession(fixed_s=1.0, each_s=0.1)
+    session = TimedSession(fixed_s=0.05, each_s=0.005)
     measured = warmed(session, monkeypatch)
     assert measured.sizes == {KEY: (1, 2, 4, 8)}
-    assert session.sizes == [1, 1, 2, 2, 4, 4, 8, 8]
-    assert measured.estimate_s(KEY, 8) == pytest.approx(1.8)
+    assert sorted(set(session.sizes)) == [1, 2, 4, 8]
+    assert measured.estimate_s(KEY, 8) == pytest.approx(0.09)
 
 
 def test_batches_stay_at_one_where_they_gain_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = warmed(TimedSession(fixed_s=0.0, each_s=1.0), monkeypatch)
+    measured = warmed(TimedSession(fixed_s=0.0, each_s=0.01), monkeypatch)
     assert measured.sizes == {KEY: (1,)}
     assert measured.largest_batch(KEY, 5) == 1
-    assert measured.estimate_s(KEY, 5) == pytest.approx(5)
+    assert measured.estimate_s(KEY, 5) == pytest.approx(0.05)
+
+
+def test_long_runs_are_not_tried_in_larger_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = TimedSession(fixed_s=0.09, each_s=0.02)
+    assert warmed(session, monkeypatch).sizes == {KEY: (1,)}
+    assert max(session.sizes) == 1
+
+
+def test_delayed_runs_of_small_batches_do_not_make_large_ones_look_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    class BusyMachine(TimedSession):
+        def run(self, batch: Tensors) -> Tensors:
+            self.now_s += 0.02 * (len(self.sizes) == 1)  # other processes take the cores
+            return super().run(batch)
+
+    measured = warmed(BusyMachine(fixed_s=0.0, each_s=0.01), monkeypatch)
+    assert measured.sizes == {KEY: (1,)}
+    assert measured.estimate_s(KEY, 1) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(("most", "of_file", "sizes"), [(3, None, (1, 2)), (8, 2, (1, 2)), (8, 1, (1,))])
 def test_batches_stay_within_the_bounds(
     monkeypatch: pytest.MonkeyPatch, most: int, of_file: int | None, sizes: tuple[int, ...]
 ) -> None:
-    session = TimedSession(fixed_s=1.0, each_s=0.0, max_batch=of_file)
+    session = TimedSession(fixed_s=0.05, each_s=0.0, max_batch=of_file)
     assert warmed(session, monkeypatch, max_batch=most).sizes == {KEY: sizes}
 
 

@@ -9,6 +9,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sightline.inference.adapter import Adapter
+from sightline.inference.memory import use_shared_arena
 from sightline.inference.predictor import AnyPredictor
 from sightline.inference.providers import EXECUTION_PROVIDERS, Chain, open_on_first_provider
 from sightline.inference.settings import InferenceSettings, Provider
@@ -91,8 +92,11 @@ def open_graph(path: Path, settings: InferenceSettings) -> tuple[Provider, ort.I
     """Opens the file on the first provider that accepts it. Raises ProviderError where none does."""
 
     def open_session(chain: Chain) -> ort.InferenceSession:
+        options = _session_options(settings)
+        if chain[0][0] == EXECUTION_PROVIDERS[Provider.CPU]:
+            use_shared_arena(options)
         # With its fallback enabled the runtime rebuilds a failed session on the CPU, now or at any later run.
-        return ort.InferenceSession(str(path), _session_options(settings), providers=chain, enable_fallback=0)
+        return ort.InferenceSession(str(path), options, providers=chain, enable_fallback=0)
 
     return open_on_first_provider(settings, open_session, ort.get_available_providers())
 

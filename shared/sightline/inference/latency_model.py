@@ -9,6 +9,9 @@ from sightline.inference.signature import BucketKey, ModelSignature, Tensors
 
 SMOOTHING = 0.2
 MAX_RELATIVE_COST = 0.95
+LONG_RUN_S = 0.1
+"""Runs of this length gain nothing from more samples: what a run costs beyond its samples is a few milliseconds."""
+TIMED_RUNS = 3
 
 
 class LatencyModel:
@@ -41,7 +44,8 @@ class LatencyModel:
 def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> LatencyModel:
     """Runs every bucket, and doubles the batch as long as that makes a sample cheaper.
 
-    On a CPU a batch of two mostly takes twice as long as one and only adds latency, so that one is the largest.
+    On a CPU a batch of two mostly takes twice as long as one and only adds latency, so that one is the largest. Batches
+    of samples that take long by themselves are not tried, as they would only need more memory.
     """
     limit = min(max_batch, session.max_batch or max_batch)
     return LatencyModel({key: _warm_bucket(session, signature, key, limit) for key in signature.keys})
@@ -50,7 +54,7 @@ def warm(session: Session, signature: ModelSignature, *, max_batch: int) -> Late
 def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, limit: int) -> dict[int, float]:
     measured = {1: _time_run(session, signature, key, 1)}
     size = 2
-    while size <= limit:
+    while size <= limit and measured[size // 2] < LONG_RUN_S:
         seconds = _time_run(session, signature, key, size)
         if seconds / size > MAX_RELATIVE_COST * measured[size // 2] / (size // 2):
             break
@@ -60,12 +64,19 @@ def _warm_bucket(session: Session, signature: ModelSignature, key: BucketKey, li
 
 
 def _time_run(session: Session, signature: ModelSignature, key: BucketKey, size: int) -> float:
-    """Returns the seconds of the second run; the first one allocates, and searches or builds kernels."""
+    """Returns the seconds of the fastest of a few runs, after one that allocates, and searches or builds kernels.
+
+    The fastest, because work of other processes only delays a run: one delayed run of a small batch would make a larger
+    one look cheap, which needs its memory for nothing.
+    """
     batch = signature.blank(key, batch=size)
     _check_outputs(session.run(batch), signature, key, size)
-    started = time.perf_counter()
-    session.run(batch)
-    return time.perf_counter() - started
+    seconds: list[float] = []
+    while len(seconds) < TIMED_RUNS and sum(seconds) < TIMED_RUNS * LONG_RUN_S:
+        started = time.perf_counter()
+        session.run(batch)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
 
 
 def _check_outputs(outputs: Tensors, signature: ModelSignature, key: BucketKey, size: int) -> None:

@@ -1,7 +1,7 @@
 """Lanes: thread pools that run the steps of plans, with places that are shared fairly between callers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -44,6 +44,10 @@ class Lanes:
     def shut_down(self) -> None:
         for lane in self._all:
             lane.pool.shutdown(cancel_futures=True)
+
+    async def run(self, step: Callable[[], None]) -> None:
+        """Runs a step that belongs to no request on a codec thread."""
+        await asyncio.get_running_loop().run_in_executor(self._codecs.pool, step)
 
     @asynccontextmanager
     async def place(

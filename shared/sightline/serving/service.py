@@ -24,6 +24,7 @@ from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute
 from sightline.inference.fair_queue import ANONYMOUS, Requester
 from sightline.inference.latency_model import warm
+from sightline.inference.memory import release_unused_memory
 from sightline.inference.metrics import MetricsObserver, ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan
 from sightline.inference.stages import Stage, Stages
@@ -38,6 +39,8 @@ log = structlog.get_logger()
 ResultT = TypeVar("ResultT")
 
 WATCH_INTERVAL_S = 1.0
+IDLE_S = 5.0
+"""Time without work after which a service returns memory; under steady load it never does, which would cost time."""
 
 
 class ServiceState(StrEnum):
@@ -90,6 +93,8 @@ class ModelService:
         self._batcher: MicroBatcher | None = None
         self._drain_by = math.inf
         self._failed = False
+        self._running_plans = 0
+        self._worked_at = math.inf  # when the last plan ended, if no memory was returned since
         self.tasks = TaskSupervisor()
         self.worker_health: WorkerHealth | None = None  # None where this replica works on no jobs
         metrics.initialise(self.name)
@@ -166,6 +171,7 @@ class ModelService:
             async with (
                 self.tasks.running("engine", self._run_engine()),
                 self.tasks.running("stall watch", self._watch_stalls()),
+                self.tasks.running("memory release", self._release_memory_when_idle()),
             ):
                 try:
                     with decoder_pool.observe_terminations(self._count_ended_decoder):
@@ -200,15 +206,16 @@ class ModelService:
                 self._lanes.place(requester, pictures, is_job=at_once is not None) as pool,
             ):
                 stages.add(Stage.QUEUE, time.perf_counter() - queued_at)
-                return await execute(
-                    plan,
-                    batcher=self.batcher,
-                    pool=pool,
-                    stages=stages,
-                    deadline=deadline,
-                    at_once=at_once,
-                    requester=requester,
-                )
+                with self._counting_plans():
+                    return await execute(
+                        plan,
+                        batcher=self.batcher,
+                        pool=pool,
+                        stages=stages,
+                        deadline=deadline,
+                        at_once=at_once,
+                        requester=requester,
+                    )
 
     def observe(self, stages: Stages) -> None:
         for stage, seconds in stages.seconds.items():
@@ -226,6 +233,23 @@ class ModelService:
             if problem.code in (Code.OVERLOADED, Code.TOO_MANY_REQUESTS):
                 self.metrics.shed.labels(self.name).inc()
             raise
+
+    @contextmanager
+    def _counting_plans(self) -> Iterator[None]:
+        self._running_plans += 1
+        try:
+            yield
+        finally:
+            self._running_plans -= 1
+            self._worked_at = time.monotonic()
+
+    async def _release_memory_when_idle(self) -> None:
+        """Returns the memory of large pictures and batches once no plan has run for a while."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            if not self._running_plans and time.monotonic() - self._worked_at >= IDLE_S:
+                self._worked_at = math.inf
+                await self._lanes.run(release_unused_memory)
 
     async def _run_engine(self) -> None:
         loop = asyncio.get_running_loop()
@@ -250,6 +274,7 @@ class ModelService:
     def _load(self) -> MicroBatcher:
         session = open_session(self.predictor, self.settings)
         latency_model = warm(session, self.signature, max_batch=self.settings.max_batch)
+        release_unused_memory()  # batches while serving are mostly smaller than the largest that warming tried
         self._session = session
         self.metrics.provider.labels(self.name).info({"provider": session.provider, "precision": session.precision})
         log.info(
