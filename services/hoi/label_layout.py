@@ -56,11 +56,6 @@ class LabelPlacer:
                 return self._take(rect)
         return None
 
-    def squeeze_in(self, size: Size, spots: Iterable[Spot]) -> Rect | None:
-        """The spot with the smallest overlap with other labels; None for a label that is larger than the picture."""
-        rect = min(self._within(size, spots), key=self._covered_px, default=None)
-        return None if rect is None else self._take(rect)
-
     def _within(self, size: Size, spots: Iterable[Spot]) -> Iterable[Rect]:
         free = self._width - size.width, self._height - size.height
         if min(free) < 0:

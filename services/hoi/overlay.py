@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import ceil
 from typing import cast
 
@@ -22,9 +23,9 @@ Colour = tuple[int, int, int]
 MIN_LONG_SIDE_PX = 800
 """Smaller photos are enlarged: at their own size there is no room for letters."""
 MIN_FONT_PX = 14
-FONTS_PER_LONG_SIDE, FONTS_PER_SHORT_SIDE = 48, 16
-MAX_FONTS_PER_LONG_SIDE, CROWD = 110, 100
-"""With this many labels, letters are smallest."""
+FONTS_PER_LONG_SIDE, FONTS_PER_SHORT_SIDE = 44, 16
+MAX_FONTS_PER_LONG_SIDE, CROWD = 66, 100
+"""With this many labels, letters are smallest: 12 px high where the picture is shown 800 px wide, 18 px with few."""
 OBJECT: Colour = (255, 255, 255)
 BYSTANDER: Colour = (170, 170, 170)
 SHADE: Colour = (0, 0, 0)
@@ -39,9 +40,12 @@ DASH_LINES = 4
 """Length of a dash, and of the gap after it, in widths of the line."""
 WORDS_SHARE = 0.06
 """Share of the picture that words at boxes may hide; beyond it, box labels have their number alone."""
-MAX_VERBS = 3
-MISSING_OBJECT = " ?"
-"""Suffix of a verb whose object was not found."""
+GRID = 4
+"""Rows and columns of spots within a box."""
+MAX_ACTIONS = 3
+"""Of each person, the most probable ones; the record has all."""
+MISSING_OBJECT = ": object not found"
+"""Follows the verbs whose object was not found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +89,39 @@ class Annotations:
 
 def annotate(report: HoiReport) -> Annotations:
     """The annotations of a report, whose detections and interactions are sorted by falling score."""
-    taking_part = {each for act in report.interactions for each in (act.person, act.object)}
-    links = _links(report)
+    interactions = strongest(report.interactions)
+    taking_part = {each for act in interactions for each in (act.person, act.object)}
+    links = _links(report.detections, interactions)
     certain = {link.thing.id for link in links if not link.uncertain}
     uncertain = {link.thing.id for link in links if link.uncertain} - certain
-    box_labels = [_box_label(report, each, each.id in taking_part, each.id in uncertain) for each in report.detections]
+    box_labels = [
+        _box_label(each, interactions, each.id in taking_part, each.id in uncertain) for each in report.detections
+    ]
     box_labels.sort(key=lambda label: (not label.takes_part, not label.is_person))
     return Annotations(box_labels, links)
 
 
-def _links(report: HoiReport) -> list[Link]:
-    by_id, pairs = {each.id: each for each in report.detections}, dict[tuple[int, int], list[HoiInteraction]]()
-    for act in report.interactions:
+def strongest(interactions: Sequence[HoiInteraction]) -> list[HoiInteraction]:
+    """The interactions of each person's `MAX_ACTIONS` most probable actions, in the given order.
+
+    More would hide the photo. An action counts by the scores of person and action alone: the object's would favour
+    actions without object.
+    """
+    actions = dict[int, dict[str, float]]()
+    for each in interactions:
+        of_person, score = actions.setdefault(each.person, {}), each.factors.person * each.factors.action
+        of_person[each.action] = max(score, of_person.get(each.action, 0))
+    kept = {
+        (person, action)
+        for person, scores in actions.items()
+        for action in sorted(scores, key=lambda name: -scores[name])[:MAX_ACTIONS]
+    }
+    return [each for each in interactions if (each.person, each.action) in kept]
+
+
+def _links(detections: Sequence[Detection], interactions: Sequence[HoiInteraction]) -> list[Link]:
+    by_id, pairs = {each.id: each for each in detections}, dict[tuple[int, int], list[HoiInteraction]]()
+    for act in interactions:
         if act.object is not None:
             pairs.setdefault((act.person, act.object), []).append(act)
     return [_link(by_id[person], by_id[thing], acts) for (person, thing), acts in pairs.items()]
@@ -107,27 +132,25 @@ def _link(person: Detection, thing: Detection, acts: Sequence[HoiInteraction]) -
     return Link(person, thing, _list([act.action for act in acts]), uncertain)
 
 
-def _box_label(report: HoiReport, detection: Detection, takes_part: bool, uncertain: bool) -> BoxLabel:
-    acts = [act for act in report.interactions if act.person == detection.id]
+def _box_label(
+    detection: Detection, interactions: Sequence[HoiInteraction], takes_part: bool, uncertain: bool
+) -> BoxLabel:
     if detection.label != PERSON:
         return BoxLabel(detection, f"{detection.id} {detection.label}", takes_part, uncertain)
-    return BoxLabel(detection, f"{detection.id} {_list(_verbs_alone(acts))}".strip(), takes_part)
+    acts = [act for act in interactions if act.person == detection.id]
+    return BoxLabel(detection, f"{detection.id} {_verbs_alone(acts)}".strip(), takes_part)
 
 
-def _verbs_alone(acts: Sequence[HoiInteraction]) -> list[str]:
-    """The verbs that no link shows."""
+def _verbs_alone(acts: Sequence[HoiInteraction]) -> str:
+    """The verbs that no link shows: those without role, and on a second line those whose object was not found."""
     linked = {act.action for act in acts if act.object is not None}
-    return [
-        f"{act.action}{MISSING_OBJECT if act.role else ''}"
-        for act in acts
-        if act.object is None and act.action not in linked
-    ]
+    alone = [act for act in acts if act.object is None and act.action not in linked]
+    without_role, missing = (_list([act.action for act in alone if bool(act.role) is role]) for role in (False, True))
+    return "\n".join(filter(None, [without_role, f"{missing}{MISSING_OBJECT}" if missing else ""]))
 
 
 def _list(verbs: Sequence[str]) -> str:
-    distinct = [verb.replace("_", " ") for verb in dict.fromkeys(verbs)]
-    more = [f"+{len(distinct) - MAX_VERBS}"] if len(distinct) > MAX_VERBS else []
-    return ", ".join([*distinct[:MAX_VERBS], *more])
+    return ", ".join(verb.replace("_", " ") for verb in dict.fromkeys(verbs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +170,13 @@ class Pen:
         return cls(font, max(2, font_px // 7), max(2, font_px // 5))
 
     def size(self, text: str) -> Size:
-        ascent, descent = self.font.getmetrics()
-        return Size(ceil(self.font.getlength(text)) + 2 * self.pad_px, ascent + descent + self.pad_px)
+        lines = text.split("\n")
+        width = max(self.font.getlength(line) for line in lines)
+        return Size(ceil(width) + 2 * self.pad_px, len(lines) * self.line_height_px + self.pad_px)
+
+    @property
+    def line_height_px(self) -> int:
+        return sum(self.font.getmetrics())
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +229,7 @@ class _Drawing:
         ):
             self._room_for_words_px -= words.width * words.height
             return PlacedLabel(rect, label.text, self._colour_of(label))
-        spots = [*_at_box(box, number)]
-        narrow = self._placer.place(number, spots) or self._placer.squeeze_in(number, spots)
+        narrow = self._placer.place(number, chain(_at_box(box, number), _in_box(box, number)))
         return PlacedLabel(narrow, label.number, self._colour_of(label)) if narrow else None
 
     def _verbs(self, link: Link, curve: Curve) -> PlacedLabel | None:
@@ -236,9 +263,9 @@ class _Drawing:
         for label in labels:
             left, top, right, bottom = label.rect
             canvas.rectangle((left, top, right - 1, bottom - 1), fill=label.colour)
-            canvas.text(
-                (left + pen.pad_px, top + pen.pad_px // 2), label.text, fill=ink_on(label.colour), font=pen.font
-            )
+            for at, line in enumerate(label.text.split("\n")):
+                place = left + pen.pad_px, top + pen.pad_px // 2 + at * pen.line_height_px
+                canvas.text(place, line, fill=ink_on(label.colour), font=pen.font)
         return np.asarray(image, np.uint8)
 
     def _colour_of(self, label: BoxLabel) -> Colour:
@@ -260,6 +287,14 @@ def _at_box(box_xyxy: list[float], size: Size) -> Iterator[Spot]:
     for share in (0, 0.25, 0.5, 0.75, 1):
         down = top + share * (bottom - top - size.height)
         yield from (Spot(left - size.width, down), Spot(right, down))
+
+
+def _in_box(box_xyxy: list[float], size: Size) -> Iterator[Spot]:
+    """Yields spots all over the box, for a number in a crowd."""
+    left, top, right, bottom = box_xyxy
+    for down in np.linspace(top, max(bottom - size.height, top), GRID):
+        for across in np.linspace(left, max(right - size.width, left), GRID):
+            yield Spot(float(across), float(down))
 
 
 def person_colour(at: int) -> Colour:

@@ -19,7 +19,6 @@ def test_label_takes_the_first_free_spot() -> None:
     assert placer.place(Size(20, 10), spots) == Rect(10, 10, 30, 20)
     assert placer.place(Size(20, 10), spots) == Rect(30, 10, 50, 20)
     assert placer.place(Size(20, 10), spots[:2]) is None
-    assert placer.squeeze_in(Size(20, 10), [Spot(10, 10), Spot(45, 10)]) == Rect(45, 10, 65, 20)
 
 
 def test_label_spots_are_moved_into_the_picture() -> None:
@@ -29,7 +28,6 @@ def test_label_spots_are_moved_into_the_picture() -> None:
 def test_label_larger_than_the_picture_is_not_placed() -> None:
     placer = LabelPlacer(19, 100)
     assert placer.place(Size(20, 10), [Spot(0, 0)]) is None
-    assert placer.squeeze_in(Size(20, 10), [Spot(0, 0)]) is None
 
 
 @given(

@@ -7,6 +7,7 @@ from services.hoi.contract_facts import Role
 from services.hoi.interactions import ObjectStatus
 from services.hoi.overlay import MIN_LONG_SIDE_PX, Pen, annotate, draw, ink_on, person_colour
 from services.hoi.results import HoiReport
+from services.hoi.schemas import ScoreFactors
 from tests.services.hoi.records import CYCLISTS, act, detection
 
 NOBODY = HoiReport([], [])
@@ -34,7 +35,7 @@ def test_overlay_enlarges_small_photos(width: int, height: int, factor: int) -> 
 def test_overlay_letters_are_legible(width: int, height: int, signs: int) -> None:
     pen = Pen.fitting(width, height, signs)
     assert 14 <= pen.font.size <= max(14, height / 12)
-    assert pen.font.size >= min(max(width, height) / 120, min(width, height) / 20)
+    assert pen.font.size >= min(max(width, height) / 67, min(width, height) / 20)
     left, top, right, bottom = pen.font.getbbox("person")
     size = pen.size("person")
     assert right - left <= size.width
@@ -106,7 +107,11 @@ def test_verbs_of_a_pair_share_one_link() -> None:
 def test_verbs_without_object_are_in_the_persons_label_once() -> None:
     signs = {sign.of.id: sign for sign in annotate(CYCLISTS).box_labels}
 
-    assert {name: sign.text for name, sign in signs.items()} == {0: "0", 1: "1 smile, eat ?", 2: "2 bicycle"}
+    assert {name: sign.text for name, sign in signs.items()} == {
+        0: "0",
+        1: "1 smile\neat: object not found",
+        2: "2 bicycle",
+    }
     assert all(sign.takes_part for sign in signs.values())
 
 
@@ -116,11 +121,22 @@ def test_verb_with_a_filled_role_has_no_label_for_its_empty_role() -> None:
     assert person.text == "0"
 
 
-def test_long_verb_lists_are_cut_and_written_as_words() -> None:
-    verbs = ("work_on_computer", "walk", "run", "smile", "stand")
-    (sign,) = annotate(HoiReport([detection(0, "person")], [act(0, verb) for verb in verbs])).box_labels
+def test_labels_have_the_most_probable_actions_as_words() -> None:
+    scores = {"walk": 0.5, "run": 0.2, "work_on_computer": 0.9, "smile": 0.3, "stand": 0.6}
+    acts = [
+        act(0, verb).model_copy(update={"factors": ScoreFactors(person=0.9, action=score)})
+        for verb, score in scores.items()
+    ]
+    (sign,) = annotate(HoiReport([detection(0, "person")], acts)).box_labels
 
-    assert sign.text == "0 work on computer, walk, run, +2"
+    assert sign.text == "0 walk, work on computer, stand"
+
+
+def test_labels_of_two_lines_are_twice_as_high() -> None:
+    pen = Pen.fitting(800, 600, 3)
+    one, two = pen.size("smile"), pen.size("smile\neat: object not found")
+    assert two.height - one.height == pen.line_height_px
+    assert two.width == pen.size("eat: object not found").width
 
 
 def test_labels_of_interacting_people_come_first() -> None:
