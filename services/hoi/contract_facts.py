@@ -65,6 +65,7 @@ class Thresholds(BaseModel):
 class ContractFacts(BaseModel):
     """Properties of the weights: input size, classes, slots, thresholds.
 
+    layout_weight: share of the layout network in the scores of actions and pairs, if the weights have that part.
     allowed: classes of the objects of a slot, such as `ride-instr`; any class for a slot without an entry.
     """
 
@@ -75,6 +76,7 @@ class ContractFacts(BaseModel):
     slots: tuple[Slot, ...] = Field(min_length=1)
     sigma: float = Field(default=0.3, gt=0, allow_inf_nan=False)
     action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
+    layout_weight: UnitFloat = 0.5
     thresholds: Thresholds = Thresholds()
     allowed: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
@@ -94,7 +96,8 @@ class ContractFacts(BaseModel):
 
     @property
     def composition(self) -> Composition:
-        return Composition(self.action_score, self.sigma, self.thresholds.empty_role)
+        empty_role, layout_weight = self.thresholds.empty_role, self.layout_weight
+        return Composition(self.action_score, self.sigma, empty_role, layout_weight=layout_weight)
 
     @cached_property
     def plausible(self) -> NDArray[np.bool_]:

@@ -9,7 +9,15 @@ import numpy as np
 
 from services.hoi.contract_facts import ContractFacts, Slot
 from services.hoi.detections import Detections, Floats
-from sightline.postprocessing.interactions import NO_OBJECT, BranchOutputs, DetectedBoxes, Triplets, compose
+from sightline.postprocessing.interactions import (
+    NO_OBJECT,
+    BranchOutputs,
+    DetectedBoxes,
+    LayoutOutputs,
+    Triplets,
+    compose,
+    with_layout,
+)
 
 
 class ObjectStatus(StrEnum):
@@ -63,29 +71,43 @@ class Interaction:
 
 
 def find_interactions(
-    detections: Detections, people: list[int], facts: ContractFacts, *, objects_per_role: int
+    detections: Detections,
+    people: list[int],
+    facts: ContractFacts,
+    layout: LayoutOutputs | None = None,
+    *,
+    objects_per_role: int,
 ) -> list[Interaction]:
-    """All interactions of these people, by falling score, also those of low scores."""
+    """All interactions of these people, by falling score, also those of low scores.
+
+    `layout` are the layout network's outputs for these people and all detections.
+    """
     rows = np.array(people, np.int64)
+    branches = BranchOutputs(
+        detections.actions[rows], detections.targets[rows], detections.person_logits[rows], detections.object_logits
+    )
+    if layout is not None:
+        branches = with_layout(branches, layout, facts.layout_weight)
     triplets = compose(
-        BranchOutputs(
-            detections.actions[rows], detections.targets[rows], detections.person_logits[rows], detections.object_logits
-        ),
+        branches,
         DetectedBoxes(detections.boxes_xyxy, detections.scores, rows),
         facts.plausible[detections.labels],
         facts.composition,
         max_objects=objects_per_role,
     )
     all_interactions = [
-        each for row in range(len(people)) for each in _of_person(detections, row, people[row], facts, triplets)
+        each
+        for row in range(len(people))
+        for each in _of_person(detections, row, people[row], branches.actions[row], facts, triplets)
     ]
     return sorted(all_interactions, key=lambda each: -each.score)
 
 
 def _of_person(
-    detections: Detections, row: int, person: int, facts: ContractFacts, triplets: Triplets
+    detections: Detections, row: int, person: int, alone: Floats, facts: ContractFacts, triplets: Triplets
 ) -> Iterator[Interaction]:
-    score, alone = float(detections.scores[person]), detections.actions[person]
+    """The interactions of one person; `alone` (slots,) are the scores of the person's actions."""
+    score = float(detections.scores[person])
     for at, slot in enumerate(facts.slots):
         if slot.role is None:
             yield Interaction(person, slot, None, Factors(score, float(alone[at])), None, None)

@@ -11,7 +11,7 @@ from services.hoi.interactions import find_interactions
 from services.hoi.rendering import render
 from services.hoi.results import HoiRequest, HoiResult, notes_of
 from services.hoi.schemas import DECLARATION, HoiOptions
-from services.hoi.session import CascadeSession
+from services.hoi.session import CascadeSession, LayoutGraph
 from services.hoi.views import View, tiles, whole_frame
 from sightline.api.evidence import Evidence
 from sightline.api.headers import DETECTOR
@@ -66,6 +66,7 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
         self.facts = self.weights.contract.read_facts(ContractFacts)
         self.signature = signature_for(self.facts, self.detector)
         self._sizes = self.weights.contract.adapt(self.signature).buckets
+        self._layout = LayoutGraph.of(self.weights, settings)
 
     def open_session(self, signature: ModelSignature, settings: InferenceSettings) -> Session:
         detector = DetectorSession(self.detector, settings) if self.detector else None
@@ -105,12 +106,13 @@ class HoiPredictor(Predictor[HoiOptions, HoiRequest, HoiResult]):
         merged, options = merge_views(parts) if len(parts) > 1 else parts[0].sorted_by_score(), request.options
         detections = merged.select(np.arange(min(len(merged), MAX_COMPARED)))
         people = np.flatnonzero(detections.labels == self.facts.person)[: options.max_people].tolist()
+        # After merging: the layout network compares the boxes of all views.
+        layout = self._layout.run(detections, people, request.size_px) if self._layout else None
+        interactions = find_interactions(
+            detections, people, self.facts, layout, objects_per_role=options.objects_per_role
+        )
         return HoiResult(
-            request=request,
-            facts=self.facts,
-            views=views,
-            detections=detections,
-            interactions=find_interactions(detections, people, self.facts, objects_per_role=options.objects_per_role),
+            request=request, facts=self.facts, views=views, detections=detections, interactions=interactions
         )
 
     def notes(self, result: HoiResult) -> list[str]:

@@ -1,4 +1,4 @@
-"""Session that runs the detector, and the interaction network on the features of its boxes."""
+"""Session that runs the detector, and the interaction network on the features of its boxes; the layout network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,21 +9,24 @@ from numpy.typing import NDArray
 from onnxruntime import RunOptions
 
 from services.hoi.contract_facts import PERSON, ContractFacts
+from services.hoi.detections import Detections
 from sightline.inference.adapter import Adapter, TensorAdapter
 from sightline.inference.contract import ContractError
 from sightline.inference.detector import PICTURE, SCALE, DetectorSession
 from sightline.inference.engine import open_graph, precision_on
 from sightline.inference.providers import EXECUTION_PROVIDERS
-from sightline.inference.settings import InferenceSettings
+from sightline.inference.settings import InferenceSettings, Provider
 from sightline.inference.signature import ModelSignature, Tensors
 from sightline.inference.weights import Weights
+from sightline.postprocessing.interactions import LayoutOutputs
 
-PART = "interactions"
+PART, LAYOUT_PART = "interactions", "layout"
 FEATURES = ("p3", "p4", "p5")
 BOXES = ("people", "objects", "object_scores")
 DETECTED = ("boxes", "scores", "labels")
 OF_PEOPLE = ("actions", "targets", "person_logits")
 OF_ALL = ("object_logits",)
+LAYOUT_INPUTS, LAYOUT_OUTPUTS = ("people", "objects", "labels", "scores", "size"), ("action_logits", "pair_logits")
 UNKNOWN_CLASS = -1
 
 
@@ -129,6 +132,36 @@ class BoxSource:
         labels = self._labels[found.labels]
         known = labels != UNKNOWN_CLASS
         return {"boxes": found.boxes_xyxy[known], "scores": found.scores[known], "labels": labels[known]}
+
+
+class LayoutGraph:
+    """The layout network: scores of actions and pairs from the boxes, classes and scores of a whole photo."""
+
+    def __init__(self, path: Path, name: str, settings: InferenceSettings) -> None:
+        # On the CPU beside any accelerator: it takes a few microseconds for each pair.
+        _, self._session = open_graph(path, settings.model_copy(update={"providers": (Provider.CPU,)}))
+        found = sorted(each.name for each in self._session.get_inputs())
+        if found != sorted(LAYOUT_INPUTS):
+            raise ContractError(f"{name}: the layout graph takes {found}, it should take {sorted(LAYOUT_INPUTS)}")
+
+    @classmethod
+    def of(cls, weights: Weights, settings: InferenceSettings) -> "LayoutGraph | None":
+        """The layout network of the weights; None for weights without that part."""
+        path = weights.parts.get(LAYOUT_PART)
+        return None if path is None else cls(path, weights.contract.name, settings)
+
+    def run(self, detections: Detections, people: Sequence[int], size_px: tuple[int, int]) -> LayoutOutputs | None:
+        """Outputs for these people and all detections, in a photo of this width and height; None without people."""
+        if not people:
+            return None
+        feeds = {
+            "people": detections.boxes_xyxy[list(people)],
+            "objects": detections.boxes_xyxy,
+            "labels": detections.labels,
+            "scores": detections.scores,
+            "size": np.array(size_px, np.float32),
+        }
+        return LayoutOutputs(*self._session.run(list(LAYOUT_OUTPUTS), feeds))
 
 
 class _Graph:

@@ -15,9 +15,11 @@ from sightline.postprocessing.interactions import (
     Composition,
     DetectedBoxes,
     Floats,
+    LayoutOutputs,
     compose,
     decode_boxes,
     encode_boxes,
+    with_layout,
 )
 
 HORSE, BENCH = 2, 3
@@ -143,3 +145,25 @@ def test_decode_boxes_limits_large_ratios() -> None:
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         assert np.isfinite(decode_boxes(np.array([0, 0, 900, -900], np.float32), PERSON)).all()
         assert np.isfinite(encode_boxes(np.zeros((1, 4), np.float32), PERSON)).all()
+
+
+def test_layout_network_has_its_share_of_the_logits(outputs: BranchOutputs) -> None:
+    layout = LayoutOutputs(np.full((2, 2), 3, np.float32), np.full((2, 4, 2), -3, np.float32))
+
+    without, half, alone = (with_layout(outputs, layout, weight) for weight in (0.0, 0.5, 1.0))
+
+    assert without.actions == pytest.approx(outputs.actions, abs=1e-4)
+    assert alone.actions == pytest.approx(np.full((2, 2), 1 / (1 + np.exp(-3))), abs=1e-6)
+    logits = np.log(outputs.actions / (1 - outputs.actions))
+    assert half.actions == pytest.approx(1 / (1 + np.exp(-(logits + 3) / 2)), abs=1e-5)
+    assert half.pair_logits == pytest.approx(np.full((2, 4, 2), -1.5))
+
+
+def test_pair_logits_replace_the_sums_of_both_boxes(outputs: BranchOutputs) -> None:
+    pairs = np.zeros((2, 4, 2), np.float32)
+    pairs[0, HORSE] = 9
+    chosen = Composition(ActionScore.PAIR, uses_targets=False)
+
+    composed = compose(replace(outputs, pair_logits=pairs), BOXES, ANYTHING, chosen)
+
+    assert composed.objects[0, :, 0].tolist() == [HORSE, HORSE]

@@ -5,7 +5,7 @@ S = s_h * s_o * s^a * g: the detector's scores of person and object, the action'
 place to the target that is predicted from the person's appearance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,8 @@ NO_OBJECT = -1
 MAX_LOG_RATIO = 6.0
 """Largest logarithm of the ratio of two sides: e^6 is about 400."""
 MIN_SIDE_PX = 1e-3
+MIN_PROBABILITY = 1e-5
+"""Of an action, so that its logit is finite."""
 
 
 class ActionScore(StrEnum):
@@ -33,13 +35,15 @@ class Composition:
     """Parameters of the score.
 
     `sigma` is the standard deviation of the target density; without `uses_targets`, g is 1. `empty_role` is the value
-    of s_o * g for a role without object: where no object reaches it, the role is empty.
+    of s_o * g for a role without object: where no object reaches it, the role is empty. `layout_weight` is the share of
+    the layout network in the logits of actions and pairs, where there is one.
     """
 
     action_score: ActionScore = ActionScore.GEOMETRIC_MEAN
     sigma: float = 0.3
     empty_role: float = 0.03
     uses_targets: bool = True
+    layout_weight: float = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,13 +60,23 @@ class BranchOutputs:
     """Outputs of the network's branches.
 
     For p people: actions (p, slots) in 0..1, encoded targets (p, slots, 4) and person_logits (p, slots). For all n
-    boxes: object_logits (n, slots).
+    boxes: object_logits (n, slots). pair_logits: (p, n, slots) of each person with each box, or None where they are the
+    sums of the logits of both.
     """
 
     actions: Floats
     targets: Floats
     person_logits: Floats
     object_logits: Floats
+    pair_logits: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayoutOutputs:
+    """Outputs of the layout network: action_logits (p, slots) of p people, pair_logits (p, n, slots) with n boxes."""
+
+    action_logits: Floats
+    pair_logits: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +92,17 @@ class Triplets:
     scores: Floats
     action: Floats
     target: Floats
+
+
+def with_layout(branches: BranchOutputs, layout: LayoutOutputs, weight: float) -> BranchOutputs:
+    """The outputs with mean logits of branches and layout network; `weight` in 0..1 is that of the latter.
+
+    A mean of logits is a product of experts: what one of the two excludes gets a low score.
+    """
+    alone = np.clip(branches.actions, MIN_PROBABILITY, 1 - MIN_PROBABILITY)
+    actions = (1 - weight) * np.log(alone / (1 - alone)) + weight * layout.action_logits
+    pairs = (1 - weight) * _pair_logits(branches) + weight * layout.pair_logits
+    return replace(branches, actions=_sigmoid(actions), pair_logits=np.asarray(pairs, np.float32))
 
 
 def compose(
@@ -121,7 +146,7 @@ def _take(values: Floats, order: NDArray[np.int64]) -> Floats:
 
 def _action_scores(branches: BranchOutputs, source: ActionScore) -> Floats:
     """s^a (p, n, slots) of each person with each box."""
-    pair = _sigmoid(branches.person_logits[:, None] + branches.object_logits[None])
+    pair = _sigmoid(_pair_logits(branches))
     alone = np.broadcast_to(branches.actions[:, None], pair.shape)
     match source:
         case ActionScore.PERSON:
@@ -130,6 +155,13 @@ def _action_scores(branches: BranchOutputs, source: ActionScore) -> Floats:
             return pair
         case ActionScore.GEOMETRIC_MEAN:
             return np.asarray(np.sqrt(alone * pair), np.float32)
+
+
+def _pair_logits(branches: BranchOutputs) -> Floats:
+    """(p, n, slots)."""
+    if branches.pair_logits is not None:
+        return branches.pair_logits
+    return np.asarray(branches.person_logits[:, None] + branches.object_logits[None], np.float32)
 
 
 def _target_scores(branches: BranchOutputs, boxes: DetectedBoxes, composition: Composition) -> Floats:

@@ -1,5 +1,6 @@
 """Both graphs as one session, by ONNX Runtime."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import onnx
 import pytest
 
 from services.hoi.contract_facts import ContractFacts
+from services.hoi.detections import Detections
 from services.hoi.predictor import signature_for
-from services.hoi.session import CascadeSession
+from services.hoi.session import CascadeSession, LayoutGraph
 from sightline.inference.contract import ContractError
 from sightline.inference.signature import Tensors
 from sightline.inference.weights import Weights, load_weights
@@ -29,6 +31,8 @@ from tests.services.hoi.conftest import (
     save,
 )
 
+SHIPPED = Path("services/hoi/weights/detector.onnx")
+SHIPPED_SLOTS = tomllib.loads(SHIPPED.with_suffix(".toml").read_text())["facts"]["slots"]
 Change = Callable[[onnx.ModelProto], None]
 Open = Callable[[Weights], CascadeSession]
 
@@ -161,3 +165,31 @@ def test_failing_interaction_network_fails_at_load(tmp_path: Path, open_cascade:
 
     with pytest.raises(Exception, match="out of data bounds"):
         open_cascade(weights)
+
+
+def test_layout_network_is_optional(blobs: Weights, settings: ServiceSettings) -> None:
+    assert LayoutGraph.of(blobs, settings) is None
+
+
+def test_layout_network_compares_people_with_all_detections(settings: ServiceSettings) -> None:
+    layout = LayoutGraph.of(load_weights(SHIPPED, SHIPPED.with_suffix(".toml"), shipped=True), settings)
+    assert layout is not None
+    boxes = np.array([[10, 10, 60, 190], [5, 120, 90, 200], [150, 20, 190, 180]], np.float32)
+    rows = np.zeros((3, 29), np.float32)
+    labels, scores = np.array([0, 1, 0]), np.array([0.9, 0.8, 0.7], np.float32)
+    found = Detections(boxes, scores, labels, rows, np.zeros((3, 29, 4), np.float32), rows, rows)
+
+    outputs = layout.run(found, [0, 2], (200, 200))
+
+    assert outputs is not None
+    assert outputs.action_logits.shape == (2, 29)
+    assert outputs.pair_logits.shape == (2, 3, 29)
+    ride = SHIPPED_SLOTS.index(["ride", "instr"])
+    assert outputs.action_logits[0, ride] > outputs.action_logits[1, ride]  # on the bicycle, and away from it
+    assert outputs.pair_logits[0, 1, ride] > outputs.pair_logits[1, 1, ride]
+    assert layout.run(found, [], (200, 200)) is None
+
+
+def test_graph_of_other_inputs_is_no_layout_network(blobs: Weights, settings: ServiceSettings) -> None:
+    with pytest.raises(ContractError, match="the layout graph takes"):
+        LayoutGraph(blobs.path, "blobs", settings)

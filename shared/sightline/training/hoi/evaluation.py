@@ -13,7 +13,7 @@ from torch import Tensor
 from sightline.api.media_types import JSON
 from sightline.networks.boxes import encode
 from sightline.networks.interactnet import Interactions
-from sightline.postprocessing.interactions import NO_OBJECT, ActionScore, Composition
+from sightline.postprocessing.interactions import NO_OBJECT, ActionScore, Composition, LayoutOutputs
 from sightline.training.hoi.annotations import (
     ACTIONS,
     CLASS_INDEX,
@@ -50,7 +50,7 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScenePrediction:
-    """A scene's detections and the outputs of the branches for its top boxes.
+    """A scene's detections and the outputs of the branches and of the layout network for its top boxes.
 
     `scale` converts to the scene's pixels along x and y.
     """
@@ -60,6 +60,7 @@ class ScenePrediction:
     boxes: BoxTensors
     interactions: Interactions
     scale: tuple[float, float]
+    layout: LayoutOutputs | None = None
 
 
 def predict_scenes(
@@ -77,7 +78,8 @@ def _predict_scene(network: OnnxInteractNet, scene: Scene, detector: DetectFunct
         detections = detector(picture).scaled(width / picture.shape[1], height / picture.shape[0])
     boxes = top_boxes(detections)
     scale = scene.width / width, scene.height / height
-    return ScenePrediction(scene, detections, boxes, network.interact(levels, boxes), scale)
+    layout = network.compare(boxes, (width, height))
+    return ScenePrediction(scene, detections, boxes, network.interact(levels, boxes), scale, layout)
 
 
 Method = Callable[[ScenePrediction], BestTriplets]
@@ -89,10 +91,14 @@ def methods(composition: Composition, training: Sequence[Scene]) -> Mapping[str,
     allowed, anything = plausible_slots(), plausible_slots(any_class=True)
 
     def composed(composition: Composition, plausible: Tensor = allowed) -> Method:
-        return lambda each: compose(each.interactions, each.boxes, plausible[each.boxes.labels], composition)
+        return lambda each: compose(
+            each.interactions, each.boxes, plausible[each.boxes.labels], composition, each.layout
+        )
 
     return {
         "InteractNet": composed(composition),
+        "without layout network": composed(replace(composition, layout_weight=0.0)),
+        "layout network alone": composed(replace(composition, layout_weight=1.0, uses_targets=False)),
         "without target localisation": composed(replace(composition, uses_targets=False)),
         "without interaction branch": composed(replace(composition, action_score=ActionScore.PERSON)),
         "without human-centric actions": composed(replace(composition, action_score=ActionScore.PAIR)),

@@ -18,7 +18,8 @@ from torch.export import Dim
 
 from sightline.networks.faster_rcnn import DetectionConfig, detect
 from sightline.networks.interactnet import InteractNet, interact
-from sightline.postprocessing.interactions import Composition
+from sightline.networks.layout import LayoutNetwork, encode_layout
+from sightline.postprocessing.interactions import ActionScore, Composition
 from sightline.training.export import (
     MIN_HALVED_SIZE,
     OPSET,
@@ -29,8 +30,9 @@ from sightline.training.export import (
     write_contract,
 )
 from sightline.training.hoi.annotations import ALLOWED_CLASSES, COCO_CLASSES, SLOTS
+from sightline.training.hoi.layout_training import LAYOUT_CHECKPOINT, load_layout
 from sightline.training.hoi.model import load_model
-from sightline.training.hoi.predictions import INTERACTION_OUTPUTS
+from sightline.training.hoi.predictions import INTERACTION_OUTPUTS, LAYOUT_FILE, LAYOUT_INPUTS, LAYOUT_OUTPUTS
 
 DETECTOR_OUTPUTS = ("boxes", "scores", "labels", "p3", "p4", "p5")
 TOLERANCE = 1e-2  # pixels of boxes, and of logits and features that span some 10
@@ -52,7 +54,7 @@ MIN_INTERACTION_SCORE, MIN_BOX_SCORE = 0.12, 0.45
 """The service's default thresholds of triplets and boxes. Lower ones crowd the overlay."""
 
 CONTRACT = """\
-# Inputs and outputs of detector.onnx and interactions.onnx; docs/weights.md explains each entry.
+# Inputs and outputs of the graphs; docs/weights.md explains each entry.
 name = "interactnet"
 version = "{version}"
 precision = "fp32"
@@ -60,7 +62,7 @@ multiple_of = 32
 
 [parts]
 interactions = "interactions.onnx"
-
+{layout_part}
 [inputs.image]
 tensor = "image"
 dtype = "float32"
@@ -75,6 +77,7 @@ classes = {classes}
 slots = {slots}
 sigma = {sigma}
 action_score = "{action_score}"
+layout_weight = {layout_weight}
 
 [facts.thresholds]
 detection = {detection}
@@ -116,16 +119,51 @@ class ExportedInteractions(nn.Module):
         return outputs.actions, outputs.targets, outputs.person_logits, outputs.object_logits
 
 
+class ExportedLayout(nn.Module):
+    """people (p, 4), objects (o, 4), labels (o,), scores (o,) and the picture's size (2,), its width and height, to
+    action_logits (p, slots) and pair_logits (p, o, slots)."""
+
+    def __init__(self, network: LayoutNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, people: Tensor, objects: Tensor, labels: Tensor, scores: Tensor, size: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        actions, pairs = self.network(encode_layout(people, objects, labels, scores, size))
+        return actions, pairs
+
+
 def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     """Writes detector.onnx, interactions.onnx and detector.toml into the folder and returns the path of the first.
 
-    ValueError if ONNX Runtime and PyTorch disagree.
+    layout.onnx is written too if the layout network's checkpoint lies beside the other. ValueError if ONNX Runtime and
+    PyTorch disagree.
     """
     model, detection_config = load_model(checkpoint), DetectionConfig()
     export_graphs(model.network, folder, detection_config)
-    contract = contract_of(model.composition, detection_config, model.network.config.detector.image_px, version)
-    write_contract(folder / "detector.onnx", contract, folder / "interactions.onnx")
+    layout = checkpoint.with_name(LAYOUT_CHECKPOINT)
+    if layout.exists():
+        export_layout(load_layout(layout), folder / LAYOUT_FILE)
+    else:
+        (folder / LAYOUT_FILE).unlink(missing_ok=True)
+    _write_contract(folder, model.composition, model.network.config.detector.image_px, version)
     return folder / "detector.onnx"
+
+
+def replace_layout(checkpoint: Path, folder: Path, *, version: str) -> Path:
+    """Writes layout.onnx of a layout network's checkpoint and renews the contract of the exported graphs beside it."""
+    facts = read_facts(folder / "detector.onnx")
+    export_layout(load_layout(checkpoint), folder / LAYOUT_FILE)
+    _write_contract(folder, composition_from(facts), facts["longest_side_px"], version)
+    return folder / LAYOUT_FILE
+
+
+def _write_contract(folder: Path, composition: Composition, longest_side_px: int, version: str) -> None:
+    layout = folder / LAYOUT_FILE
+    parts = [folder / "interactions.onnx", *([layout] if layout.exists() else [])]
+    contract = contract_of(composition, DetectionConfig(), longest_side_px, version, has_layout=layout.exists())
+    write_contract(folder / "detector.onnx", contract, *parts)
 
 
 def export_graphs(network: InteractNet, folder: Path, detection_config: DetectionConfig) -> None:
@@ -145,6 +183,27 @@ def export_graphs(network: InteractNet, folder: Path, detection_config: Detectio
     path = folder / "interactions.onnx"
     save(interactions, tuple(feeds.values()), shapes, list(feeds), INTERACTION_OUTPUTS, path)
     check(network, detector, interactions, folder)
+
+
+def export_layout(network: LayoutNetwork, path: Path) -> None:
+    """Writes layout.onnx. ValueError if ONNX Runtime and PyTorch disagree."""
+    layout = ExportedLayout(network).eval()
+    people, objects = Dim("people", min=1), Dim("objects", min=1)
+    shapes: list[Any] = [{0: people}, {0: objects}, {0: objects}, {0: objects}, {}]
+    feeds = layout_feeds(network, people=2, objects=3)
+    save(layout, tuple(feeds.values()), shapes, list(feeds), LAYOUT_OUTPUTS, path, halved=False)
+    session = open_session(path)
+    for count, others in COUNTS:
+        if count and others:
+            compare(session, layout, layout_feeds(network, people=count, objects=others), LAYOUT_OUTPUTS)
+
+
+def layout_feeds(network: LayoutNetwork, *, people: int, objects: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    boxes = [_boxes(count, 256, 320, generator) for count in (people, objects)]
+    labels = torch.randint(network.config.classes, (objects,), generator=generator)
+    values = *boxes, labels, torch.rand(objects, generator=generator), torch.tensor([320.0, 256.0])
+    return dict(zip(LAYOUT_INPUTS, values, strict=True))
 
 
 def rounded(network: InteractNet) -> InteractNet:
@@ -200,6 +259,8 @@ def save(
     names: list[str],
     outputs: Sequence[str],
     path: Path,
+    *,
+    halved: bool = True,
 ) -> None:
     with warnings.catch_warnings():
         # The exporter's warnings concern its internals.
@@ -216,8 +277,9 @@ def save(
         )
     assert program is not None
     model = program.model_proto
-    quantize_linear(model)
-    halve_weights(model)
+    if halved:
+        quantize_linear(model)
+        halve_weights(model)
     forget_origins(model)
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -240,13 +302,22 @@ def _boxes(count: int, height: int, width: int, generator: torch.Generator) -> T
     return torch.cat([ends[:, 0], ends[:, 1] + 8], 1)
 
 
-def contract_of(composition: Composition, detection_config: DetectionConfig, longest_side_px: int, version: str) -> str:
+def contract_of(
+    composition: Composition,
+    detection_config: DetectionConfig,
+    longest_side_px: int,
+    version: str,
+    *,
+    has_layout: bool = False,
+) -> str:
     """The contract of the exported files as TOML, without checksums."""
     outputs = [f'[outputs.{name}]\ntensor = "{name}"\ndtype = "{dtype}"' for name, dtype in CONTRACT_OUTPUTS.items()]
     allowed = [f"{action}-{role} = {json.dumps(list(names))}" for (action, role), names in ALLOWED_CLASSES.items()]
     slots = [[action, role] if role else [action] for action, role in SLOTS]
     return CONTRACT.format(
         version=version,
+        layout_part=f'layout = "{LAYOUT_FILE}"\n' if has_layout else "",
+        layout_weight=composition.layout_weight,
         outputs="\n\n".join(outputs),
         longest_side_px=longest_side_px,
         classes=json.dumps(list(COCO_CLASSES)),
@@ -265,3 +336,10 @@ def read_facts(weights: Path) -> dict[str, Any]:
     """The facts in the contract beside the weights."""
     facts: dict[str, Any] = tomllib.loads(weights.with_suffix(".toml").read_text("utf-8"))["facts"]
     return facts
+
+
+def composition_from(facts: dict[str, Any]) -> Composition:
+    """The composition in the facts of a contract."""
+    source, empty_role = ActionScore(facts["action_score"]), facts["thresholds"]["empty_role"]
+    weight = facts.get("layout_weight", Composition().layout_weight)
+    return Composition(source, facts["sigma"], empty_role, layout_weight=weight)

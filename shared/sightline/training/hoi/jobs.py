@@ -1,7 +1,7 @@
 """The commands `sightline train|evaluate|export hoi`."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from sightline.networks.faster_rcnn import DetectorConfig, ProposalConfig
-from sightline.networks.interactnet import InteractNetConfig
-from sightline.postprocessing.interactions import ActionScore, Composition
+from sightline.networks.interactnet import InteractNet, InteractNetConfig
 from sightline.training.hoi.branch_training import Recipe, train_branches
-from sightline.training.hoi.datasets import hold_out, read_scenes
+from sightline.training.hoi.datasets import Scene, hold_out, read_scenes
 from sightline.training.hoi.evaluation import (
     box_table,
     comparison,
@@ -25,9 +24,10 @@ from sightline.training.hoi.evaluation import (
     served_comparison,
     served_scenes,
 )
+from sightline.training.hoi.export import composition_from, read_facts, replace_layout
 from sightline.training.hoi.export import export as export_network
-from sightline.training.hoi.export import read_facts
-from sightline.training.hoi.model import TrainConfig
+from sightline.training.hoi.layout_training import LAYOUT_CHECKPOINT, LayoutRecipe, save_layout, train_layout
+from sightline.training.hoi.model import TrainConfig, load_start_weights
 from sightline.training.hoi.predictions import OnnxInteractNet
 from sightline.training.hoi.pseudo_labels import PseudoLabelCache
 from sightline.training.hoi.scene_store import PackedScene, Sources, pack_scenes, read_folder, training_scenes
@@ -81,6 +81,7 @@ def train(
     weights: str | None = None,
     paper: bool = False,
     branches_only: bool = False,
+    layout_only: bool = False,
     max_examples: Annotated[int, typer.Option("--max-examples", "--most-lessons")] = 1500,
     seed: int = 0,
 ) -> None:
@@ -94,8 +95,9 @@ def train(
     with its pictures beside it; `coco`, `voc` and `stanford40` are folders in COCO's format. Pictures whose COCO ids
     are in `barred_ids`, such as V-COCO's test set, are not used for training, nor are the first hundred of its
     validation set. Run the command again to resume; `start` is a checkpoint or a folder of exported weights to begin
-    with, and `branches_only` keeps the detector as it is. The branches also learn from up to `max_examples` pictures
-    whose actions are known in part.
+    with, and `branches_only` keeps the detector as it is. With `layout_only` the networks at `start` stay as they are,
+    and only OUT/layout.pt is trained, the layout network, which needs a minute and no features. The branches also learn
+    from up to `max_examples` pictures whose actions are known in part.
 
     `--paper --backbone resnet50` is the paper's network. ResNet-50 needs `weights` by torchvision's name, such as
     IMAGENET1K_V1, or by path.
@@ -107,6 +109,13 @@ def train(
     px = network.detector.image_px
     store, validation = out / "store", out / "validation"
     training, held_out = hold_out(read_scenes(vcoco, instances, images))
+    if layout_only:
+        if start is None:
+            raise typer.BadParameter("layout_only needs `start`, whose boxes the layout network learns from")
+        started = InteractNet(network)
+        load_start_weights(started, start)
+        train_layout_network(started.eval(), training, stanford40, teachers_of(teacher, second_teacher), out, seed)
+        return
     pseudo_labels = PseudoLabelCache(make_teacher(teacher, second_teacher), out / "teacher")
     if not (validation / "truths.npz").exists():
         barred = frozenset(int(word) for word in barred_ids.read_text().split()) if barred_ids else frozenset[int]()
@@ -134,12 +143,31 @@ def train(
     checkpoint, recipe = out / "detector" / "last.pt", Recipe(seed=seed)
     model = train_branches(checkpoint, training, store, pseudo_labels, recipe, max_others=max_examples)
     model.save(out / "model.pt")
+    train_layout_network(model.network, training, stanford40, teachers_of(teacher, second_teacher), out, seed)
+
+
+def train_layout_network(
+    network: InteractNet,
+    vcoco: Sequence[Scene],
+    stanford40: Path | None,
+    teachers: Sequence[Detector],
+    out: Path,
+    seed: int,
+) -> None:
+    """Trains the layout network on the boxes of the network and of each teacher; writes OUT/layout.pt."""
+    caches = [PseudoLabelCache(each, out / "teachers" / str(at)) for at, each in enumerate(teachers)]
+    others = [scene for scene in read_folder(stanford40) if scene.split == "train" and scene.action]
+    save_layout(train_layout(network, caches, vcoco, others, LayoutRecipe(seed=seed)), out / LAYOUT_CHECKPOINT)
+
+
+def teachers_of(teacher: Path, second_teacher: Path | None) -> list[Detector]:
+    return [NanoDetPlus(teacher), *([PicoDet(second_teacher)] if second_teacher else [])]
 
 
 def make_teacher(teacher: Path, second_teacher: Path | None) -> Detector:
     """The detector that makes the pseudo-labels."""
-    first = NanoDetPlus(teacher)
-    return first if second_teacher is None else FusedDetector([first, PicoDet(second_teacher)])
+    teachers = teachers_of(teacher, second_teacher)
+    return teachers[0] if len(teachers) == 1 else FusedDetector(teachers)
 
 
 def replace_backbone(config: InteractNetConfig, backbone: str) -> InteractNetConfig:
@@ -168,7 +196,7 @@ def evaluate(
     process or of the running fleet at `url`, are scored too.
     """
     facts = read_facts(weights)
-    composition = Composition(ActionScore(facts["action_score"]), facts["sigma"], facts["thresholds"]["empty_role"])
+    composition = composition_from(facts)
     network = OnnxInteractNet(weights.parent, facts["longest_side_px"])
     training, held_out = hold_out(read_scenes(vcoco, instances, images))
     predictions = {"own boxes": predict_scenes(network, held_out)}
@@ -187,5 +215,9 @@ def evaluate(
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hoi/weights")) -> None:
-    """Write detector.onnx, interactions.onnx and their contract, checked against PyTorch."""
-    log.info("wrote %s", export_network(checkpoint, folder, version=version))
+    """Write detector.onnx, interactions.onnx, layout.onnx and their contract, checked against PyTorch.
+
+    Of OUT/layout.pt, only layout.onnx and the contract are written.
+    """
+    write = replace_layout if checkpoint.name == LAYOUT_CHECKPOINT else export_network
+    log.info("wrote %s", write(checkpoint, folder, version=version))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sightline.networks.interactnet import Interactions
 from sightline.postprocessing import interactions as postprocessing
-from sightline.postprocessing.interactions import BranchOutputs, Composition, DetectedBoxes
+from sightline.postprocessing.interactions import BranchOutputs, Composition, DetectedBoxes, LayoutOutputs, with_layout
 from sightline.training.hoi.annotations import (
     ACTIONS,
     ALLOWED_CLASSES,
@@ -30,6 +30,8 @@ from sightline.training.photos import Picture
 MAX_BOXES = 40
 LEVELS = ("p3", "p4", "p5")
 INTERACTION_OUTPUTS = ("actions", "targets", "person_logits", "object_logits")
+LAYOUT_FILE = "layout.onnx"
+LAYOUT_INPUTS, LAYOUT_OUTPUTS = ("people", "objects", "labels", "scores", "size"), ("action_logits", "pair_logits")
 Levels = Mapping[str, NDArray[np.float32]]
 
 
@@ -57,12 +59,17 @@ class BestTriplets:
 
 
 class OnnxInteractNet:
-    """The exported graphs: `detect` returns detections and feature levels, from which `interact` predicts."""
+    """The exported graphs: `detect` returns detections and feature levels, from which `interact` predicts.
+
+    `compare` applies the layout network, if its file is in the folder.
+    """
 
     def __init__(self, folder: Path, longest_px: int, *, threads: int = 1) -> None:
         self.detector, self.interactions = (
             cpu_session(folder / name, threads=threads) for name in ("detector.onnx", "interactions.onnx")
         )
+        layout = folder / LAYOUT_FILE
+        self.layout = cpu_session(layout, threads=threads) if layout.exists() else None
         self.longest_px = longest_px
 
     def detect(self, picture: Picture, size: tuple[int, int]) -> tuple[Detections, Levels]:
@@ -88,6 +95,15 @@ class OnnxInteractNet:
         outputs = self.interactions.run(list(INTERACTION_OUTPUTS), {**levels, **rois, "object_scores": scores.numpy()})
         return Interactions(*(torch.from_numpy(each) for each in outputs))
 
+    def compare(self, boxes: BoxTensors, size: tuple[int, int]) -> LayoutOutputs | None:
+        """The layout network's outputs in a picture of this width and height; None without the network or people."""
+        if self.layout is None or not len(boxes.people):
+            return None
+        people, size_px = boxes.boxes[boxes.people], torch.tensor(size, dtype=torch.float32)
+        values = people, boxes.boxes, boxes.labels, boxes.scores, size_px
+        feeds = {name: value.numpy() for name, value in zip(LAYOUT_INPUTS, values, strict=True)}
+        return LayoutOutputs(*self.layout.run(list(LAYOUT_OUTPUTS), feeds))
+
 
 def top_boxes(detections: Detections) -> BoxTensors:
     """The first `MAX_BOXES` detections."""
@@ -96,17 +112,26 @@ def top_boxes(detections: Detections) -> BoxTensors:
     return BoxTensors(boxes, scores, labels, (labels == PERSON).nonzero().squeeze(1))
 
 
-def compose(interactions: Interactions, boxes: BoxTensors, plausible: Tensor, composition: Composition) -> BestTriplets:
+def compose(
+    interactions: Interactions,
+    boxes: BoxTensors,
+    plausible: Tensor,
+    composition: Composition,
+    layout: LayoutOutputs | None = None,
+) -> BestTriplets:
     """Triplets composed as in the service. plausible: (n, slots), whether a box may have the slot's role."""
-    branches = (interactions.actions, interactions.targets, interactions.person_logits, interactions.object_logits)
+    outputs = (interactions.actions, interactions.targets, interactions.person_logits, interactions.object_logits)
+    branches = BranchOutputs(*(each.numpy() for each in outputs))
+    if layout is not None:
+        branches = with_layout(branches, layout, composition.layout_weight)
     triplets = postprocessing.compose(
-        BranchOutputs(*(each.numpy() for each in branches)),
+        branches,
         DetectedBoxes(boxes.boxes.numpy(), boxes.scores.numpy(), boxes.people.numpy()),
         plausible.numpy() > 0,
         composition,
     )
     objects, scores = (torch.from_numpy(each[..., 0]) for each in (triplets.objects, triplets.scores))
-    return BestTriplets(objects, scores, boxes.scores[boxes.people][:, None] * interactions.actions)
+    return BestTriplets(objects, scores, boxes.scores[boxes.people][:, None] * torch.from_numpy(branches.actions))
 
 
 def plausible_slots(*, any_class: bool = False) -> Tensor:
