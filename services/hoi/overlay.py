@@ -38,7 +38,7 @@ TINTS = (0.0, 0.4, -0.35, 0.6, -0.5, 0.2, -0.2, 0.75)
 """Shares of white, or of black where negative, in each further round of the palette."""
 DASH_LINES = 4
 """Length of a dash, and of the gap after it, in widths of the line."""
-WORDS_SHARE = 0.06
+WORDS_SHARE = 0.08
 """Share of the picture that words at boxes may hide; beyond it, box labels have their number alone."""
 GRID = 4
 """Rows and columns of spots within a box."""
@@ -223,12 +223,15 @@ class _Drawing:
         return [label for label in (*first, *verbs, *rest) if label is not None]
 
     def _box_label(self, label: BoxLabel) -> PlacedLabel | None:
-        box, words, number = self._scaled(label.of), self._pen.size(label.text), self._pen.size(label.number)
-        if words.width * words.height <= self._room_for_words_px and (
-            rect := self._placer.place(words, _at_box(box, words))
-        ):
-            self._room_for_words_px -= words.width * words.height
-            return PlacedLabel(rect, label.text, self._colour_of(label))
+        box, number = self._scaled(label.of), self._pen.size(label.number)
+        # The first line alone where both have no room: what a person does before what is missing.
+        for text in dict.fromkeys((label.text, label.text.split("\n")[0])):
+            words = self._pen.size(text)
+            if words.width * words.height <= self._room_for_words_px and (
+                rect := self._placer.place(words, _at_box(box, words))
+            ):
+                self._room_for_words_px -= words.width * words.height
+                return PlacedLabel(rect, text, self._colour_of(label))
         narrow = self._placer.place(number, chain(_at_box(box, number), _in_box(box, number)))
         return PlacedLabel(narrow, label.number, self._colour_of(label)) if narrow else None
 
