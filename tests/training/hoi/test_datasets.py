@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pytest
 
 from sightline.training.hoi.annotations import ACTIONS, CLASS_INDEX, PERSON, ROLES, SLOT_INDEX, SLOTS, SLOTS_OF
-from sightline.training.hoi.datasets import Scene, distinct_from, hold_out, read_coco, read_scenes
+from sightline.training.hoi.datasets import Scene, distinct_from, find_near_duplicates, hold_out, read_coco, read_scenes
 from sightline.training.photos import read_rgb
 
 RIDE = SLOT_INDEX["ride", "instr"]
@@ -84,3 +86,22 @@ def test_resized_held_out_picture_is_not_distinct(scenes: list[Scene]) -> None:
 
     assert not is_distinct(np.ascontiguousarray(picture[::2, ::2]))
     assert is_distinct(np.ascontiguousarray(picture[::-1, ::-1]))
+
+
+def test_near_duplicates_of_training_pictures_are_found_also_mirrored(scenes: list[Scene], tmp_path: Path) -> None:
+    copied, mirrored, unknown = (read_rgb(scenes[at].path) for at in (0, 1, 2))
+    cv2.imwrite(str(tmp_path / "copy.png"), cv2.resize(copied, None, fx=2, fy=2)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "mirrored.png"), mirrored[:, ::-1, ::-1])
+    cv2.imwrite(str(tmp_path / "other.png"), unknown[::-1, ::-1, ::-1])
+
+    found = find_near_duplicates(scenes[:3], [tmp_path])
+
+    assert {(each.held_out, each.trained_on.name) for each in found} == {
+        (scenes[0].path, "copy.png"),
+        (scenes[1].path, "mirrored.png"),
+    }
+
+
+def test_folder_without_pictures_cannot_be_searched(scenes: list[Scene], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there are no pictures"):
+        find_near_duplicates(scenes, [tmp_path])

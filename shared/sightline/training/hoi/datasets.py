@@ -20,7 +20,7 @@ from sightline.training.hoi.annotations import (
     GroundTruth,
     boxes_without_actions,
 )
-from sightline.training.photos import Picture, read_rgb
+from sightline.training.photos import Picture, list_photos, read_rgb
 
 HELD_OUT = 100
 NEAR_DUPLICATE_BITS = 8
@@ -167,3 +167,29 @@ def distinct_from(held_out: Sequence[Scene]) -> Callable[[Picture], bool]:
         return bool((differing > NEAR_DUPLICATE_BITS).all())
 
     return is_distinct
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicate:
+    """A held-out picture and the most similar one of a training folder, by differing bits of the perceptual hash."""
+
+    held_out: Path
+    trained_on: Path
+    bits: int
+
+
+def find_near_duplicates(held_out: Sequence[Scene], folders: Sequence[Path]) -> list[NearDuplicate]:
+    """The held-out pictures that the folders contain too, also resized, recompressed or mirrored; nearest first."""
+    paths = [path for folder in folders for path in list_photos(folder)]
+    if not paths:
+        raise ValueError(f"there are no pictures in {', '.join(map(str, folders))}; give folders of training pictures")
+    hashes = np.array([perceptual_hash(read_rgb(path)) for path in paths], np.uint64)
+    found = []
+    for scene in held_out:
+        picture = read_rgb(scene.path)
+        both = (perceptual_hash(each) for each in (picture, np.ascontiguousarray(picture[:, ::-1])))
+        differing = np.min([np.bitwise_count(hashes ^ np.uint64(each)) for each in both], axis=0)
+        nearest = int(differing.argmin())
+        if differing[nearest] <= NEAR_DUPLICATE_BITS:
+            found.append(NearDuplicate(scene.path, paths[nearest], int(differing[nearest])))
+    return sorted(found, key=lambda each: each.bits)

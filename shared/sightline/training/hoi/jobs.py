@@ -11,7 +11,7 @@ import typer
 from sightline.networks.faster_rcnn import DetectorConfig, ProposalConfig
 from sightline.networks.interactnet import InteractNet, InteractNetConfig
 from sightline.training.hoi.branch_training import Recipe, train_branches
-from sightline.training.hoi.datasets import Scene, hold_out, read_scenes
+from sightline.training.hoi.datasets import Scene, find_near_duplicates, hold_out, read_scenes
 from sightline.training.hoi.evaluation import (
     box_table,
     comparison,
@@ -189,16 +189,21 @@ def evaluate(
     teacher: Path | None = None,
     roles: bool = False,
     url: str | None = None,
+    trained_on: list[Path] | None = None,
 ) -> None:
     """Print AP of actions, roles and boxes on the held-out pictures beside the baselines, as Markdown.
 
     With the `teacher`'s file, also on its boxes; with `roles`, for each role. The results of the service, in this
-    process or of the running fleet at `url`, are scored too.
+    process or of the running fleet at `url`, are scored too. `trained_on` are folders of the pictures that the weights
+    learned from: held-out pictures that are near-duplicates of one of them, by perceptual hash, are listed and left
+    out.
     """
     facts = read_facts(weights)
     composition = composition_from(facts)
     network = OnnxInteractNet(weights.parent, facts["longest_side_px"])
     training, held_out = hold_out(read_scenes(vcoco, instances, images))
+    if trained_on:
+        held_out = without_near_duplicates(held_out, trained_on)
     predictions = {"own boxes": predict_scenes(network, held_out)}
     if teacher:
         predictions["the teacher's boxes"] = predict_scenes(network, held_out, NanoDetPlus(teacher).detect)
@@ -212,6 +217,16 @@ def evaluate(
         print(f"With {name}:\n\n{comparison(each, composition, training)}\n")
         if roles:
             print(role_table(method_scores(each, methods(composition, training)["InteractNet"])), "\n")
+
+
+def without_near_duplicates(held_out: Sequence[Scene], trained_on: Sequence[Path]) -> list[Scene]:
+    """The scenes that are not near-duplicates of training pictures; prints the others."""
+    found = find_near_duplicates(held_out, trained_on)
+    print(f"{len(found)} of {len(held_out)} held-out pictures are near-duplicates of training pictures:\n")
+    for each in found:
+        print(f"- {each.held_out.name} of {each.trained_on.name}: {each.bits} bits")
+    left_out = {each.held_out for each in found}
+    return [scene for scene in held_out if scene.path not in left_out]
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hoi/weights")) -> None:
