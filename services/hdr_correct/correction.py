@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.hdr_correct.bilateral_grid import AffineGrid, fit_grid, mapped_bands
-from services.hdr_correct.exposure import correction_share, estimate_ev_error, is_usable, read_exposure, white_certainty
+from services.hdr_correct.exposure import (
+    correction_share,
+    estimate_ev_error,
+    is_usable,
+    overexposure_certainty,
+    read_exposure,
+    without_darkening,
+)
+from services.hdr_correct.fill_light import fill_light
 from services.hdr_correct.preview import Preview
 from services.hdr_correct.scene import HdrScene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure, HdrOptions
@@ -20,6 +28,9 @@ MIN_LIGHT = 1e-5
 ALMOST_WHITE, FULLY_WHITE = 0.94, 0.99
 LIGHTENING = 0.05
 """Added to the mean of the guesses in white areas: it costs no error and looks more like a sky."""
+KNEE, TOP = 0.9, 0.96
+"""Of the brightest channel: brightening compresses the range from the first to white into that from the first to the
+second."""
 RELIABLE, CLIPPED = 0.9, 0.985
 """Of the brightest channel in sRGB: the camera is reliable up to the first and clips from the second."""
 
@@ -37,7 +48,8 @@ class HdrResult:
     """A corrected photo and its estimated scene.
 
     pixels: (h, w, 3) in the photo's colour space, of 16 bits if the options or the photo have 16; applied: share of the
-    network's correction, 0..1; scene_stops: range of the scene's luminance.
+    network's correction, 0..1; lift_stops: of the fill light in the deepest shadows; scene_stops: range of the scene's
+    luminance.
     """
 
     request: HdrRequest
@@ -45,6 +57,7 @@ class HdrResult:
     scene: HdrScene
     scene_stops: float
     applied: float
+    lift_stops: float
     exposure: Exposure
 
 
@@ -56,29 +69,45 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
     wanted = _even_out_white(shown, wanted)
     # The network may estimate slight colours for a grey photo.
     compressed = _to_grey(compressed) if picture.grey else compressed
-    share = correction_share(shown, wanted, white_intended=white_certainty(picture.pixels))
-    applied, usable = strength * share, is_usable(small.srgb)
+    wanted = without_darkening(shown, wanted, overexposed=overexposure_certainty(picture.pixels))
+    share, usable = correction_share(shown, wanted), is_usable(small.srgb)
     guess = expand(compressed)
     light = merge_scene(shown, guess, estimate_ev_error(shown, guess, usable), withheld=1 - share)
-    corrected = shown + np.float32(applied) * (wanted - shown)
-    pixels = _correct(request, fit_grid(own, small.to_own(wanted)), applied)
+    exposed = _keep_highlights(shown, shown + np.float32(share) * (wanted - shown))
+    fill = fill_light(exposed, shown)
+    target = fill.apply(exposed) if fill.max_stops else exposed
+    changes = strength > 0 and (share > 0 or fill.max_stops > 0)
+    pixels = _correct(request, fit_grid(own, small.to_own(target)), strength if changes else 0)
+    corrected = shown + np.float32(strength) * (target - shown)
     exposure = Exposure(
         before=read_exposure(picture, picture.pixels, estimate_ev_error(shown, light, usable)),
         after=read_exposure(picture, pixels, estimate_ev_error(corrected, light, usable)),
     )
     scene = HdrScene(fit_grid(own, compress(light)), picture.pixels)
-    return HdrResult(request, pixels, scene, _range_in_stops(light), applied, exposure)
+    return HdrResult(
+        request, pixels, scene, _range_in_stops(light), strength * share, strength * fill.max_stops, exposure
+    )
 
 
-def _correct(request: HdrRequest, grid: AffineGrid, applied: float) -> Samples:
+def _correct(request: HdrRequest, grid: AffineGrid, strength: float) -> Samples:
     picture, depth = request.picture, request.options.depth
     dtype = np.dtype(np.uint16 if (depth or picture.bit_depth) == 16 else np.uint8)
-    if applied == 0:  # pixels stay equal to the bit, which a grid of identities does not guarantee
+    if strength == 0:  # pixels stay equal to the bit, which a grid of identities does not guarantee
         return quantize(picture.pixels, dtype)
     result: Samples = np.empty(picture.pixels.shape, dtype)
-    for rows, values in mapped_bands(grid.blended(applied), picture.pixels):
+    for rows, values in mapped_bands(grid.blended(strength), picture.pixels):
         result[rows] = quantize(values, dtype)
     return result
+
+
+def _keep_highlights(shown: Floats, exposed: Floats) -> Floats:
+    """The photo in its new exposure, with room for texture below white where the photo as taken is not clipped."""
+    before, after = shown.max(axis=2, keepdims=True), exposed.max(axis=2, keepdims=True)
+    open_share = np.clip((CLIPPED - before) / (CLIPPED - ALMOST_WHITE), 0, 1)
+    compressed = np.where(after > KNEE, KNEE + (after - KNEE) * (TOP - KNEE) / (1 - KNEE), after)
+    # Only brightening is held back, so that highlights that the correction does not brighten stay as they are.
+    kept = after + open_share * (np.maximum(compressed, np.minimum(before, after)) - after)
+    return np.asarray(exposed * (kept / np.maximum(after, MIN_LIGHT)), np.float32)
 
 
 def _even_out_white(shown: Floats, wanted: Floats) -> Floats:

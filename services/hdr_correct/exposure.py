@@ -29,6 +29,18 @@ BRIGHT = 215 / 255
 INTENDED_RATIO, UNINTENDED_RATIO = 0.1, 0.25
 """Bright pixels for each white one. Around overexposed lights and skies the brightness falls off gradually; the white
 of a page or of a product photo ends abruptly."""
+PLATEAU_DOUBTFUL, PLATEAU_CERTAIN = 0.003, 0.018
+"""Shares of clipped pixels beyond those of a histogram that ends by itself. One stop of overexposure gives 0.03 in the
+median of photos, and unclipped snow, paper and clouds give 0 or less."""
+PLATEAU, BELOW_PLATEAU = 253.5 / 255, 246 / 255
+"""Clipping heaps up pixels from the first; a histogram that ends by itself has as many in the range below it."""
+PALE = 48 / 255
+"""Range of the channels below which a colour is a white."""
+DARKEST_SHARE, PALE_THROUGHOUT = 0.05, (115 / 255, 150 / 255)
+"""Smallest channel of the darkest twentieth from which a photo is pale all over. Two stops of overexposure leave darker
+shadows in nearly every photo."""
+BRIGHTENING_STOPS = 0.1
+"""Brightening from which a pixel's correction counts as brightening in full."""
 REGION_PX = 16
 MIN_REGION_LUMINANCE = 0.01
 
@@ -78,11 +90,56 @@ def _mean_luminance(picture: Picture, pixels: Samples) -> float:
     return min(1.0, float(luminance(light).mean(dtype=np.float64)))
 
 
-def correction_share(shown: Floats, wanted: Floats, *, white_intended: float = 0.0) -> float:
+def overexposure_certainty(pixels: Samples) -> float:
+    """The certainty, 0..1, that a photo (h, w, 3) is overexposed: it has clipped areas, and they are not intended.
+
+    A bright photo without clipped areas, such as snow or paper, shows its subject completely and is not overexposed.
+    """
+    sample = to_float(regular_sample(pixels))
+    clipping = _smoothstep(_clipped_plateau(sample), PLATEAU_DOUBTFUL, PLATEAU_CERTAIN)
+    return clipping * (1 - max(white_certainty(sample), _paleness(sample))) if clipping else 0.0
+
+
+def _paleness(sample: Floats) -> float:
+    """The certainty, 0..1, that a photo (h, w, 3) is pale all over, such as clouds, which exposure does not explain."""
+    return _smoothstep(float(np.quantile(sample.min(axis=2), DARKEST_SHARE)), *PALE_THROUGHOUT)
+
+
+def _clipped_plateau(sample: Floats) -> float:
+    """The share of clipped pixels less that of the codes just below.
+
+    It is negative for a bright histogram that ends before white.
+    """
+    lowest, middle, highest = (np.sort(sample, axis=2)[..., rank] for rank in range(3))
+    # Cream paper reaches the end of the red channel alone.
+    level = np.where(highest - lowest > PALE, highest, middle)
+    clipped = level >= PLATEAU
+    return float(clipped.mean() - ((level >= BELOW_PLATEAU) & ~clipped).mean())
+
+
+def white_certainty(sample: Floats) -> float:
+    """The certainty, 0..1, that white areas of a photo (h, w, 3) are intended, from how abruptly they end."""
+    white = sample.min(axis=2) >= CLIPPED / 255
+    bright = (sample.max(axis=2) >= BRIGHT) & ~white
+    if white.mean() < CLIPPED_SHARE_CERTAIN:
+        return 0.0
+    return 1 - _smoothstep(float(bright.mean() / white.mean()), INTENDED_RATIO, UNINTENDED_RATIO)
+
+
+def without_darkening(shown: Floats, wanted: Floats, *, overexposed: float) -> Floats:
+    """A correction (h, w, 3) with only the share `overexposed` of its darkening; sRGB in 0..1."""
+    gains = np.log2(
+        (luminance(decode_srgb(wanted)) + MIN_REGION_LUMINANCE) / (luminance(decode_srgb(shown)) + MIN_REGION_LUMINANCE)
+    )
+    kept = overexposed + (1 - overexposed) * np.clip(gains / BRIGHTENING_STOPS, 0, 1)
+    return np.asarray(shown + kept[..., None] * (wanted - shown), np.float32)
+
+
+def correction_share(shown: Floats, wanted: Floats) -> float:
     """The share of a correction to apply, 0..1, from the stops by which it moves regions; sRGB (h, w, 3) in 0..1.
 
     A photo shows its right exposure to no better than half a stop, so that small corrections of good photos are left
-    out. white_intended: certainty that white areas are intended, 0..1.
+    out.
     """
     stops = _region_stops(wanted) - _region_stops(shown)
     darkens = float(stops.mean()) < 0
@@ -90,18 +147,7 @@ def correction_share(shown: Floats, wanted: Floats, *, white_intended: float = 0
     certain = _smoothstep(clipped, CLIPPED_SHARE_DOUBTFUL, CLIPPED_SHARE_CERTAIN) if darkens else 0.0
     none_below = NO_CORRECTION_STOPS + certain * (CLIPPED_NO_CORRECTION_STOPS - NO_CORRECTION_STOPS)
     full_from = FULL_CORRECTION_STOPS + certain * (CLIPPED_FULL_CORRECTION_STOPS - FULL_CORRECTION_STOPS)
-    share = _smoothstep(float(np.sqrt(np.mean(stops**2))), none_below, full_from)
-    return share * (1 - white_intended) if darkens else share
-
-
-def white_certainty(pixels: Samples) -> float:
-    """The certainty, 0..1, that white areas of a photo (h, w, 3) are intended, from how abruptly they end."""
-    sample = to_float(regular_sample(pixels))
-    white = sample.min(axis=2) >= CLIPPED / 255
-    bright = (sample.max(axis=2) >= BRIGHT) & ~white
-    if white.mean() < CLIPPED_SHARE_CERTAIN:
-        return 0.0
-    return 1 - _smoothstep(float(bright.mean() / white.mean()), INTENDED_RATIO, UNINTENDED_RATIO)
+    return _smoothstep(float(np.sqrt(np.mean(stops**2))), none_below, full_from)
 
 
 def _smoothstep(value: float, low: float, high: float) -> float:

@@ -32,6 +32,7 @@ def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
         width=picture.width,
         height=picture.height,
         applied_share=result.applied,
+        shadow_lift_stops=round(result.lift_stops, 3),
         exposure=result.exposure,
         scene_white=1.0,
         scene_stops=result.scene_stops,

@@ -53,7 +53,12 @@ class HdrRecord(BaseModel):
         ge=0,
         le=1,
         description="Share of the network's correction that was applied: `strength`, or less where the photo was well "
-        "exposed already",
+        "exposed already; a photo without clipped areas is not darkened",
+    )
+    shadow_lift_stops: float = Field(
+        ge=0,
+        description="Largest brightening, in stops, of the dark regions of a backlit photo, such as a building before "
+        "a bright sky. It is added to the network's correction, and 0 for other photos",
     )
     exposure: Exposure
     scene_white: float = Field(description="Value of a well-exposed photo's white in the scene files", examples=[1.0])
@@ -67,6 +72,7 @@ DESCRIPTION = """Brings detail back into photos that are too dark, too bright or
 
 The photo comes back in its size, orientation, bit depth and colour space, as PNG unless `Accept` says otherwise. The
 networks correct a small copy, and the correction is transferred to every pixel, so that fine detail is the photo's own.
+Dark regions of a backlit photo are lifted. Snow, paper, clouds and white things that are not clipped stay bright.
 With `Accept: image/vnd.radiance` or `image/x-exr`, the reply is the estimated scene in linear light, upright, in the
 primaries of sRGB, with 1.0 for the white of a well-exposed photo. `application/zip` has all of them. Clipped and
 crushed pixels hold no information: there, the scene is a guess from the surroundings."""

@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from services.hdr_correct.exposure import correction_share, estimate_ev_error, is_usable, read_exposure, white_certainty
-from sightline.imaging.bit_depth import Floats
+from services.hdr_correct.exposure import (
+    correction_share,
+    estimate_ev_error,
+    is_usable,
+    overexposure_certainty,
+    read_exposure,
+    white_certainty,
+    without_darkening,
+)
+from sightline.imaging.bit_depth import Floats, to_float
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.formats import ImageFormat
 from sightline.imaging.picture import Picture, Samples
@@ -107,14 +116,52 @@ def test_clipped_pixels_do_not_ease_brightening() -> None:
 def test_white_is_intended_in_a_page_but_not_in_an_overexposed_sky() -> None:
     page = np.full((300, 200, 3), 255, np.uint8)
     page[20:280:10, 20:180] = 30
-    sky = np.clip(np.linspace(400, 60, 300)[:, None, None] * np.ones((1, 200, 3)), 0, 255).astype(np.uint8)
 
-    assert white_certainty(page) == 1
-    assert white_certainty(page.astype(np.uint16) * 257) == 1
-    assert white_certainty(sky) == 0
-    assert white_certainty(np.full((20, 20, 3), 120, np.uint8)) == 0
+    assert white_certainty(to_float(page)) == 1
+    assert white_certainty(to_float(page.astype(np.uint16) * 257)) == 1
+    assert white_certainty(to_float(overexposed_sky())) == 0
+    assert white_certainty(to_float(np.full((20, 20, 3), 120, np.uint8))) == 0
 
 
-def test_intended_white_prevents_darkening_but_not_brightening() -> None:
-    assert correction_share(photo(), brightened(photo(), -1), white_intended=1) == 0
-    assert correction_share(photo(), brightened(photo(), 1), white_intended=1) == 1
+def overexposed_sky() -> NDArray[np.uint8]:
+    return np.clip(np.linspace(400, 60, 300)[:, None, None] * np.ones((1, 200, 3)), 0, 255).astype(np.uint8)
+
+
+def paper(red: int, green: int, blue: int) -> NDArray[np.uint8]:
+    """A page of lines on paper of that colour, with the noise of a scanner."""
+    page = np.full((300, 200, 3), (red, green, blue), np.float64)
+    page[20:280:10, 20:180] = 30
+    return np.clip(page + np.random.default_rng(0).normal(0, 1.5, page.shape), 0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("colour", [(250, 250, 250), (255, 250, 240), (252, 252, 252), (226, 220, 205)])
+def test_paper_is_not_overexposed(colour: tuple[int, int, int]) -> None:
+    assert overexposure_certainty(paper(*colour)) == 0
+
+
+def test_unclipped_snow_is_not_overexposed() -> None:
+    snow = np.random.default_rng(0).normal(252, 1.5, (200, 300, 1)).clip(0, 255).round().astype(np.uint8)
+
+    assert overexposure_certainty(np.repeat(snow, 3, axis=2)) == 0
+
+
+def test_clouds_with_some_clipped_pixels_are_pale_and_not_overexposed() -> None:
+    clouds = np.linspace(170, 290, 300)[:, None, None].clip(0, 255) * np.ones((1, 200, 3))
+
+    assert overexposure_certainty(clouds.astype(np.uint8)) == 0
+
+
+def test_clipped_sky_above_a_landscape_is_overexposed() -> None:
+    assert overexposure_certainty(overexposed_sky()) == 1
+    assert overexposure_certainty(overexposed_sky().astype(np.uint16) * 257) == 1
+
+
+def test_darkening_is_left_out_and_brightening_kept_where_a_photo_is_not_overexposed() -> None:
+    wanted = brightened(photo(), -1)
+    wanted[80:] = brightened(photo(), 1)[80:]
+
+    kept = without_darkening(photo(), wanted, overexposed=0)
+
+    np.testing.assert_allclose(kept[:80], photo()[:80], atol=1e-6)
+    np.testing.assert_allclose(kept[80:], wanted[80:], atol=1e-6)
+    np.testing.assert_allclose(without_darkening(photo(), wanted, overexposed=1), wanted, atol=1e-6)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb, encode_srgb
 from sightline.training.photos import Picture
@@ -12,6 +13,8 @@ Corrector = Callable[[Picture], Picture]
 CLIP_LIMIT = 2.0
 TILES = (8, 8)
 MIN_MEAN = 1 / 255
+RETINEX_GAMMA, RETINEX_EDGE, RETINEX_WINDOWS = 0.8, 0.1, 32
+MIN_ILLUMINATION = 0.02
 FUSED_EVS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -43,12 +46,33 @@ def fusion(photo: Picture) -> Picture:
     return _to_bytes(cv2.createMergeMertens().process(bracket))
 
 
+def retinex(photo: Picture) -> Picture:
+    """The photo divided by its illumination, as in LIME (Guo et al. 2017), with a guided filter as the smoothing."""
+    values = photo.astype(np.float32) / 255
+    illumination = guided_filter(values.max(axis=2), round(max(photo.shape) / RETINEX_WINDOWS), RETINEX_EDGE)
+    return _to_bytes(values / np.maximum(illumination, MIN_ILLUMINATION)[..., None] ** np.float32(RETINEX_GAMMA))
+
+
+def guided_filter(values: NDArray[np.float32], radius_px: int, edge: float) -> NDArray[np.float32]:
+    """Values (h, w) smoothed where their contrast is below `edge` (He et al. 2010, guided by themselves)."""
+
+    def box(plane: NDArray[np.floating]) -> NDArray[np.float32]:
+        window = 2 * radius_px + 1
+        return np.asarray(cv2.blur(plane, (window, window), borderType=cv2.BORDER_REFLECT), np.float32)
+
+    mean = box(values)
+    variance = box(values * values) - mean * mean
+    kept = variance / (variance + np.float32(edge**2))
+    return np.asarray(box(kept) * values + box(mean - kept * mean), np.float32)
+
+
 BASELINES: dict[str, Corrector] = {
     "identity": identity,
     "equalized": equalized,
     "clahe": clahe,
     "gamma_to_mean": gamma_to_mean,
     "fusion": fusion,
+    "retinex": retinex,
 }
 
 

@@ -20,6 +20,7 @@ from sightline.training.hdr_correct.evaluate import (
 )
 from sightline.training.hdr_correct.export import export as export_network
 from sightline.training.hdr_correct.pairs import list_pairs, pack_pairs
+from sightline.training.hdr_correct.scenario_evaluation import compare_backlit, compare_bright
 from sightline.training.hdr_correct.scene_evaluation import (
     ESTIMATORS,
     Estimator,
@@ -94,16 +95,23 @@ def evaluate(
     url: str | None = None,
     pairs: bool = False,
     scenes: bool = False,
+    backlit: bool = False,
+    bright: bool = False,
 ) -> None:
     """Print quality per exposure error beside the classical methods, as Markdown.
 
-    `photos` is a folder of good photos, which are exposed wrong; with `pairs` one of real pairs, as `train` takes them;
-    with `scenes` one of HDR files, and the estimated scenes are measured. The service, in this process or the running
-    fleet at `url`, adds what it does around the network.
+    `photos` is a folder of good photos, which are exposed wrong. With `pairs` it is one of real pairs, as `train` takes
+    them; with `scenes` one of HDR files, whose estimated scenes are measured; with `backlit` one of HDR files, whose
+    backlit views are corrected; with `bright` one of snow, clouds, paper and white things, which should stay as they
+    are. The service, in this process or the running fleet at `url`, adds what it does around the network.
     """
     with open_served_model("hdr_correct", url, weights) as service:
         if scenes:
             print(_scene_table(service, weights, photos))
+        elif backlit:
+            print(compare_backlit(_correctors(service, weights), photos))
+        elif bright:
+            print(compare_bright(_correctors(service, weights), photos))
         elif pairs:
             print(_photo_table(service, weights, paired_cases(photos, size_px=size_px)))
         else:
@@ -119,8 +127,11 @@ def _scene_table(service: ServedModel, weights: Path, folder: Path) -> str:
 
 def _photo_table(service: ServedModel, weights: Path, cases: Sequence[Case]) -> str:
     measures = MEASURES | {"fsim": fsim, "perceptual": PerceptualDistance(load_features(METRIC_BACKBONE))}
-    correctors: dict[str, Corrector] = {"service": ServiceCorrector(service), "network": OnnxCorrector(weights)}
-    return markdown_table(compare(correctors | BASELINES, cases, measures), "exposure")
+    return markdown_table(compare(_correctors(service, weights), cases, measures), "exposure")
+
+
+def _correctors(service: ServedModel, weights: Path) -> dict[str, Corrector]:
+    return {"service": ServiceCorrector(service), "network": OnnxCorrector(weights), **BASELINES}
 
 
 def export(checkpoint: Path, version: str, folder: Path = Path("services/hdr_correct/weights")) -> None:
