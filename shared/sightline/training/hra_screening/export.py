@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sightline.api.screening import CATEGORIES
+from sightline.inference.contract import read_contract
 from sightline.networks.hra_cnn import HraCnn
 from sightline.training.export import Feeds, Graph, write_contract, write_onnx
 from sightline.training.hra_screening.fitting import ScreeningModel, load_model
@@ -85,6 +86,13 @@ def export(checkpoint: Path, folder: Path, *, version: str) -> Path:
     write_onnx(Graph(Exported(model), sample_feeds, OUTPUTS, 32, TOLERANCE), path)
     write_contract(path, contract_of(model, version))
     return path
+
+
+def with_version(source: Path, path: Path, version: str) -> None:
+    """Writes the contract of a file that was made from `source`: the same entries with another version and digest."""
+    text = source.with_suffix(".toml").read_text(encoding="utf-8").partition("[sha256]")[0]
+    old = read_contract(source.with_suffix(".toml")).version
+    write_contract(path, text.replace(f'version = "{old}"', f'version = "{version}"'))
 
 
 def contract_of(model: ScreeningModel, version: str) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import onnx
 import typer
 
+from sightline.inference.contract import read_contract
 from sightline.networks.backbones import with_weights
 from sightline.networks.hra_cnn import Fusion, HraConfig, Pooling
 from sightline.training.hra_screening.calibration import probabilities
@@ -24,8 +26,10 @@ from sightline.training.hra_screening.evaluate import ServiceScreener
 from sightline.training.hra_screening.evaluate import evaluate as evaluate_screener
 from sightline.training.hra_screening.examples import Example, read_examples, support, supported
 from sightline.training.hra_screening.export import export as export_network
+from sightline.training.hra_screening.export import with_version
 from sightline.training.hra_screening.features import Pooled, pooled_features
 from sightline.training.hra_screening.fitting import ScreeningModel, assemble
+from sightline.training.hra_screening.non_scenes import add_gate, gate_for
 from sightline.training.hra_screening.scores import markdown, score
 from sightline.training.hra_screening.splits import hold_out, leaks
 from sightline.training.hra_screening.train import fine_tune
@@ -54,14 +58,24 @@ def train(
     hours: float = 0.0,
     hidden: int = 256,
     seed: int = 0,
+    non_scenes: Path | None = None,
+    gated: Path = Path("services/hra_screening/weights/hra_screening.onnx"),
+    version: str | None = None,
 ) -> None:
     """Fit a linear head on frozen trunks, or with --hours train as the paper does; writes OUT/model.pt.
+
+    With `non_scenes`, a folder with one sub-folder for each kind of picture that is not a scene, fit only a gate for
+    the exported file `gated`: it raises `no_violation` for such pictures. Writes OUT/hra_screening.onnx with its
+    contract, which keeps its version unless `version` is given.
 
     One or two backbones, as arguments or by --backbone. `weights` are torchvision's names or paths, one for each
     backbone; the EfficientNet-Lites have their own. Sources of `val` and `test` alone are held out and measured on at
     the end, unless `everything` is trained on. --compare cross-validates every backbone, pooling and fusion instead,
     and writes nothing.
     """
+    if non_scenes:
+        write_gated(gated, read_examples(data), non_scenes, out, version)
+        return
     backbone = with_weights([*(backbones or []), *(backbone or [])], weights)
     recipe = HeadRecipe(views, penalty, class_balance, source_balance)
     if hours:
@@ -86,6 +100,19 @@ def train(
         return
     candidate = Candidate(_names(backbone), pooling, fusion if len(backbone) > 1 else None)
     fit(examples, candidate, backbone, pooled, recipe, image_px, everything=everything).save(out / "model.pt")
+
+
+def write_gated(weights: Path, scenes: Sequence[Example], non_scenes: Path, out: Path, version: str | None) -> None:
+    """Writes an exported file with a gate for pictures that are not scenes, and its contract, into the folder."""
+    contract = read_contract(weights.with_suffix(".toml"))
+    assert contract.fixed_size is not None
+    model = onnx.load(weights)
+    add_gate(model, gate_for(model, scenes, non_scenes, contract.fixed_size[0]))
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "hra_screening.onnx"
+    onnx.save(model, path)
+    with_version(weights, path, version or contract.version)
+    log.info("wrote %s", path)
 
 
 def paper_stages(hours: float, image_px: int) -> tuple[Stage, ...]:
