@@ -10,7 +10,7 @@ from services.gateway.jobs.backend import refusal_of
 from services.gateway.settings import GatewaySettings
 from services.gateway.state import CallerDep, Gateway, GatewayDep, PrefixDep, gateway_of
 from services.gateway.upstream.replicas import Replica
-from sightline.api.declaration import route_of
+from sightline.api.declaration import model_name, route_of
 from sightline.api.evidence import DetectorIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.fleet_credential import is_accepted
@@ -89,6 +89,8 @@ async def list_models(gateway: GatewayDep, caller: CallerDep, prefix: PrefixDep)
 
 @router.get("/v1/models/{model}", tags=["fleet"], summary="One model of this fleet")
 async def get_model(model: str, gateway: GatewayDep, caller: CallerDep, prefix: PrefixDep) -> Model:
+    """The model of this name, `hdr_correct`, or of the spelling in its route, `hdr-correct`."""
+    model = model_name(model)
     gateway.fleet.replicas(model)
     caller.require_model(model)
     return _model(gateway, model, prefix)

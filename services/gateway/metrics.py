@@ -6,7 +6,7 @@ from prometheus_client.registry import Collector
 
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.api.problems import Code
-from sightline.http.metrics import DURATION_BUCKETS_S
+from sightline.runtime.tracing import DURATION_BUCKETS_S
 
 
 class GatewayMetrics:

@@ -22,6 +22,10 @@ def test_card_is_markdown_by_default(url: str) -> None:
     assert reply.text == "# Inversion\n"
 
 
+def test_card_is_found_by_the_spelling_of_the_route(url: str) -> None:
+    assert httpx2.get(f"{url}/tiny-invert/card").text == "# Inversion\n"
+
+
 def test_card_as_json_names_the_loaded_weights(url: str, tiny_weights: Weights) -> None:
     card = httpx2.get(f"{url}/tiny_invert/card", headers={"Accept": "application/json"}).json()
     assert card["weights"] == {

@@ -13,7 +13,7 @@ from services.gateway.requests.context import RequestContext
 from services.gateway.requests.header_sniffer import admit_pictures
 from services.gateway.state import Gateway, gateway_of
 from services.gateway.upstream.forwarding import RequestForwarder
-from sightline.api.declaration import route_of
+from sightline.api.declaration import model_name, route_of
 from sightline.api.problems import Problem
 from sightline.http.middleware import add_log_fields, route_template
 from sightline.http.request_headers import declared_bytes
@@ -112,7 +112,7 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = gateway_of(scope)
-        model = self._model or scope["path_params"]["model"]
+        model = self._model or model_name(scope["path_params"]["model"])
         gateway.fleet.replicas(model)  # raises NOT_FOUND for an unknown model
         context = RequestContext(gateway.settings, gateway.limiter, scope, receive, send)
         context.caller.require_model(model)

@@ -17,6 +17,11 @@ def route_of(model: str) -> str:
     return f"/v1/{model.replace('_', '-')}"
 
 
+def model_name(name: str) -> str:
+    """Returns a model's name, such as `hdr_correct`; accepts also the spelling of its route, `hdr-correct`."""
+    return name.replace("-", "_")
+
+
 @dataclass(frozen=True, slots=True)
 class PictureField:
     """A picture that a request may carry; `sample` is the file of `samples/` that examples send in it."""

@@ -8,8 +8,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
 from sightline import __version__
-
-DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from sightline.runtime.tracing import DURATION_BUCKETS_S
 
 
 def create_registry() -> CollectorRegistry:

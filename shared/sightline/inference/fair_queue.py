@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-SHARE = 3  # one caller may hold at most this multiple of the free places; a caller alone gets three quarters of all
+from sightline.runtime.resources import MAX_CALLER_SHARE
+
 BULK_SHARE = 4  # one bulk request runs after this many interactive ones
 
 
@@ -75,7 +76,9 @@ class FairSemaphore:
             waiter.admitted.set_result(None)
 
     def _next(self) -> _Waiter | None:
-        fitting = [waiter for waiter in self._waiters if self._held[waiter.requester.caller] < SHARE * self._free]
+        fitting = [
+            waiter for waiter in self._waiters if self._held[waiter.requester.caller] < MAX_CALLER_SHARE * self._free
+        ]
         bulk_first = self._interactive_in_row >= BULK_SHARE
         return min(fitting, key=lambda waiter: self._order(waiter.requester, bulk_first), default=None)
 

@@ -4,7 +4,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+from sightline.runtime.tracing import DURATION_BUCKETS_S
+
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 DROP_REASONS = ("cancelled", "expired")
 DECODER_ENDS = ("time", "memory", "crash")

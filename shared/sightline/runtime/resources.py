@@ -9,6 +9,8 @@ from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 START_TIMEOUT_S = 10.0
+MAX_CALLER_SHARE = 3
+"""Multiple of the free places of a pool that one caller may hold: alone, a caller gets three quarters of all."""
 
 
 def available_cores() -> int:

@@ -16,6 +16,8 @@ from opentelemetry.trace import Span, SpanKind
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 NANOSECONDS = 1e9
 TRACEPARENT = "traceparent"
+DURATION_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Of histograms of durations, the same in gateway and services, so that dashboards can compare them."""
 
 tracer = trace.get_tracer("sightline")
 

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from sightline.api.declaration import model_name
 from sightline.api.evidence import ModelIdentity
 from sightline.api.problems import Code, Problem
 from sightline.http.negotiation import negotiate
@@ -42,7 +43,7 @@ def card_router(service: ModelService) -> APIRouter:
 
 
 def require_model(requested: str, name: str) -> None:
-    if requested != name:
+    if model_name(requested) != name:
         raise Problem(Code.NOT_FOUND, "There is no such model here; `models` lists the available ones.", models=[name])
 
 

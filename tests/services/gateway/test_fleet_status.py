@@ -136,6 +136,7 @@ def test_models_are_listed_with_their_services_descriptions(start: Start, open_g
         "ready_replicas": 1,
     }
     assert httpx2.get(f"{gateway.url}/v1/models/hdr_correct").json() == model
+    assert httpx2.get(f"{gateway.url}/v1/models/hdr-correct").json() == model  # as in its route
     assert httpx2.get(gateway.url + model["card"]).json()["title"] == "HDR correction"
 
 

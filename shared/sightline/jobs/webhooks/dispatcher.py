@@ -28,13 +28,13 @@ from sightline.jobs.webhooks.delivery_queue import (
 from sightline.jobs.webhooks.message import Render, WebhookMessage, job_ended_message
 from sightline.jobs.webhooks.sender import DeliveryAttempt, WebhookSender
 from sightline.jobs.webhooks.settings import WebhookSettings
+from sightline.runtime.resources import MAX_CALLER_SHARE
 from sightline.runtime.retries import repeat
 from sightline.runtime.tasks import cancellable
 
 log = structlog.get_logger()
 
 PAGE = 128
-MAX_SHARE = 3  # one caller may have at most this many times the free deliveries at once
 JITTER = 0.2  # of a delay, in either direction, so that messages that failed together are not retried together
 LEASE_MARGIN_S = 30.0  # beyond the attempt itself, in case Redis is slow
 BACKLOG_INTERVAL_S = 10.0
@@ -143,9 +143,9 @@ class WebhookDispatcher:
                     deliveries.create_task(self._deliver(lease))
 
     def _room(self, lane: str) -> int:
-        """Returns how many deliveries may start in a lane: no caller exceeds `MAX_SHARE` times the free places."""
+        """Returns how many deliveries may start in a lane, so that no caller exceeds `MAX_CALLER_SHARE`."""
         free, own = self._settings.max_deliveries - self._busy.total(), self._busy_of[lane_caller(lane)]
-        share = (MAX_SHARE * free - own + MAX_SHARE) // (MAX_SHARE + 1)
+        share = (MAX_CALLER_SHARE * free - own + MAX_CALLER_SHARE) // (MAX_CALLER_SHARE + 1)
         return min(free, share, self._settings.max_per_receiver - self._busy[lane])
 
     async def _deliver(self, lease: DeliveryLease) -> None:
