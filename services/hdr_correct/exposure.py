@@ -39,6 +39,8 @@ PALE = 48 / 255
 DARKEST_SHARE, PALE_THROUGHOUT = 0.05, (115 / 255, 150 / 255)
 """Smallest channel of the darkest twentieth from which a photo is pale all over. Two stops of overexposure leave darker
 shadows in nearly every photo."""
+PALE_PLATEAUS = (0.15, 0.3)
+"""Clipped shares: up to the first a pale photo is bright by nature, from the second it is overexposed."""
 BRIGHTENING_STOPS = 0.1
 """Brightening from which a pixel's correction counts as brightening in full."""
 REGION_PX = 16
@@ -96,8 +98,12 @@ def overexposure_certainty(pixels: Samples) -> float:
     A bright photo without clipped areas, such as snow or paper, shows its subject completely and is not overexposed.
     """
     sample = to_float(regular_sample(pixels))
-    clipping = _smoothstep(_clipped_plateau(sample), PLATEAU_DOUBTFUL, PLATEAU_CERTAIN)
-    return clipping * (1 - max(white_certainty(sample), _paleness(sample))) if clipping else 0.0
+    plateau = _clipped_plateau(sample)
+    clipping = _smoothstep(plateau, PLATEAU_DOUBTFUL, PLATEAU_CERTAIN)
+    if clipping == 0:
+        return 0.0
+    pale = _paleness(sample) * (1 - _smoothstep(plateau, *PALE_PLATEAUS))
+    return clipping * (1 - max(white_certainty(sample), pale))
 
 
 def _paleness(sample: Floats) -> float:

@@ -146,9 +146,15 @@ def test_unclipped_snow_is_not_overexposed() -> None:
 
 
 def test_clouds_with_some_clipped_pixels_are_pale_and_not_overexposed() -> None:
-    clouds = np.linspace(170, 290, 300)[:, None, None].clip(0, 255) * np.ones((1, 200, 3))
+    clouds = np.linspace(170, 268, 300)[:, None, None].clip(0, 255) * np.ones((1, 200, 3))
 
     assert overexposure_certainty(clouds.astype(np.uint8)) == 0
+
+
+def test_pale_photo_of_mostly_clipped_pixels_is_overexposed() -> None:
+    washed_out = np.linspace(130, 380, 300)[:, None, None].clip(0, 255) * np.ones((1, 200, 3))
+
+    assert overexposure_certainty(washed_out.astype(np.uint8)) == 1
 
 
 def test_clipped_sky_above_a_landscape_is_overexposed() -> None:
