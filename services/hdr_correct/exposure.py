@@ -29,11 +29,12 @@ BRIGHT = 215 / 255
 INTENDED_RATIO, UNINTENDED_RATIO = 0.1, 0.25
 """Bright pixels for each white one. Around overexposed lights and skies the brightness falls off gradually; the white
 of a page or of a product photo ends abruptly."""
-PLATEAU_DOUBTFUL, PLATEAU_CERTAIN = 0.003, 0.018
+PLATEAU_DOUBTFUL, PLATEAU_CERTAIN = 0.006, 0.02
 """Shares of clipped pixels beyond those of a histogram that ends by itself. One stop of overexposure gives 0.03 in the
 median of photos, and unclipped snow, paper and clouds give 0 or less."""
-PLATEAU, BELOW_PLATEAU = 253.5 / 255, 246 / 255
-"""Clipping heaps up pixels from the first; a histogram that ends by itself has as many in the range below it."""
+PLATEAU, BELOW_PLATEAU, CONTINUED = 254, 246, 0.6
+"""Codes from which clipping heaps up pixels, and of the range below; a histogram that ends by itself has at most this
+share of the range in the heap."""
 PALE = 48 / 255
 """Range of the channels below which a colour is a white."""
 DARKEST_SHARE, PALE_THROUGHOUT = 0.05, (115 / 255, 150 / 255)
@@ -112,15 +113,14 @@ def _paleness(sample: Floats) -> float:
 
 
 def _clipped_plateau(sample: Floats) -> float:
-    """The share of clipped pixels less that of the codes just below.
-
-    It is negative for a bright histogram that ends before white.
-    """
+    """The share of pixels that clipping heaps up; 0 or negative for a bright histogram that ends by itself."""
     lowest, middle, highest = (np.sort(sample, axis=2)[..., rank] for rank in range(3))
     # Cream paper reaches the end of the red channel alone.
     level = np.where(highest - lowest > PALE, highest, middle)
-    clipped = level >= PLATEAU
-    return float(clipped.mean() - ((level >= BELOW_PLATEAU) & ~clipped).mean())
+    codes = np.bincount(np.rint(255 * level).astype(np.uint8).ravel(), minlength=256) / level.size
+    piled_up = codes[PLATEAU:].sum() - CONTINUED * codes[BELOW_PLATEAU:PLATEAU].sum()
+    # Some encoders end at 253, with a sudden peak there.
+    return float(max(piled_up, codes[PLATEAU - 1] - 2 * codes[PLATEAU - 2]))
 
 
 def white_certainty(sample: Floats) -> float:
