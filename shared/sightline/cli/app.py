@@ -1,4 +1,4 @@
-"""The commands: `sightline up | down | predict | screen | jobs | bench | train | evaluate | export`."""
+"""The commands: `sightline up | down | predict | screen | jobs | weights | bench | train | evaluate | export`."""
 
 import sys
 from io import TextIOWrapper
@@ -12,6 +12,7 @@ from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_runtime
 from sightline.cli.output import CommandError
 from sightline.cli.training import add_training
+from sightline.cli.weights.command import add_weights
 from sightline.inference.contract import ContractError
 
 STATE = Path(".sightline")
@@ -138,6 +139,7 @@ def build_app(action: str | None = None) -> typer.Typer:
     for command in (up, down, predict, screen, bench):
         app.command()(command)
     add_jobs(app)
+    add_weights(app)
     add_training(app, action)
     return app
 

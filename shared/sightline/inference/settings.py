@@ -4,10 +4,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sightline.imaging.limits import PixelLimits
+from sightline.inference.catalogue.installed import entry_of, resolve_settings
 from sightline.runtime.resources import available_cores, available_memory_bytes
 
 MEBIBYTE = 1 << 20
@@ -28,12 +29,17 @@ class InferenceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SIGHTLINE_", frozen=True)
 
-    weights: Path | None = Field(default=None, description="An ONNX file in place of the shipped one")
+    weights: Path | None = Field(
+        default=None, description="An ONNX file in place of the shipped one, or `catalogue:NAME` for installed weights"
+    )
     contract: Path | None = Field(default=None, description="Its contract, if not beside it as .toml")
     detector: Path | None = Field(
         default=None,
         description="Of models that start from detected objects: the folder or the ONNX file of a detector, with its "
         "contract, in place of the model's own",
+    )
+    weights_folder: Path = Field(
+        default=Path(".sightline/weights"), description="Folder of the weights that `sightline weights` installed"
     )
 
     providers: Annotated[tuple[Provider, ...], NoDecode] = Field(
@@ -60,10 +66,21 @@ class InferenceSettings(BaseSettings):
         description="Memory of the processes that decode; 0 takes half of the container's, at most 4 GiB",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_references(cls, values: Any) -> Any:
+        folder = cls.model_fields["weights_folder"].default
+        return resolve_settings(values, folder) if isinstance(values, dict) else values
+
     @field_validator("providers", mode="before")
     @classmethod
     def _split_providers(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @property
+    def catalogue_entry(self) -> str | None:
+        """The name of the catalogue's entry that these settings use, or None."""
+        return entry_of(self.detector or self.weights, self.weights_folder)
 
     @property
     def run_workers(self) -> int:
