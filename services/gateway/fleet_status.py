@@ -70,6 +70,9 @@ class Model(BaseModel):
     weights_sha256: str | None
     contract: str | None = Field(description="`shipped`, or the name of the declared contract of replaced weights")
     detector: DetectorIdentity | None = Field(description="The detector that replaces the model's own")
+    stronger_weights: str | None = Field(
+        description="An entry of the catalogue of public weights with a better measured quality, as a sentence"
+    )
     provider: str | None = Field(examples=["CPUExecutionProvider"])
     precision: str | None = Field(examples=["fp32"])
     card: str = Field(description="Path of its model card", examples=["/v1/models/inpaint/card"])
@@ -108,6 +111,7 @@ def _model(gateway: Gateway, name: str, prefix: str) -> Model:
         weights_sha256=report.weights_sha256,
         contract=report.contract,
         detector=report.detector,
+        stronger_weights=report.stronger_weights,
         provider=report.provider,
         precision=report.precision,
         card=f"{prefix}/v1/models/{name}/card",

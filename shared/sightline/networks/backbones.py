@@ -1,10 +1,12 @@
 """Pre-trained backbones: trunks (classifiers without their head), and stages for perceptual and style losses.
 
 The weights of `efficientnet-lite0` to `-lite2` come in packages. `vgg16`, `vgg19` and `resnet50`, as in the papers, are
-torchvision's, with weights by torchvision's names or by path: `vgg19:IMAGENET1K_V1`, `resnet50:/path/to/state.pth`.
+torchvision's, with weights by torchvision's names, by path or of the catalogue: `vgg19:IMAGENET1K_V1`,
+`resnet50:/path/to/state.pth`, `resnet50:catalogue:resnet50`.
 """
 
 import importlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,8 @@ from torchvision.models import get_model_weights, resnet50
 from torchvision.models.resnet import Bottleneck
 from torchvision.models.vgg import cfgs, make_layers
 
+from sightline.inference.catalogue.installed import DEFAULT_FOLDER, is_reference, resolve_reference
+from sightline.inference.contract import ContractError
 from sightline.networks.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 VGG_LAYERS = {"vgg16": "D", "vgg19": "E"}
@@ -157,7 +161,9 @@ def build_trunk(name: str, *, narrow: bool = False) -> Trunk:
 
 
 def load_trunk(backbone: str, *, narrow: bool = False) -> Trunk:
-    """A pre-trained trunk by `NAME` (weights from a package) or `NAME:WEIGHTS` (torchvision's name, or path of a file).
+    """A pre-trained trunk by `NAME` (weights from a package) or `NAME:WEIGHTS`.
+
+    WEIGHTS are a name of torchvision's, the path of a file, or `catalogue:ENTRY` for installed weights.
 
     Weights of torchvision are downloaded on first use. A file contains a state dict with torchvision's names; weights
     of Places365 give a scene-centric trunk. ValueError if the name is unknown, weights are missing, or the file is of
@@ -170,9 +176,21 @@ def load_trunk(backbone: str, *, narrow: bool = False) -> Trunk:
     if weights and name not in PACKAGED and weights in get_model_weights(name).__members__:
         _load(trunk, _torchvision_state(name, weights), weights)
     else:
-        path = Path(weights) if weights else _packaged(name)
+        path = _catalogued(name, weights) if is_reference(weights) else Path(weights) if weights else _packaged(name)
         _load(trunk, _read_state(path), str(path))
     return trunk.eval()
+
+
+def _catalogued(name: str, reference: str) -> Path:
+    """The file of installed weights; ContractError if it is missing, damaged or of another network."""
+    folder = Path(os.environ.get("SIGHTLINE_WEIGHTS_FOLDER") or DEFAULT_FOLDER)
+    installed = resolve_reference(reference, folder)
+    if installed.record.backbone != name:
+        raise ContractError(
+            f"{installed.record.name} serves {installed.record.backbone or installed.record.model}, not {name}"
+        )
+    installed.require_intact()
+    return installed.path
 
 
 def with_weights(backbones: Sequence[str], weights: Sequence[str] | None) -> list[str]:

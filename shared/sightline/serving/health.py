@@ -29,6 +29,9 @@ class ServiceReadiness(BaseModel):
     weights_verified: bool = Field(
         description="Whether the files were compared with the SHA-256 in their contract; false where it has none"
     )
+    stronger_weights: str | None = Field(
+        default=None, description="An entry of the catalogue with a better measured quality, as a sentence"
+    )
     provider: str
     precision: str
     takes_jobs: bool = Field(description="Whether it works on queued jobs")
@@ -38,6 +41,7 @@ class ServiceReadiness(BaseModel):
 
 def health_router(service: ModelService) -> APIRouter:
     router = APIRouter(tags=["health"])
+    advice = service.stronger_weights
 
     @router.get("/livez")
     async def live() -> ServiceLiveness:
@@ -55,6 +59,7 @@ def health_router(service: ModelService) -> APIRouter:
             contract=identity.contract,
             detector=identity.detector,
             weights_verified=service.predictor.weights.verified,
+            stronger_weights=advice,
             provider=session.provider,
             precision=session.precision,
             takes_jobs=worker is not None and worker.trouble is None,

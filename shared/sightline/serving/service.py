@@ -20,6 +20,7 @@ from sightline.http.concurrency import ConcurrencyLimiter, Permit
 from sightline.http.deadlines import enforce_deadline
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.inference.batcher import MicroBatcher
+from sightline.inference.catalogue.entries import shipped_catalogue
 from sightline.inference.engine import Session, open_session
 from sightline.inference.executor import execute
 from sightline.inference.fair_queue import ANONYMOUS, Requester
@@ -103,6 +104,15 @@ class ModelService:
     @property
     def name(self) -> str:
         return self.predictor.declaration.name
+
+    @property
+    def stronger_weights(self) -> str | None:
+        """A sentence on an entry of the catalogue with a better measured quality; None for weights of the user's own."""
+        settings, entry = self.settings, self.settings.catalogue_entry
+        if entry is None and (settings.weights or settings.detector):
+            return None
+        stronger = shipped_catalogue().stronger(self.name, entry)
+        return stronger.advice if stronger else None
 
     @property
     def state(self) -> ServiceState:

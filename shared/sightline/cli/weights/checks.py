@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from sightline.api.media_types import JSON
-from sightline.cli.local_model import LocalModel
+from sightline.cli.local_model import load_local_model
 from sightline.cli.models import sample_pictures
 from sightline.cli.output import CommandError
 from sightline.inference.catalogue.installed import InstalledWeights
@@ -45,7 +45,7 @@ def settings_with(weights: InstalledWeights) -> ServiceSettings:
 
 
 def _check_model(model: str, settings: ServiceSettings) -> str:
-    local, pictures = LocalModel(model, settings), sample_pictures(model)
+    local, pictures = load_local_model(model, settings), sample_pictures(model)
     if not all(path.is_file() for path in pictures.values()):
         return "The contract fits. No sample was run: this installation has no sample pictures."
     declaration = local.predictor.declaration

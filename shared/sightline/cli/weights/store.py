@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sightline.cli.output import CommandError, printable, write_whole
+from sightline.cli.state_folder import WEIGHTS
 from sightline.cli.weights.part_file import PartFile
 from sightline.inference.catalogue.entries import CatalogueEntry
 from sightline.inference.catalogue.installed import (
@@ -23,7 +24,6 @@ from sightline.inference.catalogue.installed import (
 )
 from sightline.runtime.private_files import private_folder
 
-FOLDER = "weights"
 INCOMING = ".incoming"
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
 """Public weights: a container's user reads them, whose id differs from the owner's."""
@@ -37,7 +37,7 @@ class WeightsStore:
 
     @property
     def folder(self) -> WeightsFolder:
-        return WeightsFolder(self.state / FOLDER)
+        return WeightsFolder(self.state / WEIGHTS)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

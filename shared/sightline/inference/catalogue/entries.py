@@ -109,6 +109,11 @@ class CatalogueEntry(BaseModel):
         return str(self.quality) if self.quality else NOT_MEASURED
 
     @property
+    def advice(self) -> str:
+        """A sentence for users of weaker weights."""
+        return f"Stronger weights for {self.model}: {self.name}, {self.quality_text}."
+
+    @property
     def digest_text(self) -> str:
         """The level of trust in the digest."""
         if self.sha256:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sightline.inference.contract import ContractError
 
 REFERENCE = "catalogue:"
+DEFAULT_FOLDER = Path(".sightline/weights")
 RECORD_FILE, IN_USE_FILE, PINS_FILE = "installed.json", "in-use.json", "pins.json"
 BLOCK_BYTES = 1 << 20
 
@@ -135,12 +136,12 @@ def resolve_reference(reference: object, folder: Path) -> InstalledWeights:
     return WeightsFolder(folder).require(str(reference).removeprefix(REFERENCE))
 
 
-def resolve_settings(values: Mapping[str, object], default_folder: Path) -> dict[str, object]:
+def resolve_settings(values: Mapping[str, object]) -> dict[str, object]:
     """Returns settings with files in place of references in `weights` and `detector`.
 
     Weights of the stage `detection` replace the detector alone, so they become the setting of that name.
     """
-    resolved, folder = dict(values), Path(str(values.get("weights_folder") or default_folder))
+    resolved, folder = dict(values), Path(str(values.get("weights_folder") or DEFAULT_FOLDER))
     for name in ("weights", "detector"):
         if not is_reference(values.get(name)):
             continue
