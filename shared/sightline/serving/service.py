@@ -107,7 +107,7 @@ class ModelService:
 
     @property
     def stronger_weights(self) -> str | None:
-        """A sentence on an entry of the catalogue with a better measured quality; None for weights of the user's own."""
+        """A sentence on an entry of the catalogue with a better measured quality; None for own weights."""
         settings, entry = self.settings, self.settings.catalogue_entry
         if entry is None and (settings.weights or settings.detector):
             return None
