@@ -33,6 +33,9 @@ ELSEWHERE = {
     "cli/test_main.py": "cli/app",
     "cli/test_supervisor.py": "cli/parent_death",
     "cli/test_training.py": "training/hdr_correct/jobs training/inpaint/jobs",
+    "cli/weights/test_command.py": "cli/weights/checks cli/weights/consent cli/weights/installation cli/weights/store "
+    "inference/catalogue/installed",
+    "cli/weights/test_download.py": "cli/weights/part_file",
     "client/test_client.py": "client/async_client client/connection client/errors client/operations",
     "client/test_fleet.py": "client/requests client/results",
     "http/transport/test_connections.py": "http/transport/protocol",

@@ -30,6 +30,7 @@ def test_readiness_names_model_weights_and_provider(
         "weights_sha256": tiny_weights.sha256,
         "contract": "shipped",
         "detector": None,
+        "stronger_weights": None,
         "weights_verified": False,
         "provider": "CPUExecutionProvider",
         "precision": "fp32",

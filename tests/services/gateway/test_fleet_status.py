@@ -111,7 +111,7 @@ def test_models_are_listed_with_their_services_descriptions(start: Start, open_g
     @service.get("/readyz")
     async def readyz() -> dict[str, object]:
         weights = {"version": "1.2.3", "weights_sha256": "ab" * 32, "contract": "shipped"}
-        return {**weights, "provider": "CPU", "detector": detector}
+        return {**weights, "provider": "CPU", "detector": detector, "stronger_weights": "There are."}
 
     @service.get("/v1/models/hdr_correct/card")
     async def card() -> dict[str, object]:
@@ -129,6 +129,7 @@ def test_models_are_listed_with_their_services_descriptions(start: Start, open_g
         "weights_sha256": "ab" * 32,
         "contract": "shipped",
         "detector": detector,
+        "stronger_weights": "There are.",
         "provider": "CPU",
         "precision": None,
         "card": "/v1/models/hdr_correct/card",
