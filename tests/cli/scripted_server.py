@@ -56,7 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
         status, headers, reply = self.server.script.pop(0)
         data = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+        media_type = {} if isinstance(reply, bytes) else {"Content-Type": "application/json"}
+        for name, value in {"Content-Length": str(len(data)), **media_type, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)

@@ -9,7 +9,7 @@ import pytest
 
 from sightline.cli import server_client
 from sightline.cli.output import CommandError
-from sightline.cli.server_client import RemoteError
+from sightline.client import SightlineError, Unreadable, operations
 from tests.cli.conftest import MASK, PHOTO, PNG, PNG_REPLY, predict
 from tests.cli.scripted_server import ScriptedServer, Step
 from tests.imaging import hostile
@@ -44,8 +44,8 @@ def test_mask_is_sent_with_the_picture(server: ScriptedServer, tmp_path: Path) -
 def test_job_of_a_large_picture_is_polled_to_its_result(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_client, "POLL_PAUSE_S", 0.01)
-    monkeypatch.setattr(server_client, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(operations, "POLL_PAUSE_S", 0.01)
+    monkeypatch.setattr(operations, "FIRST_PAUSE_S", 0.01)
     server.script = [
         (202, {"Location": "http://127.0.0.1:9/v1/jobs/evil"}, job("queued", position=2, eta_s=14.2)),
         (200, {}, job("queued", position=1, eta_s=7)),
@@ -81,10 +81,13 @@ def test_job_of_a_large_picture_is_polled_to_its_result(
     ],
     ids=lambda reply: f"{reply[0]}-{reply[1].get('Content-Type', '')}-{reply[2]!r:.12}",
 )
-def test_reply_that_is_not_a_result_is_not_written(server: ScriptedServer, tmp_path: Path, reply: Step) -> None:
+def test_reply_that_is_not_a_result_is_not_written(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reply: Step
+) -> None:
+    monkeypatch.setattr(server_client, "MAX_OUTAGE_S", 0.0)
     server.script = [reply, (200, {}, {"the card": "of a model"})]
     (tmp_path / "out.png").write_bytes(b"from an earlier run")
-    with pytest.raises(CommandError):
+    with pytest.raises((CommandError, SightlineError)):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"from an earlier run"]
     assert sum(request.method == "POST" for request in server.requests) == 1
@@ -92,8 +95,8 @@ def test_reply_that_is_not_a_result_is_not_written(server: ScriptedServer, tmp_p
 
 def test_failed_job_raises_the_problem_of_its_result(server: ScriptedServer, tmp_path: Path) -> None:
     problem = {"code": "unreadable_image", "detail": "The picture ends too early.", "request_id": "r9"}
-    server.script = [(202, {}, job("failed")), (400, {}, problem)]
-    with pytest.raises(RemoteError, match=r"ends too early.*unreadable_image, request r9") as caught:
+    server.script = [(202, {}, {**job("failed"), "problem": problem})]
+    with pytest.raises(Unreadable, match=r"ends too early.*unreadable_image, request r9") as caught:
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert (caught.value.code, caught.value.request_id) == ("unreadable_image", "r9")
 

@@ -1,11 +1,14 @@
+import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sightline.cli import server_client
 from sightline.cli.output import CommandError
-from sightline.cli.server_client import RemoteError
+from sightline.client import Overloaded, SightlineError, Unauthorized, operations
 from tests.cli.conftest import PHOTO, PNG_REPLY, predict
 from tests.cli.scripted_server import ScriptedServer
 
@@ -33,8 +36,8 @@ def test_a_key_comes_from_the_option_or_the_environment(
 
 
 def test_server_problem_is_printed(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [(503, {"Retry-After": "8"}, PROBLEM)]
-    with pytest.raises(RemoteError, match=r"503.*Come back later.*Try again in 8 s"):
+    server.script = [(503, {"Retry-After": "800"}, PROBLEM)]
+    with pytest.raises(Overloaded, match=r"Come back later \(overloaded, request r1\)\. Try again in 800 s"):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     assert not (tmp_path / "out.png").exists()
 
@@ -43,25 +46,27 @@ def test_an_unknown_model_is_named_whatever_the_refusal_says(server: ScriptedSer
     too_large = {"code": "too_many_bytes", "detail": "The request is larger than 65536 bytes."}
     nothing_here = {"code": "not_found", "detail": "There is nothing here."}
     server.script = [(413, {}, too_large), (404, {}, nothing_here), (200, {}, {"models": []})]
-    with pytest.raises(RemoteError, match="has no model paint"):
+    with pytest.raises(CommandError, match="has no model paint"):
         predict("paint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
     server.script = [(404, {}, nothing_here)] * 3
-    with pytest.raises(RemoteError, match="wrong is not the address of a fleet"):
+    with pytest.raises(CommandError, match="wrong is not the address of a fleet"):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", f"{server.url}/wrong")
     assert "is not the name of a model" in predict("../x", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
 def test_a_missing_key_is_hinted_at(server: ScriptedServer, tmp_path: Path) -> None:
     server.script = [(401, {}, {"code": "unauthorized", "detail": "A key is needed."})]
-    with pytest.raises(RemoteError, match="SIGHTLINE_API_KEY"):
+    with pytest.raises(Unauthorized, match="SIGHTLINE_API_KEY"):
         predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
 
 
 def test_reply_without_problem_details_is_reported(server: ScriptedServer, tmp_path: Path) -> None:
-    server.script = [(502, {}, b"<html>\x1b[31mbad gateway</html>")]
-    with pytest.raises(CommandError, match=r"is not Sightline.*bad gateway") as caught:
-        predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", server.url)
-    assert "\x1b" not in str(caught.value)
+    server.script = [(418, {}, b"<html>\x1b[31ma teapot</html>")]
+    arguments = ("predict", "inpaint", str(PHOTO), "-o", str(tmp_path / "out.png"), "--url", server.url)
+    done = subprocess.run([sys.executable, "-m", "sightline.cli", *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"not Sightline's: 418.*a teapot", done.stderr)
+    assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,13 +89,14 @@ def test_a_wrong_address_is_explained(
     server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, reason: str
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    with pytest.raises(CommandError, match=reason):
+    with pytest.raises((CommandError, SightlineError), match=reason):
         predict("inpaint", PHOTO, "-o", tmp_path / "o.png", "--url", url.replace("PORT", str(server.server_port)))
 
 
 def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_client, "REPLY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(operations, "REPLY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server_client, "MAX_OUTAGE_S", 0.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(CommandError, match="timed out"):
+        with pytest.raises(SightlineError, match="timed out"):
             predict("inpaint", PHOTO, "-o", tmp_path / "out.png", "--url", url)

@@ -60,17 +60,19 @@ def problem(status: int, code: str, detail: str = "No.", headers: dict[str, str]
 class Call(Protocol):
     """Calls a method of a client and returns its result."""
 
-    def __call__(self, url: str, name: str, /, *arguments: Any, **options: Any) -> Any: ...
+    def __call__(self, url: str | None, name: str, /, *arguments: Any, **options: Any) -> Any: ...
 
 
-def call_client(url: str, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any) -> Any:
+def call_client(
+    url: str | None, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any
+) -> Any:
     with Client(url, **(client or {})) as opened:
         result = getattr(opened, name)(*arguments, **options)
         return list(result) if name in ("events", "map") else result
 
 
 def call_async_client(
-    url: str, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any
+    url: str | None, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any
 ) -> Any:
     async def run() -> Any:
         async with AsyncClient(url, **(client or {})) as opened:
@@ -203,6 +205,7 @@ def test_job_is_followed_and_its_progress_reported(server: ScriptedServer, call:
     assert result.data == PICTURE
     assert seen == [
         "Job job1: queued, position 3 in the queue, about 9 s left",
+        "Job job1: queued, position 3 in the queue, about 9 s left",
         "Job job1: running (infer, 50%), about 9 s left",
         "Job job1: succeeded, position 3 in the queue, about 9 s left",
     ]
@@ -292,7 +295,7 @@ def test_key_prefix_and_environment(server: ScriptedServer, call: Call, monkeypa
     call(f"{server.url}/vision/", "models", client={"api_key": "secret"})
     monkeypatch.setenv("SIGHTLINE_API_KEY", "from-environment")
     monkeypatch.setenv("SIGHTLINE_URL", f"{server.url}/console/")
-    call("", "models")
+    call(None, "models")
     assert [(each.path, each.headers["Authorization"]) for each in server.requests] == [
         ("/vision/v1/models", "Bearer secret"),
         ("/v1/models", "Bearer from-environment"),

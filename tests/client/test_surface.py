@@ -20,7 +20,9 @@ SURFACE = """AsyncClient AsyncJob BadMask Client Conflict Detection Evidence Exp
 InpaintResult Interaction InteractionResult InvalidRequest Job JobCancelled JobEvent JobFailed JobStatus MaterialResult
 NotAcceptable NotFinished NotFound NotSightline Outcome Overloaded Picture PictureInput RateLimited Screening
 ServerFault SightlineError TooLarge Unauthorized Unreachable Unreadable"""
-METHODS = """address cancel close events hdr_correct inpaint interactions job map material models predict screen"""
+METHODS = (
+    """address cancel close events hdr_correct inpaint interactions job map material model_card models predict screen"""
+)
 RENDERING = {"light_azimuth_deg", "light_elevation_deg", "frames"}  # of the relit picture, which `predict` returns
 
 

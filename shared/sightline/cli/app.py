@@ -10,9 +10,10 @@ import typer
 from sightline.api.problems import Problem
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_runtime
-from sightline.cli.output import CommandError
+from sightline.cli.output import CommandError, printable
 from sightline.cli.training import add_training
 from sightline.cli.weights.command import add_weights
+from sightline.client import SightlineError
 from sightline.inference.contract import ContractError
 
 STATE = Path(".sightline")
@@ -152,6 +153,7 @@ def run(arguments: list[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         build_app(arguments[0] if arguments else None)(arguments)
-    except (CommandError, Problem, ContractError) as fault:
-        typer.echo(f"sightline: {fault}", err=True)
+    except (CommandError, SightlineError, Problem, ContractError) as fault:
+        # A server's error may hold control characters.
+        typer.echo(f"sightline: {printable(str(fault))}", err=True)
         raise SystemExit(1) from None

@@ -26,8 +26,8 @@ from sightline.cli.load_generator import LoadTestJob, LoadTestReport
 from sightline.cli.local_model import load_local_model
 from sightline.cli.models import require_models, sample_pictures
 from sightline.cli.output import CommandError
-from sightline.cli.server_client import key_headers, parse_base_url
 from sightline.cli.supervisor import with_parent_death
+from sightline.client.connection import key_headers, parse_base_url
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 

@@ -2,10 +2,8 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,14 @@ from sightline.api.media_types import BY_SUFFIX, SIGNATURES
 from sightline.cli.interruption import Interrupted, interrupted_by_signals
 from sightline.cli.models import normalize_model_name, require_models, require_runtime
 from sightline.cli.output import CommandError, printable, require_writable, write_whole
-from sightline.cli.server_client import (
-    JobStatus,
-    RemoteError,
-    RetryPolicy,
-    ServerClient,
-    ServerResult,
-    finished_result,
-    follow_job,
-)
+from sightline.cli.server_client import ServerClient
+from sightline.client import InvalidRequest, JobStatus, NotFound, SightlineError
+from sightline.client.results import FileResult
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
 MODEL_NAME = re.compile(r"[a-z0-9_]{1,100}")
-UNKNOWN_ROUTE = frozenset((HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE))
+UNKNOWN_ROUTE = (InvalidRequest, NotFound)
 
 
 def predict(
@@ -118,42 +110,40 @@ def _predict_remotely(
     values: Mapping[str, str],
     media_type: str,
 ) -> bytes:
-    """Returns the server's result in the requested type; raises RemoteError for any other reply."""
+    """Returns the server's result in the requested type; raises SightlineError for any other reply."""
     model = normalize_model_name(model)
     if not MODEL_NAME.fullmatch(model):
         raise typer.BadParameter(f"{model!r} is not the name of a model")
-    with ServerClient(url, api_key) as server, interrupted_by_signals():
+    with (
+        _job_display() as display,
+        interrupted_by_signals(),
+        ServerClient(url, api_key, notify=display.note) as server,
+        _cancelled_if_interrupted(server, display),
+    ):
         try:
-            reply = server.predict(model, list(pictures.items()), values, accept=media_type)
-        except RemoteError as error:
+            result = server.predict(model, pictures, values, accept=media_type, progress=display.show)
+        except UNKNOWN_ROUTE as error:
             # A gateway may reject the size of a request before it notices that it has no such model.
-            if error.status in UNKNOWN_ROUTE and server.lacks_model(model):
+            if display.job is None and server.lacks_model(model):
                 place = "is not the address of a fleet" if server.lacks_models() else f"has no model {model}"
-                raise RemoteError(f"{server.address} {place}", status=error.status) from error
+                raise CommandError(f"{server.address} {place}") from error
             raise
-        result = _await_result(server, reply, media_type) if isinstance(reply, JobStatus) else reply
-    _require_type(result, media_type)
-    return result.body
-
-
-def _await_result(server: ServerClient, job: JobStatus, media_type: str) -> ServerResult:
-    with _cancelled_if_interrupted(server, job), _job_display() as display:
-        retries = RetryPolicy(time.sleep, display.note)
-        for status in follow_job(server, job, retries):
-            display.show(status)
-        return finished_result(server, status, retries, accept=media_type)
+    _require_signature(result, media_type)
+    return result.data
 
 
 @contextmanager
-def _cancelled_if_interrupted(server: ServerClient, job: JobStatus) -> Iterator[None]:
+def _cancelled_if_interrupted(server: ServerClient, display: "_JobDisplay") -> Iterator[None]:
     """Cancels the job on a signal; a second signal does not wait for the server's confirmation."""
     try:
         yield
     except Interrupted:
+        if (job := display.job) is None:
+            raise
         try:
             server.cancel(job.id)
             typer.echo(f"Cancelled job {job.id}.", err=True)
-        except (Interrupted, RemoteError):
+        except (Interrupted, SightlineError):
             typer.echo(
                 f"Job {job.id} may still be running: DELETE {server.address}/v1/jobs/{job.id} ends it.", err=True
             )
@@ -165,9 +155,11 @@ class _JobDisplay:
 
     def __init__(self, console: Console, status: Status | None) -> None:
         self._console, self._status = console, status
+        self.job: JobStatus | None = None
         self._shown: tuple[str, str | None] | None = None
 
     def show(self, job: JobStatus) -> None:
+        self.job = job
         if self._status is not None:
             self._status.update(Text(str(job)))
         elif (job.state, job.stage) != self._shown:
@@ -188,12 +180,9 @@ def _job_display() -> Iterator[_JobDisplay]:
         yield _JobDisplay(console, status)
 
 
-def _require_type(result: ServerResult, media_type: str) -> None:
+def _require_signature(result: FileResult, media_type: str) -> None:
     """Raises CommandError if the body is not of the type, so that it is not written."""
-    if result.media_type != media_type:
-        shown = printable(result.media_type) or "no media type"
-        raise CommandError(f"the server sent {shown} where {media_type} was requested; nothing was written")
-    if not _has_signature(result.body, media_type):
+    if not _has_signature(result.data, media_type):
         raise CommandError(f"the server sent a body that is not {media_type}, although it says so; nothing was written")
 
 

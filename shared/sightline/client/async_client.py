@@ -11,7 +11,7 @@ import httpx2
 from sightline.client import operations, requests
 from sightline.client.client import DEFAULT_CONCURRENCY, Outcome, outcome_of
 from sightline.client.connection import Connection, reply_of
-from sightline.client.errors import Unreachable
+from sightline.client.errors import SightlineError, Unreachable
 from sightline.client.operations import HttpRequest, Operation, Progress, RetryPolicy
 from sightline.client.pictures import PictureInput, opened
 from sightline.client.requests import (
@@ -44,7 +44,8 @@ class AsyncClient:
 
     url: base URL, also with a path prefix; by default SIGHTLINE_URL, else http://127.0.0.1:8080. api_key: by default
     SIGHTLINE_API_KEY. timeout_s: longest wait for a reply; by default 300 s for results. retry_s: how long a request is
-    repeated while the server is busy or away.
+    repeated while the server is busy or away. on_retry: is called with each error that is retried, and with None when
+    the server answers again.
 
     Raises ValueError for an invalid address or key. All other methods raise SightlineError.
     """
@@ -56,10 +57,11 @@ class AsyncClient:
         api_key: str | None = None,
         timeout_s: float | None = None,
         retry_s: float = 60.0,
+        on_retry: Callable[[SightlineError | None], None] | None = None,
     ) -> None:
         self._connection = Connection(url, api_key, timeout_s)
         self._http = httpx2.AsyncClient(**self._connection.options)
-        self._policy = RetryPolicy(retry_s)
+        self._policy = RetryPolicy(retry_s, on_retry)
 
     @property
     def address(self) -> str:
@@ -248,6 +250,11 @@ class AsyncClient:
         """Returns the server's models: names, titles, versions and readiness."""
         reply = await self._run(operations.get("/v1/models", self._policy))
         return list(reply.json()["models"])
+
+    async def model_card(self, model: str) -> dict[str, Any]:
+        """Returns the card of a model: its description, limits, figures and weights."""
+        reply = await self._run(operations.get(f"/v1/models/{model}/card", self._policy))
+        return dict(reply.json())
 
     async def job(self, job_id: str) -> JobStatus:
         """Returns the state of a job."""

@@ -55,7 +55,8 @@ class Client:
 
     url: base URL, also with a path prefix; by default SIGHTLINE_URL, else http://127.0.0.1:8080. api_key: by default
     SIGHTLINE_API_KEY. timeout_s: longest wait for a reply; by default 300 s for results. retry_s: how long a request is
-    repeated while the server is busy or away.
+    repeated while the server is busy or away. on_retry: is called with each error that is retried, and with None when
+    the server answers again.
 
     Raises ValueError for an invalid address or key. All other methods raise SightlineError.
     """
@@ -67,10 +68,11 @@ class Client:
         api_key: str | None = None,
         timeout_s: float | None = None,
         retry_s: float = 60.0,
+        on_retry: Callable[[SightlineError | None], None] | None = None,
     ) -> None:
         self._connection = Connection(url, api_key, timeout_s)
         self._http = httpx2.Client(**self._connection.options)
-        self._policy = RetryPolicy(retry_s)
+        self._policy = RetryPolicy(retry_s, on_retry)
 
     @property
     def address(self) -> str:
@@ -257,6 +259,11 @@ class Client:
         reply = self._run(operations.get("/v1/models", self._policy)).json()
         return list(reply["models"])
 
+    def model_card(self, model: str) -> dict[str, Any]:
+        """Returns the card of a model: its description, limits, figures and weights."""
+        reply = self._run(operations.get(f"/v1/models/{model}/card", self._policy))
+        return dict(reply.json())
+
     def job(self, job_id: str) -> JobStatus:
         """Returns the state of a job."""
         return self._run(operations.job_status(job_id, self._policy))
@@ -280,7 +287,7 @@ class Client:
                     raise
             if self.job(job_id).is_final and last_id:
                 return
-            time.sleep(operations.FIRST_PAUSE_S)
+            self._pause(operations.FIRST_PAUSE_S)
 
     def _event_stream(self, job_id: str, last_id: str) -> Iterator[JobEvent]:
         request = operations.events_request(job_id, last_id)
@@ -310,12 +317,16 @@ class Client:
                 return stop.value  # type: ignore[no-any-return]
             answer = error = None
             if not isinstance(step, HttpRequest):
-                time.sleep(step.seconds)
+                self._pause(step.seconds)
                 continue
             try:
                 answer = self._send(step)
             except Unreachable as unreachable:
                 error = unreachable
+
+    def _pause(self, seconds: float) -> None:
+        """Waits; a subclass may raise an exception instead, which ends the operation."""
+        time.sleep(seconds)
 
     def _send(self, request: HttpRequest) -> HttpReply:
         with opened(list(request.pictures)) as pictures, self._connection.errors():

@@ -53,7 +53,7 @@ class Connection:
     """Address and settings of a client, from its arguments or from SIGHTLINE_URL and SIGHTLINE_API_KEY."""
 
     def __init__(self, url: str | None, api_key: str | None, timeout_s: float | None) -> None:
-        base = parse_base_url(url or os.environ.get("SIGHTLINE_URL") or DEFAULT_URL)
+        base = parse_base_url(url if url is not None else os.environ.get("SIGHTLINE_URL") or DEFAULT_URL)
         self._base, self._timeout_s = str(base).rstrip("/"), timeout_s
         self.address = str(base.copy_with(userinfo=b"")).rstrip("/")
         key = os.environ.get("SIGHTLINE_API_KEY") if api_key is None else api_key
@@ -68,7 +68,7 @@ class Connection:
     def arguments(self, request: HttpRequest, pictures: list[tuple[str, "IO[bytes] | bytes"]]) -> dict[str, Any]:
         """Returns the arguments of httpx2's `build_request`."""
         # Names of files stay here: they can identify people, and servers log them.
-        files = [(name, (name, data, "application/octet-stream")) for name, data in pictures]
+        files = [(name, ("picture", data, "application/octet-stream")) for name, data in pictures]
         return {
             "method": request.method,
             "url": self._base + request.path,

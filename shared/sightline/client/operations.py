@@ -32,10 +32,11 @@ from sightline.client.results import HttpReply, JobEvent, JobStatus, parse_job
 
 REPLY_TIMEOUT_S = 300.0
 STATUS_TIMEOUT_S = 30.0
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 15.0
+FIRST_PAUSE_S, MAX_PAUSE_S, MAX_DOUBLINGS = 0.5, 15.0, 10
 POLL_PAUSE_S, MAX_POLL_PAUSE_S = 0.25, 5.0
 NEVER_ANSWERED_S = 3.0
 """Time for which an address that never answered is tried: it is more likely wrong than down."""
+OK, ACCEPTED, NO_CONTENT = 200, 202, 204
 MAX_QUOTED_CHARACTERS = 200
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -69,12 +70,13 @@ Progress: TypeAlias = Callable[[JobStatus], None]
 class RetryPolicy:
     """Retries requests while a server is unavailable or busy, with exponential backoff and jitter.
 
-    limit_s: the time after which a request is given up; notify: is called with each error that is retried. Not stamina:
-    its waits honour no `Retry-After`, and a stop request cannot end them.
+    limit_s: the time after which a request is given up; notify: is called with each error that is retried, and with
+    None when the server answers again. Not stamina: its waits honour no `Retry-After`, and a stop request cannot end
+    them.
     """
 
     limit_s: float = 60.0
-    notify: Callable[[SightlineError], None] | None = None
+    notify: Callable[[SightlineError | None], None] | None = None
     has_answered: bool = False
 
     def pause_s(self, error: SightlineError, failures: int, elapsed_s: float) -> float | None:
@@ -84,7 +86,7 @@ class RetryPolicy:
         limit_s = self.limit_s
         if isinstance(error, Unreachable) and not self.has_answered:
             limit_s = min(limit_s, NEVER_ANSWERED_S)
-        backoff_s = min(FIRST_PAUSE_S * 2 ** (failures - 1), MAX_PAUSE_S)
+        backoff_s = min(FIRST_PAUSE_S * 2 ** min(failures - 1, MAX_DOUBLINGS), MAX_PAUSE_S)
         # Clients that were refused together must not return together.
         pause_s = (error.retry_after_s or 0.5 * backoff_s) + random.uniform(0, 0.5 * backoff_s)
         return pause_s if elapsed_s + pause_s <= limit_s else None
@@ -106,7 +108,9 @@ def send(request: HttpRequest, policy: RetryPolicy) -> Operation[HttpReply]:
         else:
             assert reply is not None
             policy.has_answered = True
-            if 200 <= reply.status < 300:
+            if reply.status in (OK, ACCEPTED):
+                if failures and policy.notify:
+                    policy.notify(None)
                 return reply
             error = error_of(reply)
         failures += 1
@@ -129,8 +133,8 @@ def predict(prediction: Prediction[T], policy: RetryPolicy, progress: Progress |
         if (job_id := error.facts.get("job_id")) is None:
             raise
         return (yield from result(str(job_id), prediction, policy, progress))
-    if reply.status == 202:
-        return (yield from result(_job_in(reply).id, prediction, policy, progress))
+    if reply.status == ACCEPTED:
+        return (yield from _finished(_job_in(reply), prediction, policy, progress))
     return prediction.parse(checked(reply, prediction.accept))
 
 
@@ -145,25 +149,28 @@ def result(
     job_id: str, prediction: Prediction[T], policy: RetryPolicy, progress: Progress | None = None
 ) -> Operation[T]:
     """Waits for a job and returns its result. Raises the error that ended it."""
-    job = yield from follow(job_id, policy, progress)
+    job = yield from job_status(job_id, policy)
+    return (yield from _finished(job, prediction, policy, progress))
+
+
+def _finished(
+    job: JobStatus, prediction: Prediction[T], policy: RetryPolicy, progress: Progress | None
+) -> Operation[T]:
+    """Polls a job until its end, also across restarts of the server; returns its result."""
+    pause_s = POLL_PAUSE_S
+    while True:
+        if progress:
+            progress(job)
+        if job.is_final:
+            break
+        yield Pause(pause_s)
+        pause_s = min(1.5 * pause_s, MAX_POLL_PAUSE_S)
+        job = yield from job_status(job.id, policy)
     if job.state != "succeeded":
         raise job_error(job)
     accept = {"Accept": prediction.accept}
     reply = yield from send(HttpRequest("GET", f"/v1/jobs/{job.id}/result", accept, timeout_s=REPLY_TIMEOUT_S), policy)
     return prediction.parse(checked(reply, prediction.accept))
-
-
-def follow(job_id: str, policy: RetryPolicy, progress: Progress | None = None) -> Operation[JobStatus]:
-    """Polls a job until its end, also across restarts of the server; returns its final status."""
-    pause_s = POLL_PAUSE_S
-    while True:
-        status = yield from job_status(job_id, policy)
-        if progress:
-            progress(status)
-        if status.is_final:
-            return status
-        yield Pause(pause_s)
-        pause_s = min(1.5 * pause_s, MAX_POLL_PAUSE_S)
 
 
 def job_status(job_id: str, policy: RetryPolicy) -> Operation[JobStatus]:
@@ -184,7 +191,7 @@ def events_request(job_id: str, last_id: str) -> HttpRequest:
 
 def require_stream(reply: HttpReply) -> None:
     """Returns if the reply says that no event follows; raises the error of another one."""
-    if reply.status == 204:
+    if reply.status == NO_CONTENT:
         return
     error = error_of(reply)
     raise Unreachable(error.detail, status=error.status) if error.is_temporary else error
@@ -216,7 +223,8 @@ def checked(reply: HttpReply, accept: str) -> HttpReply:
     """Returns the reply; raises NotSightline if it has not the requested type, as a login page of a proxy."""
     if reply.media_type != accept:
         found = reply.media_type or "no media type"
-        raise NotSightline(f"the server sent {found} where {accept} was requested", status=reply.status)
+        detail = f"the reply is not Sightline's: the server sent {found} where {accept} was requested"
+        raise NotSightline(detail, status=reply.status)
     return reply
 
 
@@ -225,7 +233,7 @@ def error_of(reply: HttpReply) -> SightlineError:
     if 300 <= reply.status < 400:
         target = (reply.header("location") or "nowhere")[:MAX_QUOTED_CHARACTERS]
         return NotSightline(
-            f"the address redirects to {target}",
+            f"the reply is not Sightline's: the address redirects to {target}",
             status=reply.status,
             hint="Redirects are not followed, since they would send pictures and key elsewhere; use the final address.",
         )
@@ -236,10 +244,13 @@ def error_of(reply: HttpReply) -> SightlineError:
         start = " ".join(reply.body[:MAX_QUOTED_CHARACTERS].decode("utf-8", "replace").split())
         quoted = f"{reply.media_type or 'no media type'}{f', beginning with {start!r}' if start else ''}"
         return kind(
-            f"a reply that is not Sightline's: {reply.status}, {quoted}", status=reply.status, retry_after_s=wait_s
+            f"the reply is not Sightline's: {reply.status}, {quoted}", status=reply.status, retry_after_s=wait_s
         )
     code = str(problem["code"])
-    kind = BY_CODE.get(code) or BY_STATUS.get(reply.status) or (ServerFault if reply.status >= 500 else SightlineError)
+    kind = BY_CODE.get(code) or (ServerFault if reply.status >= 500 else SightlineError)
+    by_status = BY_STATUS.get(reply.status, SightlineError)
+    if not issubclass(kind, by_status):
+        kind = by_status  # such as 503 for a code that is final elsewhere: the server says that it may be repeated
     facts = {key: value for key, value in problem.items() if key not in _STANDARD}
     if job_id := _job_id_in(reply.header("location")):
         facts["job_id"] = job_id
@@ -285,7 +296,7 @@ def _with_headers(request: HttpRequest, extra: Mapping[str, str]) -> HttpRequest
 def _job_in(reply: HttpReply) -> JobStatus:
     job = parse_job(reply)
     if not JOB_ID.fullmatch(job.id):
-        raise NotSightline("the reply is not a job", status=reply.status)
+        raise NotSightline("the reply is not Sightline's: it is not a job", status=reply.status)
     return job
 
 

@@ -47,7 +47,7 @@ class HttpReply:
             return json.loads(self.body)
         except ValueError:
             raise NotSightline(
-                f"the reply is not JSON but {self.media_type or 'untyped'}", status=self.status
+                f"the reply is not Sightline's: it is not JSON but {self.media_type or 'untyped'}", status=self.status
             ) from None
 
 
@@ -287,7 +287,7 @@ def parse_screening(reply: HttpReply) -> Screening:
             evidence=evidence_of(reply, record["evidence"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise NotSightline(f"the reply is not a screening record: {error!r}", status=reply.status) from None
+        raise NotSightline(f"the reply is not Sightline's: not a screening, {error!r}", status=reply.status) from None
 
 
 def parse_interactions(reply: HttpReply) -> InteractionResult:
@@ -301,7 +301,7 @@ def parse_interactions(reply: HttpReply) -> InteractionResult:
         interactions = tuple(_interaction(each, by_id) for each in record["interactions"])
         return InteractionResult(detections, interactions, record, evidence_of(reply, record["evidence"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise NotSightline(f"the reply is not a record of interactions: {error!r}", status=reply.status) from None
+        raise NotSightline(f"the reply is not Sightline's: not interactions, {error!r}", status=reply.status) from None
 
 
 def parse_job(reply: HttpReply) -> JobStatus:
@@ -318,7 +318,7 @@ def parse_job(reply: HttpReply) -> JobStatus:
             job.get("problem"),
         )
     except (KeyError, TypeError, AttributeError):
-        raise NotSightline("the reply is not a job", status=reply.status) from None
+        raise NotSightline("the reply is not Sightline's: it is not a job", status=reply.status) from None
 
 
 def _interaction(each: Mapping[str, Any], detections: Mapping[int, Detection]) -> Interaction:

@@ -199,7 +199,7 @@ def test_a_wrong_address_is_reported_at_once(pictures: Path, tmp_path: Path, url
 def test_another_server_at_the_address_is_reported_at_once(
     pictures: Path, tmp_path: Path, server: ScriptedServer
 ) -> None:
-    server.script = [(503, {}, b"<html>down for maintenance</html>"), (200, {}, b"<html>hello</html>")]
+    server.script = [(404, {}, b"<html>nothing here</html>"), (200, {}, b"<html>hello</html>")]
     for _ in range(2):
         with pytest.raises(CommandError, match="is not Sightline"):
             screen(pictures, "-o", tmp_path / "out", "--url", server.url)

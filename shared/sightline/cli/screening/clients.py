@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -12,33 +11,18 @@ from sightline.cli.interruption import StopRequest
 from sightline.cli.models import require_runtime
 from sightline.cli.output import CommandError
 from sightline.cli.screening.journal import BatchReply, FileError, PictureReply
-from sightline.cli.server_client import (
-    JobStatus,
-    Notify,
-    NotSightlineError,
-    Pause,
-    RemoteError,
-    RetryPolicy,
-    ServerClient,
-    ServerResult,
-    UnreachableError,
-    finished_result,
-    follow_job,
-)
+from sightline.cli.server_client import Notify, Pause, ServerClient
+from sightline.client import JobStatus, NotFound, NotSightline, SightlineError, Unauthorized
 
 MODEL = "hra_screening"
 JSON = "application/json"
 CPU = "CPUExecutionProvider"
-REFUSED = frozenset((HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND))
+REFUSED = (Unauthorized, NotFound, NotSightline)
 CONTINUE_HINT = "run the same command again to continue"
 
 
 class StopRequestedError(Exception):
     """A stop was requested while waiting for a server."""
-
-
-class JobFailedError(RemoteError):
-    """A job ended without a result: it was abandoned or cancelled, or its pictures are at fault."""
 
 
 class ScreeningClient(Protocol):
@@ -89,9 +73,8 @@ class RemoteClient:
     """A gateway or service over HTTP. Several threads may use it at once."""
 
     def __init__(self, url: str, threshold: float | None, api_key: str | None, pause: Pause, notify: Notify) -> None:
-        self._server = ServerClient(url, api_key)
+        self._server = ServerClient(url, api_key, pause=pause, notify=notify)
         self._options = {} if threshold is None else {"threshold": repr(threshold)}
-        self._retries = RetryPolicy(pause, notify)
 
     def close(self) -> None:
         self._server.close()
@@ -102,9 +85,10 @@ class RemoteClient:
 
         Raises CommandError within seconds if the address does not offer screening.
         """
-        card = self._retries.call(self._get_card).body
         try:
-            return model_name(json.loads(card)["weights"])
+            return model_name(self._server.model_card(MODEL)["weights"])
+        except SightlineError as error:
+            raise CommandError(str(error)) from error
         except (ValueError, KeyError, TypeError):
             raise CommandError(
                 f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
@@ -112,44 +96,26 @@ class RemoteClient:
 
     def screen(self, pictures: Sequence[bytes]) -> BatchReply:
         """Screens a batch; if it is refused as a whole, screens its pictures one by one."""
+        files = [("image", picture) for picture in pictures]
+        jobs: list[JobStatus] = []
         try:
-            return parse_reply(self._result(pictures).body)
-        except RemoteError as error:
-            if ends_the_run(error):
+            result = self._server.predict(MODEL, files, self._options, accept=JSON, progress=jobs.append)
+            return parse_reply(result.data)
+        except StopRequestedError:
+            if jobs:
+                self._cancel(jobs[-1])
+            raise
+        except SightlineError as error:
+            if ends_the_run(error, jobs[-1] if jobs else None):
                 raise CommandError(f"{error}; {CONTINUE_HINT}") from error
             if len(pictures) > 1:
                 return join_replies([self.screen([picture]) for picture in pictures])
             return BatchReply(results=[PictureReply(problem=file_error(error))], model="")
 
-    def _get_card(self) -> ServerResult:
-        try:
-            return self._server.model_card(MODEL)
-        except (UnreachableError, NotSightlineError) as error:
-            # Before the first reply this means a wrong address, not an outage.
-            raise CommandError(str(error)) from error
-
-    def _result(self, pictures: Sequence[bytes]) -> ServerResult:
-        files = [("image", picture) for picture in pictures]
-        reply = self._retries.call(lambda: self._server.predict(MODEL, files, self._options, accept=JSON))
-        return self._job_result(reply) if isinstance(reply, JobStatus) else reply
-
-    def _job_result(self, job: JobStatus) -> ServerResult:
-        """Waits for the job that large pictures become, however long it is queued."""
-        try:
-            *_, job = follow_job(self._server, job, self._retries)
-            return finished_result(self._server, job, self._retries, accept=JSON)
-        except StopRequestedError:
-            self._cancel(job)
-            raise
-        except RemoteError as error:
-            if error.is_temporary and not job.is_final:
-                raise
-            raise JobFailedError(error.detail, status=error.status, code=error.code) from error
-
     def _cancel(self, job: JobStatus) -> None:
         try:
             self._server.cancel(job.id)
-        except RemoteError:
+        except SightlineError:
             return  # its result expires by itself
 
 
@@ -163,16 +129,14 @@ def stoppable_pause(stop: StopRequest) -> Pause:
     return pause
 
 
-def ends_the_run(error: RemoteError) -> bool:
-    """Returns whether the error would repeat for every other picture."""
-    if isinstance(error, JobFailedError):
-        return False
-    return (
-        error.is_temporary or error.status in REFUSED or error.status is None or error.status < HTTPStatus.BAD_REQUEST
-    )
+def ends_the_run(error: SightlineError, job: JobStatus | None) -> bool:
+    """Returns whether the error would repeat for every other picture. An error of one `job` would not."""
+    if job is not None:
+        return error.is_temporary and not job.is_final
+    return error.is_temporary or isinstance(error, REFUSED)
 
 
-def file_error(error: RemoteError) -> FileError:
+def file_error(error: SightlineError) -> FileError:
     return FileError(code=error.code or f"http_{error.status}", detail=error.detail)
 
 
