@@ -93,6 +93,11 @@ def reply_of(response: httpx2.Response) -> HttpReply:
     return HttpReply(response.status_code, dict(response.headers.items()), response.content)
 
 
+def media_type_of(response: httpx2.Response) -> str:
+    """Returns the media type in lower case without parameters."""
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
 def reason_of(error: BaseException) -> str:
     """Returns the reason why no reply came, as part of a sentence."""
     for cause in _chain(error):

@@ -1,26 +1,20 @@
 """Models as they are served, in this process or by a running fleet, so that evaluations measure both alike."""
 
 import importlib
-import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol, cast
 
 import cv2
-import httpx2
 
-from sightline.api.declaration import route_of
+from sightline.client import Client
 from sightline.inference.local_model import LocalModel
 from sightline.inference.predictor import AnyPredictor, Upload
 from sightline.inference.settings import InferenceSettings
-from sightline.jobs.job import JobState
 from sightline.training.photos import Picture
 
 TIMEOUT_S = 120.0
-POLL_S = 0.5
 
 Files = Mapping[str, bytes]
 """Encoded pictures of one request by form field."""
@@ -48,23 +42,13 @@ class LocalServedModel:
 
 
 class RemoteServedModel:
-    """The model of a fleet or service. Raises httpx2.HTTPError where a request fails."""
+    """The model of a fleet or service. Raises SightlineError where a request fails for good."""
 
-    def __init__(self, model: str, client: httpx2.Client) -> None:
-        self._client, self._route = client, route_of(model)
+    def __init__(self, model: str, client: Client) -> None:
+        self._client, self._model = client, model
 
     def __call__(self, files: Files, media_type: str, **options: str) -> bytes:
-        accept = {"Accept": media_type}
-        reply = self._client.post(self._route, files=dict(files), data=options, headers=accept).raise_for_status()
-        if reply.status_code == HTTPStatus.ACCEPTED:
-            reply = self._job_result(reply.json()["id"], accept)
-        return reply.content
-
-    def _job_result(self, job: str, accept: Mapping[str, str]) -> httpx2.Response:
-        """Waits for the job that a large picture became, and returns the reply with its result."""
-        while not JobState(self._client.get(f"/v1/jobs/{job}").raise_for_status().json()["state"]).terminal:
-            time.sleep(POLL_S)
-        return self._client.get(f"/v1/jobs/{job}/result", headers=accept).raise_for_status()
+        return self._client.predict(self._model, files, options, accept=media_type).data
 
 
 @contextmanager
@@ -76,9 +60,7 @@ def open_served_model(model: str, url: str | None, weights: Path | None = None) 
     if url is None:
         yield LocalServedModel(model, weights)
         return
-    key = os.environ.get("SIGHTLINE_API_KEY")
-    headers = {"X-Api-Key": key} if key else {}
-    with httpx2.Client(base_url=url, timeout=TIMEOUT_S, headers=headers) as client:
+    with Client(url, timeout_s=TIMEOUT_S) as client:
         yield RemoteServedModel(model, client)
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urljoin, urlsplit
 import httpx2
 
 from sightline.cli.output import CommandError, printable
-from sightline.cli.server_client import LOOPBACK_HOSTS, media_type_of, reason_of
 from sightline.cli.weights.part_file import PartFile, PartWriter, megabytes
+from sightline.client.connection import LOOPBACK_HOSTS, media_type_of, reason_of
 from sightline.runtime.retries import retry
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 60.0
