@@ -9,6 +9,7 @@ import pytest
 
 from services.hoi.app import create
 from sightline.cli.models import sample_pictures
+from sightline.client import Client
 from sightline.postprocessing.interactions import Composition
 from sightline.training.hoi.annotations import PERSON, SLOTS, boxes_without_actions
 from sightline.training.hoi.average_precision import Prediction, role_scores
@@ -38,7 +39,8 @@ def scene() -> Scene:
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch, serve: Serve, scene: Scene) -> Iterator[ServedScene]:
     monkeypatch.setenv("SIGHTLINE_PROVIDERS", "cpu")
-    with ready_client(serve(create())) as client:
+    url = serve(create())
+    with ready_client(url), Client(url) as client:
         yield from served_scenes(RemoteServedModel("hoi", client), [scene])
 
 
