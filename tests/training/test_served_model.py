@@ -8,7 +8,6 @@ from http import HTTPStatus
 from pathlib import Path
 
 import cv2
-import httpx2
 import numpy as np
 import pytest
 from fastapi import FastAPI
@@ -18,6 +17,7 @@ from typer.testing import CliRunner
 
 from sightline.cli.app import build_app
 from sightline.cli.models import SAMPLES, find_models
+from sightline.client import Unreachable
 from sightline.training.photos import read_rgb
 from sightline.training.served_model import encode_png, open_served_model
 from tests.services.service_process import running_service
@@ -108,7 +108,7 @@ def test_figures_over_http_are_those_in_process(model: str, tmp_path: Path, monk
 
 @pytest.mark.parametrize("model", TEST_SETS)
 def test_unreachable_fleet_is_an_error(model: str, tmp_path: Path) -> None:
-    with pytest.raises(httpx2.HTTPError):
+    with pytest.raises(Unreachable):
         evaluate(model, *TEST_SETS[model](tmp_path), "--url", NOBODY)
 
 
