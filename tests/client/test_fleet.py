@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,25 @@ def test_batch_continues_after_a_broken_file(client: Client) -> None:
     outcomes = list(client.map(client.screen, pictures))
     assert len([each for each in outcomes if each.result]) == 2
     assert [type(each.error) for each in outcomes if each.error] == [Unreadable]
+
+
+def test_snippets_of_the_documentation_run(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (PHOTO, MASK, SURFACE, PERSON):
+        shutil.copy(picture, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGHTLINE_URL", address)
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    names: dict[str, object] = {}
+    for snippet in snippets:
+        exec(compile(snippet, "docs/python.md", "exec"), names)
+    output = capsys.readouterr().out
+    assert len(snippets) == 7
+    assert "of the picture is invented" in output
+    assert "unreadable_image" in output
+    written = {"filled.png", "scene.exr", "normal.png", "overlay.png", "surface.glb"}
+    assert written <= {each.name for each in tmp_path.iterdir()}
 
 
 def test_async_client_gives_the_same_results(client: Client, address: str) -> None:
