@@ -144,15 +144,18 @@ def test_snippets_of_the_documentation_run(
         shutil.copy(picture, tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SIGHTLINE_URL", address)
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    pages = [(ROOT / name).read_text() for name in ("docs/python.md", "README.md")]
+    text = "".join(pages).replace("http://localhost:8080", address)
+    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, object] = {}
     for snippet in snippets:
-        exec(compile(snippet, "docs/python.md", "exec"), names)
+        exec(compile(snippet, "documentation", "exec"), names)
     output = capsys.readouterr().out
-    assert len(snippets) == 7
+    assert len(snippets) == 8
     assert "of the picture is invented" in output
     assert "unreadable_image" in output
-    written = {"filled.png", "scene.exr", "normal.png", "overlay.png", "surface.glb"}
+    written = {"out.png", "filled.png", "scene.exr", "normal.png", "overlay.png", "surface.glb"}
     assert written <= {each.name for each in tmp_path.iterdir()}
 
 
