@@ -17,7 +17,7 @@ import typer
 from sightline.cli.fleet import Fleet, is_port_taken, open_listener, plan_fleet
 from sightline.cli.interruption import Interrupted, signal_handlers
 from sightline.cli.models import curl_command, require_models
-from sightline.cli.output import CommandError
+from sightline.cli.output import CommandError, printable
 from sightline.cli.state_folder import (
     WEIGHTS,
     instance_lock,
@@ -28,7 +28,7 @@ from sightline.cli.state_folder import (
 )
 from sightline.cli.supervisor import ProgramExit, RestartPolicy, supervised
 from sightline.inference.catalogue.entries import shipped_catalogue
-from sightline.inference.catalogue.installed import WeightsFolder
+from sightline.inference.catalogue.installed import REFERENCE, WeightsFolder, is_reference
 from sightline.runtime.private_files import private_umask
 
 POLL_S = 0.2
@@ -62,13 +62,18 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
 def _print_weights(models: tuple[str, ...], folder: WeightsFolder) -> None:
     """Prints which entries of the catalogue are in use, and which stronger ones there are.
 
-    Raises ContractError if an entry in use is not installed. Own weights are not compared with the catalogue.
+    Raises ContractError if an entry in use is not installed, before its service fails to start again and again. Own
+    weights are not compared with the catalogue.
     """
     in_use, catalogue = folder.in_use(), shipped_catalogue()
     for model in models:
-        if any(os.environ.get(f"SIGHTLINE_{model.upper()}_{setting}") for setting in ("WEIGHTS", "DETECTOR")):
+        settings = (
+            os.environ.get(f"SIGHTLINE_{model.upper()}_{each}") for each in ("WEIGHTS", "DETECTOR", "WEIGHTS_FOLDER")
+        )
+        own = [setting for setting in settings if setting]
+        if not all(map(is_reference, own)):
             continue
-        entry = in_use.get(model)
+        entry = own[0].removeprefix(REFERENCE) if own else in_use.get(model)
         if entry is not None:
             typer.echo(f"{model} uses {entry} of the catalogue ({folder.require(entry).path}).")
         if stronger := catalogue.stronger(model, entry):
@@ -120,7 +125,10 @@ class StartupMonitor:
 
     def raise_if_failing(self) -> None:
         if self.last and max(self.exits.values()) >= MAX_EXITS:
-            raise NotReadyError(f"{self.last.program.name} does not start. The end of its log:\n{_tail(self.last)}")
+            # Printed here, as an error's message is one line.
+            for line in _tail(self.last):
+                typer.echo(printable(line), err=True)
+            raise NotReadyError(f"{self.last.program.name} does not start; the end of its log is above")
 
 
 async def _run_fleet(
@@ -151,9 +159,8 @@ async def _serve(
     typer.echo("Stopping. Press Ctrl-C again to stop at once.")
 
 
-def _tail(program_exit: ProgramExit) -> str:
-    lines = program_exit.program.log.read_text("utf-8", "replace").splitlines()
-    return "\n".join(lines[-LOG_TAIL_LINES:])
+def _tail(program_exit: ProgramExit) -> list[str]:
+    return program_exit.program.log.read_text("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
 
 
 async def _ready_or_stopped(fleet: Fleet, monitor: StartupMonitor, stop: asyncio.Event, ready_s: float) -> bool:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from sightline.cli.app import build_app
-from sightline.cli.fleet import plan_fleet
+from sightline.cli.fleet import free_port, plan_fleet
 from sightline.inference.catalogue.entries import CATALOGUE_FILE, CONTRACTS_FOLDER
 from sightline.inference.catalogue.installed import WeightsFolder
 from sightline.inference.contract import ContractError
@@ -189,7 +189,7 @@ def test_file_that_does_not_fit_its_contract_is_not_installed(run: Run, state: P
 
 @pytest.mark.parametrize("name", ["published", "prefixed", "unknown"])
 def test_unverified_digest_is_confirmed_once_and_pinned(run: Run, server: FileServer, state: Path, name: str) -> None:
-    with pytest.raises(CommandFailedError, match=rf"sightline weights get {name} --accept-digest {DIGEST}"):
+    with pytest.raises(CommandFailedError, match=f"same command again with --accept-digest {DIGEST}"):
         run("get", name)
     assert not (state / "weights" / name).exists()
     run("get", name, "--accept-digest", DIGEST)
@@ -246,6 +246,15 @@ def test_use_is_read_by_the_fleet_and_the_environment_wins(
     monkeypatch.delenv("SIGHTLINE_INPAINT_WEIGHTS")
     run("use", "--shipped", "inpaint")
     assert "SIGHTLINE_WEIGHTS" not in service_environment(state)
+
+
+def test_up_refuses_an_entry_of_the_environment_that_is_not_installed(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_INPAINT_WEIGHTS", "catalogue:verified")
+    result = CliRunner().invoke(build_app(), ["up", "inpaint", "--port", str(free_port()), "--state", str(state)])
+    assert "run `sightline weights get verified`" in str(result.exception)
+    assert "Starting" not in result.output
 
 
 def service_environment(state: Path) -> dict[str, str]:

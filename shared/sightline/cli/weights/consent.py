@@ -43,11 +43,11 @@ class Consent:
         typer.echo(f"SHA-256: {sha256}\nThe digest of {entry.name} is {entry.digest_text}.")
         if sha256 == entry.published_sha256:
             typer.echo("The file has the digest that its publisher lists.")
-        command = f"sightline weights get {entry.name} --accept-digest {sha256}"
+        again = f"run the same command again with --accept-digest {sha256}"
         if not _is_terminal():
-            raise CommandError(f"compare the digest with another source, and confirm it: {command}")
+            raise CommandError(f"compare the digest with another source; to confirm it, {again}")
         if not typer.confirm("Is this the file that you expect? It will be pinned"):
-            raise CommandError(f"the digest was not confirmed; nothing was installed. To confirm it later: {command}")
+            raise CommandError(f"the digest was not confirmed; nothing was installed. To confirm it later, {again}")
 
 
 def _is_terminal() -> bool:
