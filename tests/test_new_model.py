@@ -28,6 +28,7 @@ CODE = re.compile(r"^`([\w/.]+)`\n\n```python\n(.*?)^```$", re.MULTILINE | re.DO
 LINES = {
     "docker-compose.yml": "  inpaint: {",
     "deploy/docker-compose.gpu.yml": "  inpaint: {",
+    "deploy/docker-compose.weights.yml": "  inpaint: {",
     "tests/stack/docker-compose.test.yml": "  inpaint: ",
     "deploy/helm/sightline/values.yaml": "  inpaint: {}",
     "deploy/capacity.py": '    ModelCost("inpaint"',

@@ -11,6 +11,7 @@ import yaml
 from services.gateway.settings import GatewaySettings
 from sightline.cli.models import find_models
 from sightline.http.fleet_credential import read_credentials
+from sightline.serving.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 MODELS = tuple(name.replace("_", "-") for name in find_models())
@@ -23,6 +24,7 @@ def read(file: str) -> dict[str, Any]:
 
 
 SERVICES, GPU = read("docker-compose.yml"), read("deploy/docker-compose.gpu.yml")
+WEIGHTS = read("deploy/docker-compose.weights.yml")
 BUILT = {name: service for name, service in SERVICES.items() if "build" in service}
 
 
@@ -59,6 +61,21 @@ def test_gpu_model_never_falls_back_to_cpu(name: str) -> None:
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
     assert device["device_ids"] == [f"${{SIGHTLINE_GPU_{name.replace('-', '_').upper()}:-0}}"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_weights_are_mounted_read_only_and_chosen_by_the_models_variable(name: str) -> None:
+    service = WEIGHTS[name]
+    (mount,) = service["volumes"]
+    folder = service["environment"]["SIGHTLINE_WEIGHTS_FOLDER"]
+    assert mount.endswith(f":{folder}:ro")
+    variable = f"SIGHTLINE_{name.replace('-', '_').upper()}_WEIGHTS"
+    assert service["environment"]["SIGHTLINE_WEIGHTS"] == f"${{{variable}:-}}"
+
+
+def test_unset_weights_of_compose_are_the_shipped_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_WEIGHTS", "")
+    assert ServiceSettings().weights is None
 
 
 def test_models_require_fleet_credential_and_prometheus_has_its_own(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ FULL: Object = {
     "models": {
         "inpaint": {"providers": "tensorrt,cuda", "minReplicas": 2},
         "hdr-correct": {"gpu": {"enabled": False}, "env": {"SIGHTLINE_MAX_BATCH": 4}},
-        "hoi": {"minReplicas": 0},
+        "hoi": {"minReplicas": 0, "weights": {"claim": "weights", "use": "catalogue:picodet-s-416"}},
     },
     "training": {
         "image": "sightline/train:1",
@@ -227,6 +227,16 @@ def test_init_container_builds_engines_with_service_settings() -> None:
     assert {entry["name"]: entry["value"] for entry in build["env"]}["SIGHTLINE_TENSORRT_CACHE"] == "/engines"
     assert build["image"] == spec["containers"][0]["image"]
     assert "initContainers" not in objects(PLAIN, "Deployment")["fleet-inpaint"]["spec"]["template"]["spec"]
+
+
+def test_weights_of_a_claim_are_mounted_and_used() -> None:
+    hoi, screening = (objects(FULL, "Deployment")[f"fleet-{name}"] for name in ("hoi", "hra-screening"))
+    assert environment(hoi)["SIGHTLINE_WEIGHTS"] == "catalogue:picodet-s-416"
+    folder = environment(hoi)["SIGHTLINE_WEIGHTS_FOLDER"]
+    assert {"name": "weights", "mountPath": folder, "readOnly": True} in container(hoi)["volumeMounts"]
+    claim = {"claimName": "weights", "readOnly": True}
+    assert {"name": "weights", "persistentVolumeClaim": claim} in hoi["spec"]["template"]["spec"]["volumes"]
+    assert "SIGHTLINE_WEIGHTS" not in environment(screening)
 
 
 def test_each_model_scales_by_its_queue_and_to_zero_only_if_configured() -> None:

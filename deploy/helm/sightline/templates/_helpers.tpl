@@ -90,3 +90,11 @@ topologySpreadConstraints:
 {{- $local := printf "%s.%s" $name .Release.Namespace }}
 {{- concat (list $name $local (printf "%s.svc" $local) (printf "%s.svc.cluster.local" $local)) .Values.gateway.hosts | join "," }}
 {{- end }}
+
+{{/* Weights in place of the shipped ones, from a claim that is mounted at /weights. */}}
+{{- define "sightline.weightsEnv" -}}
+{{- if .claim -}}
+- {name: SIGHTLINE_WEIGHTS_FOLDER, value: /weights}
+- {name: SIGHTLINE_WEIGHTS, value: {{ required "weights.use is required with weights.claim: catalogue:NAME or /weights/FILE.onnx" .use | quote }}}
+{{- end -}}
+{{- end }}

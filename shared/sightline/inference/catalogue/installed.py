@@ -143,6 +143,9 @@ def resolve_settings(values: Mapping[str, object]) -> dict[str, object]:
     """
     resolved, folder = dict(values), Path(str(values.get("weights_folder") or DEFAULT_FOLDER))
     for name in ("weights", "detector"):
+        # Compose files pass variables on that may not be set.
+        if resolved.get(name) == "":
+            resolved[name] = None
         if not is_reference(values.get(name)):
             continue
         found = resolve_reference(values[name], folder)
