@@ -32,7 +32,7 @@ LOW, MIDDLE, HIGH = 0.25, 0.6, 0.9
 """Quantiles of the base layer that describe a photo's tones."""
 TYPICAL_EXTREMES = 0.6
 STOPS_PER_EXTREMES = 4.0
-GAP_STOPS = (4.6, 5.8)
+GAP_STOPS = (5.6, 6.6)
 """A photo has two groups of tones from the first number on, in full from the second: stops from the low to the high
 quantile, and more where dark and bright regions together have more than their typical share. Well-exposed photos have
 2.3 stops in the median, and nine of ten have at most 4.1."""
