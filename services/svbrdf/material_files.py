@@ -17,11 +17,14 @@ MATERIALX = """\
 <?xml version="1.0"?>
 <materialx version="1.38" colorspace="lin_rec709">
   <nodegraph name="maps">
-    <tiledimage name="diffuse" type="color3">
-      <input name="file" type="filename" value="{diffuse}" colorspace="srgb_texture" />
+    <tiledimage name="basecolor" type="color3">
+      <input name="file" type="filename" value="{basecolor}" colorspace="srgb_texture" />
     </tiledimage>
     <tiledimage name="roughness" type="float">
       <input name="file" type="filename" value="{roughness}" />
+    </tiledimage>
+    <tiledimage name="metallic" type="float">
+      <input name="file" type="filename" value="{metallic}" />
     </tiledimage>
     <tiledimage name="normal" type="vector3">
       <input name="file" type="filename" value="{normal}" />
@@ -29,14 +32,15 @@ MATERIALX = """\
     <normalmap name="bent" type="vector3">
       <input name="in" type="vector3" nodename="normal" />
     </normalmap>
-    <output name="diffuse_out" type="color3" nodename="diffuse" />
+    <output name="basecolor_out" type="color3" nodename="basecolor" />
+    <output name="metallic_out" type="float" nodename="metallic" />
     <output name="roughness_out" type="float" nodename="roughness" />
     <output name="normal_out" type="vector3" nodename="bent" />
   </nodegraph>
   <standard_surface name="shader" type="surfaceshader">
     <input name="base" type="float" value="1.0" />
-    <input name="base_color" type="color3" nodegraph="maps" output="diffuse_out" />
-    <input name="metalness" type="float" value="{metallic:.4f}" />
+    <input name="base_color" type="color3" nodegraph="maps" output="basecolor_out" />
+    <input name="metalness" type="float" nodegraph="maps" output="metallic_out" />
     <input name="specular_IOR" type="float" value="1.576" />
     <input name="specular_roughness" type="float" nodegraph="maps" output="roughness_out" />
     <input name="normal" type="vector3" nodegraph="maps" output="normal_out" />
@@ -48,10 +52,11 @@ MATERIALX = """\
 """
 
 
-def glb_file(textures: Mapping[str, bytes], *, width: int, height: int, metallic: float, note: str) -> bytes:
+def glb_file(textures: Mapping[str, bytes], *, width: int, height: int, note: str) -> bytes:
     """A material on a plane as glTF 2.0 in one binary file.
 
-    textures: PNG files by name: `diffuse`, `normal`, and `metallic_roughness` with roughness in green.
+    textures: PNG files by name: `basecolor`, `normal`, and `metallic_roughness` with roughness in green and
+    metallicness in blue.
     """
     quad = _quad(width, height)
     chunks = [*quad.values(), *textures.values()]
@@ -65,7 +70,7 @@ def glb_file(textures: Mapping[str, bytes], *, width: int, height: int, metallic
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "surface"}],
         "meshes": [{"primitives": [_primitive()]}],
-        "materials": [_material(list(textures), metallic)],
+        "materials": [_material(list(textures))],
         "textures": [{"sampler": 0, "source": at} for at in range(len(textures))],
         "images": [
             {"name": name, "mimeType": "image/png", "bufferView": len(quad) + at} for at, name in enumerate(textures)
@@ -78,14 +83,14 @@ def glb_file(textures: Mapping[str, bytes], *, width: int, height: int, metallic
     return _container(document, chunks)
 
 
-def _material(textures: Sequence[str], metallic: float) -> dict[str, Any]:
+def _material(textures: Sequence[str]) -> dict[str, Any]:
     return {
         "name": "surface",
         "doubleSided": True,
         "pbrMetallicRoughness": {
-            "baseColorTexture": {"index": textures.index("diffuse")},
+            "baseColorTexture": {"index": textures.index("basecolor")},
             "metallicRoughnessTexture": {"index": textures.index("metallic_roughness")},
-            "metallicFactor": round(metallic, 4),
+            "metallicFactor": 1.0,
             "roughnessFactor": 1.0,
         },
         "normalTexture": {"index": textures.index("normal")},
@@ -144,6 +149,6 @@ def _padded(size: int) -> int:
     return (size + 3) // 4 * 4
 
 
-def materialx_document(*, diffuse: str, normal: str, roughness: str, metallic: float) -> bytes:
+def materialx_document(*, basecolor: str, normal: str, roughness: str, metallic: str) -> bytes:
     """A MaterialX document that names the files of the maps."""
-    return MATERIALX.format(diffuse=diffuse, normal=normal, roughness=roughness, metallic=metallic).encode()
+    return MATERIALX.format(basecolor=basecolor, normal=normal, roughness=roughness, metallic=metallic).encode()

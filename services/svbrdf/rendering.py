@@ -25,6 +25,7 @@ TEXTURE_PX = 2048
 NOTE = "Estimated from one photo; base colour, normals and roughness are a model's guess."
 TURNTABLE_PX = 400
 FRAME_MS = 80
+GREY = frozenset({"roughness", "metallic"})
 Light = tuple[float, float, float]
 
 
@@ -43,8 +44,10 @@ def describe(result: SvbrdfResult, evidence: Evidence) -> SvbrdfRecord:
             type=max(probabilities, key=lambda kind: probabilities[kind]),
             probabilities={kind: round(share, 4) for kind, share in probabilities.items()},
         ),
-        metallic=round(min(result.maps.metallic, 1.0), 4),
+        metallic=round(min(result.mean_metallic, 1.0), 4),
         mean_roughness=round(result.mean_roughness, 4),
+        exposure=round(result.exposure, 4),
+        exposure_source=result.exposure_source.value,
         refined=result.request.options.refine,
         rerender_rmse=round(result.rerender_rmse, 4),
         evidence=evidence,
@@ -78,26 +81,34 @@ def _openexr(result: SvbrdfResult, _: Evidence) -> bytes:
 def _glb(result: SvbrdfResult, _: Evidence) -> bytes:
     photo = result.photo.within(TEXTURE_PX)
     kinds = {
-        "diffuse": textures.diffuse,
+        "basecolor": textures.basecolor,
         "normal": textures.normal,
         "metallic_roughness": textures.metallic_roughness,
     }
     pictures = textures.draw(result.maps, photo, kinds, np.uint8)
     files = {name: textures.png(pixels) for name, pixels in pictures.items()}
-    return glb_file(files, width=photo.width, height=photo.height, metallic=result.maps.metallic, note=NOTE)
+    return glb_file(files, width=photo.width, height=photo.height, note=NOTE)
 
 
 def _archive(result: SvbrdfResult, evidence: Evidence) -> bytes:
     """A ZIP without compression, as its files are compressed already."""
-    kinds = {"diffuse": textures.diffuse, "normal": textures.normal, "roughness": textures.roughness}
+    kinds = {
+        "basecolor": textures.basecolor,
+        "diffuse": textures.diffuse,
+        "specular": textures.specular,
+        "normal": textures.normal,
+        "roughness": textures.roughness,
+        "metallic": textures.metallic,
+    }
     dtype = np.uint16 if result.request.options.depth is Depth.SIXTEEN else np.uint8
     pictures = textures.draw(result.maps, result.photo, kinds, dtype)
     names = {name: f"{name}.png" for name in kinds}
     file = BytesIO()
     with ZipFile(file, "w", ZIP_STORED) as archive:
         for name, pixels in pictures.items():
-            archive.writestr(names[name], textures.png(pixels, grey=name == "roughness"))
-        archive.writestr("material.mtlx", materialx_document(**names, metallic=result.maps.metallic))
+            archive.writestr(names[name], textures.png(pixels, grey=name in GREY))
+        shown = {name: names[name] for name in ("basecolor", "normal", "roughness", "metallic")}
+        archive.writestr("material.mtlx", materialx_document(**shown))
         archive.writestr("record.json", _record(result, evidence))
     return file.getvalue()
 

@@ -14,14 +14,33 @@ from sightline.imaging.formats import ImageFormat
 from sightline.imaging.hdr_encoder import encode_openexr
 from sightline.imaging.picture import Picture, Samples
 from sightline.materials.maps import Floats, SurfaceMaps
+from sightline.materials.rendering import diffuse_colour, specular_colour
 
-LAYERS = ("diffuse.R", "diffuse.G", "diffuse.B", "normal.X", "normal.Y", "normal.Z", "roughness.Y")
-LAYERS_COMMENT = "diffuse: linear, base colour of metals; normal: -1..1, y up; roughness: alpha = roughness^2."
+LAYERS = (
+    *(f"{name}.{channel}" for name in ("basecolor", "diffuse", "specular") for channel in "RGB"),
+    *(f"normal.{axis}" for axis in "XYZ"),
+    "roughness.Y",
+    "metallic.Y",
+)
+LAYERS_COMMENT = (
+    "basecolor, diffuse, specular: linear; diffuse = basecolor * (1 - metallic); specular = reflectance head-on; "
+    "normal: -1..1, y up; roughness: alpha = roughness^2."
+)
+
+
+def basecolor(maps: SurfaceMaps) -> Floats:
+    """The base colour in sRGB: the diffuse colour of dielectrics, the reflectance of metals."""
+    return encode_srgb(maps.albedo)
 
 
 def diffuse(maps: SurfaceMaps) -> Floats:
-    """The albedo in sRGB."""
-    return encode_srgb(maps.albedo)
+    """The diffuse colour in sRGB, black for metals."""
+    return encode_srgb(diffuse_colour(maps))
+
+
+def specular(maps: SurfaceMaps) -> Floats:
+    """The reflectance at normal incidence in sRGB."""
+    return encode_srgb(specular_colour(maps))
 
 
 def normal(maps: SurfaceMaps) -> Floats:
@@ -34,10 +53,14 @@ def roughness(maps: SurfaceMaps) -> Floats:
     return np.repeat(maps.roughness[..., None], 3, axis=2)
 
 
+def metallic(maps: SurfaceMaps) -> Floats:
+    """The metallicness, linear, in every channel."""
+    return np.repeat(maps.metallic[..., None], 3, axis=2)
+
+
 def metallic_roughness(maps: SurfaceMaps) -> Floats:
-    """The roughness in green, and 1 in blue, which glTF multiplies by the metallic factor."""
-    one = np.ones_like(maps.roughness)
-    return np.dstack([one, maps.roughness, one])
+    """The roughness in green and the metallicness in blue, as glTF has them."""
+    return np.dstack([np.ones_like(maps.roughness), maps.roughness, maps.metallic])
 
 
 TextureOf = Callable[[SurfaceMaps], Floats]
@@ -65,7 +88,8 @@ def encode_layers(maps: DetailedMaps, photo: LinearPhoto) -> bytes:
     """All maps in one OpenEXR file of named layers."""
     planes = {name: np.empty((photo.height, photo.width), np.float16) for name in LAYERS}
     for rows, band in maps.bands(photo):
-        values = np.dstack([band.albedo, band.normal, band.roughness])
+        colours = (band.albedo, diffuse_colour(band), specular_colour(band))
+        values = np.dstack([*colours, band.normal, band.roughness, band.metallic])
         for at, plane in enumerate(planes.values()):
             plane[rows] = values[..., at]
     return encode_openexr(planes, LAYERS_COMMENT)

@@ -83,7 +83,12 @@ def test_maps_of_black_and_white_surfaces_stay_in_range(pixels: NDArray[np.unsig
     normal = np.zeros_like(light)
     normal[..., 2] = 1
     camera = camera_for(width, height, 60)
-    maps = refine(SurfaceMaps(light, normal, light[..., 0], 0.5), light, camera.points(height, width), SHIPPED)
+    maps = refine(
+        SurfaceMaps(light, normal, light[..., 0], np.full_like(light[..., 0], 0.5)),
+        light,
+        camera.points(height, width),
+        SHIPPED,
+    )
     assert all(each.min() >= 0 and each.max() <= 1 for each in (maps.albedo, maps.roughness))
     assert np.abs(np.linalg.norm(maps.normal, axis=2) - 1).max() < 1e-5
     assert 0 <= rerender_rmse(maps, light, camera) <= 1

@@ -17,7 +17,8 @@ def checkers(roughness: float = 0.3) -> SurfaceMaps:
     tone = np.where((x + y) % 2, 0.5, 0.15).astype(np.float32)
     normal = np.zeros((SIZE, SIZE, 3), np.float32)
     normal[..., 2] = 1
-    return SurfaceMaps(np.repeat(tone[..., None], 3, 2), normal, np.full((SIZE, SIZE), roughness, np.float32), 0.0)
+    plain = np.ones((SIZE, SIZE), np.float32)
+    return SurfaceMaps(np.repeat(tone[..., None], 3, 2), normal, roughness * plain, 0 * plain)
 
 
 def noisy(maps: SurfaceMaps) -> SurfaceMaps:

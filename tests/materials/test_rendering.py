@@ -14,7 +14,7 @@ def random_maps(metallic: float) -> SurfaceMaps:
     rng = np.random.default_rng(0)
     normal = unit(np.dstack([rng.uniform(-0.6, 0.6, (16, 24, 2)), np.ones((16, 24))]))
     albedo, roughness = (rng.uniform(0.02, 0.98, shape).astype(np.float32) for shape in ((16, 24, 3), (16, 24)))
-    return SurfaceMaps(albedo, normal, roughness, metallic)
+    return SurfaceMaps(albedo, normal, roughness, np.full_like(roughness, metallic))
 
 
 @pytest.mark.parametrize("metallic", [0.0, 0.4, 1.0])
@@ -36,7 +36,7 @@ def test_shade_equals_the_rendering_layer(metallic: float, light: tuple[float, f
 def test_white_wall_in_front_of_the_camera_is_white() -> None:
     flat = np.zeros((1, 1, 3), np.float32)
     flat[..., 2] = 1
-    wall = SurfaceMaps(np.ones((1, 1, 3), np.float32), flat, np.ones((1, 1), np.float32), 0.0)
+    wall = SurfaceMaps(np.ones((1, 1, 3), np.float32), flat, np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32))
 
     assert shade(wall, -flat, AT_CAMERA)[0, 0, 0] == pytest.approx(1, abs=0.02)
 
@@ -70,7 +70,8 @@ CAMERA = camera_for(64, 48, 60)
 def flat_maps(roughness: float, tone: float = 0.4) -> SurfaceMaps:
     normal = np.zeros((48, 64, 3), np.float32)
     normal[..., 2] = 1
-    return SurfaceMaps(np.full((48, 64, 3), tone, np.float32), normal, np.full((48, 64), roughness, np.float32), 0.0)
+    tones, plain = np.full((48, 64, 3), tone, np.float32), np.ones((48, 64), np.float32)
+    return SurfaceMaps(tones, normal, roughness * plain, 0 * plain)
 
 
 @pytest.mark.parametrize("exposure", [0.3, 1.0, 1.6])

@@ -82,12 +82,16 @@ class InteractionOptions(TypedDict, total=False):
 class MaterialOptions(TypedDict, total=False):
     """Options of `material`.
 
-    fov_deg: field of view across the longer side, in degrees; linear: the samples are proportional to light; refine:
-    smooth the maps; depth: bits per sample of the maps, 8 or 16.
+    fov_deg: field of view across the longer side, in degrees; linear: the samples are proportional to light; exposure:
+    linear value of white paper in the middle of the photo; flash_distance_m, flash_cd: distance in metres and intensity
+    in candela of the flash; refine: smooth the maps; depth: bits per sample of the maps, 8 or 16.
     """
 
     fov_deg: float
     linear: bool
+    exposure: float
+    flash_distance_m: float
+    flash_cd: float
     refine: bool
     depth: Literal[8, 16]
 

@@ -19,13 +19,13 @@ class SurfaceMaps:
     """Maps of one surface.
 
     albedo: (h, w, 3) linear in 0..1, the base colour of metals; normal: (h, w, 3) of unit length, x right, y up, z
-    towards the camera; roughness: (h, w) in 0..1, as in glTF; metallic: 0..1, of the whole.
+    towards the camera; roughness and metallic: (h, w) in 0..1, as in glTF.
     """
 
     albedo: Floats
     normal: Floats
     roughness: Floats
-    metallic: float
+    metallic: Floats
 
     @property
     def height(self) -> int:
@@ -50,11 +50,12 @@ def mirrored_view(light: Floats, coordinates: Floats) -> tuple[Floats, Floats]:
 def mirrored_maps(maps: SurfaceMaps) -> SurfaceMaps:
     """Maps of the mirrored surface, with left and right exchanged."""
     normal = np.asarray(maps.normal[:, ::-1] * FLIP_X_3D, np.float32)
-    return SurfaceMaps(maps.albedo[:, ::-1], normal, maps.roughness[:, ::-1], maps.metallic)
+    return SurfaceMaps(maps.albedo[:, ::-1], normal, maps.roughness[:, ::-1], maps.metallic[:, ::-1])
 
 
 def mean_maps(one: SurfaceMaps, other: SurfaceMaps) -> SurfaceMaps:
     """Mean of two estimates of one surface."""
-    albedo, roughness = (one.albedo + other.albedo) / 2, (one.roughness + other.roughness) / 2
-    normal, metallic = unit(one.normal + other.normal), (one.metallic + other.metallic) / 2
-    return SurfaceMaps(np.asarray(albedo, np.float32), normal, np.asarray(roughness, np.float32), metallic)
+    names = ("albedo", "roughness", "metallic")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    albedo, roughness, metallic = (np.asarray((a + b) / 2, np.float32) for a, b in pairs)
+    return SurfaceMaps(albedo, unit(one.normal + other.normal), roughness, metallic)

@@ -64,11 +64,21 @@ def reflectance(maps: SurfaceMaps, view: Floats, light: Floats) -> Floats:
     """BRDF (h, w, 3), per steradian, for unit vectors (h, w, 3) towards the camera and the light."""
     half = unit(view + light)
     n_dot_h, n_dot_v, n_dot_l = (np.clip(_dot(maps.normal, each), 0, 1) for each in (half, view, light))
-    f0 = DIELECTRIC_F0 + maps.metallic * (maps.albedo - DIELECTRIC_F0)
+    f0 = specular_colour(maps)
     v_dot_h = np.clip(_dot(view, half), 0, 1)
     fresnel = f0 + (1 - f0) * np.exp2((-5.55472 * v_dot_h - 6.98316) * v_dot_h)
     specular = fresnel * microfacets(maps.roughness[..., None], n_dot_h, n_dot_v, n_dot_l)
-    return np.asarray((1 - maps.metallic) * maps.albedo / np.pi + specular, np.float32)
+    return np.asarray(diffuse_colour(maps) / np.pi + specular, np.float32)
+
+
+def diffuse_colour(maps: SurfaceMaps) -> Floats:
+    """The diffuse part (h, w, 3) of the base colour; metals have none."""
+    return np.asarray((1 - maps.metallic[..., None]) * maps.albedo, np.float32)
+
+
+def specular_colour(maps: SurfaceMaps) -> Floats:
+    """The reflectance (h, w, 3) at normal incidence: 5 % for dielectrics, the base colour for metals."""
+    return np.asarray(DIELECTRIC_F0 + maps.metallic[..., None] * (maps.albedo - DIELECTRIC_F0), np.float32)
 
 
 def microfacets(roughness: Floats, n_dot_h: NDArray[Any], n_dot_v: NDArray[Any], n_dot_l: NDArray[Any]) -> Floats:

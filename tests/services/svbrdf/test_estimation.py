@@ -16,7 +16,8 @@ def photo_of(light: Floats) -> LinearPhoto:
 def flat(albedo: Floats, roughness: float = 0.4) -> SurfaceMaps:
     normal = np.zeros_like(albedo)
     normal[..., 2] = 1
-    return SurfaceMaps(albedo, normal, np.full(albedo.shape[:2], roughness, np.float32), 0.2)
+    plain = np.ones(albedo.shape[:2], np.float32)
+    return SurfaceMaps(albedo, normal, roughness * plain, 0.2 * plain)
 
 
 @pytest.fixture(scope="module")
@@ -46,15 +47,20 @@ def test_fine_texture_of_the_photo_is_in_the_albedo(texture: Floats) -> None:
 def test_smooth_maps_are_enlarged_unchanged() -> None:
     y, x = (np.mgrid[:64, :96] / 96).astype(np.float32)
     normal = unit(np.dstack([0.4 * x, -0.3 * y, np.ones_like(x)]))
-    maps = SurfaceMaps(np.full((64, 96, 3), 0.3, np.float32), normal, (0.2 + 0.5 * x).astype(np.float32), 0.7)
+    maps = SurfaceMaps(
+        np.full((64, 96, 3), 0.3, np.float32),
+        normal,
+        (0.2 + 0.5 * x).astype(np.float32),
+        (0.9 - 0.5 * x).astype(np.float32),
+    )
     light = np.full((64, 96, 3), 0.2, np.float32)
 
     large = fit_detail(maps, light).whole(photo_of(np.full((200, 300, 3), 0.2, np.float32)))
 
-    assert large.metallic == 0.7
     np.testing.assert_allclose(np.linalg.norm(large.normal, axis=2), 1, atol=1e-5)
-    small = [cv2.resize(part, (96, 64), interpolation=cv2.INTER_AREA) for part in (large.normal, large.roughness)]
-    for part, expected in zip(small, (maps.normal, maps.roughness), strict=True):
+    given = (large.normal, large.roughness, large.metallic)
+    small = [cv2.resize(part, (96, 64), interpolation=cv2.INTER_AREA) for part in given]
+    for part, expected in zip(small, (maps.normal, maps.roughness, maps.metallic), strict=True):
         np.testing.assert_allclose(part[6:-6, 6:-6], expected[6:-6, 6:-6], atol=0.01)
 
 

@@ -29,9 +29,9 @@ def parts(file: bytes) -> tuple[dict[str, Any], bytes]:
 
 @pytest.fixture(scope="module")
 def glb() -> bytes:
-    names = ("diffuse", "normal", "metallic_roughness")
+    names = ("basecolor", "normal", "metallic_roughness")
     textures = {name: png(np.full((3, 5, 3), 50 * at, np.uint8)) for at, name in enumerate(names)}
-    return glb_file(textures, width=500, height=300, metallic=0.25, note="a note")
+    return glb_file(textures, width=500, height=300, note="a note")
 
 
 def test_glb_buffer_views_hold_the_textures(glb: bytes) -> None:
@@ -47,7 +47,7 @@ def test_glb_buffer_views_hold_the_textures(glb: bytes) -> None:
     used = {name: part["index"] for name, part in material["pbrMetallicRoughness"].items() if "Texture" in name}
     assert used == {"baseColorTexture": 0, "metallicRoughnessTexture": 2}
     assert material["normalTexture"] == {"index": 1}
-    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0.25
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 1
 
 
 def test_glb_plane_has_the_proportions_of_the_photo(glb: bytes) -> None:
@@ -78,7 +78,7 @@ def test_glb_passes_the_khronos_validator(glb: bytes, tmp_path: Path) -> None:
 
 
 def test_materialx_document_names_existing_nodes_only() -> None:
-    document = materialx_document(diffuse="d.png", normal="n.png", roughness="r.png", metallic=0.3)
+    document = materialx_document(basecolor="b.png", normal="n.png", roughness="r.png", metallic="m.png")
 
     root = ElementTree.fromstring(document)
     names = {element.get("name") for element in root.iter()}
@@ -88,7 +88,7 @@ def test_materialx_document_names_existing_nodes_only() -> None:
     files = {
         element.get("value"): element.get("colorspace") for element in root.iter() if element.get("type") == "filename"
     }
-    assert files == {"d.png": "srgb_texture", "n.png": None, "r.png": None}
+    assert files == {"b.png": "srgb_texture", "m.png": None, "n.png": None, "r.png": None}
     metalness = root.find("standard_surface/input[@name='metalness']")
     assert metalness is not None
-    assert metalness.get("value") == "0.3000"
+    assert metalness.get("output") == "metallic_out"

@@ -50,11 +50,16 @@ def test_material_types_are_in_the_order_of_the_outputs() -> None:
 def test_zip_has_maps_of_the_photos_size(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     files = unpacked(ask(png(wall), refine=False))
 
-    assert set(files) == {"diffuse.png", "normal.png", "roughness.png", "material.mtlx", "record.json"}
-    diffuse, normal, roughness = (opened(files[f"{name}.png"]) for name in ("diffuse", "normal", "roughness"))
-    assert diffuse.shape == normal.shape == wall.shape
-    assert roughness.shape == wall.shape[:2]
-    assert np.abs(diffuse.astype(int) - wall).mean() < 4
+    names = ("basecolor", "diffuse", "specular", "normal", "roughness", "metallic")
+    assert set(files) == {*(f"{name}.png" for name in names), "material.mtlx", "record.json"}
+    basecolor, diffuse, specular, normal, roughness, metallic = (opened(files[f"{name}.png"]) for name in names)
+    assert basecolor.shape == diffuse.shape == specular.shape == normal.shape == wall.shape
+    assert roughness.shape == metallic.shape == wall.shape[:2]
+    assert np.abs(basecolor.astype(int) - wall).mean() < 4
+    assert (metallic == 64).all()
+    linear, dark, bright = (decode_srgb(each / 255) for each in (basecolor, diffuse, specular))
+    np.testing.assert_allclose(dark, 0.75 * linear, atol=0.01)
+    np.testing.assert_allclose(bright, 0.05 + 0.25 * (linear - 0.05), atol=0.01)
     x = HALF * np.linspace(-1, 1, 420)
     y = HALF * 300 / 420 * np.linspace(1, -1, 300)
     assert np.abs(roughness / 255 - (0.3 + y / 4)[:, None])[8:-8].max() < 0.02
@@ -66,7 +71,7 @@ def test_zip_has_maps_of_the_photos_size(ask: Ask, png: Png, wall: NDArray[np.ui
 def test_maps_have_16_bits_on_request(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
     files = unpacked(ask(png(wall), depth=16))
 
-    deep = {name: decode(files[f"{name}.png"], LIMITS) for name in ("diffuse", "normal", "roughness")}
+    deep = {name: decode(files[f"{name}.png"], LIMITS) for name in ("basecolor", "normal", "roughness")}
     assert {each.bit_depth for each in deep.values()} == {16}
     assert len(np.unique(deep["roughness"].pixels)) > 300
 
@@ -97,8 +102,9 @@ def test_openexr_has_linear_layers(ask: Ask, png: Png, wall: NDArray[np.uint8]) 
     ) as file:
         channels = {name: channel.pixels.astype(np.float32) for name, channel in file.channels().items()}
 
-    assert set(channels) == {*(f"diffuse.{c}" for c in "RGB"), *(f"normal.{c}" for c in "XYZ"), "roughness.Y"}
-    assert np.abs(channels["diffuse.G"] - decode_srgb(wall[..., 1] / 255)).mean() < 0.01
+    colours = {f"{name}.{channel}" for name in ("basecolor", "diffuse", "specular") for channel in "RGB"}
+    assert set(channels) == colours | {*(f"normal.{c}" for c in "XYZ"), "roughness.Y", "metallic.Y"}
+    assert np.abs(channels["basecolor.G"] - decode_srgb(wall[..., 1] / 255)).mean() < 0.01
     length = np.sqrt(sum(channels[f"normal.{axis}"] ** 2 for axis in "XYZ"))
     np.testing.assert_allclose(length, 1, atol=2e-3)
 
@@ -129,7 +135,7 @@ def test_linear_photo_is_not_decoded(ask: Ask) -> None:
     pixels = np.full((64, 64, 3), 20_000, np.uint16)
     data = bytes(imagecodecs.png_encode(pixels))
 
-    given, decoded = (opened(unpacked(ask(data, linear=each))["diffuse.png"]).mean() for each in (True, False))
+    given, decoded = (opened(unpacked(ask(data, linear=each))["basecolor.png"]).mean() for each in (True, False))
 
     assert given == pytest.approx(255 * 0.588, abs=3)  # sRGB of 20000 / 65535
     assert decoded == pytest.approx(255 * 20_000 / 65_535, abs=3)
@@ -146,15 +152,15 @@ def test_maps_of_a_rotated_photo_are_upright(ask: Ask, png: Png, wall: NDArray[n
     exif[0x0112] = 6
     files = unpacked(ask(png(wall, exif=exif), refine=False))
 
-    diffuse = opened(files["diffuse.png"])
+    diffuse = opened(files["basecolor.png"])
     assert diffuse.shape == (420, 300, 3)
     assert np.abs(diffuse.astype(int) - np.rot90(wall, -1)).mean() < 4
 
 
 def test_grey_photo_and_alpha_channel_are_accepted(ask: Ask, png: Png, wall: NDArray[np.uint8]) -> None:
-    grey = opened(unpacked(ask(png(wall[..., 0])))["diffuse.png"])
+    grey = opened(unpacked(ask(png(wall[..., 0])))["basecolor.png"])
     assert np.ptp(grey.astype(int), axis=2).max() <= 1
-    assert opened(unpacked(ask(png(np.dstack([wall, wall[..., :1]]))))["diffuse.png"]).shape == wall.shape
+    assert opened(unpacked(ask(png(np.dstack([wall, wall[..., :1]]))))["basecolor.png"]).shape == wall.shape
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (900, 2), (33, 47)])

@@ -19,7 +19,8 @@ def maps() -> DetailedMaps:
     normal = np.zeros((64, 64, 3), np.float32)
     normal[..., 2] = 1
     grey = np.full((64, 64, 3), 0.4, np.float32)
-    return fit_detail(SurfaceMaps(grey, normal, np.full((64, 64), 0.3, np.float32), 0.0), grey)
+    plain = np.ones((64, 64), np.float32)
+    return fit_detail(SurfaceMaps(grey, normal, 0.3 * plain, 0 * plain), grey)
 
 
 def test_turntable_light_goes_around_the_surface() -> None:

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from services.svbrdf import textures
+from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.imaging.decoder.in_process import decode
 from sightline.imaging.limits import PixelLimits
 from sightline.materials.maps import SurfaceMaps
@@ -14,14 +15,18 @@ from sightline.materials.maps import SurfaceMaps
 def maps() -> SurfaceMaps:
     normal = np.zeros((2, 2, 3), np.float32)
     normal[..., 2] = 1
-    return SurfaceMaps(np.full((2, 2, 3), 0.2140411, np.float32), normal, np.full((2, 2), 0.6, np.float32), 0.5)
+    plain = np.ones((2, 2), np.float32)
+    return SurfaceMaps(np.full((2, 2, 3), 0.2140411, np.float32), normal, 0.6 * plain, 0.5 * plain)
 
 
 def test_textures_have_the_values_of_the_maps(maps: SurfaceMaps) -> None:
-    np.testing.assert_allclose(textures.diffuse(maps), 0.5, atol=1e-4)
+    np.testing.assert_allclose(textures.basecolor(maps), 0.5, atol=1e-4)
+    np.testing.assert_allclose(textures.diffuse(maps), encode_srgb(np.array(0.2140411 / 2)), atol=1e-4)
+    np.testing.assert_allclose(textures.specular(maps), encode_srgb(np.array((0.05 + 0.2140411) / 2)), atol=1e-4)
+    np.testing.assert_allclose(textures.metallic(maps)[0, 0], [0.5, 0.5, 0.5])
     np.testing.assert_allclose(textures.normal(maps)[0, 0], [0.5, 0.5, 1])
     np.testing.assert_allclose(textures.roughness(maps)[0, 0], [0.6, 0.6, 0.6])
-    np.testing.assert_allclose(textures.metallic_roughness(maps)[0, 0], [1, 0.6, 1])
+    np.testing.assert_allclose(textures.metallic_roughness(maps)[0, 0], [1, 0.6, 0.5])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -1,6 +1,10 @@
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
+from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.training.svbrdf.estimators import median_colour, photo_colour
 from sightline.training.svbrdf.evaluate import (
     Case,
@@ -10,6 +14,7 @@ from sightline.training.svbrdf.evaluate import (
     make_cases,
     novel_lights,
     novel_renders,
+    photographed_cases,
     type_accuracy,
 )
 from sightline.training.svbrdf.flash import Floats
@@ -75,6 +80,40 @@ def test_table_has_rows_by_type_and_all_together(cases: list[Case]) -> None:
 
 def test_types_found_are_counted_over_known_ones(cases: list[Case]) -> None:
     def always_wood(photo: Floats, _coordinates: Floats) -> Maps:
-        return Maps(np.zeros((*photo.shape[:2], 7), np.float32), 0.0, 7)
+        return Maps(np.zeros((*photo.shape[:2], 7), np.float32), np.zeros(photo.shape[:2], np.float32), 7)
 
     assert type_accuracy(always_wood, cases) == pytest.approx(1 / 8)
+
+
+def test_brightness_does_not_count_for_the_pattern(cases: list[Case]) -> None:
+    case = cases[0]
+    darker = case.truth.maps.copy()
+    darker[..., :3] *= 0.5
+
+    figures = figures_of(Maps(darker, case.truth.metallic), case)
+
+    assert figures["colour_rmse"] > 0.05
+    assert figures["colour_best"] < 0.01
+
+
+def test_published_photos_come_with_metallicness_by_pixel(tmp_path: Path) -> None:
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    dark, half = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 3), np.uint8)
+    half[:, 16:] = 180
+    pictures = {
+        "diffuse": dark,
+        "specular": half,
+        "normal": np.full_like(dark, (255, 128, 128)),
+        "roughness": dark + 99,
+    }
+    for name, pixels in (pictures | {"flash": half}).items():
+        cv2.imwrite(str(folder / f"{name}.png"), pixels)
+    (folder / "flash.png").rename(folder / "flash.jpg")
+    (tmp_path / "manifest.csv").write_text("material,type,tier,split,metallic_mean\nplate,metal,T,test,\n")
+
+    (case,) = photographed_cases(tmp_path)
+
+    assert (case.truth.metallic == (half[..., 0] > 0)).all()
+    assert case.truth.maps[0, 31, 0] == pytest.approx(float(decode_srgb(np.array(180 / 255))), abs=1e-3)
+    assert case.photo[0, 31, 0] == pytest.approx(case.truth.maps[0, 31, 0])

@@ -57,7 +57,7 @@ def test_mirrored_views_cancel_one_sided_errors(cases: list[Case]) -> None:
     def leaning(photo: Floats, _coordinates: Floats) -> Maps:
         maps = truths[photo.tobytes()].copy()
         maps[..., 6] += slope
-        return Maps(maps, 0.5)
+        return Maps(maps, np.full(maps.shape[:2], 0.5, np.float32))
 
     found = Mirrored(leaning)(case.photo, case.coordinates)
 

@@ -96,9 +96,9 @@ def test_evaluation_prints_every_method_by_type(
     evaluate(material_folder, exported, size_px=32, split="val", per_material=1, generated=unseen, pictures=sheet)
 
     printed = capsys.readouterr().out
-    for method in ("refined", "network", "median colour", "photo"):
+    for method in ("service", "network", "median colour", "photo"):
         assert f"| all ({unseen or 2}) | {method} |" in printed
-    assert "| stone_diffuse (1) | refined |" in printed
+    assert "| stone_diffuse (1) | service |" in printed
     assert "Types right: " in printed
     assert sheet.is_file()
 

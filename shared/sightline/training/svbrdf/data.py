@@ -83,9 +83,9 @@ def photograph(rng: np.random.Generator, maps: Floats, metallic: float, coordina
 
 
 def as_surface(maps: Tensor, metallic: Tensor) -> Surface:
-    """Surface of maps (b, h, w, 7) and metallic (b,)."""
+    """Surface of maps (b, h, w, 7) and metallic (b,), or (b, h, w) where it varies."""
     albedo, normal, roughness = maps.permute(0, 3, 1, 2).split((3, 3, 1), 1)
-    return Surface(albedo, normal, roughness, metallic.view(-1, 1, 1, 1))
+    return Surface(albedo, normal, roughness, metallic.view(-1, 1, 1, 1) if metallic.ndim == 1 else metallic[:, None])
 
 
 def linear_maps(maps: NDArray[np.uint8]) -> Floats:

@@ -15,12 +15,13 @@ from sightline.api.media_types import JSON, OPENEXR
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.networks.svbrdf_net import METAL, TYPES
 from sightline.training.served_model import ServedModel, encode_png
-from sightline.training.svbrdf.evaluate import FOV_DEG, Maps
+from sightline.training.svbrdf.evaluate import FOV_DEG, Maps, plain
 from sightline.training.svbrdf.flash import Floats
+from sightline.training.svbrdf.materials import UNKNOWN
 
 MEAN_ROUGHNESS = 0.6
 """Mean roughness of the training materials."""
-LAYERS = ("diffuse.R", "diffuse.G", "diffuse.B", "normal.X", "normal.Y", "normal.Z", "roughness.Y")
+LAYERS = ("basecolor.R", "basecolor.G", "basecolor.B", "normal.X", "normal.Y", "normal.Z", "roughness.Y")
 """Layers of the service's OpenEXR file, in the order of `Maps.maps`."""
 
 
@@ -37,7 +38,7 @@ def photo_colour(photo: Floats, _coordinates: Floats) -> Maps:
 def _flat(albedo: Floats) -> Maps:
     maps = np.zeros((*albedo.shape[:2], 7), np.float32)
     maps[..., :3], maps[..., 5], maps[..., 6] = albedo, 1, MEAN_ROUGHNESS
-    return Maps(maps, 0.0)
+    return Maps(maps, plain(0.0, maps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ class OnnxEstimator:
 
 
 def _estimate(maps: list[Floats], probabilities: Floats) -> Maps:
-    known = len(probabilities) == len(TYPES)
-    metallic = float(probabilities[METAL]) if known else 0.0
-    return Maps(np.concatenate(maps, 2), metallic, int(probabilities.argmax()) if known else -1)
+    known, joined = len(probabilities) == len(TYPES), np.concatenate(maps, 2)
+    metallic = plain(float(probabilities[METAL]) if known else 0.0, joined)
+    return Maps(joined, metallic, int(probabilities.argmax()) if known else UNKNOWN, probabilities if known else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +92,4 @@ class ServiceEstimator:
         with OpenEXR.File(BytesIO(exr), separate_channels=True) as file:
             layers = {name: np.asarray(channel.pixels, np.float32) for name, channel in file.channels().items()}
         maps = np.dstack([layers[name] for name in LAYERS])
-        return Maps(maps, float(record["metallic"]), TYPES.index(record["material"]["type"]))
+        return Maps(maps, layers["metallic.Y"], TYPES.index(record["material"]["type"]))

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,14 +14,16 @@ from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
 from sightline.networks.rendering import plane_points, render
 from sightline.networks.svbrdf_net import TYPES
 from sightline.training.metrics import ssim
-from sightline.training.photos import Picture
-from sightline.training.svbrdf.data import as_surface, photograph, random_view
+from sightline.training.photos import Picture, read_rgb
+from sightline.training.svbrdf.data import LINEAR, as_surface, linear_maps, photograph, random_view, unit_normals
 from sightline.training.svbrdf.flash import Floats, whole_window
-from sightline.training.svbrdf.materials import UNKNOWN, TrainingMaterial
+from sightline.training.svbrdf.materials import PUBLISHED, UNKNOWN, TrainingMaterial, metal_pixels, read_materials
 from sightline.training.tables import Figures, Row, make_rows
 
 FOV_DEG = 60.0
 LIGHTS = 10
+PHOTO = "flash.jpg"
+BRIGHTNESSES = np.exp(np.linspace(-2.5, 2.5, 51)).astype(np.float32)
 MAX_LIGHT_DISTANCE = 0.9  # from the middle of the surface, of a light at distance 1
 
 
@@ -27,13 +31,14 @@ MAX_LIGHT_DISTANCE = 0.9  # from the middle of the surface, of a light at distan
 class Maps:
     """Maps of a surface.
 
-    maps: (h, w, 7): linear base colour, unit normals with y up, roughness; metallic: 0..1, of the whole; type: the
-    index in `TYPES`, or UNKNOWN.
+    maps: (h, w, 7): linear base colour, unit normals with y up, roughness; metallic: (h, w) in 0..1; type: the index
+    in `TYPES`, or UNKNOWN; probabilities: (8,) of the types, of an estimate.
     """
 
     maps: Floats
-    metallic: float
+    metallic: Floats
     type: int = UNKNOWN
+    probabilities: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +68,31 @@ def _make_case(material: TrainingMaterial, size_px: int, *, seed: tuple[int, int
     maps = random_view(rng, material, size_px).maps
     coordinates = whole_window(FOV_DEG).coordinates(size_px, size_px)
     photo = photograph(rng, maps, material.metallic, coordinates)
-    return Case(photo, coordinates, Maps(maps, material.metallic, material.type))
+    return Case(photo, coordinates, Maps(maps, plain(material.metallic, maps), material.type))
+
+
+def plain(metallic: float, maps: Floats) -> Floats:
+    """One metallicness (h, w) for all pixels of the maps."""
+    return np.full(maps.shape[:2], metallic, np.float32)
+
+
+def photographed_cases(folder: Path) -> list[Case]:
+    """The published test materials with the flash photo that was published with each, `flash.jpg`.
+
+    Their exposure is that of their authors' renderer, and metallicness differs from pixel to pixel: a pixel is metal
+    where `specular` reflects more than dielectrics do.
+    """
+    materials = read_materials(folder, "test", PUBLISHED)
+    return [_photographed(folder / each.name, each) for each in materials if (folder / each.name / PHOTO).exists()]
+
+
+def _photographed(folder: Path, material: TrainingMaterial) -> Case:
+    maps = unit_normals(linear_maps(material.maps))
+    height, width = maps.shape[:2]
+    light = cv2.resize(LINEAR[read_rgb(folder / PHOTO)], (width, height), interpolation=cv2.INTER_AREA)
+    photo = np.asarray(light, np.float32)
+    metallic = np.asarray(metal_pixels(folder), np.float32)
+    return Case(photo, whole_window(FOV_DEG).coordinates(height, width), Maps(maps, metallic, material.type))
 
 
 def figures_of(estimate: Maps, case: Case) -> Figures:
@@ -73,6 +102,9 @@ def figures_of(estimate: Maps, case: Case) -> Figures:
     pairs = list(zip(novel_renders(estimate, case), novel_renders(case.truth, case), strict=True))
     return {
         "albedo_rmse": _rmse(wrong[..., :3], right[..., :3]),
+        "colour_rmse": _rmse(encode_srgb(wrong[..., :3]), encode_srgb(right[..., :3])),
+        "colour_best": best_scale_rmse(wrong[..., :3], right[..., :3]),
+        "metallic_rmse": _rmse(estimate.metallic, case.truth.metallic),
         "normal_l2": float(np.mean((wrong[..., 3:6] - right[..., 3:6]) ** 2)),
         "normal_deg": float(np.degrees(np.arccos(cosine)).mean()),
         "roughness_mae": float(np.abs(wrong[..., 6] - right[..., 6]).mean()),
@@ -82,9 +114,15 @@ def figures_of(estimate: Maps, case: Case) -> Figures:
     }
 
 
+def best_scale_rmse(estimate: Floats, truth: Floats) -> float:
+    """Error in sRGB of linear colours at the brightness of the estimate that fits best: that of the pattern alone."""
+    right = encode_srgb(truth)
+    return min(_rmse(encode_srgb(np.clip(scale * estimate, 0, 1)), right) for scale in BRIGHTNESSES)
+
+
 def novel_renders(maps: Maps, case: Case) -> list[Picture]:
     """sRGB pictures under ten lights around the surface."""
-    surface = as_surface(torch.from_numpy(maps.maps)[None], torch.tensor([maps.metallic], dtype=torch.float32))
+    surface = as_surface(torch.from_numpy(maps.maps)[None], torch.from_numpy(maps.metallic)[None])
     points = plane_points(torch.from_numpy(case.coordinates)[None])
     pictures = [render(surface, points, torch.from_numpy(light)[None])[0] for light in novel_lights()]
     return [np.rint(255 * encode_srgb(each.permute(1, 2, 0).clamp(0, 1).numpy())).astype(np.uint8) for each in pictures]

@@ -68,14 +68,22 @@ class Flash:
 
     def shoot(self, surface: Surface, coordinates: Tensor, rng: np.random.Generator) -> Floats:
         """(h, w, 3) linear light in 0..1, through an 8-bit sRGB file; surface and coordinates are of one photo."""
-        light = self._reach_camera(surface, coordinates).clamp_min(0)[0].permute(1, 2, 0).numpy()
+        return self.develop(self.reach_camera(surface, coordinates), rng)
+
+    def reach_camera(self, surface: Surface, coordinates: Tensor) -> Floats:
+        """The light (h, w, 3) before exposure, for a flash of 1."""
+        light: Floats = self._light(surface, coordinates).clamp_min(0)[0].permute(1, 2, 0).numpy()
+        return light
+
+    def develop(self, light: Floats, rng: np.random.Generator) -> Floats:
+        """The photo (h, w, 3) of the light, linear in 0..1, through an 8-bit sRGB file."""
         luminance = np.exp(np.log(light.mean(axis=2) + 1e-4).mean())
         exposed = light * (self.exposure / luminance) * np.asarray(self.gains, np.float32)
         noisy = exposed + self.noise * np.sqrt(np.clip(exposed, 0, 1)) * rng.standard_normal(light.shape, np.float32)
         encoded = np.rint(255 * encode_srgb(np.clip(noisy, 0, 1))).astype(np.uint8)
         return decode_srgb(after_jpeg(encoded, self.jpeg_quality).astype(np.float32) / 255)
 
-    def _reach_camera(self, surface: Surface, coordinates: Tensor) -> Tensor:
+    def _light(self, surface: Surface, coordinates: Tensor) -> Tensor:
         turn = _turn(*self.tilt)
         points = _tilted(plane_points(coordinates), turn)
         normal = torch.einsum("ij,bjhw->bihw", turn, surface.normal)

@@ -76,15 +76,19 @@ def read_material(folder: Path, row: dict[str, str]) -> TrainingMaterial:
     size = (albedo.shape[1], albedo.shape[0])
     metal = np.zeros(size[::-1], bool)
     if any(folder.glob("specular.*")):
-        specular = _read_map(folder, "specular")
-        metal = specular.max(axis=2) > MAX_DIELECTRIC
-        albedo = np.where(metal[..., None], specular, albedo)
+        metal = metal_pixels(folder)
+        albedo = np.where(metal[..., None], _read_map(folder, "specular"), albedo)
     others = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (normal, roughness[..., 1]))
     maps = np.dstack([albedo, *others]).astype(np.uint8)
     kind = row.get("type", "")
     name = TYPE_OF_KIND.get(kind, kind)
     metallic = float(row.get("metallic_mean") or metal.mean() or (name == "metal"))
     return TrainingMaterial(maps, TYPES.index(name) if name in TYPES else UNKNOWN, metallic, folder.name)
+
+
+def metal_pixels(folder: Path) -> NDArray[np.bool_]:
+    """The pixels (h, w) whose `specular` colour is above that of any dielectric."""
+    return np.asarray(_read_map(folder, "specular").max(axis=2) > MAX_DIELECTRIC)
 
 
 def _read_map(folder: Path, name: str) -> Picture:

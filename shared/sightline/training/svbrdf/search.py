@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from sightline.materials.base_colour import BaseColourModel, estimate_base_colour
 from sightline.materials.maps import SurfaceMaps, mean_maps, mirrored_maps, mirrored_view
 from sightline.materials.refinement import Coefficients, SmoothnessWeights, refine, refine_albedo, refine_normal
 from sightline.training.svbrdf.evaluate import Case, Estimator, Maps
@@ -22,15 +23,35 @@ PEAKS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """An estimator applied to the photo and its mirror image, as in the service; the photo itself gives the type."""
+    """An estimator applied to the photo and its mirror image, as in the service; the photo itself gives the type, both
+    the probabilities."""
 
     estimate: Estimator
 
     def __call__(self, photo: Floats, coordinates: Floats) -> Maps:
         maps = self.estimate(photo, coordinates)
         light, places = mirrored_view(photo, coordinates.transpose(1, 2, 0))
-        mirrored = mirrored_maps(_surface(self.estimate(light, np.ascontiguousarray(places.transpose(2, 0, 1)))))
-        return _with_surface(maps, mean_maps(_surface(maps), mirrored))
+        other = self.estimate(light, np.ascontiguousarray(places.transpose(2, 0, 1)))
+        mean = _with_surface(maps, mean_maps(_surface(maps), mirrored_maps(_surface(other))))
+        if maps.probabilities is None or other.probabilities is None:
+            return mean
+        shares = np.asarray((maps.probabilities + other.probabilities) / 2, np.float32)
+        return replace(mean, probabilities=shares)
+
+
+@dataclass(frozen=True, slots=True)
+class Coloured:
+    """An estimator followed by the base colour model."""
+
+    estimate: Estimator
+    colours: BaseColourModel
+
+    def __call__(self, photo: Floats, coordinates: Floats) -> Maps:
+        maps, points = self.estimate(photo, coordinates), _points(coordinates)
+        if maps.probabilities is None:
+            return maps
+        found = estimate_base_colour(self.colours, _surface(maps), photo, points, maps.probabilities)
+        return _with_surface(maps, found)
 
 
 @dataclass(frozen=True, slots=True)
