@@ -1,4 +1,4 @@
-"""What a client does with a server, without input and output: `Client` and `AsyncClient` perform the steps.
+"""Operations of a client without input and output: `Client` and `AsyncClient` perform their steps.
 
 An operation is a generator. It yields an `HttpRequest`, for which it gets the `HttpReply` or, thrown in, an
 `Unreachable`; or it yields a `Pause`. It returns its result. So both clients retry and follow jobs by the same code.

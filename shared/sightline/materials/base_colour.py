@@ -37,7 +37,7 @@ MATTE_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What a photo and the network tell of a surface, at half the network's resolution.
+    """Evidence of a surface from a photo and the network, at half the network's resolution.
 
     features: (h, w, FEATURES), the same for a turned or mirrored photo; fills: (h, w, 9), logarithms of the
     surroundings' colours.
@@ -100,7 +100,7 @@ def estimate_base_colour(
 
 
 def collect_evidence(maps: SurfaceMaps, light: Floats, points: Floats, probabilities: Floats) -> Evidence:
-    """What is known at half the resolution of maps whose sides are multiples of 32."""
+    """Returns the evidence at half the resolution, for maps whose sides are multiples of 32."""
     light, points, albedo, normal, roughness = (
         _halved(each) for each in (light, points, maps.albedo, maps.normal, maps.roughness)
     )

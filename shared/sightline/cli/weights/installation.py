@@ -26,7 +26,7 @@ MAX_GROWTH = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where the file comes from: a local file, or addresses in place of those of the catalogue."""
+    """Source of the file: a local file, or addresses in place of those of the catalogue."""
 
     file: Path | None = None
     urls: Sequence[str] = ()

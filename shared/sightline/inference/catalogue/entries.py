@@ -99,7 +99,7 @@ class CatalogueEntry(BaseModel):
 
     @property
     def purpose(self) -> str:
-        """What the weights serve, such as `hoi (detection)`."""
+        """Purpose of the weights, such as `hoi (detection)`."""
         if self.is_for_training:
             return f"training ({self.backbone})"
         return f"{self.model} ({self.stage})" if self.stage else self.model

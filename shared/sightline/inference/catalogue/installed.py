@@ -23,7 +23,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class InstalledRecord(BaseModel):
-    """What was installed, from where and when."""
+    """Record of an installation: the file, its source and the time."""
 
     model_config = ConfigDict(frozen=True)
 

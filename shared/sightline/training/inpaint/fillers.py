@@ -53,7 +53,7 @@ class OnnxFiller:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFiller:
-    """What the service adds around the network too."""
+    """Fills with what the service adds around the network."""
 
     model: ServedModel
 

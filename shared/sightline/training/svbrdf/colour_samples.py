@@ -130,7 +130,7 @@ def _recoloured(rng: np.random.Generator, maps: Floats) -> Floats:
 
 
 def random_mask(rng: np.random.Generator, size_px: int) -> Floats:
-    """Where a surface is of its second material (size, size), 0..1: blots, rivets or stripes."""
+    """Returns the share (size, size), 0..1, of a surface's second material: blots, rivets or stripes."""
     kind = int(rng.integers(3))
     if kind == 0:
         noise = rng.standard_normal((size_px, size_px)).astype(np.float32)
