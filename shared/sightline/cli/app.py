@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sightline import __version__
 from sightline.api.problems import Problem
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_runtime
@@ -129,14 +130,29 @@ def bench(
     run(model, requests=requests, connections=tuple(connections or (1, 16, 64)), url=url, api_key=api_key)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sightline {__version__}")
+        raise typer.Exit
+
+
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
 def build_app(action: str | None = None) -> typer.Typer:
     """`action` is the command about to run, so that torch is imported only for those that need it."""
     app = typer.Typer(
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback(help=HELP)(start)
     for command in (up, down, predict, screen, bench):
         app.command()(command)
     add_jobs(app)
