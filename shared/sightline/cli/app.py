@@ -1,4 +1,4 @@
-"""The commands: `sightline up | down | predict | screen | jobs | weights | bench | train | evaluate | export`."""
+"""The commands: `sightline up | down | doctor | predict | screen | jobs | weights | bench | train | evaluate ...`."""
 
 import sys
 from io import TextIOWrapper
@@ -10,7 +10,7 @@ import typer
 from sightline import __version__
 from sightline.api.problems import Problem
 from sightline.cli.jobs import add_jobs
-from sightline.cli.models import require_runtime
+from sightline.cli.models import require_models, require_runtime
 from sightline.cli.output import CommandError, printable
 from sightline.cli.training import add_training
 from sightline.cli.weights.command import add_weights
@@ -61,6 +61,22 @@ def down(state: State = STATE) -> None:
     pid = stop_instance(state, grace_s=DOWN_GRACE_S)
     remove_leftovers(state)
     typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
+
+
+def doctor(
+    models: Annotated[list[str] | None, typer.Argument(help="Names of the models to check; default: all.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+    state: State = STATE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check what a fleet on this machine needs, with one photo through each model.
+
+    Exit code 0: all is fine. 1: a check failed; the list names the command that mends it.
+    """
+    from sightline.cli.doctor import doctor as run
+
+    run(require_models(models or []), host=host, port=port, state=state, as_json=as_json)
 
 
 def predict(
@@ -153,7 +169,7 @@ def build_app(action: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=HELP)(start)
-    for command in (up, down, predict, screen, bench):
+    for command in (up, down, doctor, predict, screen, bench):
         app.command()(command)
     add_jobs(app)
     add_weights(app)
