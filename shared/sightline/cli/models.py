@@ -1,6 +1,5 @@
 """The installed models, which are the folders of `services` with a predictor, and their sample pictures."""
 
-import importlib
 import importlib.util
 import shlex
 from collections.abc import Iterable
@@ -12,14 +11,13 @@ import typer
 from sightline.api.declaration import ModelDeclaration
 from sightline.cli.output import CommandError
 from sightline.inference.predictor import AnyPredictor
+from sightline.runtime.deployables import SAMPLES, SERVICES, import_service, install_command
 from sightline.serving.settings import ServiceSettings
-
-SAMPLES = Path(__file__).parents[3] / "samples"
 
 
 def find_models() -> tuple[str, ...]:
     """Returns the names of all models in alphabetical order, without importing them."""
-    return tuple(sorted(file.parent.name for folder in _services() for file in folder.glob("*/predictor.py")))
+    return tuple(sorted(file.parent.name for file in SERVICES.glob("*/predictor.py")))
 
 
 def normalize_model_name(model: str) -> str:
@@ -37,29 +35,22 @@ def require_models(names: Iterable[str]) -> tuple[str, ...]:
 
 def load_declaration(name: str) -> ModelDeclaration[Any]:
     """Returns the declaration in a model's `schemas`, without importing the inference runtime."""
-    module = importlib.import_module(f"services.{name}.schemas")
-    return cast(ModelDeclaration[Any], module.DECLARATION)
+    return cast(ModelDeclaration[Any], import_service(f"{name}.schemas").DECLARATION)
 
 
 def load_predictor(name: str, settings: ServiceSettings) -> AnyPredictor:
-    """Loads a predictor by name, because the library must not import services."""
+    """Loads the predictor of a model, in either spelling of its name."""
     (name,) = require_models([name])
-    module = importlib.import_module(f"services.{name}.predictor")
-    return cast(AnyPredictor, module.create(settings))
+    return cast(AnyPredictor, import_service(f"{name}.predictor").create(settings))
 
 
 def require_runtime() -> None:
     """Raises CommandError if ONNX Runtime is missing; it is an extra, as its builds exclude each other."""
     if importlib.util.find_spec("onnxruntime") is None:
         raise CommandError(
-            "ONNX Runtime, which runs the models, is not installed: pip install 'sightline[cpu]', "
-            "or 'sightline[gpu]' for NVIDIA GPUs"
+            f"ONNX Runtime, which runs the models, is not installed: {install_command('serve')}, "
+            "or with the extra `gpu` for NVIDIA GPUs"
         )
-
-
-def _services() -> list[Path]:
-    spec = importlib.util.find_spec("services")
-    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
 
 
 def sample_pictures(model: str) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.output import CommandError
+from sightline.runtime.deployables import install_command
 
 ACTIONS = {
     "train": "Train a model's network.",
@@ -110,5 +111,5 @@ def _job(model: str, action: str) -> Callable[..., Any] | None:
 
 
 def _refuse_without_torch() -> None:
-    typer.echo("This needs PyTorch, which is not installed: pip install 'sightline[cpu,train]'", err=True)
+    typer.echo(f"This needs PyTorch, which is not installed: make test, or {install_command('train')}", err=True)
     raise typer.Exit(1)

@@ -22,6 +22,7 @@ from sightline.http.transport.connections import (
 )
 from sightline.http.transport.listener import inherited_listener, signal_stopping
 from sightline.http.transport.protocol import LimitedHttpProtocol
+from sightline.runtime.deployables import make_services_importable
 from sightline.runtime.private_files import UMASK
 from sightline.runtime.tracing import configure_tracing
 
@@ -71,6 +72,7 @@ class GracefulServer(uvicorn.Server):
 def serve(factory: str, settings: ServerSettings) -> None:
     """Serves until SIGTERM or SIGINT; the port stays open for `drain_notice_s` after SIGTERM."""
     os.umask(UMASK)
+    make_services_importable()
     name = factory.partition(":")[0]
     configure_logging(settings.log_level, service=name)
     configure_tracing(name.removeprefix("services.").removesuffix(".app"))

@@ -13,6 +13,8 @@ from typing import Any
 from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind
 
+from sightline.runtime.deployables import install_command
+
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 NANOSECONDS = 1e9
 TRACEPARENT = "traceparent"
@@ -35,7 +37,7 @@ def configure_tracing(service: str) -> None:
         from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise RuntimeError("Traces need the extra: pip install 'sightline[trace]'") from error
+        raise RuntimeError(f"Traces need an extra: {install_command('trace')}") from error
 
     class Discreet(SpanProcessor):
         """Hides what users typed behind the question mark."""

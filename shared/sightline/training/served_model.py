@@ -1,6 +1,5 @@
 """Models as they are served, in this process or by a running fleet, so that evaluations measure both alike."""
 
-import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from sightline.client import Client
 from sightline.inference.local_model import LocalModel
 from sightline.inference.predictor import AnyPredictor, Upload
 from sightline.inference.settings import InferenceSettings
+from sightline.runtime.deployables import import_service
 from sightline.training.photos import Picture
 
 TIMEOUT_S = 120.0
@@ -31,9 +31,8 @@ class LocalServedModel:
 
     def __init__(self, model: str, weights: Path | None = None) -> None:
         settings = InferenceSettings(weights=weights) if weights else InferenceSettings()
-        # Loaded by name, because the library must not import services.
-        module = importlib.import_module(f"services.{model}.predictor")
-        self._local = LocalModel(cast(AnyPredictor, module.create(settings)), settings)
+        predictor = import_service(f"{model}.predictor").create(settings)
+        self._local = LocalModel(cast(AnyPredictor, predictor), settings)
 
     def __call__(self, files: Files, media_type: str, **options: str) -> bytes:
         chosen = self._local.predictor.declaration.options.model_validate(options)
