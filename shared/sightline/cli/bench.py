@@ -20,14 +20,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from sightline.api.declaration import route_of
 from sightline.cli.fleet import LOOPBACK, free_port, listen_on, serve_command
 from sightline.cli.load_generator import LoadTestJob, LoadTestReport
 from sightline.cli.local_model import load_local_model
-from sightline.cli.models import require_models, sample_pictures
+from sightline.cli.models import load_declaration, require_models, sample_pictures
 from sightline.cli.output import CommandError
+from sightline.cli.server_client import ServerClient
 from sightline.cli.supervisor import with_parent_death
-from sightline.client.connection import key_headers, parse_base_url
 from sightline.inference.predictor import Upload
 from sightline.serving.settings import ServiceSettings
 
@@ -38,6 +37,8 @@ UNLIMITED_QUEUE = {
     "SIGHTLINE_DEADLINE_MS": "600000",
     "SIGHTLINE_MAX_IN_FLIGHT": "1024",
 }
+# Above this share of a core, the generator may wait for its own core and not for the server.
+MAX_GENERATOR_SHARE = 0.8
 READY_S = 180.0
 STOP_S = 60.0
 
@@ -52,6 +53,7 @@ class BenchLevel:
     served_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     failures: int = 0
+    generator_cpu_s: float = 0.0
 
     @property
     def bare_per_s(self) -> float:
@@ -65,6 +67,11 @@ class BenchLevel:
     def ratio(self) -> float:
         return self.served_per_s / self.bare_per_s
 
+    @property
+    def generator_share(self) -> float:
+        """Share of the time for which the load generator, which has one thread, was computing."""
+        return self.generator_cpu_s / self.served_s
+
     def percentile_ms(self, q: float) -> float:
         return 1e3 * float(np.percentile(self.latencies_s, q)) if self.latencies_s else float("nan")
 
@@ -72,6 +79,7 @@ class BenchLevel:
         self.served_s += report.elapsed_s
         self.latencies_s += report.latencies_s
         self.failures += sum(report.failures.values())
+        self.generator_cpu_s += report.cpu_s
 
 
 class BareLoop:
@@ -95,11 +103,14 @@ class BareLoop:
 
 def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None, api_key: str | None) -> None:
     (model,) = require_models([model])
-    pictures = sample_pictures(model)
+    pictures, accept = sample_pictures(model), load_declaration(model).media_types[0]
+    if url:
+        ServerClient(url, api_key).close()  # names a mistake in them
     with nullcontext(url) if url else running_service(model, UNLIMITED_QUEUE) as address:
-        target = str(parse_base_url(address)).rstrip("/") + route_of(model)
         loop = BareLoop(model, pictures)
-        load = LoadTestJob(url=target, pictures=pictures, headers=key_headers(api_key), connections=2, requests=4)
+        load = LoadTestJob(
+            url=address, model=model, accept=accept, pictures=pictures, api_key=api_key, connections=2, requests=4
+        )
         _load(load)
         levels = [_measure(loop, load, count, requests) for count in connections]
     Console().print(_table(model, levels))
@@ -128,6 +139,9 @@ def _load(job: LoadTestJob) -> LoadTestReport:
 
 def _table(model: str, levels: list[BenchLevel]) -> Table:
     caption = "bare = decode, infer and encode one after the other in one process, same code and weights"
+    if limited := [level for level in levels if level.generator_share > MAX_GENERATOR_SHARE]:
+        counts = ", ".join(str(level.connections) for level in limited)
+        caption += f"\nAt {counts} connections the load generator was the limit: the server can do more."
     table = Table(title=f"{model}: requests per second", caption=caption)
     for heading in ("connections", "HTTP", "bare", "ratio", "p50 ms", "p95 ms", "failed"):
         table.add_column(heading, justify="right")

@@ -1,6 +1,7 @@
 """A closed-loop load generator: `python -m sightline.cli.load_generator < job.json > report.json`.
 
-It runs in a separate process, so that its work does not slow the measured loop.
+It runs in a separate process, so that its work does not slow the measured loop. It sends its requests with the client
+that users import, so the measured rates include the client's work.
 """
 
 import asyncio
@@ -9,27 +10,37 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
-from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from sightline.client import AsyncClient, SightlineError
 
 TIMEOUT_S = 600.0
 
 
 class LoadTestJob(BaseModel):
-    """Load to generate: `requests` in total over kept-alive connections, each with one request at a time."""
+    """Load to generate: `requests` in total over kept-alive connections, each with one request at a time.
+
+    url: of the server; accept: the media type of the replies.
+    """
 
     url: str
+    model: str
+    accept: str
     pictures: dict[str, Path]
-    headers: dict[str, str] = {}
+    api_key: str | None = Field(default=None, repr=False)
     connections: int
     requests: int
 
 
 class LoadTestReport(BaseModel):
-    """Measured latencies; `failures` counts failed requests by status code, 0 for a broken connection."""
+    """Measured latencies; `failures` counts failed requests by status code, 0 for a broken connection.
+
+    cpu_s: processor time of the generator, which has one thread: if it comes close to `elapsed_s`, the generator limits
+    the load.
+    """
 
     elapsed_s: float
+    cpu_s: float
     latencies_s: list[float]
     failures: dict[int, int]
 
@@ -44,32 +55,30 @@ class _Tally:
 
 
 async def run_load(job: LoadTestJob) -> LoadTestReport:
-    form = httpx2.Request("POST", job.url, files={name: path.read_bytes() for name, path in job.pictures.items()})
-    body, headers = form.read(), {**job.headers, "Content-Type": form.headers["Content-Type"]}
+    pictures = {name: path.read_bytes() for name, path in job.pictures.items()}
     remaining, tally = iter(range(job.requests)), _Tally()
-    connector = TCPConnector(limit=job.connections)
-    async with ClientSession(connector=connector, timeout=ClientTimeout(TIMEOUT_S), headers=headers) as session:
-        started_at = time.perf_counter()
+    async with AsyncClient(
+        job.url, api_key=job.api_key, timeout_s=TIMEOUT_S, retry_s=0, max_connections=job.connections
+    ) as client:
+        started_at, cpu_started_at = time.perf_counter(), time.process_time()
         async with asyncio.TaskGroup() as group:
             for _ in range(job.connections):
-                group.create_task(_send(session, job.url, body, remaining, tally))
-        elapsed_s = time.perf_counter() - started_at
-    return LoadTestReport(elapsed_s=elapsed_s, latencies_s=tally.latencies_s, failures=tally.failures)
+                group.create_task(_send(client, job, pictures, remaining, tally))
+        elapsed_s, cpu_s = time.perf_counter() - started_at, time.process_time() - cpu_started_at
+    return LoadTestReport(elapsed_s=elapsed_s, cpu_s=cpu_s, latencies_s=tally.latencies_s, failures=tally.failures)
 
 
-async def _send(session: ClientSession, url: str, body: bytes, remaining: Iterator[int], tally: _Tally) -> None:
+async def _send(
+    client: AsyncClient, job: LoadTestJob, pictures: dict[str, bytes], remaining: Iterator[int], tally: _Tally
+) -> None:
     for _ in remaining:
         started_at = time.perf_counter()
         try:
-            async with session.post(url, data=body, allow_redirects=False) as reply:
-                await reply.read()
-                status = reply.status
-        except ClientError:
-            status = 0
-        if status == httpx2.codes.OK:
-            tally.latencies_s.append(time.perf_counter() - started_at)
+            await client.predict(job.model, pictures, accept=job.accept)
+        except SightlineError as error:
+            tally.fail(error.status or 0)
         else:
-            tally.fail(status)
+            tally.latencies_s.append(time.perf_counter() - started_at)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
 import httpx2
 
 from sightline.client import operations, requests
-from sightline.client.connection import Connection, reply_of
+from sightline.client.connection import DEFAULT_CONNECTIONS, Connection, is_short, reply_of
 from sightline.client.errors import SightlineError, Unreachable
 from sightline.client.operations import HttpRequest, Operation, Progress, RetryPolicy
 from sightline.client.pictures import PictureInput, opened
@@ -54,9 +54,9 @@ class Client:
     """Client of a Sightline fleet.
 
     url: base URL, also with a path prefix; by default SIGHTLINE_URL, else http://127.0.0.1:8080. api_key: by default
-    SIGHTLINE_API_KEY. timeout_s: longest wait for a reply; by default 300 s for results. retry_s: how long a request is
-    repeated while the server is busy or away. on_retry: is called with each error that is retried, and with None when
-    the server answers again.
+    SIGHTLINE_API_KEY. timeout_s: longest silence of the server; by default 300 s for results. retry_s: how long a
+    request is repeated while the server is busy or away. on_retry: is called with each error that is retried, and with
+    None when the server answers again. max_connections: number of requests at once; further ones wait.
 
     Raises ValueError for an invalid address or key. All other methods raise SightlineError.
     """
@@ -69,8 +69,9 @@ class Client:
         timeout_s: float | None = None,
         retry_s: float = 60.0,
         on_retry: Callable[[SightlineError | None], None] | None = None,
+        max_connections: int = DEFAULT_CONNECTIONS,
     ) -> None:
-        self._connection = Connection(url, api_key, timeout_s)
+        self._connection = Connection(url, api_key, timeout_s, max_connections)
         self._http = httpx2.Client(**self._connection.options)
         self._policy = RetryPolicy(retry_s, on_retry)
 
@@ -330,7 +331,10 @@ class Client:
 
     def _send(self, request: HttpRequest) -> HttpReply:
         with opened(list(request.pictures)) as pictures, self._connection.errors():
-            return reply_of(self._http.request(**self._connection.arguments(request, pictures)))
+            sent = self._http.build_request(**self._connection.arguments(request, pictures))
+            if is_short(sent):
+                sent.read()
+            return reply_of(self._http.send(sent))
 
 
 class Job(Generic[R]):
