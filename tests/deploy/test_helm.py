@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
 from sightline import __version__
+from sightline.cli.app import build_app
 from sightline.cli.models import find_models
 from sightline.http.fleet_credential import read_credentials
 
@@ -49,6 +51,20 @@ FULL: Object = {
         "inpaint": {"providers": "tensorrt,cuda", "minReplicas": 2},
         "hdr-correct": {"gpu": {"enabled": False}, "env": {"SIGHTLINE_MAX_BATCH": 4}},
         "hoi": {"minReplicas": 0, "weights": {"claim": "weights", "use": "catalogue:picodet-s-416"}},
+    },
+    "batch": {
+        "jobs": {
+            "archive": {
+                "model": "screen",
+                "source": "s3://b/photos",
+                "out": "s3://b/screened",
+                "shards": 16,
+                "parallelism": 4,
+                "args": ["--option", "threshold=0.6"],
+                "keySecret": "batch-key",
+                "volumes": [{"name": "photos", "mountPath": "/photos", "claim": "photos"}],
+            }
+        }
     },
     "training": {
         "image": "sightline/train:1",
@@ -289,8 +305,38 @@ def test_prometheus_scrapes_every_service_with_job_names_of_rules() -> None:
     assert {labels[label] for labels in watched.values()} == {"gateway", "model"}
 
 
+def test_batch_sends_one_shard_per_pod_through_the_gateway() -> None:
+    job = objects(FULL, "Job")["fleet-batch-archive"]["spec"]
+    assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 16, 4)
+    (pod,) = job["template"]["spec"]["containers"]
+    assert pod["image"].startswith("sightline/cli:")
+    assert pod["args"][:3] == ["batch", "screen", "s3://b/photos"]
+    assert "--url=http://fleet-gateway:8080" in pod["args"]
+    assert "--shard=$(JOB_COMPLETION_INDEX)/16" in pod["args"]
+    assert {"name": "AWS_REGION", "value": "eu-west-1"} in pod["env"]
+    assert pod["envFrom"] == [{"secretRef": {"name": "s3"}}]
+
+
+def test_command_of_batch_is_understood() -> None:
+    job = objects(FULL, "Job")["fleet-batch-archive"]["spec"]["template"]["spec"]["containers"][0]
+    words = [word.replace("$(JOB_COMPLETION_INDEX)", "3") for word in job["args"]]
+    with build_app_command("batch").make_context("batch", words[1:]) as context:
+        assert context.params["shard"] == "3/16"
+        assert list(context.params["option"]) == ["threshold=0.6"]
+
+
+def test_batch_pods_reach_a_gateway_with_named_clients() -> None:
+    ingress = objects(FULL, "NetworkPolicy")["fleet-gateway"]["spec"]["ingress"]
+    tiers = [each["podSelector"]["matchLabels"].get("sightline.org/tier") for each in ingress[0]["from"]]
+    assert "batch" in tiers
+
+
+def build_app_command(name: str) -> Any:
+    return typer.main.get_command(build_app()).commands[name]  # type: ignore[attr-defined]
+
+
 def test_training_runs_torchrun_on_every_machine() -> None:
-    (job,) = objects(FULL, "Job").values()
+    job = objects(FULL, "Job")["fleet-train-inpaint"]
     assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 2)
     assert job["spec"]["completionMode"] == "Indexed"
     command = container(job)["command"]

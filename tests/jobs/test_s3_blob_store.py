@@ -2,9 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import httpx2
@@ -15,38 +12,17 @@ from sightline.api.problems import Code, Problem
 from sightline.jobs.blob_store import BlobStore
 from sightline.jobs.local_blob_store import IDENTITY
 from sightline.jobs.s3_blob_store import PART_BYTES, S3BlobStore
+from tests.s3_server import s3_server
 
 pytestmark = pytest.mark.anyio
 
-START_LIMIT_S = 30.0
 URL = "s3://pictures/some/prefix"
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _create_bucket(f"http://127.0.0.1:{port}", server)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _create_bucket(endpoint: str, server: subprocess.Popen[bytes]) -> None:
-    limit = time.monotonic() + START_LIMIT_S
-    while True:
-        try:
-            assert httpx2.put(f"{endpoint}/pictures").status_code == 200
-        except httpx2.TransportError:
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < limit, "the server does not answer"
-            time.sleep(0.05)
-        else:
-            return
+    with s3_server("pictures") as address:
+        yield address
 
 
 @pytest.fixture

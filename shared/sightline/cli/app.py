@@ -1,4 +1,4 @@
-"""The commands: `sightline up | down | doctor | predict | screen | jobs | weights | bench | train | evaluate ...`."""
+"""The commands of `sightline`, such as up, predict, screen, batch, jobs, weights, train and evaluate."""
 
 import sys
 from io import TextIOWrapper
@@ -9,6 +9,7 @@ import typer
 
 from sightline import __version__
 from sightline.api.problems import Problem
+from sightline.cli.arguments import parse_options, parse_shard
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_models, require_runtime
 from sightline.cli.output import CommandError, printable
@@ -98,7 +99,7 @@ def predict(
 
 def screen(
     folder: Annotated[
-        Path, typer.Argument(help="Folder of pictures; subfolders are included.", exists=True, file_okay=False)
+        str, typer.Argument(help="Folder with its subfolders, or the address of a store: s3://bucket/a.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; continues an earlier run.")] = SCREENING,
     url: Annotated[str | None, typer.Option(help="Gateway or service; default: run in this process.")] = None,
@@ -116,8 +117,11 @@ def screen(
 
     1: the run ended early, with the reason on standard error. 130, 143: interrupted. The results so far are written.
     """
+    from sightline.cli.batch.sources import is_store_url
     from sightline.cli.screening.command import screen as run
 
+    if not is_store_url(folder) and not Path(folder).is_dir():
+        raise typer.BadParameter(f"there is no folder {folder!r}")
     run(
         folder,
         out,
@@ -129,6 +133,59 @@ def screen(
         every_file=every_file,
         follow_links=follow_links,
         anew=anew,
+    )
+
+
+def batch(
+    model: Annotated[str, typer.Argument(help="Name of a model; `screen` is hra-screening.")],
+    source: Annotated[str, typer.Argument(help="Folder, or the address of an object store: s3://bucket/prefix.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder or store of the results; continues an earlier run.")],
+    format_: Annotated[str | None, typer.Option("--format", help="Suffix of the results, such as png or json.")] = None,
+    masks: Annotated[str | None, typer.Option(help="Folder or store of masks with the photos' names.")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="Option of the model as NAME=VALUE; repeatable.")] = None,
+    url: Annotated[str | None, typer.Option(help="Gateway or service; default: run in this process.")] = None,
+    api_key: ApiKey = None,
+    concurrency: Annotated[int, typer.Option(help="Requests at a time with --url.", min=1, max=256)] = 8,
+    shard: Annotated[str, typer.Option(help="INDEX/COUNT: process one share of the pictures.")] = "0/1",
+    every_file: Annotated[bool, typer.Option("--every-file", help="Try files of any suffix.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed pictures again.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Discard the manifest of an earlier run.")] = False,
+    ray: Annotated[str | None, typer.Option(help="Ray cluster: its address, auto, or local.")] = None,
+    workers: Annotated[int, typer.Option(help="Actors on the Ray cluster.", min=1)] = 2,
+    cpus_per_worker: Annotated[float, typer.Option(help="CPUs that Ray reserves for each actor.", min=0)] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(help="GPUs that Ray reserves for each actor.", min=0)] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Run one model on every picture of a folder or an object store; run it again to continue.
+
+    Results stand at the paths of their pictures, and manifest.jsonl has one line for each picture.
+
+    Exit code 0: all pictures have a result. 3: some failed; the manifest gives the reason.
+    """
+    if ray is not None and url is not None:
+        raise typer.BadParameter("--ray runs the model on the cluster, --url on a fleet: choose one")
+    from sightline.cli.batch.command import BatchArguments
+    from sightline.cli.batch.command import batch as run
+    from sightline.cli.batch.ray_data import RayOptions
+
+    run(
+        BatchArguments(
+            model=model,
+            source=source,
+            out=out,
+            suffix=format_,
+            masks=masks,
+            options=parse_options(option or []),
+            url=url,
+            api_key=api_key,
+            concurrency=concurrency,
+            shard=parse_shard(shard),
+            every_file=every_file,
+            retry_failed=retry_failed,
+            anew=anew,
+            ray=RayOptions(ray, workers, cpus_per_worker, gpus_per_worker) if ray else None,
+            as_json=as_json,
+        )
     )
 
 
@@ -169,7 +226,7 @@ def build_app(action: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=HELP)(start)
-    for command in (up, down, doctor, predict, screen, bench):
+    for command in (up, down, doctor, predict, screen, batch, bench):
         app.command()(command)
     add_jobs(app)
     add_weights(app)

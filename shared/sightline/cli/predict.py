@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from pydantic import BaseModel, ValidationError
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
 from sightline.api.declaration import ModelDeclaration
 from sightline.api.media_types import BY_SUFFIX, SIGNATURES
+from sightline.cli.arguments import parse_options, validate_options
 from sightline.cli.interruption import Interrupted, interrupted_by_signals
 from sightline.cli.models import normalize_model_name, require_models, require_runtime
 from sightline.cli.output import CommandError, printable, require_writable, write_whole
@@ -39,7 +39,7 @@ def predict(
     api_key: str | None,
 ) -> None:
     """Checks the arguments, then runs the model and writes the result."""
-    media_type, values = _media_type(out), _parse_options(options)
+    media_type, values = _media_type(out), parse_options(options)
     require_writable(out, inputs=[photo, *([mask] if mask else [])])
     pictures = {"image": _read(photo)} | ({"mask": _read(mask)} if mask else {})
     if url is None:
@@ -65,12 +65,6 @@ def _media_type(out: Path) -> str:
         raise typer.BadParameter(f"the suffix of {shown} must be one of {' '.join(BY_SUFFIX)}") from None
 
 
-def _parse_options(options: Sequence[str]) -> dict[str, str]:
-    if faulty := [option for option in options if "=" not in option]:
-        raise typer.BadParameter(f"{faulty[0]!r} is not of the form NAME=VALUE")
-    return dict(option.split("=", 1) for option in options)
-
-
 def _predict_locally(model: str, pictures: Mapping[str, bytes], values: Mapping[str, str], media_type: str) -> bytes:
     (model,) = require_models([model])
     require_runtime()
@@ -81,7 +75,7 @@ def _predict_locally(model: str, pictures: Mapping[str, bytes], values: Mapping[
     declaration = local.predictor.declaration
     if media_type not in declaration.media_types:
         raise CommandError(f"{model} answers with {', '.join(declaration.media_types)}, not with {media_type}")
-    upload = Upload(_only_known(declaration, pictures), _validate(declaration.options, values))
+    upload = Upload(_only_known(declaration, pictures), validate_options(declaration.options, values))
     return local.answer(upload, media_type).body
 
 
@@ -90,16 +84,6 @@ def _only_known(declaration: ModelDeclaration[Any], pictures: Mapping[str, bytes
     if unknown := sorted(set(pictures) - fields):
         raise CommandError(f"{declaration.name} takes no picture {unknown[0]!r}, only {', '.join(sorted(fields))}")
     return {name: [data] for name, data in pictures.items()}
-
-
-def _validate(options: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
-    if unknown := sorted(set(values) - set(options.model_fields)):
-        raise CommandError(f"there is no option {unknown[0]!r}, only {', '.join(options.model_fields) or 'none'}")
-    try:
-        return options.model_validate(values)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise CommandError("; ".join(faults)) from None
 
 
 def _predict_remotely(

@@ -21,9 +21,11 @@ from services.hra_screening.app import create
 from sightline.cli.app import build_app
 from sightline.cli.output import CommandError
 from sightline.cli.screening.journal import NAME
+from tests.cli.batch.test_sources import copy_to_store
 from tests.cli.screening.conftest import draw
 from tests.cli.scripted_server import ScriptedServer
 from tests.imaging import hostile
+from tests.s3_server import s3_environment, s3_server
 
 Serve = Callable[[ASGIApp], str]
 Start = Callable[..., "Popen[str]"]
@@ -266,3 +268,15 @@ def test_a_killed_or_interrupted_run_goes_on_without_doing_anything_twice(tmp_pa
 def journal_lines(out: Path) -> list[str]:
     """The whole ones: the last may be torn."""
     return (out / NAME).read_text("utf-8").split("\n")[:-1]
+
+
+def test_store_is_screened_like_a_folder(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server("archive") as endpoint:
+        for name, value in s3_environment(endpoint).items():
+            monkeypatch.setenv(name, value)
+        copy_to_store(pictures, "s3://archive/photos")
+        said = screen("s3://archive/photos", "-o", tmp_path / "out", "--thumbnails")
+        assert "8 files" in said
+        check(tmp_path / "out", pictures)
+        assert "8 were done before" in screen("s3://archive/photos", "-o", tmp_path / "out", "--thumbnails")
+    assert "data:image/jpeg" in (tmp_path / "out" / "report.html").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from sightline.api.screening import CATEGORIES
 from sightline.cli.interruption import StopRequest
+from sightline.cli.screening.files import ListedFile
 from sightline.cli.screening.journal import FileError, FileResult
 from sightline.cli.screening.results import (
     COLUMNS,
@@ -86,9 +87,9 @@ def test_lines_are_json_without_what_only_the_journal_needs(tmp_path: Path, make
 
 
 def written(folder: Path, results: list[FileResult], *, thumbnails: bool = False) -> str:
-    paths = {result.file: folder / "pictures" / result.file for result in results}
-    report = ReportInfo(folder / "pictures", "m@1+abc", "2026-01-01 00:00 UTC", thumbnails)
-    write_report(folder, results, paths, report, StopRequest())
+    files = {result.file: ListedFile(folder / "pictures" / result.file, result.file) for result in results}
+    report = ReportInfo("pictures", "m@1+abc", "2026-01-01 00:00 UTC", thumbnails)
+    write_report(folder, results, files, report, StopRequest())
     return (folder / "report.html").read_text("utf-8")
 
 

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import typer
 
+from sightline.cli.batch.sources import is_store_url, list_store
 from sightline.cli.interruption import StopRequest
 from sightline.cli.output import CommandError, printable
+from sightline.cli.progress import progress_meter
 from sightline.cli.screening.clients import LocalClient, RemoteClient, ScreeningClient, stoppable_pause
 from sightline.cli.screening.files import Listing, UnreadableFolder, list_files
 from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, FileError, FileResult, Journal, JournalHeader
 from sightline.cli.screening.results import ReportInfo, write_report, write_tables
-from sightline.cli.screening.run import ScreeningRun, progress_meter
+from sightline.cli.screening.run import ScreeningRun
 from sightline.cli.server_client import Notify
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
@@ -62,7 +64,7 @@ class ScreeningOutcome:
 
 
 def screen(
-    folder: Path,
+    place: str,
     out: Path,
     *,
     url: str | None,
@@ -74,20 +76,23 @@ def screen(
     follow_links: bool,
     anew: bool,
 ) -> None:
-    """Screens a folder. Writes tables and report however the run ends, including by Ctrl-C or a lost server."""
+    """Screens a folder or an object store.
+
+    Writes tables and report however the run ends, including by Ctrl-C or a lost server.
+    """
     _prepare(out, anew=anew)
     stop, notes = StopRequest(), NotePrinter()
     with _clients(url, api_key, threshold, stop, notes) as clients:
         model = clients[0].model
-        listing = list_files(folder, leaving_out=out, every_file=every_file, follow_links=follow_links)
-        _require_pictures(listing, folder)
+        listing = _list(place, out, every_file=every_file, follow_links=follow_links)
+        _require_pictures(listing, place)
         with stop.handling_signals(), Journal(out) as journal:
             journal.begin(JournalHeader(model=model, threshold=threshold))
             outcome, failure = _run(journal, clients, threshold, listing, stop, notes)
             results = outcome.results
             if group_near_duplicates and not stop.by_signal:
                 results = with_near_duplicate_groups(results)
-            report = ReportInfo(folder.resolve(), model, _now(), thumbnails, tuple(_remarks(outcome)))
+            report = ReportInfo(_title(place), model, _now(), thumbnails, tuple(_remarks(outcome)))
             _write(out, results, listing, report, stop)
         _print_summary(outcome, out, stop)
         _finish(outcome, failure, stop)
@@ -127,12 +132,22 @@ def _clients(
     yield [first, *(LocalClient(threshold) for _ in range(others))]
 
 
-def _require_pictures(listing: Listing, folder: Path) -> None:
-    if any(each.path == folder for each in listing.unreadable_folders):
-        raise CommandError(f"{printable(str(folder))} cannot be read: {listing.unreadable_folders[0].reason}")
+def _list(place: str, out: Path, *, every_file: bool, follow_links: bool) -> Listing:
+    if is_store_url(place):
+        return list_store(place, every_file=every_file)
+    return list_files(Path(place), leaving_out=out, every_file=every_file, follow_links=follow_links)
+
+
+def _title(place: str) -> str:
+    return place if is_store_url(place) else Path(place).resolve().name
+
+
+def _require_pictures(listing: Listing, place: str) -> None:
+    if any(each.path == Path(place) for each in listing.unreadable_folders):
+        raise CommandError(f"{printable(place)} cannot be read: {listing.unreadable_folders[0].reason}")
     if not listing.files and not listing.unreadable_folders:
         remarks = " ".join(_left_out(listing)) or "It holds no files."
-        raise CommandError(f"there are no pictures in {printable(str(folder))}. {remarks}")
+        raise CommandError(f"there are no pictures in {printable(place)}. {remarks}")
 
 
 def _run(
@@ -145,7 +160,7 @@ def _run(
 ) -> tuple[ScreeningOutcome, Exception | None]:
     """Returns the outcome, and the exception that ended the run early, if any."""
     failure = None
-    with progress_meter(len(listing.files)) as progress:
+    with progress_meter(len(listing.files), "Screening") as progress:
         notes.show = progress.note
         screening = ScreeningRun(journal, clients, threshold, progress, stop)
         try:
@@ -167,11 +182,10 @@ def _folder_result(folder: UnreadableFolder) -> FileResult:
 
 def _write(out: Path, results: Sequence[FileResult], listing: Listing, report: ReportInfo, stop: StopRequest) -> None:
     """Writes the tables first, because thumbnails take long."""
-    paths = {file.name: file.path for file in listing.files}
-    paths |= {folder.name: folder.path for folder in listing.unreadable_folders}
+    files = {file.name: file for file in listing.files}
     try:
         write_tables(out, results)
-        write_report(out, results, paths, report, stop)
+        write_report(out, results, files, report, stop)
     except OSError as error:
         raise CommandError(f"the results cannot be written into {printable(str(out))}: {error.strerror}") from error
 

@@ -1,10 +1,14 @@
 """Lists the files of a folder in a stable order, and what was left out."""
 
+import errno
 import os
+import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import quote
 
 from sightline.cli.output import printable, printable_path
 
@@ -15,6 +19,27 @@ SUFFIXES = frozenset(
         *(".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".avci", ".avcs"),
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Size and time of the last change of a file; when either differs, the file is screened again."""
+
+    size_bytes: int
+    modified_ns: int
+
+
+class ScreenedFile(Protocol):
+    """A file of a folder or of an object store."""
+
+    @property
+    def name(self) -> str: ...
+    def stat(self) -> FileState: ...
+    def read(self, max_bytes: int) -> tuple[FileState, bytes | None]: ...
+    def read_bytes(self) -> bytes: ...
+    def link(self, report: Path) -> str | None: ...
+
+
 Identity = tuple[int, int]  # of the device and the inode
 NO_SUFFIX = "without a suffix"
 
@@ -25,6 +50,33 @@ class ListedFile:
 
     path: Path
     name: str
+
+    def stat(self) -> FileState:
+        """Returns the present size and time. Raises OSError for a file that is gone."""
+        about = self.path.stat()
+        return FileState(about.st_size, about.st_mtime_ns)
+
+    def read(self, max_bytes: int) -> tuple[FileState, bytes | None]:
+        """Returns the state and the bytes; None for more than `max_bytes`. Raises OSError for what is no file."""
+        with self._open() as opened:
+            about = os.fstat(opened.fileno())
+            state = FileState(about.st_size, about.st_mtime_ns)
+            if not stat.S_ISREG(about.st_mode):
+                raise OSError(errno.EINVAL, "Not a file")
+            # If the file is growing, no more is read than the size that is recorded.
+            return state, opened.read(about.st_size) if about.st_size <= max_bytes else None
+
+    def read_bytes(self) -> bytes:
+        return self.path.read_bytes()
+
+    def link(self, report: Path) -> str | None:
+        """Returns a relative link from the folder of a report, so that both can be moved together."""
+        return quote(os.fsencode(os.path.relpath(self.path, report)))
+
+    def _open(self) -> IO[bytes]:
+        """Opens the file without waiting for the writer of a pipe, or following a link that has just replaced it."""
+        flags = os.O_RDONLY | os.O_NONBLOCK | (0 if self.path.is_symlink() else os.O_NOFOLLOW)
+        return os.fdopen(os.open(self.path, flags), "rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +92,7 @@ class UnreadableFolder:
 class Listing:
     """Files to screen and everything else in the folder; `left_out` counts files by suffix."""
 
-    files: list[ListedFile] = field(default_factory=list)
+    files: Sequence[ScreenedFile] = field(default_factory=list)
     unreadable_folders: list[UnreadableFolder] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     links_not_followed: int = 0
@@ -60,7 +112,7 @@ class _Walk:
         self._root, self._real_root = root, _real(root)
         self._output, self._every_file, self._follow_links = _identity(leaving_out), every_file, follow_links
         self._entered = {_identity(root)}
-        self._listing = Listing()
+        self._listing, self._files = Listing(), list[ListedFile]()
 
     def run(self) -> Listing:
         """Walks without `os.walk`, which recurses in Python 3.11 and fails in deep folders."""
@@ -70,8 +122,9 @@ class _Walk:
             entries = self._entries(here)
             folders = [here / entry.name for entry in entries if _is_folder(entry)]
             names = [entry.name for entry in entries if not _is_folder(entry)]
-            self._listing.files += self._pictures(here, names)
+            self._files += self._pictures(here, names)
             waiting += reversed([folder for folder in folders if self._enters(folder)])
+        self._listing.files = self._files
         return self._listing
 
     def _entries(self, folder: Path) -> list["os.DirEntry[str]"]:

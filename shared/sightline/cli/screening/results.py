@@ -3,7 +3,6 @@
 import base64
 import csv
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from importlib import resources
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import cv2
 import simplejpeg
@@ -21,6 +19,7 @@ from sightline.api.problems import Problem
 from sightline.api.screening import CATEGORIES
 from sightline.cli.interruption import StopRequest, run_unless_stopped
 from sightline.cli.output import printable
+from sightline.cli.screening.files import ScreenedFile
 from sightline.cli.screening.journal import FileResult
 from sightline.imaging.colour_spaces.conversion import to_srgb
 from sightline.imaging.decoder.pool import decode
@@ -107,7 +106,7 @@ def write_aside(path: Path, text: str) -> None:
 class ReportInfo:
     """Facts of a run that the report shows beside its rows."""
 
-    folder: Path
+    title: str
     model: str
     finished_at: str
     thumbnails: bool = False
@@ -115,18 +114,21 @@ class ReportInfo:
 
 
 def write_report(
-    out: Path, results: Sequence[FileResult], paths: Mapping[str, Path], report: ReportInfo, stop: StopRequest
+    out: Path, results: Sequence[FileResult], files: Mapping[str, ScreenedFile], report: ReportInfo, stop: StopRequest
 ) -> None:
-    """Writes the HTML report. `paths` maps file names to paths; after a stop the remaining thumbnails are omitted."""
-    rows = [_row(result, paths[result.file], out) for result in results]
+    """Writes the HTML report.
+
+    files: by name, without unreadable folders. After a stop the remaining thumbnails are omitted.
+    """
+    rows = [_row(result, files.get(result.file), out) for result in results]
     thresholds = [result.threshold for result in results if result.threshold is not None]
     data = {
         "categories": CATEGORIES,
         "threshold": thresholds[0] if thresholds else PAPER_THRESHOLD,
-        "facts": f"{len(results)} files of {printable(report.folder.name)}, {report.model}, {report.finished_at}",
+        "facts": f"{len(results)} files of {printable(report.title)}, {report.model}, {report.finished_at}",
         "remarks": " ".join(report.remarks),
         "rows": rows,
-        "thumbnails": _thumbnails(results, paths, stop) if report.thumbnails else {},
+        "thumbnails": _thumbnails(results, files, stop) if report.thumbnails else {},
     }
     template = resources.files("sightline.cli.screening").joinpath("report.html").read_text("utf-8")
     # A file may be called `</script>`, which must not end the script.
@@ -134,8 +136,8 @@ def write_report(
     write_aside(out / "report.html", template.replace("DATA", text, 1))
 
 
-def _row(result: FileResult, path: Path, out: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"file": result.file, "sha": result.sha256, "link": _link(path, out)}
+def _row(result: FileResult, file: ScreenedFile | None, out: Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"file": result.file, "sha": result.sha256, "link": file and file.link(out)}
     if result.probabilities:
         row["chances"] = [round(result.probabilities[category], 4) for category in CATEGORIES]
     optional = {
@@ -147,21 +149,16 @@ def _row(result: FileResult, path: Path, out: Path) -> dict[str, Any]:
     return row | {name: value for name, value in optional.items() if value}
 
 
-def _link(path: Path, out: Path) -> str:
-    """Returns a relative link from the report to the file, so that both can be moved together."""
-    return quote(os.fsencode(os.path.relpath(path, out)))
-
-
-def _thumbnails(results: Sequence[FileResult], paths: Mapping[str, Path], stop: StopRequest) -> dict[str, str]:
+def _thumbnails(results: Sequence[FileResult], files: Mapping[str, ScreenedFile], stop: StopRequest) -> dict[str, str]:
     """Returns JPEG thumbnails as data URLs by SHA-256, one for all copies of a file."""
-    screened = {each.sha256: paths[each.file] for each in results if each.sha256 and not each.error}
-    made = ((sha256, run_unless_stopped(partial(_thumbnail, path), stop)) for sha256, path in screened.items())
+    screened = {each.sha256: files[each.file] for each in results if each.sha256 and not each.error}
+    made = ((sha256, run_unless_stopped(partial(_thumbnail, file), stop)) for sha256, file in screened.items())
     return {sha256: thumbnail for sha256, thumbnail in made if thumbnail}
 
 
-def _thumbnail(path: Path) -> str | None:
+def _thumbnail(file: ScreenedFile) -> str | None:
     try:
-        picture = decode(path.read_bytes(), LIMITS, min_short_side_px=THUMBNAIL_PX)
+        picture = decode(file.read_bytes(), LIMITS, min_short_side_px=THUMBNAIL_PX)
     except (OSError, Problem):
         return None
     scale = min(1.0, THUMBNAIL_PX / max(picture.width, picture.height))

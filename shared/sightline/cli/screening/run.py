@@ -1,35 +1,18 @@
 """A screening run: reads and hashes files, screens new pictures in batches, and records the results in the journal."""
 
 import hashlib
-import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import IO
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from sightline.api.problems import Code
 from sightline.cli.interruption import POLL_S, StopRequest, run_in_thread
-from sightline.cli.output import printable
+from sightline.cli.progress import ProgressMeter
 from sightline.cli.screening.clients import ScreeningClient, StopRequestedError
-from sightline.cli.screening.files import ListedFile
+from sightline.cli.screening.files import ScreenedFile
 from sightline.cli.screening.journal import (
     UNREADABLE_FILE,
     BatchReply,
@@ -45,60 +28,7 @@ BATCH_PICTURES = 16
 BATCH_BYTES = 24 << 20
 MAX_FILE_BYTES = 256 << 20
 STOP_GRACE_S = 5.0
-SPEED_OVER_S = 30.0
-
-
 """Time for which running batches may continue after the first Ctrl-C."""
-
-
-class RateColumn(ProgressColumn):
-    """Files per second since the start; a recent rate would be misleading, as copies come in bursts."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.completed / task.elapsed:.1f} files/s" if task.elapsed else "")
-
-
-class ProgressMeter:
-    """Progress bar of a run; files that an earlier run finished do not count for the rate."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task("Screening", total=total, failed=0)
-        self.known, self.failed = 0, 0
-        self._last_note = ""
-
-    def advance(self, *, known: bool = False, failed: bool = False) -> None:
-        self.known += known
-        self.failed += failed
-        if known:
-            self._progress.update(self._task, total=self._remaining_total() - 1)
-        else:
-            self._progress.update(self._task, advance=1, failed=self.failed)
-
-    def note(self, message: str) -> None:
-        """Prints a line above the bar, once if several threads report the same server."""
-        if message != self._last_note:
-            self._last_note = message
-            self._progress.console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
-
-    def _remaining_total(self) -> float:
-        return next(task.total or 0 for task in self._progress.tasks if task.id == self._task)
-
-
-@contextmanager
-def progress_meter(total: int) -> Iterator[ProgressMeter]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-    )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=SPEED_OVER_S) as progress:
-        yield ProgressMeter(progress, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +85,7 @@ class ScreeningRun:
         self._waiting: dict[str, list[LoadedFile]] = {}
         self._done: set[str] = set()
 
-    def run(self, files: Sequence[ListedFile]) -> None:
+    def run(self, files: Sequence[ScreenedFile]) -> None:
         """Screens one batch per client at a time, and records each as soon as it is finished.
 
         When this returns early or raises, threads may still wait for a server or for a picture's decoder.
@@ -172,7 +102,7 @@ class ScreeningRun:
                     running[start_batch(client, following)] = following, client
         self._finish_after_stop(running)
 
-    def is_done(self, file: ListedFile) -> bool:
+    def is_done(self, file: ScreenedFile) -> bool:
         """Returns whether the journal holds the result of the file in its current state."""
         return file.name in self._done or (file.name in self._journal.results and self._is_known(file))
 
@@ -185,7 +115,7 @@ class ScreeningRun:
                 with suppress(StopRequestedError):
                     self._write_down(batch, done.result())
 
-    def _batches(self, files: Sequence[ListedFile]) -> Iterator[PictureBatch]:
+    def _batches(self, files: Sequence[ScreenedFile]) -> Iterator[PictureBatch]:
         """Yields batches of new pictures; records unreadable files and copies on the way."""
         batch = PictureBatch()
         for file in files:
@@ -201,7 +131,7 @@ class ScreeningRun:
         if batch.files:
             yield batch
 
-    def _read(self, file: ListedFile) -> LoadedFile | None:
+    def _read(self, file: ScreenedFile) -> LoadedFile | None:
         """None where the journal has_current the file as it is."""
         try:
             if self._is_known(file):
@@ -217,9 +147,9 @@ class ScreeningRun:
             return None
         return loaded
 
-    def _is_known(self, file: ListedFile) -> bool:
-        about = file.path.stat()
-        return self._journal.has_current(file.name, about.st_size, about.st_mtime_ns)
+    def _is_known(self, file: ScreenedFile) -> bool:
+        about = file.stat()
+        return self._journal.has_current(file.name, about.size_bytes, about.modified_ns)
 
     def _is_new(self, loaded: LoadedFile) -> bool:
         """Returns False for copies of a picture; they get its result, if need be once it arrives."""
@@ -260,27 +190,15 @@ def copy_result(first: FileResult, loaded: LoadedFile) -> FileResult:
     return first.model_copy(update={**own, "copy_of": first.file})
 
 
-def read_file(file: ListedFile) -> LoadedFile:
-    with _open(file.path) as opened:
-        about = os.fstat(opened.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            return LoadedFile(
-                file.name, 0, about.st_mtime_ns, file_error=FileError(code=UNREADABLE_FILE, detail="Not a file")
-            )
-        if about.st_size > MAX_FILE_BYTES:
-            detail = f"The file has {about.st_size} bytes; at most {MAX_FILE_BYTES} are loaded."
-            file_error = FileError(code=Code.TOO_MANY_BYTES, detail=detail)
-            return LoadedFile(file.name, about.st_size, about.st_mtime_ns, file_error=file_error)
-        # If the file is growing, no more is read than the size that is recorded.
-        data = opened.read(about.st_size)
+def read_file(file: ScreenedFile) -> LoadedFile:
+    """Reads and hashes a file. Raises OSError."""
+    about, data = file.read(MAX_FILE_BYTES)
+    if data is None:
+        detail = f"The file has {about.size_bytes} bytes; at most {MAX_FILE_BYTES} are loaded."
+        file_error = FileError(code=Code.TOO_MANY_BYTES, detail=detail)
+        return LoadedFile(file.name, about.size_bytes, about.modified_ns, file_error=file_error)
     digest = hashlib.sha256(data).hexdigest()
     if not data:
         file_error = FileError(code=Code.UNREADABLE_IMAGE, detail="The file is empty.")
-        return LoadedFile(file.name, 0, about.st_mtime_ns, sha256=digest, file_error=file_error)
-    return LoadedFile(file.name, about.st_size, about.st_mtime_ns, data, digest)
-
-
-def _open(path: Path) -> IO[bytes]:
-    """Opens a file without waiting for the writer of a pipe, or following a link that has just replaced the file."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | (0 if path.is_symlink() else os.O_NOFOLLOW)
-    return os.fdopen(os.open(path, flags), "rb")
+        return LoadedFile(file.name, 0, about.modified_ns, sha256=digest, file_error=file_error)
+    return LoadedFile(file.name, about.size_bytes, about.modified_ns, data, digest)
