@@ -19,7 +19,7 @@ TORCH := torch==2.14.1 torchvision==0.29.1
 
 .PHONY: help
 help: ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
@@ -46,7 +46,7 @@ down: ## Stop the processes that `make up` left running
 	@if [ -x $(BIN)/sightline ]; then exec $(BIN)/sightline down; else echo "Nothing is running."; fi
 
 .PHONY: test
-test: $(VENV)/.dev ## Run all tests, on up to four cores
+test: $(VENV)/.dev $(VENV)/.docs ## Run all tests, on up to four cores
 	@exec $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-stack
@@ -64,6 +64,22 @@ lint: $(VENV)/.dev ## Check style, types and import contracts
 format: $(VENV)/.dev ## Fix formatting and simple findings of `make lint`
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+# The warning announces another generator.
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
+
+$(VENV)/.docs: $(VENV)/.runtime locks/docs.txt
+	@$(LOCKED) -r locks/docs.txt
+	@touch $@
+
+.PHONY: docs
+docs: $(VENV)/.docs ## Build the documentation into .site/, and check its links
+	@$(MKDOCS) build --quiet
+	@echo "Open .site/index.html; for the search: make docs-serve"
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/.docs ## Show the documentation at http://localhost:8008, with its search
+	@exec env $(MKDOCS) serve --quiet --dev-addr localhost:8008
 
 .PHONY: dashboards
 dashboards: $(VENV)/.dev ## Regenerate Grafana's dashboards
@@ -98,6 +114,7 @@ lock: $(BIN)/python ## Resolve pyproject.toml into locks/ (needs Python 3.11)
 	@$(PIP_COMPILE) $(OF_PROJECT) --extra cpu --extra trace --extra dev --extra train -c locks/cpu.txt -c locks/torch.in -o locks/dev.all pyproject.toml
 	@awk '/^[a-z]/ { skip = /^(torch|torchvision|triton)==|^(nvidia|cuda)-/ } !skip' locks/dev.all > locks/dev.txt
 	@for lock in cpu gpu dev; do awk '/^[a-z]/ { skip = /^sightline==/ } !skip' locks/$$lock.txt > locks/lock.new && mv locks/lock.new locks/$$lock.txt; done
+	@$(PIP_COMPILE) -c locks/dev.txt -o locks/docs.txt locks/docs.in
 	@rm -r locks/torch.in locks/dev.all $(CLIENT_WHEEL)
 
 .PHONY: wheels
@@ -108,4 +125,4 @@ wheels: $(BIN)/python ## Build the wheels of the client and of the server into d
 
 .PHONY: clean
 clean: down ## Remove the environment, caches and state
-	@rm -rf $(VENV) .sightline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	@rm -rf $(VENV) .sightline .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .site dist

@@ -15,7 +15,7 @@ from sightline import __version__
 from sightline.inference.weights import load_weights
 
 ROOT = Path(__file__).parents[1]
-LOCKS = ("cpu", "gpu", "dev", "sbom")
+LOCKS = ("cpu", "gpu", "dev", "docs", "sbom")
 PINNED = re.compile(r"^([a-z0-9-]+)==(\S+) \\$", re.MULTILINE)
 MODELS = sorted(file.parent for file in (ROOT / "services").glob("*/predictor.py"))
 MODULES = [
@@ -172,6 +172,11 @@ def test_dev_lock_contains_deployed_versions() -> None:
     assert pinned("cpu").items() <= pinned("dev").items()
 
 
+def test_docs_lock_agrees_with_dev_lock() -> None:
+    dev, docs = pinned("dev"), pinned("docs")
+    assert {name for name in dev.keys() & docs.keys() if dev[name] != docs[name]} == set()
+
+
 def test_runtime_has_one_onnx_runtime_and_no_torch() -> None:
     for extra, runtime in {"cpu": "onnxruntime", "gpu": "onnxruntime-gpu"}.items():
         names = {requirement.name for requirement in required(extra)}
@@ -205,7 +210,7 @@ def test_changelog_lists_current_version() -> None:
     assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
-@pytest.mark.parametrize("target", ["up", "down", "test", "lint", "evaluate", "bench", "wheels"])
+@pytest.mark.parametrize("target", ["up", "down", "test", "lint", "evaluate", "bench", "wheels", "docs"])
 def test_make_help_lists_target(target: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", "help"]
