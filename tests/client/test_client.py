@@ -5,7 +5,10 @@ import io
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -32,6 +35,7 @@ from sightline.client import (
 )
 from sightline.client.errors import BY_CODE
 from sightline.client.pictures import encode_array
+from sightline.client.results import HttpReply
 from tests.cli.scripted_server import ScriptedServer, Step, scripted_server
 
 PICTURE = encode_array(np.zeros((4, 4, 3), np.uint8))
@@ -40,6 +44,7 @@ IMAGE_REPLY: Step = (
     {"Content-Type": "image/png", "X-Request-Id": "r1", "X-Sightline-Model": "inpaint@1+ab"},
     PICTURE,
 )
+ERRORS = (Unreadable("odd"), FileNotFoundError("gone"), ValueError("an array of float64 is no picture"))
 JOB: dict[str, Any] = {"id": "job1", "state": "queued", "position": 3, "eta_s": 9.0, "progress": None}
 ACCEPTED: Step = (202, {"Content-Type": "application/json", "Location": "/v1/jobs/job1"}, JOB)
 
@@ -152,6 +157,23 @@ def test_retry_after_is_honoured(server: ScriptedServer, call: Call) -> None:
     assert time.monotonic() - started_at >= 1
 
 
+def test_retry_after_may_be_a_date(server: ScriptedServer, call: Call) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=42), usegmt=True)
+    server.script = [problem(503, "overloaded", headers={"Retry-After": until})]
+    with pytest.raises(Overloaded) as caught:
+        call(server.url, "inpaint", PICTURE, client={"retry_s": 5})
+    assert caught.value.retry_after_s == pytest.approx(42, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "wait_s"),
+    [("Wed, 01 Jan 2020 00:00:07 GMT", 7), ("Wed, 01 Jan 2020 00:00:00 GMT", 0), ("soon", None), ("-5", None)],
+)
+def test_date_of_retry_after_is_read_by_the_clock_of_the_server(text: str, wait_s: float | None) -> None:
+    reply = HttpReply(503, {"retry-after": text, "date": "Wed, 01 Jan 2020 00:00:00 GMT"}, b"")
+    assert operations.error_of(reply).retry_after_s == wait_s
+
+
 def test_retry_that_exceeds_the_time_raises_the_error_at_once(server: ScriptedServer, call: Call) -> None:
     server.script = [problem(503, "overloaded", "Busy.", headers={"Retry-After": "30"})]
     with pytest.raises(Overloaded, match=r"Busy \(overloaded, request r7\)\. Try again in 30 s\.") as caught:
@@ -181,6 +203,7 @@ def test_final_error_is_not_repeated(server: ScriptedServer, call: Call) -> None
         (problem(422, "idempotency_key_reused"), Conflict),
         (problem(429, "a_code_of_next_year"), RateLimited),
         ((404, {"Content-Type": "text/html"}, b"<h1>nginx</h1>"), SightlineError),
+        ((408, {"Content-Type": "text/html"}, b"<h1>haproxy</h1>"), Unreachable),
         ((302, {"Location": "https://elsewhere.example"}, b""), NotSightline),
         ((200, {"Content-Type": "text/html"}, b"<h1>log in</h1>"), NotSightline),
     ],
@@ -263,9 +286,8 @@ def test_events_continue_after_a_broken_stream(server: ScriptedServer, call: Cal
     last = 'id: 2-0\nevent: succeeded\ndata: {"attempt": 1}\n\n'
     server.script = [
         stream("retry: 3000\n\n", first),
-        job("running"),
+        job("succeeded"),
         problem(503, "overloaded"),
-        job("running"),
         stream(last),
     ]
     events = call(server.url, "events", "job1")
@@ -278,6 +300,37 @@ def test_events_of_an_unknown_job_raise(server: ScriptedServer, call: Call) -> N
     server.script = [problem(404, "not_found")]
     with pytest.raises(SightlineError, match="not_found"):
         call(server.url, "events", "job1")
+
+
+def test_events_end_if_the_server_has_no_last_one(server: ScriptedServer, call: Call) -> None:
+    server.script = [stream(), job("running"), stream(), job("cancelled"), stream(), job("cancelled")]
+    assert call(server.url, "events", "job1") == []
+    assert server.script == []
+
+
+def test_events_of_a_server_that_stays_busy_raise(server: ScriptedServer, call: Call) -> None:
+    busy = problem(503, "overloaded", "Busy.", headers={"Retry-After": "9"})
+    first = 'id: 1-0\nevent: running\ndata: {"attempt": 1}\n\n'
+    server.script = [stream(first), job("running"), busy]
+    with pytest.raises(Unreachable, match="Busy") as caught:
+        call(server.url, "events", "job1", client={"retry_s": 5})
+    assert caught.value.retry_after_s == 9
+
+
+def test_peer_that_speaks_no_http_is_named_at_once(call: Call) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46")  # an alert of TLS
+                connection.recv(65536)
+
+        peer = Thread(target=greet)
+        peer.start()
+        with pytest.raises(NotSightline, match="does not speak HTTP: another kind of server answered"):
+            call(f"http://127.0.0.1:{listener.getsockname()[1]}", "models")
+        peer.join()
 
 
 def test_wrong_address_fails_within_seconds(call: Call) -> None:
@@ -326,7 +379,7 @@ def test_map_keeps_going_after_a_failure_and_reads_its_input_slowly(server: Scri
     def half(number: int) -> int:
         assert len(read) - number <= 20
         if number % 2:
-            raise Unreadable("odd")
+            raise ERRORS[number // 2 % len(ERRORS)]
         return number // 2
 
     async def half_later(number: int) -> int:
@@ -338,7 +391,9 @@ def test_map_keeps_going_after_a_failure_and_reads_its_input_slowly(server: Scri
     assert {each.picture: each.result for each in outcomes if each.error is None} == {
         n: n // 2 for n in range(0, 20, 2)
     }
-    assert all(isinstance(each.error, Unreadable) for each in outcomes if each.picture % 2)
+    assert {each.picture: each.error for each in outcomes if each.error} == {
+        n: ERRORS[n // 2 % len(ERRORS)] for n in range(1, 20, 2)
+    }
 
 
 def test_map_never_runs_more_than_its_concurrency() -> None:

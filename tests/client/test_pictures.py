@@ -1,5 +1,10 @@
+import bz2
+import gzip
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
@@ -11,6 +16,7 @@ from sightline.client import Picture, Unreadable
 from sightline.client.pictures import encode, encode_array, opened
 
 RNG = np.random.default_rng(4)
+PNG_BYTES = encode_array(np.zeros((2, 2), np.uint8))
 
 
 def decode(data: bytes) -> np.ndarray:
@@ -41,6 +47,62 @@ def test_transposed_array_is_sent_as_it_is_indexed() -> None:
 def test_boolean_mask_becomes_black_and_white() -> None:
     mask = np.array([[True, False]])
     assert np.asarray(Image.open(io.BytesIO(encode_array(mask)))).tolist() == [[255, 0]]
+
+
+def test_array_of_another_byte_order_keeps_its_samples() -> None:
+    array = RNG.integers(0, 65536, (3, 5, 3)).astype(">u2")
+    assert np.array_equal(decode(encode_array(array)), array)
+
+
+def test_file_that_can_be_sent_again_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"photo")
+    for file in ((tmp_path / "photo.jpg").open("rb"), io.BytesIO(b"photo")):
+        with file:
+            assert encode(file) is file
+
+
+@pytest.mark.parametrize("open_packed", [gzip.open, bz2.open])
+def test_compressed_file_is_sent_decompressed_and_from_its_start(
+    tmp_path: Path, open_packed: Callable[[Path, str], IO[bytes]]
+) -> None:
+    with open_packed(tmp_path / "photo", "wb") as file:
+        file.write(b"photo" * 99)
+    with open_packed(tmp_path / "photo", "rb") as file:
+        file.read(7)
+        assert encode(file) == b"photo" * 99
+
+
+def test_pipe_is_read_into_memory() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"photo")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        assert encode(file) == b"photo"
+
+
+def test_text_file_is_refused() -> None:
+    with pytest.raises(TypeError, match="open as text is no picture; open it with the mode 'rb'"):
+        encode(io.StringIO("photo"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"])
+def test_pillow_image_of_a_mode_of_png_is_sent(mode: str) -> None:
+    sent = encode(Image.new(mode, (3, 2)))
+    assert isinstance(sent, bytes)
+    assert Image.open(io.BytesIO(sent)).size == (3, 2)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "F", "LAB"])
+def test_pillow_image_of_another_mode_is_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match=rf"mode {mode} cannot be sent as PNG; send its file, or image\.convert"):
+        encode(Image.new(mode, (3, 2)))
+
+
+def test_pillow_image_of_32_bits_is_sent_only_if_16_suffice() -> None:
+    image = Image.new("I", (3, 2), 65535)
+    assert np.asarray(Image.open(io.BytesIO(encode(image)))).max() == 65535  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="mode I cannot be sent"):
+        encode(Image.new("I", (3, 2), 65536))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +174,13 @@ def test_png_of_16_bits_keeps_its_depth() -> None:
     picture = Picture(encode_array(array), PNG)
     assert picture.array.dtype == np.uint16
     assert np.array_equal(picture.array, array)
+
+
+def test_failed_save_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "out.png").mkdir()
+    with pytest.raises(IsADirectoryError):
+        Picture(PNG_BYTES, PNG).save(tmp_path / "out.png")
+    assert [each.name for each in tmp_path.iterdir()] == ["out.png"]
 
 
 def test_wrong_suffix_is_refused_before_anything_is_written(tmp_path: Path) -> None:

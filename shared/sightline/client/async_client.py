@@ -1,7 +1,6 @@
 """The client for asynchronous programs."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
@@ -12,7 +11,7 @@ from sightline.client import operations, requests
 from sightline.client.client import DEFAULT_CONCURRENCY, Outcome, outcome_of
 from sightline.client.connection import DEFAULT_CONNECTIONS, Connection, is_short, reply_of
 from sightline.client.errors import SightlineError, Unreachable
-from sightline.client.operations import HttpRequest, Operation, Progress, RetryPolicy
+from sightline.client.operations import EventCursor, HttpRequest, Operation, Progress, RetryPolicy
 from sightline.client.pictures import PictureInput, opened
 from sightline.client.requests import (
     HdrOptions,
@@ -23,7 +22,6 @@ from sightline.client.requests import (
     ScreenOptions,
 )
 from sightline.client.results import (
-    FINAL_STATES,
     FileResult,
     HdrResult,
     HttpReply,
@@ -267,20 +265,21 @@ class AsyncClient:
 
     async def events(self, job_id: str) -> AsyncIterator[JobEvent]:
         """Yields the events of a job up to its end; continues where a broken connection ended."""
-        last_id, give_up_at = "", time.monotonic() + self._policy.limit_s
+        cursor = EventCursor(self._policy)
         while True:
+            pause_s = operations.FIRST_PAUSE_S
             try:
-                async for event in self._event_stream(job_id, last_id):
-                    last_id, give_up_at = event.id, time.monotonic() + self._policy.limit_s
+                async for event in self._event_stream(job_id, cursor.last_id):
+                    is_last = cursor.advance(event)
                     yield event
-                    if event.name in FINAL_STATES:
+                    if is_last:
                         return
-            except Unreachable:
-                if time.monotonic() > give_up_at:
-                    raise
-            if (await self.job(job_id)).is_final and last_id:
-                return
-            await asyncio.sleep(operations.FIRST_PAUSE_S)
+            except Unreachable as error:
+                pause_s = cursor.pause_s(error)
+            else:
+                if cursor.is_complete(await self.job(job_id)):
+                    return
+            await asyncio.sleep(pause_s)
 
     async def _event_stream(self, job_id: str, last_id: str) -> AsyncIterator[JobEvent]:
         request = operations.events_request(job_id, last_id)

@@ -13,7 +13,7 @@ import httpx2
 from sightline.client import operations, requests
 from sightline.client.connection import DEFAULT_CONNECTIONS, Connection, is_short, reply_of
 from sightline.client.errors import SightlineError, Unreachable
-from sightline.client.operations import HttpRequest, Operation, Progress, RetryPolicy
+from sightline.client.operations import EventCursor, HttpRequest, Operation, Progress, RetryPolicy
 from sightline.client.pictures import PictureInput, opened
 from sightline.client.requests import (
     HdrOptions,
@@ -24,7 +24,6 @@ from sightline.client.requests import (
     ScreenOptions,
 )
 from sightline.client.results import (
-    FINAL_STATES,
     FileResult,
     HdrResult,
     HttpReply,
@@ -43,11 +42,14 @@ DEFAULT_CONCURRENCY = 4
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T, R]):
-    """The result of one picture of a batch, or its error; the other is None."""
+    """The result of one picture of a batch, or its error; the other is None.
+
+    error: a SightlineError, an OSError of a file that cannot be read, or a ValueError of an array that is no picture.
+    """
 
     picture: T
     result: R | None = None
-    error: SightlineError | None = None
+    error: SightlineError | OSError | ValueError | None = None
 
 
 class Client:
@@ -275,20 +277,21 @@ class Client:
 
     def events(self, job_id: str) -> Iterator[JobEvent]:
         """Yields the events of a job up to its end; continues where a broken connection ended."""
-        last_id, give_up_at = "", time.monotonic() + self._policy.limit_s
+        cursor = EventCursor(self._policy)
         while True:
+            pause_s = operations.FIRST_PAUSE_S
             try:
-                for event in self._event_stream(job_id, last_id):
-                    last_id, give_up_at = event.id, time.monotonic() + self._policy.limit_s
+                for event in self._event_stream(job_id, cursor.last_id):
+                    is_last = cursor.advance(event)
                     yield event
-                    if event.name in FINAL_STATES:
+                    if is_last:
                         return
-            except Unreachable:
-                if time.monotonic() > give_up_at:
-                    raise
-            if self.job(job_id).is_final and last_id:
-                return
-            self._pause(operations.FIRST_PAUSE_S)
+            except Unreachable as error:
+                pause_s = cursor.pause_s(error)
+            else:
+                if cursor.is_complete(self.job(job_id)):
+                    return
+            self._pause(pause_s)
 
     def _event_stream(self, job_id: str, last_id: str) -> Iterator[JobEvent]:
         request = operations.events_request(job_id, last_id)
@@ -364,8 +367,8 @@ class Job(Generic[R]):
 
 
 def outcome_of(picture: T, future: "Future[R] | asyncio.Task[R]") -> Outcome[T, R]:
-    """Returns the outcome of a call that has ended. Errors that are no fault of a request are raised."""
+    """Returns the outcome of a call that has ended. Errors that are no fault of a picture are raised."""
     try:
         return Outcome(picture, result=future.result())
-    except SightlineError as error:
+    except (SightlineError, OSError, ValueError) as error:
         return Outcome(picture, error=error)

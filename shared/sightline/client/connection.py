@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import httpx2
 
-from sightline.client.errors import Unreachable
+from sightline.client.errors import NotSightline, Unreachable
 from sightline.client.operations import HttpRequest
 from sightline.client.results import HttpReply
 
@@ -22,6 +22,8 @@ MAX_JOINED_BYTES = 1 << 20
 """Length up to which a form is sent in one piece. Piece by piece, a photo needs four more writes, which cost a fifth of
 the processor time of a request; a longer form would be in memory twice."""
 LOOPBACK_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
+_NOT_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.InvalidURL, UnicodeError)
+_NOT_HTTP = re.compile("illegal (status|request) line")  # of h11; a connection that breaks off has the same class
 _PASTED_PATHS = re.compile(r"/(?:console|docs|v1|openapi\.json)?/*$")
 
 
@@ -79,21 +81,26 @@ class Connection:
             "method": request.method,
             "url": self._base + request.path,
             "headers": dict(request.headers),
-            "timeout": self.timeout(request.timeout_s),
+            "timeout": self._timeout(max(self._timeout_s or 0, request.min_timeout_s) or request.timeout_s),
             **({"files": files, "data": dict(request.options)} if files else {}),
         }
 
-    def timeout(self, reply_s: float | None) -> httpx2.Timeout:
+    @staticmethod
+    def _timeout(silence_s: float) -> httpx2.Timeout:
         # A request that waits for one of the connections is not late.
-        return httpx2.Timeout(self._timeout_s or reply_s, connect=CONNECT_TIMEOUT_S, pool=None)
+        return httpx2.Timeout(silence_s, connect=CONNECT_TIMEOUT_S, pool=None)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Raises Unreachable for errors of the transport inside the block."""
+        """Raises Unreachable for errors of the transport inside the block, NotSightline for a reply that is no HTTP."""
         try:
             yield
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
-            raise Unreachable(f"{self.address} cannot be reached: {reason_of(error)}") from error
+            if isinstance(error, httpx2.RemoteProtocolError) and _NOT_HTTP.search(str(error)):
+                raise NotSightline(f"{self.address} does not speak HTTP: another kind of server answered") from error
+            unreachable = Unreachable(f"{self.address} cannot be reached: {reason_of(error)}")
+            unreachable.was_connected = not isinstance(error, _NOT_CONNECTED)
+            raise unreachable from error
 
 
 def is_short(request: httpx2.Request) -> bool:
@@ -137,7 +144,7 @@ def _known_reason(error: BaseException) -> str | None:
         case httpx2.ProxyError():
             return f"the proxy in the environment refused ({error})"
         case OSError(errno=errno.ECONNRESET | errno.EPIPE) | httpx2.RemoteProtocolError() | httpx2.ReadError():
-            return "the connection broke off, or it does not speak HTTP here"
+            return "the connection broke off"
         case OSError(errno=int(number)):
             return os.strerror(number)
     return None

@@ -39,7 +39,12 @@ class SightlineError(Exception):
 
 
 class Unreachable(SightlineError):
-    """No reply came: the address, the network or the server is at fault."""
+    """No reply came, or only a part of it: the address, the network or the server is at fault.
+
+    was_connected: a server accepted the connection, so the address is probably right.
+    """
+
+    was_connected = False
 
     @property
     def is_temporary(self) -> bool:
@@ -154,6 +159,7 @@ BY_STATUS: Mapping[int, type[SightlineError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
+    408: Unreachable,
     413: TooLarge,
     429: RateLimited,
     502: Overloaded,

@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -28,14 +30,14 @@ from sightline.client.errors import (
 )
 from sightline.client.pictures import PictureInput
 from sightline.client.requests import Prediction
-from sightline.client.results import HttpReply, JobEvent, JobStatus, parse_job
+from sightline.client.results import FINAL_STATES, HttpReply, JobEvent, JobStatus, parse_job
 
 REPLY_TIMEOUT_S = 300.0
 STATUS_TIMEOUT_S = 30.0
 FIRST_PAUSE_S, MAX_PAUSE_S, MAX_DOUBLINGS = 0.5, 15.0, 10
 POLL_PAUSE_S, MAX_POLL_PAUSE_S = 0.25, 5.0
-NEVER_ANSWERED_S = 3.0
-"""Time for which an address that never answered is tried: it is more likely wrong than down."""
+NEVER_CONNECTED_S = 3.0
+"""Time for which an address that never took a connection is tried: it is more likely wrong than down."""
 OK, ACCEPTED, NO_CONTENT = 200, 202, 204
 MAX_QUOTED_CHARACTERS = 200
 JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,7 +47,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request below the base URL. With pictures, it is a multipart form, and options are its other fields."""
+    """A request below the base URL. With pictures, it is a multipart form, and options are its other fields.
+
+    timeout_s: longest silence of the server unless the client has its own; min_timeout_s: a lower bound for both.
+    """
 
     method: str
     path: str
@@ -53,6 +58,7 @@ class HttpRequest:
     pictures: Sequence[tuple[str, PictureInput]] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     timeout_s: float = STATUS_TIMEOUT_S
+    min_timeout_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,15 @@ class RetryPolicy:
 
     limit_s: float = 60.0
     notify: Callable[[SightlineError | None], None] | None = None
-    has_answered: bool = False
+    has_connected: bool = False
 
     def pause_s(self, error: SightlineError, failures: int, elapsed_s: float) -> float | None:
         """Returns the seconds to wait before the next attempt; None if the error is final or the time is used up."""
         if not error.is_temporary:
             return None
         limit_s = self.limit_s
-        if isinstance(error, Unreachable) and not self.has_answered:
-            limit_s = min(limit_s, NEVER_ANSWERED_S)
+        if isinstance(error, Unreachable) and not self.has_connected:
+            limit_s = min(limit_s, NEVER_CONNECTED_S)
         backoff_s = min(FIRST_PAUSE_S * 2 ** min(failures - 1, MAX_DOUBLINGS), MAX_PAUSE_S)
         # Clients that were refused together must not return together.
         pause_s = (error.retry_after_s or 0.5 * backoff_s) + random.uniform(0, 0.5 * backoff_s)
@@ -105,9 +111,10 @@ def send(request: HttpRequest, policy: RetryPolicy) -> Operation[HttpReply]:
             reply = yield request
         except Unreachable as unreachable:
             error: SightlineError = unreachable
+            policy.has_connected |= unreachable.was_connected
         else:
             assert reply is not None
-            policy.has_answered = True
+            policy.has_connected = True
             if reply.status in (OK, ACCEPTED):
                 if failures and policy.notify:
                     policy.notify(None)
@@ -182,11 +189,44 @@ def cancel(job_id: str, policy: RetryPolicy) -> Operation[JobStatus]:
     return _job_in((yield from send(HttpRequest("DELETE", f"/v1/jobs/{valid_job_id(job_id)}"), policy)))
 
 
+@dataclass(slots=True)
+class EventCursor:
+    """Position in the events of a job across broken streams."""
+
+    policy: RetryPolicy
+    last_id: str = ""
+    failures: int = 0
+    broken_at: float = 0.0
+    has_ended: bool = False
+
+    def advance(self, event: JobEvent) -> bool:
+        """Notes an event; returns whether it is the last one of the job."""
+        self.last_id, self.failures, self.has_ended = event.id, 0, False
+        self.policy.has_connected = True
+        return event.name in FINAL_STATES
+
+    def pause_s(self, error: Unreachable) -> float:
+        """Returns the seconds to wait after a broken stream; raises the error if streams break for too long."""
+        self.failures += 1
+        now = time.monotonic()
+        self.broken_at = now if self.failures == 1 else self.broken_at
+        self.policy.has_connected |= error.was_connected
+        pause_s = self.policy.pause_s(error, self.failures, now - self.broken_at)
+        if pause_s is None:
+            raise error
+        return pause_s
+
+    def is_complete(self, job: JobStatus) -> bool:
+        """Returns whether no event can follow a stream that ended: an earlier one, after the job's end, had none."""
+        had_ended, self.has_ended = self.has_ended, job.is_final
+        return had_ended and job.is_final
+
+
 def events_request(job_id: str, last_id: str) -> HttpRequest:
     """Returns the request for a job's events after the one with the id `last_id`, or from the first."""
     resumed = {"Last-Event-ID": last_id} if last_id else {}
-    # The server sends a keep-alive every 15 seconds.
-    return HttpRequest("GET", f"/v1/jobs/{valid_job_id(job_id)}/events", {"Accept": "text/event-stream", **resumed})
+    path, accept = f"/v1/jobs/{valid_job_id(job_id)}/events", {"Accept": "text/event-stream"}
+    return HttpRequest("GET", path, {**accept, **resumed}, min_timeout_s=STATUS_TIMEOUT_S)
 
 
 def require_stream(reply: HttpReply) -> None:
@@ -194,7 +234,11 @@ def require_stream(reply: HttpReply) -> None:
     if reply.status == NO_CONTENT:
         return
     error = error_of(reply)
-    raise Unreachable(error.detail, status=error.status) if error.is_temporary else error
+    if not error.is_temporary:
+        raise error
+    unreachable = Unreachable(error.detail, status=error.status, code=error.code, retry_after_s=error.retry_after_s)
+    unreachable.was_connected = True
+    raise unreachable
 
 
 def job_event(event_id: str, name: str, data: str) -> JobEvent:
@@ -315,8 +359,22 @@ def _problem_in(reply: HttpReply) -> Mapping[str, object] | None:
 
 
 def _retry_after_s(reply: HttpReply) -> float | None:
+    """Returns the seconds of the header, which is a number or a date by the clock of the server, which sends it too."""
     text = reply.header("retry-after") or ""
-    return float(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return float(text)
+    until, now = _date(text), _date(reply.header("date") or "")
+    if until is None:
+        return None
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _hint(status: int, wait_s: float | None) -> str | None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, Union, cast
+from uuid import uuid4
 
 from sightline.api.media_types import BY_SUFFIX, JPEG, PNG, WEBP
 from sightline.client.errors import Unreadable
@@ -25,6 +26,7 @@ PictureInput: TypeAlias = Union[
 
 COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
 """Colour types of PNG by the number of channels."""
+PNG_MODES = frozenset(("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B"))
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 FAST = 1
 DECODABLE = frozenset((PNG, JPEG, WEBP))
@@ -38,18 +40,17 @@ def opened(pictures: list[tuple[str, PictureInput]]) -> Iterator[list[tuple[str,
 
 
 def encode(picture: PictureInput) -> "str | os.PathLike[str] | bytes | IO[bytes]":
-    """Returns a picture in a form that can be sent several times: a path, bytes, or a seekable file.
+    """Returns a picture in a form that can be sent several times: a path, bytes, or a file on disk or in memory.
 
-    Pillow images are encoded as PNG with their EXIF and colour profile, arrays as PNG of 8 or 16 bits. Raises TypeError
-    for other types, ValueError for arrays of another shape or type.
+    Pillow images are encoded as PNG with their EXIF and colour profile, arrays as PNG of 8 or 16 bits. Other binary
+    files are read into memory. Raises TypeError for other types, ValueError for arrays and images without such a PNG.
     """
     if isinstance(picture, (str, os.PathLike, bytes)):
         return picture
     if isinstance(picture, (bytearray, memoryview)):
         return bytes(picture)
     if hasattr(picture, "read"):
-        # A file that cannot be read again could not be repeated after a broken connection.
-        return cast(IO[bytes], picture) if _is_seekable(picture) else cast(IO[bytes], picture).read()
+        return _encode_file(cast(IO[bytes], picture))
     if hasattr(picture, "__array_interface__") and not hasattr(picture, "getbands"):
         return encode_array(picture)
     if hasattr(picture, "getbands"):
@@ -69,7 +70,7 @@ def encode_array(array: "NDArray[Any]") -> bytes:
 
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
-    if array.dtype not in (np.uint8, np.uint16):
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise ValueError(f"an array of {array.dtype} is no picture; convert it to uint8 (0..255) or uint16 (0..65535)")
     channels = 1 if array.ndim == 2 else array.shape[-1] if array.ndim == 3 else 0
     if channels not in COLOUR_TYPES or not array.size:
@@ -125,9 +126,12 @@ class Picture:
                 f"this is {self.media_type}, not {expected}: save it as {suffixes}, or ask for another format"
             )
         # Written aside, so that an interruption leaves no half file under this name.
-        aside = target.with_name(f".{target.name}.part")
-        aside.write_bytes(self.data)
-        aside.replace(target)
+        aside = target.with_name(f".{uuid4().hex}.part")
+        try:
+            aside.write_bytes(self.data)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
         return target
 
     def _require_decodable(self) -> None:
@@ -149,12 +153,26 @@ def _opened(picture: PictureInput) -> Iterator["IO[bytes] | bytes"]:
         yield cast("IO[bytes] | bytes", picture)
 
 
-def _is_seekable(file: object) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return bool(seekable and seekable())
+def _encode_file(file: IO[bytes]) -> "bytes | IO[bytes]":
+    if isinstance(cast(object, file), io.TextIOBase):
+        raise TypeError("a file that is open as text is no picture; open it with the mode 'rb'")
+    is_seekable = bool(getattr(file, "seekable", lambda: False)())
+    # Only these have the length that the operating system tells: a gzip file has that of its compressed bytes. And a
+    # pipe cannot be sent again after a broken connection.
+    if is_seekable and isinstance(getattr(file, "raw", file), (io.FileIO, io.BytesIO)):
+        return file
+    if is_seekable:
+        file.seek(0)
+    return bytes(file.read())
 
 
 def _encode_image(image: "Image") -> bytes:
+    if image.mode == "I" and _has_16_bits(image):
+        image = image.convert("I;16")
+    if image.mode not in PNG_MODES:
+        raise ValueError(
+            f"a Pillow image of mode {image.mode} cannot be sent as PNG; send its file, or image.convert('RGB')"
+        )
     buffer = io.BytesIO()
     exif = image.getexif()
     image.save(
@@ -165,6 +183,11 @@ def _encode_image(image: "Image") -> bytes:
         **({"exif": exif} if exif else {}),
     )
     return buffer.getvalue()
+
+
+def _has_16_bits(image: "Image") -> bool:
+    low, high = cast(tuple[int, int], image.getextrema())
+    return low >= 0 and high < 1 << 16
 
 
 def _decode_deep_png(data: bytes) -> "NDArray[np.uint16]":
