@@ -89,6 +89,10 @@ dashboards: $(VENV)/.dev ## Regenerate Grafana's dashboards
 console: $(VENV)/.dev ## Regenerate the console's views from the models' declarations
 	@$(BIN)/python deploy/console_views.py
 
+.PHONY: reference
+reference: $(VENV)/.dev ## Regenerate the API reference in docs/ from the gateway's OpenAPI document
+	@$(BIN)/python deploy/api_reference.py
+
 .PHONY: evaluate
 evaluate: $(VENV)/.dev ## Compare a model with its baselines: make evaluate MODEL=inpaint ARGS="..."
 	@exec $(BIN)/sightline evaluate $(MODEL) $(ARGS)

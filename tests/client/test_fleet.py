@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import re
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,6 +19,7 @@ from PIL import Image
 from sightline import AsyncClient, Client
 from sightline.cli.fleet import free_port
 from sightline.client import BadMask, Expired, JobStatus, NotFound, PictureInput, Unreadable
+from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 PHOTO, MASK, SURFACE = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png", ROOT / "samples" / "surface.jpg"
@@ -157,6 +160,11 @@ def test_snippets_of_the_documentation_run(
     assert "unreadable_image" in output
     written = {"out.png", "filled.png", "scene.exr", "normal.png", "overlay.png", "surface.glb"}
     assert written <= {each.name for each in tmp_path.iterdir()}
+
+
+def test_api_reference_is_written_from_the_document_of_a_real_fleet(address: str) -> None:
+    script = load_script(ROOT / "deploy" / "api_reference.py")
+    assert httpx2.get(f"{address}/openapi.json").json() == json.loads(json.dumps(script.load_document()))
 
 
 def test_async_client_gives_the_same_results(client: Client, address: str) -> None:

@@ -46,16 +46,11 @@ def add_openapi(app: FastAPI, catalog: ModelCatalog, *, needs_key: bool) -> None
     revision, document = -1, dict[str, Any]()
     replies: dict[str, JSONResponse] = {}
 
-    def complete() -> dict[str, Any]:
-        services = catalog.documents
-        merged = document_jobs(merge(_with_published_names(app.openapi()), services), services)
-        return with_common_replies(merged, list(services), needs_key=needs_key)
-
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi(request: Request) -> JSONResponse:
         nonlocal revision, document
         if revision != catalog.revision:
-            revision, document = catalog.revision, complete()
+            revision, document = catalog.revision, fleet_document(app, catalog.documents, needs_key=needs_key)
             replies.clear()
         prefix = public_prefix(request.scope)
         if prefix not in replies:
@@ -64,6 +59,12 @@ def add_openapi(app: FastAPI, catalog: ModelCatalog, *, needs_key: bool) -> None
                 replies.clear()
             replies[prefix] = JSONResponse(_with_server(document, prefix))
         return replies[prefix]
+
+
+def fleet_document(app: FastAPI, services: Mapping[str, Document], *, needs_key: bool) -> dict[str, Any]:
+    """Returns the gateway's document merged with those of the models' services."""
+    merged = document_jobs(merge(_with_published_names(app.openapi()), services), services)
+    return with_common_replies(merged, list(services), needs_key=needs_key)
 
 
 def _with_published_names(document: Document) -> dict[str, Any]:
