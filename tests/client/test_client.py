@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from threading import Thread
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +37,7 @@ from sightline.client.errors import BY_CODE
 from sightline.client.pictures import encode_array
 from sightline.client.results import HttpReply
 from tests.cli.scripted_server import ScriptedServer, Step, scripted_server
+from tests.client.conftest import Call, call_async_client
 
 PICTURE = encode_array(np.zeros((4, 4, 3), np.uint8))
 IMAGE_REPLY: Step = (
@@ -60,39 +61,6 @@ def problem(status: int, code: str, detail: str = "No.", headers: dict[str, str]
         {"Content-Type": "application/problem+json", **(headers or {})},
         {**body, "request_id": "r7", **facts},
     )
-
-
-class Call(Protocol):
-    """Calls a method of a client and returns its result."""
-
-    def __call__(self, url: str | None, name: str, /, *arguments: Any, **options: Any) -> Any: ...
-
-
-def call_client(
-    url: str | None, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any
-) -> Any:
-    with Client(url, **(client or {})) as opened:
-        result = getattr(opened, name)(*arguments, **options)
-        return list(result) if name in ("events", "map") else result
-
-
-def call_async_client(
-    url: str | None, name: str, /, *arguments: Any, client: dict[str, Any] | None = None, **options: Any
-) -> Any:
-    async def run() -> Any:
-        async with AsyncClient(url, **(client or {})) as opened:
-            called = getattr(opened, name)(*arguments, **options)
-            return [each async for each in called] if name in ("events", "map") else await called
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(params=[call_client, call_async_client], ids=["sync", "async"])
-def call(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Call:
-    monkeypatch.setattr(operations, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(operations, "POLL_PAUSE_S", 0.01)
-    monkeypatch.delenv("SIGHTLINE_API_KEY", raising=False)
-    return cast(Call, request.param)
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import io
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
 
 import httpx2
 import numpy as np
@@ -17,28 +15,12 @@ import pytest
 from PIL import Image
 
 from sightline import AsyncClient, Client
-from sightline.cli.fleet import free_port
 from sightline.client import BadMask, Expired, JobStatus, NotFound, PictureInput, Unreadable
 from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[2]
 PHOTO, MASK, SURFACE = ROOT / "samples" / "photo.jpg", ROOT / "samples" / "mask.png", ROOT / "samples" / "surface.jpg"
 PERSON = ROOT / "samples" / "astronaut.jpg"
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    state = str(tmp_path_factory.mktemp("state"))
-    command = (sys.executable, "-m", "sightline.cli", "up", "--port", str(free_port()), "--state", state)
-    with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as fleet:
-        assert fleet.stdout is not None
-        for line in fleet.stdout:
-            if match := re.search(r"console at (\S+)/console/", line):
-                break
-        assert match, "the fleet did not start"
-        yield match[1]
-        fleet.terminate()
-        fleet.communicate(timeout=120)
 
 
 @pytest.fixture

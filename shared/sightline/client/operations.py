@@ -287,9 +287,8 @@ def error_of(reply: HttpReply) -> SightlineError:
         kind = BY_STATUS.get(reply.status, NotSightline)
         start = " ".join(reply.body[:MAX_QUOTED_CHARACTERS].decode("utf-8", "replace").split())
         quoted = f"{reply.media_type or 'no media type'}{f', beginning with {start!r}' if start else ''}"
-        return kind(
-            f"the reply is not Sightline's: {reply.status}, {quoted}", status=reply.status, retry_after_s=wait_s
-        )
+        detail = f"the reply is not Sightline's: {reply.status}, {quoted}"
+        return kind(detail, status=reply.status, hint=_hint(reply.status, wait_s), retry_after_s=wait_s)
     code = str(problem["code"])
     kind = BY_CODE.get(code) or (ServerFault if reply.status >= 500 else SightlineError)
     by_status = BY_STATUS.get(reply.status, SightlineError)
