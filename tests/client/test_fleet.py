@@ -149,6 +149,14 @@ def test_api_reference_is_written_from_the_document_of_a_real_fleet(address: str
     assert httpx2.get(f"{address}/openapi.json").json() == json.loads(json.dumps(script.load_document()))
 
 
+def test_pictures_of_the_documentation_can_be_made_again(address: str, tmp_path: Path) -> None:
+    script = load_script(ROOT / "deploy" / "docs_pictures.py")
+    script.write_pictures(address, tmp_path)
+    made = {file.name: opened(file).size for file in tmp_path.iterdir()}
+    assert made == {file.name: opened(file).size for file in script.FOLDER.iterdir()}
+    assert all(file.stat().st_size <= script.MAX_BYTES for file in script.FOLDER.iterdir())
+
+
 def test_async_client_gives_the_same_results(client: Client, address: str) -> None:
     async def run() -> None:
         async with AsyncClient(address) as asynchronous:
