@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,10 +43,14 @@ NETWORK_DEPTH_PX = 32  # depth in holes to which the network predicts; deeper in
 WINDOWS_PER_ROUND = 16  # bounds the memory of windows in flight
 MAX_NETWORK_SIDE_PX = 500  # longer side up to which the network does best; larger photos are completed at this size
 MIN_COPIED_DEPTH_PX = 16  # holes that are nowhere deeper have no middle that the network would blur
-# Weight of copies, against the prediction, in photos that are completed at full size. All of it would look little
-# sharper, but copies a few pixels off cost PSNR and SSIM.
-COPY_WEIGHT = 0.6
-CROSSFADE_PX = 12  # depth over which predictions at the rim of a hole give way to copies
+# Share of copies, against the prediction, in photos that are completed at full size: PLAIN_SHARE where they have no
+# texture, and half of the rest more where the standard deviation of their lightness is TEXTURE_LEVELS of 255. Copies
+# alone would look a little sharper, but in smooth areas they are further from the truth than the prediction.
+PLAIN_SHARE, TEXTURE_LEVELS, TEXTURE_SIGMA_PX = 0.3, 24.0, 1.5
+# Bounds of the levels at which copies are refined: time grows with both.
+MAX_REFINED_PIXELS, MAX_REFINED_HOLE_PIXELS = 1_200_000, 60_000
+GUESS_SIDE_PX = 256  # longer side of the level that is completed first, in photos that are larger than the network
+CROSSFADE_PX = 12  # depth over which predictions at the rim of a hole give way to mixed copies
 MAX_LEVEL_PIXELS = 16_000_000  # a level that needs more pixels of network windows is only upsampled
 
 # Shares of the time that large photos take.
@@ -80,19 +85,43 @@ def fill_holes(photo: PyramidLevel, sides_px: Sequence[int], *, copy_patches: bo
     """
     if not copy_patches or hole_depth_px(photo).max() <= MIN_COPIED_DEPTH_PX:
         return (yield from _predict_pyramid(photo, 1, sides_px, (0, 1)))
-    small, halvings = photo, 0
-    while max(small.size) > MAX_NETWORK_SIDE_PX:
-        small, halvings = halve(small), halvings + 1
+    levels = _completed_levels(photo)
+    small, halvings = levels[-1], len(levels) - 1
     predicted = yield from _predict_pyramid(small, 2**halvings, sides_px, GUESS_SPAN)
-    guess = composite(small, predicted.fill)
-    completion = yield from _as_rounds(complete_holes(guess, halve_hole(photo.hole, halvings) == 1), COMPLETION_SPAN)
+    guess, finer = composite(small, predicted.fill), _refined_levels(levels)
+    completing = complete_holes(guess, halve_hole(photo.hole, halvings) == 1, finer)
+    completion = yield from _as_rounds(completing, COMPLETION_SPAN)
     if completion is None:
         return (yield from _predict_pyramid(photo, 1, sides_px, (COMPLETION_SPAN[1], 1)))
-    low = LowResolutionCompletion(completion, small.pixels, 2**halvings)
+    refined = levels[halvings - len(finer)]
+    low = LowResolutionCompletion(completion, refined.pixels, 2 ** (halvings - len(finer)))
     if not halvings:
         return FilledHoles((yield from _mix_copies(photo, low, predicted.fill)), predicted.passes)
     fill, last = yield from _copy_and_predict(photo, low, sides_px)
     return FilledHoles(fill, (*predicted.passes, last))
+
+
+def _completed_levels(photo: PyramidLevel) -> list[PyramidLevel]:
+    """Returns the photo and its halved versions down to the one whose completion decides on structure."""
+    levels = [photo]
+    if max(photo.size) > MAX_NETWORK_SIDE_PX:
+        while max(levels[-1].size) > GUESS_SIDE_PX:
+            levels.append(halve(levels[-1]))
+    return levels
+
+
+def _refined_levels(levels: Sequence[PyramidLevel]) -> list[PyramidLevel]:
+    """Returns the levels, the coarsest first, at which shifts are refined: between the smallest and the photo itself.
+
+    Holes of these levels are where any of the photo's pixels under them is missing.
+    """
+    refined = []
+    for halvings in range(len(levels) - 2, -1, -1):
+        hole, level = halve_hole(levels[0].hole, halvings), levels[halvings]
+        if hole.size > MAX_REFINED_PIXELS or np.count_nonzero(hole) > MAX_REFINED_HOLE_PIXELS:
+            break
+        refined.append(PyramidLevel(level.pixels, hole))
+    return refined
 
 
 def _predict_pyramid(photo: PyramidLevel, scale: int, sides_px: Sequence[int], span: Span) -> Plan[FilledHoles]:
@@ -114,7 +143,7 @@ def _copy_and_predict(
     photo: PyramidLevel, low: LowResolutionCompletion, sides_px: Sequence[int]
 ) -> Plan[tuple[Fill, LevelPass]]:
     """Fills with copied pixels, cross-faded into the network's prediction at the rim of holes."""
-    copied_share = _copied_share(photo)
+    copied_share = _deep_holes(photo)
     missing = photo.hole * (copied_share < 1)
     windows = cover(missing, sides_px)
     if network_pixels(windows) > MAX_LEVEL_PIXELS:
@@ -126,14 +155,31 @@ def _copy_and_predict(
 
 def _mix_copies(photo: PyramidLevel, low: LowResolutionCompletion, predicted: Fill) -> Plan[Fill]:
     """Fills with copied pixels and the network's prediction, both of full size."""
-    copied_share = COPY_WEIGHT * _copied_share(photo)
-    fill = yield from _as_rounds(copy_by_shift_map(photo, low, copied_share), (COPY_SPAN[0], 1))
-    accumulate(fill, predicted * (1 - copied_share)[..., None])
-    return fill
+    copied = yield from _as_rounds(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)), (COPY_SPAN[0], 1))
+    share = (_copied_share(photo) * _texture_share(composite(photo, copied)))[..., None]
+    return np.asarray(np.rint(predicted + (copied.astype(np.float32) - predicted) * share), np.uint16)
+
+
+def _texture_share(pixels: Pixels) -> Floats:
+    """Returns (h, w) the share of copies, 0..1: the larger, the more texture they have."""
+    grey = pixels.astype(np.float32).mean(2)
+    mean, square = (np.asarray(cv2.GaussianBlur(each, (0, 0), TEXTURE_SIGMA_PX)) for each in (grey, grey * grey))
+    variance = cv2.GaussianBlur(np.maximum(square - mean * mean, 0), (0, 0), TEXTURE_SIGMA_PX)
+    textured = variance / (variance + np.float32(TEXTURE_LEVELS**2))
+    return np.asarray(PLAIN_SHARE + (1 - PLAIN_SHARE) * textured, np.float32)
 
 
 def _copied_share(photo: PyramidLevel) -> Floats:
-    return np.minimum(hole_depth_px(photo) / CROSSFADE_PX, 1, dtype=np.float32)
+    return np.asarray(np.minimum(hole_depth_px(photo) / CROSSFADE_PX, 1), np.float32)
+
+
+def _deep_holes(photo: PyramidLevel) -> Floats:
+    """Returns (h, w) 1 in the connected holes that are deep somewhere, else 0."""
+    count, labels = cv2.connectedComponents(photo.hole, connectivity=8)
+    deep = np.zeros(count, np.float32)
+    deep[labels[hole_depth_px(photo) > MIN_COPIED_DEPTH_PX]] = 1
+    deep[0] = 0
+    return np.asarray(deep[labels], np.float32)
 
 
 def _as_rounds(work: Generator[float, None, ResultT], span: Span) -> Plan[ResultT]:

@@ -73,7 +73,7 @@ class NetworkPass(BaseModel):
     """One pass of the network, at one size of the photo."""
 
     scale: int = Field(description="Factor by which the photo was shrunk", examples=[4])
-    windows: int = Field(description="Number of network windows; with 0 the coarser pass was only upsampled")
+    windows: int = Field(description="Number of network windows; with 0 the pixels were upsampled or copied")
     sides_px: list[int] = Field(description="Side lengths of the windows", examples=[[256, 512]])
 
 

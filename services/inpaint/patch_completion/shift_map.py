@@ -5,24 +5,27 @@ The photo is `scale` times as large as the completed image; distances in "low-re
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from services.inpaint.compositing.diffusion import interpolate
 from services.inpaint.patch_completion.em import Completion
-from services.inpaint.pyramid import Fill, Floats, Pixels, PyramidLevel, accumulate, new_fill
+from services.inpaint.pyramid import Fill, Floats, Index, Pixels, PyramidLevel, new_fill
 
 # Sizes and distances in low-resolution pixels:
-BLOCK = 2  # side of the squares that are copied; with the ring they lie within one source patch
-RING = 1  # width in which a block fades into its neighbours
+BLOCK = 2  # side of the squares that one shift applies to; it fades linearly between their centres
 TONE_SIGMA = 2.0  # coarser detail comes from the completed image, finer detail from the copies
 RIM = 2  # width of the rim around holes in which copies are compared with the photo
 RIM_FADE = 6.0  # depth at which the rim's tone error counts 1 / e
 
+# Difference in levels of 255 of which half is matched. Larger ones are between different things, such as an animal and
+# the meadow behind it, and would tint copies in colours that the photo lacks.
+TONE_LIMIT = 30.0
+ROUGH = 8.0  # mean of the Laplacian of surroundings, in levels of 255, from which on their errors fade so fast
+MAX_TONE_SIDE_PX = 320  # of the picture in which tone is matched
 STRIP_ROWS = 256
-CHUNK_BLOCKS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,91 +39,87 @@ class LowResolutionCompletion:
 
 def copy_by_shift_map(photo: PyramidLevel, low: LowResolutionCompletion, share: Floats) -> Generator[float, None, Fill]:
     """Returns copied pixels times `share` (h, w), which is 0 outside of holes; yields the share of work done."""
-    fill, weights, shifts = new_fill(photo.size), _block_weights(low.scale), low.completion.shifts
-    origins = _block_origins(share, low.scale)
-    last = np.array(shifts.shape[:2]) - 1
-    for first in range(0, len(origins), CHUNK_BLOCKS):
-        chunk = origins[first : first + CHUNK_BLOCKS]
-        rows, columns = np.clip(chunk, 0, last).T
-        for origin, shift in zip(chunk.tolist(), shifts[rows, columns].tolist(), strict=True):
-            _copy_block(photo, fill, share, weights, origin, shift, low.scale)
-        yield first / len(origins)
-    _match_tone(fill, share, _tone_errors(low), low.scale)
+    fill, (errors, shrink) = new_fill(photo.size), _tone_errors(low)
+    for top in range(0, len(share), STRIP_ROWS):
+        strip = share[top : top + STRIP_ROWS]
+        rows, columns = np.nonzero(strip)
+        if len(rows):
+            tone = _upsampled_rows(errors, top, strip.shape, low.scale * shrink)[rows, columns]
+            colours = np.clip(_copies(photo, low, rows + top, columns) + tone, 0, 255)
+            fill[top : top + STRIP_ROWS][rows, columns] = np.rint(colours * 257 * strip[rows, columns, None])
+        yield top / len(share)
     return fill
 
 
-def _block_origins(share: Floats, scale: int) -> NDArray[np.intp]:
-    """Returns (n, 2) rows and columns, in low-resolution pixels, of the blocks that reach into holes.
+def _copies(photo: PyramidLevel, low: LowResolutionCompletion, rows: Index, columns: Index) -> Floats:
+    """Returns (n, 3) known pixels that the shifts lead to, blended between the four nearest blocks."""
+    shifts, (height, width) = low.completion.shifts, low.completion.hole.shape
+    top, down = _blocks(rows, low.scale)
+    left, right = _blocks(columns, low.scale)
+    pixels, copied = photo.pixels.reshape(-1, 3), np.zeros((len(rows), 3), np.float32)
+    for row, column in product((0, 1), repeat=2):
+        origins = (np.clip((top + row) * BLOCK, 0, height - 1), np.clip((left + column) * BLOCK, 0, width - 1))
+        moved = shifts[origins] * low.scale
+        found = np.take(pixels, (rows + moved[:, 0]) * photo.size[1] + columns + moved[:, 1], axis=0)
+        weight = (down if row else 1 - down) * (right if column else 1 - right)
+        copied += found * weight[:, None]
+    return copied
 
-    The first ones may lie one block outside of the image.
+
+def _blocks(at: Index, scale: int) -> tuple[Index, Floats]:
+    """Returns (n,) the block whose centre is the last one before each row or column, and the way to the next, 0..1."""
+    centred = (at + 0.5) / (BLOCK * scale) - 0.5
+    first = np.floor(centred).astype(np.intp)
+    return first, (centred - first).astype(np.float32)
+
+
+def _tone_errors(low: LowResolutionCompletion) -> tuple[Floats, int]:
+    """Returns (h, w, 3) smooth differences between completion and copies, in levels of 255, and how often they shrank.
+
+    Inside, copies take the coarse colours of the completion. At the rim they take those of the photo.
     """
-    ring, side = RING * scale, BLOCK * scale
-    padded = np.pad((share > 0).astype(np.uint8), ((side, 2 * side), (side, 2 * side)))
-    reach = np.asarray(cv2.dilate(padded, np.ones((2 * ring + 1, 2 * ring + 1), np.uint8)), np.uint8)
-    rows, columns = (length // side for length in reach.shape)
-    blocks = reach[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    return (np.argwhere(blocks.any((1, 3))) - 1) * BLOCK
+    hole, shrink = low.completion.hole.astype(np.float32), 1
+    while max(hole.shape) > MAX_TONE_SIDE_PX * shrink:
+        shrink *= 2
+    errors, rim = _copy_errors(low)
+    inside, outside, shares, rims, known = (
+        _shrink(each, shrink) for each in (errors * hole[..., None], errors * rim[..., None], hole, rim, 1 - hole)
+    )
+    means = np.asarray(outside / np.maximum(rims, np.float32(1e-3))[..., None], np.float32)
+    spread = interpolate(means, (rims == 0).astype(np.float32))
+    fade = _rim_fade(_shrink(low.pixels * np.float32(1), shrink), known, shares)
+    smooth = _blur(inside) / (_blur(shares) + np.float32(1e-3))[..., None] + spread * fade
+    return np.asarray(smooth / (1 + (np.abs(smooth).max(2, keepdims=True) / TONE_LIMIT) ** 4), np.float32), shrink
 
 
-def _block_weights(scale: int) -> Floats:
-    """Returns (side, side, 1) weights of a block with its ring; those of adjacent blocks add up to 1."""
-    ring, side = RING * scale, BLOCK * scale
-    ramp = (np.arange(2 * ring) + 0.5) / (2 * ring)
-    line = np.concatenate([ramp, np.ones(side - 2 * ring), ramp[::-1]])
-    return np.asarray(np.outer(line, line)[..., None], np.float32)
+def _copy_errors(low: LowResolutionCompletion) -> tuple[Floats, Floats]:
+    """Returns (h, w, 3) completion minus copies in holes and around them, and the rim (h, w), 1 = around."""
+    completion, around = low.completion, np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)
+    reach = cv2.dilate(completion.hole.astype(np.uint8), around)
+    rows, columns = np.nonzero(reach)
+    moved = completion.shifts[rows // BLOCK * BLOCK, columns // BLOCK * BLOCK]
+    errors = np.zeros(completion.values.shape, np.float32)
+    errors[rows, columns] = completion.values[rows, columns] - low.pixels[rows + moved[:, 0], columns + moved[:, 1]]
+    return errors, np.asarray(reach > completion.hole, np.float32)
 
 
-def _copy_block(
-    photo: PyramidLevel,
-    fill: Fill,
-    share: Floats,
-    weights: Floats,
-    origin: list[int],
-    shift: list[int],
-    scale: int,
-) -> None:
-    (top, left), (down, across) = ((at - RING) * scale for at in origin), (by * scale for by in shift)
-    bottom, right = (min(at + len(weights), length) for at, length in zip((top, left), photo.size, strict=True))
-    rows, columns = slice(max(top, 0), bottom), slice(max(left, 0), right)
-    copied = photo.pixels[rows.start + down : bottom + down, columns.start + across : right + across]
-    part = weights[rows.start - top : bottom - top, columns.start - left : right - left]
-    part = part * (share[rows, columns] * np.float32(257))[..., None]
-    accumulate(fill[rows, columns], copied * part)
+def _rim_fade(pixels: Floats, known: Floats, hole: Floats) -> Floats:
+    """Returns (h, w, 1) shares of the rim's errors by depth; in smooth surroundings such as skies they hardly fade."""
+    edges = np.abs(cv2.Laplacian(pixels, cv2.CV_32F, borderType=cv2.BORDER_REFLECT)).mean(2)
+    inner = np.asarray(cv2.erode((known == 1).astype(np.float32), np.ones((3, 3), np.uint8)), np.float32)
+    roughness = cv2.boxFilter(edges * inner, cv2.CV_32F, (7, 7)) / (cv2.boxFilter(inner, cv2.CV_32F, (7, 7)) + 1e-3)
+    near = ((cv2.dilate(hole, np.ones((5, 5), np.uint8)) > 0) & (known == 1)).astype(np.float32)
+    spread = interpolate(np.repeat(roughness[..., None], 3, 2).astype(np.float32), 1 - near)[..., :1]
+    depth = cv2.distanceTransform((hole > 0).astype(np.uint8), cv2.DIST_L2, 3)[..., None]
+    return np.asarray(np.exp(-depth / RIM_FADE * np.minimum(spread / ROUGH, 1)), np.float32)
 
 
-def _tone_errors(low: LowResolutionCompletion) -> Floats:
-    """Returns (h, w, 3) smoothed differences between completion and copies, in levels of 255."""
-    completion = low.completion
-    copied = _copy_low_resolution(low)
-    hole = completion.hole.astype(np.float32)
-    inside = _blur((completion.values - copied) * hole[..., None]) / (_blur(hole) + np.float32(1e-3))[..., None]
-    return np.asarray(inside + _rim_errors(low.pixels - copied, completion.hole), np.float32)
-
-
-def _copy_low_resolution(low: LowResolutionCompletion) -> Floats:
-    """Returns (h, w, 3) the shrunk photo with its target patches copied in the same blocks as the photo's."""
-    hole, shifts = low.completion.hole, low.completion.shifts
-    rows, columns = np.indices(hole.shape)
-    moved = shifts[rows // BLOCK * BLOCK, columns // BLOCK * BLOCK]
-    return np.asarray(low.pixels[rows + moved[..., 0], columns + moved[..., 1]], np.float32)
-
-
-def _rim_errors(errors: Floats, hole: NDArray[np.bool_]) -> Floats:
-    """Spreads the errors at the rim into the hole, fading with depth, so that copies meet the tone around them."""
-    rim = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RIM + 1, 2 * RIM + 1), np.uint8)) > hole
-    depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
-    spread = interpolate(errors, (~rim).astype(np.float32))
-    return np.asarray(spread * np.exp(-depth / np.float32(RIM_FADE))[..., None], np.float32)
-
-
-def _match_tone(fill: Fill, share: Floats, errors: Floats, scale: int) -> None:
-    for top in range(0, len(share), STRIP_ROWS):
-        strip = share[top : top + STRIP_ROWS]
-        if strip.any():
-            white = (strip * np.float32(65535))[..., None]
-            correction = _upsampled_rows(errors, top, strip.shape, scale) / 255 * white
-            # Copies brighter than white would take some of the network's share of the pixel.
-            fill[top : top + STRIP_ROWS] = np.rint(np.clip(fill[top : top + STRIP_ROWS] + correction, 0, white))
+def _shrink(values: Floats, factor: int) -> Floats:
+    """Returns means of squares of factor pixels, of which the last may reach beyond the edges, where values are 0."""
+    height, width = (-length % factor for length in values.shape[:2])
+    padded = cv2.copyMakeBorder(values, 0, height, 0, width, cv2.BORDER_CONSTANT, value=0)
+    size = (padded.shape[1] // factor, padded.shape[0] // factor)
+    return np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _upsampled_rows(errors: Floats, top: int, shape: tuple[int, ...], scale: int) -> Floats:

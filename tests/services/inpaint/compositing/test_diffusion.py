@@ -52,6 +52,16 @@ def test_biharmonic_fill_is_close_to_the_exact_solution_at_the_rim() -> None:
     assert np.abs(biharmonic_fill(holed(pixels, hole), hole) - exact)[rim].mean() < 0.03
 
 
+def test_biharmonic_fill_reaches_the_middle_of_deep_holes() -> None:
+    hole = np.zeros((192, 192), np.float32)
+    hole[40:152, 40:152] = 1
+
+    filled = biharmonic_fill(holed(waves(192), hole), hole)
+
+    exact = inpaint_biharmonic(holed(waves(192)[::3, ::3], hole[::3, ::3]), hole[::3, ::3] == 1, channel_axis=2)
+    assert np.abs(filled[::3, ::3] - exact)[28:36, 28:36].mean() < 0.06
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 1), (33, 64)])
 def test_biharmonic_fill_takes_any_size_and_no_known_pixel(size: tuple[int, int]) -> None:
     pixels = np.full((*size, 3), 0.5, np.float32)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from services.inpaint.patch_completion.descriptors import PaddedImage, PatchDescriptor, centres_of, pad
+from services.inpaint.patch_completion.descriptors import PaddedImage, centres_of, pad
 from services.inpaint.patch_completion.index import NearestNeighbourField, PatchIndex
 
 HEIGHT, WIDTH = 60, 80
@@ -10,7 +10,7 @@ def index_of(is_source: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> tupl
     values = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.float32)
     values[10:30, 10:30] = values[30:50, 50:70]
     padded, sources = pad(values), centres_of(is_source)
-    return PatchIndex.build(PatchDescriptor.fit(padded, sources), padded, sources), padded
+    return PatchIndex.build(padded, sources), padded
 
 
 def right_half() -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
@@ -45,6 +45,41 @@ def test_patch_match_uses_sources_only_and_never_raises_costs() -> None:
     assert index.is_source[field.sources].all()
     assert (field.costs <= before).all()
     assert (field.costs < before).any()
+
+
+def test_coherence_removes_single_shifts_and_keeps_sources() -> None:
+    period, rng = 8, np.random.default_rng(0)
+    tile = rng.integers(0, 256, (period, period, 3)).astype(np.float32)
+    padded = pad(np.tile(tile, (HEIGHT // period + 1, WIDTH // period, 1))[:HEIGHT])
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[16:40, 8:32] = True
+    index, targets = PatchIndex.build(padded, centres_of(right_half())), centres_of(inside)
+    equal = (np.array([32, 40], np.int32)[rng.integers(0, 2, len(targets))]).astype(np.int32)
+    field = NearestNeighbourField(targets, targets + equal, index.costs(targets + equal, targets))
+    before = _disagreeing(field, padded)
+    index.cohere(field, padded, penalty=0.1)
+    assert _disagreeing(field, padded) < before / 2
+    assert index.is_source[field.sources].all()
+    assert field.costs.max() < 1
+
+
+def test_coherence_keeps_sources_that_are_far_better() -> None:
+    index, padded = index_of(right_half())
+    inside = np.zeros((HEIGHT, WIDTH), bool)
+    inside[13:27, 13:27] = True
+    targets = centres_of(inside)
+    best = targets + np.int32(20 * padded.width + 40)
+    sources = best.copy()
+    sources[::7] = targets[::7] + np.int32(10 * padded.width + 40)
+    field = NearestNeighbourField(targets, sources, index.costs(sources, targets))
+    index.cohere(field, padded, penalty=1.0)
+    assert np.array_equal(field.sources, best)
+
+
+def _disagreeing(field: NearestNeighbourField, padded: PaddedImage) -> int:
+    """Returns the number of pairs of targets, side by side, with different shifts."""
+    shifts = dict(zip(field.targets.tolist(), (field.sources - field.targets).tolist(), strict=True))
+    return sum(shifts[at] != shifts.get(at + step, shifts[at]) for at in shifts for step in (1, padded.width))
 
 
 def test_nearest_sources() -> None:

@@ -72,7 +72,7 @@ def test_copies_fill_holes_only(height: int, width: int, halvings: int, seed: in
 
 
 def test_copies_take_the_tone_of_the_completion() -> None:
-    photo = noisy(320, 320, low=60, high=70)
+    photo = noisy(320, 320, low=90, high=100)
     photo.hole[80:240, 80:240] = 1
     inside = copied(photo, 2)[100:220, 100:220] / 257
     assert np.abs(inside - TONE).max() < 12
@@ -90,7 +90,20 @@ def test_copies_match_the_tone_around_the_hole() -> None:
     low = LowResolutionCompletion(Completion(values, hole == 1, shifts), small, 4)
     fill = finish(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)))[60:260, 240:360] / 257
     assert fill[:4].mean() == pytest.approx(84.5, abs=5)
-    assert fill[90:110, 50:70].mean() < 72
+    assert fill[90:110, 50:70].mean() < 75
+
+
+def test_copies_keep_their_colour_beside_other_things() -> None:
+    photo = noisy(320, 400, low=60, high=70)
+    photo.pixels[:, 200:] = (200, 40, 40)
+    photo.hole[60:260, 202:360] = 1
+    small, hole = shrunk(photo, 2)
+    shifts = np.zeros((*hole.shape, 2), np.int32)
+    shifts[extract_features(small, hole == 1).target_mask()] = (0, -50)
+    values = np.where(hole[..., None] == 1, np.float32(65), small)
+    low = LowResolutionCompletion(Completion(values, hole == 1, shifts), small, 4)
+    fill = finish(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)))[80:240, 220:340] / 257
+    assert np.abs(fill - 65).max() < 25
 
 
 @settings(max_examples=30, deadline=None)
@@ -120,5 +133,5 @@ def low_resolution(
     shifts = np.zeros((*hole.shape, 2), np.int32)
     shifts[near] = sources[rng.integers(len(sources), size=np.count_nonzero(near))] - np.argwhere(near)
     return LowResolutionCompletion(
-        Completion(np.full(small.shape, tone, np.float32), hole == 1, shifts), small, 2**halvings
+        Completion(np.where(hole[..., None] == 1, np.float32(tone), small), hole == 1, shifts), small, 2**halvings
     )
