@@ -1,15 +1,12 @@
 import asyncio
-import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
 from typing import Any, Protocol, cast
 
 import pytest
 
-from sightline.cli.fleet import free_port
 from sightline.client import AsyncClient, Client, operations
+from tests.fleet import running_fleet
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,17 +14,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="package")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the real services, gateway, Redis and workers that `make up` starts."""
-    state = str(tmp_path_factory.mktemp("state"))
-    command = (sys.executable, "-m", "sightline.cli", "up", "--port", str(free_port()), "--state", state)
-    with Popen(command, cwd=ROOT, stdout=PIPE, text=True) as fleet:
-        assert fleet.stdout is not None
-        for line in fleet.stdout:
-            if match := re.search(r"console at (\S+)/console/", line):
-                break
-        assert match, "the fleet did not start"
-        yield match[1]
-        fleet.terminate()
-        fleet.communicate(timeout=120)
+    with running_fleet(tmp_path_factory.mktemp("state")) as address:
+        yield address
 
 
 class Call(Protocol):

@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import io
 import json
-import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,28 +118,6 @@ def test_batch_continues_after_a_broken_file(client: Client) -> None:
     outcomes = list(client.map(client.screen, pictures))
     assert len([each for each in outcomes if each.result]) == 2
     assert [type(each.error) for each in outcomes if each.error] == [Unreadable]
-
-
-def test_snippets_of_the_documentation_run(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for picture in (PHOTO, MASK, SURFACE, PERSON):
-        shutil.copy(picture, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SIGHTLINE_URL", address)
-    (tmp_path / "samples").symlink_to(ROOT / "samples")
-    pages = [(ROOT / name).read_text() for name in ("docs/python.md", "README.md")]
-    text = "".join(pages).replace("http://localhost:8080", address)
-    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    names: dict[str, object] = {}
-    for snippet in snippets:
-        exec(compile(snippet, "documentation", "exec"), names)
-    output = capsys.readouterr().out
-    assert len(snippets) == 8
-    assert "of the picture is invented" in output
-    assert "unreadable_image" in output
-    written = {"out.png", "filled.png", "scene.exr", "normal.png", "overlay.png", "surface.glb"}
-    assert written <= {each.name for each in tmp_path.iterdir()}
 
 
 def test_api_reference_is_written_from_the_document_of_a_real_fleet(address: str) -> None:
