@@ -6,10 +6,11 @@ from functools import partial
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from starlette.middleware import Middleware
 from starlette.types import Receive, Scope, Send
 
-from services.gateway import fleet_status, v2
+from services.gateway import evidence, fleet_status, v2
 from services.gateway.auth.api_keys import AuthenticationMiddleware, KeyRing, RunningLimit
 from services.gateway.auth.browser_security import (
     HostCheckMiddleware,
@@ -40,6 +41,7 @@ from sightline.http.metrics import HttpMetrics, add_metrics_route, create_regist
 from sightline.http.middleware import TELEMETRY, install_middleware
 from sightline.http.problem_responses import install_problem_handlers
 from sightline.jobs.connection import connect
+from sightline.jobs.evidence_store import EvidenceStore
 from sightline.jobs.settings import JobSettings
 from sightline.jobs.webhooks.settings import WebhookSettings
 from sightline.runtime.tasks import TaskSupervisor
@@ -133,7 +135,7 @@ def _guards(settings: GatewaySettings) -> list[Middleware]:
 
 
 def _add_own_routes(app: FastAPI, components: GatewayComponents) -> None:
-    for module in (fleet_status, routes, webhooks, v2):
+    for module in (fleet_status, routes, webhooks, evidence, v2):
         app.include_router(module.router)
     add_metrics_route(app, components.registry)
     add_docs(app, assets_url=components.settings.docs_assets_url)
@@ -164,12 +166,22 @@ def _lifespan(components: GatewayComponents) -> Callable[[FastAPI], AbstractAsyn
             session = await stack.enter_async_context(_session(settings))
             poller = HealthPoller(fleet, catalog, session, settings)
             await stack.enter_async_context(tasks.running("health poller", poller.run()))
-            hooks, backend = await stack.enter_async_context(_open_jobs(components, tasks))
+            hooks, backend, records = await stack.enter_async_context(_open_jobs(components, tasks))
             running_limit = RunningLimit(
                 backend.queue if backend else None, default=components.jobs.max_running_per_owner
             )
             gateway = Gateway(
-                settings, fleet, catalog, limiter, running_limit, components.metrics, session, hooks, backend, tasks
+                settings,
+                fleet,
+                catalog,
+                limiter,
+                running_limit,
+                components.metrics,
+                session,
+                hooks,
+                backend,
+                records,
+                tasks,
             )
             yield {"gateway": gateway, "service": gateway, "webhooks": hooks, "registry": components.registry}
 
@@ -179,7 +191,7 @@ def _lifespan(components: GatewayComponents) -> Callable[[FastAPI], AbstractAsyn
 @asynccontextmanager
 async def _open_jobs(
     components: GatewayComponents, tasks: TaskSupervisor
-) -> AsyncIterator[tuple[webhooks.Webhooks, JobBackend | None]]:
+) -> AsyncIterator[tuple[webhooks.Webhooks, JobBackend | None, EvidenceStore | None]]:
     """Opens webhooks and the job backend; without Redis only webhooks, for test events."""
     jobs, settings, registry = components.jobs, components.webhooks, components.registry
     # A delivery belongs to no request, so only a configured prefix is known.
@@ -189,7 +201,7 @@ async def _open_jobs(
     )
     if jobs.redis_url is None:
         async with open_webhooks(redis=None) as opened:
-            yield opened, None
+            yield opened, None, None
         return
     async with (
         connect(jobs.redis_url) as redis,
@@ -198,7 +210,12 @@ async def _open_jobs(
         ) as backend,
         open_webhooks(redis=redis) as opened,
     ):
-        yield opened, backend
+        yield opened, backend, _evidence_store(redis, components)
+
+
+def _evidence_store(redis: Redis, components: GatewayComponents) -> EvidenceStore | None:
+    ttl_s = components.settings.evidence_ttl_s
+    return EvidenceStore(redis, prefix=components.jobs.redis_prefix, ttl_s=ttl_s) if ttl_s else None
 
 
 def _session(settings: GatewaySettings) -> ClientSession:

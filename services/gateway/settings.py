@@ -33,7 +33,7 @@ def _base_url(url: str) -> str:
 
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-RESERVED = ("models", "capacity", "jobs", "webhooks")  # routes of the gateway itself under /v1/
+RESERVED = ("models", "capacity", "jobs", "webhooks", "evidence")  # routes of the gateway itself under /v1/
 
 
 def _not_reserved(name: str) -> str:
@@ -128,6 +128,14 @@ class GatewaySettings(FleetCredentialSettings):
     store_probe_interval_s: PositiveFloat = Field(default=15.0, description="Between test writes to the blob store")
     keys: dict[KeyName, KeySettings] = Field(default_factory=dict, description="Without keys, every caller is accepted")
     keys_file: FilePath | None = Field(default=None, description="JSON with further keys")
+
+    evidence_key: FilePath | None = Field(
+        default=None, description="The services' private key, if they run on this machine; its public key is published"
+    )
+    evidence_keys: FilePath | None = Field(default=None, description="JSON Web Key Set of public keys to publish")
+    evidence_ttl_s: float = Field(
+        default=3600.0, ge=0, description="Time for which the records of pictures are kept in Redis; 0 keeps none"
+    )
 
     allowed_hosts: Annotated[tuple[str, ...], *CommaSeparated] = Field(
         default=(), description="Host names of the gateway besides this machine's own; `*.example.org`, `*`"

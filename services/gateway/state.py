@@ -15,6 +15,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.upstream.health_poller import ModelCatalog
 from services.gateway.upstream.replicas import ReplicaFleet
 from sightline.http.concurrency import ConcurrencyLimiter
+from sightline.jobs.evidence_store import EvidenceStore
 from sightline.runtime.tasks import TaskSupervisor
 
 
@@ -31,6 +32,7 @@ class Gateway:
     session: ClientSession
     webhooks: Webhooks
     job_backend: JobBackend | None
+    evidence: EvidenceStore | None
     tasks: TaskSupervisor
 
     @property

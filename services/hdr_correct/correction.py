@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.hdr_correct.bilateral_grid import AffineGrid, fit_grid, mapped_bands
 from services.hdr_correct.exposure import (
@@ -17,6 +18,7 @@ from services.hdr_correct.fill_light import fill_light
 from services.hdr_correct.preview import Preview
 from services.hdr_correct.scene import HdrScene, compress, expand, luminance
 from services.hdr_correct.schemas import Exposure, HdrOptions
+from services.hdr_correct.synthesis import synthesised_map
 from sightline.imaging.bit_depth import Floats, quantize, to_float
 from sightline.imaging.colour_spaces.transfer_functions import decode_srgb
 from sightline.imaging.picture import Picture, Samples
@@ -49,7 +51,7 @@ class HdrResult:
 
     pixels: (h, w, 3) in the photo's colour space, of 16 bits if the options or the photo have 16; applied: share of the
     network's correction, 0..1; lift_stops: of the fill light in the deepest shadows; scene_stops: range of the scene's
-    luminance.
+    luminance; synthesised: map (h, w) with 255 where the content is made up.
     """
 
     request: HdrRequest
@@ -59,6 +61,11 @@ class HdrResult:
     applied: float
     lift_stops: float
     exposure: Exposure
+    synthesised: NDArray[np.uint8]
+
+    @property
+    def synthesised_share(self) -> float:
+        return np.count_nonzero(self.synthesised) / self.synthesised.size
 
 
 def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrResult:
@@ -85,7 +92,14 @@ def apply_outputs(request: HdrRequest, small: Preview, outputs: Tensors) -> HdrR
     )
     scene = HdrScene(fit_grid(own, compress(light)), picture.pixels)
     return HdrResult(
-        request, pixels, scene, _range_in_stops(light), strength * share, strength * fill.max_stops, exposure
+        request,
+        pixels,
+        scene,
+        _range_in_stops(light),
+        strength * share,
+        strength * fill.max_stops,
+        exposure,
+        synthesised_map(picture, pixels),
     )
 
 

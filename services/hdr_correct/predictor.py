@@ -48,6 +48,9 @@ class HdrPredictor(Predictor[HdrOptions, HdrRequest, HdrResult]):
     def notes(self, result: HdrResult) -> tuple[str, ...]:
         return result.request.picture.notes
 
+    def synthesised_share(self, result: HdrResult) -> float:
+        return result.synthesised_share
+
     def render(self, result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
         return render(result, media_type, evidence)
 

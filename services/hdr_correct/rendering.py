@@ -1,16 +1,15 @@
 """Representations of a result: the corrected photo, the scene, the JSON record, and a ZIP of all."""
 
 from collections.abc import Callable, Mapping
-from io import BytesIO
-from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 
 from services.hdr_correct.correction import HdrResult
 from services.hdr_correct.scene import HdrScene
-from services.hdr_correct.schemas import HdrRecord
-from sightline.api.evidence import Evidence
+from services.hdr_correct.schemas import HdrRecord, Output
+from sightline.api.evidence import Alteration, Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
+from sightline.api.problems import Code, Problem
 from sightline.imaging.bit_depth import quantize
 from sightline.imaging.encoder import encode, encoding_notes
 from sightline.imaging.hdr_encoder import MAX_HALF, encode_openexr, encode_radiance
@@ -21,8 +20,30 @@ WHITE_COMMENT = "1.0 is the white of a well-exposed photo."
 
 def render(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
     """The result in the media type."""
+    if media_type == ZIP:
+        files = {name: _file(result, each, evidence) for name, each in ARCHIVED.items()}
+        return Rendered.archive({**files, "map.png": encode_map(result, PNG)})
+    return _file(result, media_type, evidence)
+
+
+def _file(result: HdrResult, media_type: str, evidence: Evidence) -> Rendered:
+    if media_type in PHOTOS and result.request.options.output is Output.MAP:
+        return encode_map(result, media_type)
     body = _ENCODERS[media_type](result, media_type, evidence)
-    return Rendered(body, media_type, notes=encoding_notes(result.pixels, media_type))
+    is_altered = media_type in PHOTOS and (result.applied > 0 or result.lift_stops > 0)
+    alteration = Alteration.EXPOSURE_CORRECTED if is_altered else None
+    return Rendered(body, media_type, notes=encoding_notes(result.pixels, media_type), alteration=alteration)
+
+
+def encode_map(result: HdrResult, media_type: str) -> Rendered:
+    """The map of synthesised pixels, 255 = synthesised, in the stored frame of the photo."""
+    if media_type == JPEG:
+        raise Problem(
+            Code.NOT_ACCEPTABLE, "The map of synthesised pixels is not available as JPEG.", offered=[PNG, WEBP]
+        )
+    pixels = np.repeat(result.synthesised[..., None], 3, axis=2)
+    like = result.request.picture.with_srgb_pixels(pixels, grey=True)
+    return Rendered(encode(pixels, media_type, like, lossless=True), media_type)
 
 
 def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
@@ -34,6 +55,7 @@ def describe(result: HdrResult, evidence: Evidence) -> HdrRecord:
         applied_share=result.applied,
         shadow_lift_stops=round(result.lift_stops, 3),
         exposure=result.exposure,
+        synthesised_share=round(result.synthesised_share, 6),
         scene_white=1.0,
         scene_stops=result.scene_stops,
         evidence=evidence,
@@ -72,15 +94,7 @@ def _record(result: HdrResult, _: str, evidence: Evidence) -> bytes:
     return describe(result, evidence).model_dump_json().encode()
 
 
-def _archive(result: HdrResult, _: str, evidence: Evidence) -> bytes:
-    """A ZIP without compression, as its files are compressed already."""
-    file = BytesIO()
-    with ZipFile(file, "w", ZIP_STORED) as archive:
-        for name, media_type in ARCHIVED.items():
-            archive.writestr(name, _ENCODERS[media_type](result, media_type, evidence))
-    return file.getvalue()
-
-
+PHOTOS = frozenset((PNG, JPEG, WEBP))
 ARCHIVED: Mapping[str, str] = {"corrected.png": PNG, "scene.exr": OPENEXR, "scene.hdr": RADIANCE, "record.json": JSON}
 _ENCODERS: Mapping[str, Callable[[HdrResult, str, Evidence], bytes]] = {
     PNG: _photo,
@@ -88,6 +102,5 @@ _ENCODERS: Mapping[str, Callable[[HdrResult, str, Evidence], bytes]] = {
     WEBP: _photo,
     RADIANCE: _radiance,
     OPENEXR: _openexr,
-    ZIP: _archive,
     JSON: _record,
 }

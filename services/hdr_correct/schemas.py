@@ -1,11 +1,21 @@
 """Options, record and declaration of exposure correction."""
 
+from enum import StrEnum
+
 from pydantic import BaseModel, ConfigDict, Field
 
+from sightline.api import headers
 from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
 from sightline.api.media_types import JPEG, JSON, OPENEXR, PNG, RADIANCE, WEBP, ZIP
 from sightline.imaging.bit_depth import Depth
+
+
+class Output(StrEnum):
+    """Kinds of returned picture."""
+
+    PHOTO = "photo"
+    MAP = "map"
 
 
 class HdrOptions(BaseModel):
@@ -22,6 +32,11 @@ class HdrOptions(BaseModel):
     )
     depth: Depth | None = Field(
         default=None, description="Bits per sample of the corrected PNG, 8 or 16; by default those of the photo"
+    )
+    output: Output = Field(
+        default=Output.PHOTO,
+        description="`photo` returns the corrected photo, `map` one channel with 255 for synthesised pixels: those "
+        "that are clipped or crushed in the photo, and that the correction changed",
     )
 
 
@@ -61,6 +76,9 @@ class HdrRecord(BaseModel):
         "a bright sky. It is added to the network's correction, and 0 for other photos",
     )
     exposure: Exposure
+    synthesised_share: float = Field(
+        ge=0, le=1, description="Share of the pixels that the correction made up, as they are clipped or crushed"
+    )
     scene_white: float = Field(description="Value of a well-exposed photo's white in the scene files", examples=[1.0])
     scene_stops: float = Field(
         description="Range of the estimated scene's luminance in stops, without its darkest and brightest thousandth"
@@ -75,7 +93,8 @@ networks correct a small copy, and the correction is transferred to every pixel,
 Dark regions of a backlit photo are lifted. Snow, paper, clouds and white things that are not clipped stay bright.
 With `Accept: image/vnd.radiance` or `image/x-exr`, the reply is the estimated scene in linear light, upright, in the
 primaries of sRGB, with 1.0 for the white of a well-exposed photo. `application/zip` has all of them. Clipped and
-crushed pixels hold no information: there, the scene is a guess from the surroundings."""
+crushed pixels hold no information: there, the scene is a guess from the surroundings. `output=map` shows where these
+pixels are in the corrected photo."""
 
 DECLARATION = ModelDeclaration(
     name="hdr_correct",
@@ -87,6 +106,7 @@ DECLARATION = ModelDeclaration(
     options=HdrOptions,
     media_types=(PNG, JPEG, WEBP, RADIANCE, OPENEXR, ZIP, JSON),
     record=HdrRecord,
+    headers=(headers.SYNTHESISED_SHARE,),
     sample_output="out.png",
     console=ConsoleView(
         (JSON, JPEG), caption="Corrected photo", downloads={"Scene (OpenEXR)": OPENEXR, "Everything (ZIP)": ZIP}

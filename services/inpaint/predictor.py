@@ -52,6 +52,9 @@ class InpaintPredictor(Predictor[InpaintOptions, InpaintRequest, InpaintResult])
     def notes(self, result: InpaintResult) -> list[str]:
         return result.notes
 
+    def synthesised_share(self, result: InpaintResult) -> float:
+        return result.request.holes.share
+
     def render(self, result: InpaintResult, media_type: str, evidence: Evidence) -> Rendered:
         return render(result, media_type, evidence)
 

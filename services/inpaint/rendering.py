@@ -1,16 +1,13 @@
 """Renders a result as picture, as map of synthesised pixels, or as record."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from services.inpaint.coarse_to_fine import LevelPass
 from services.inpaint.holes import Holes, connected_regions
 from services.inpaint.result import InpaintResult
 from services.inpaint.schemas import InpaintRecord, NetworkPass, Output, PictureFormat, SynthesisedRegion
-from sightline.api import headers
-from sightline.api.evidence import Evidence
-from sightline.api.media_types import JSON
+from sightline.api.evidence import Alteration, Evidence
+from sightline.api.media_types import JSON, PNG, ZIP
 from sightline.api.problems import Code, Problem
 from sightline.imaging.encoder import encode, encoding_notes
 from sightline.imaging.picture import Picture
@@ -21,12 +18,31 @@ MAX_LISTED_REGIONS = 100
 
 def render(result: InpaintResult, media_type: str, evidence: Evidence) -> Rendered:
     """Renders the result; the option `format` takes precedence over a picture's media type, but not over JSON."""
+    if media_type == ZIP:
+        return Rendered.archive(_archived(result, evidence))
     if media_type == JSON:
-        return Rendered(describe(result, evidence).model_dump_json().encode(), JSON, _headers(result))
+        return _record(result, evidence)
     fixed = result.request.options.format
     media_type = fixed.media_type if fixed else media_type
     notes = encoding_notes(result.pixels, media_type) if result.request.options.output is Output.PHOTO else ()
-    return Rendered(_encode_picture(result, media_type), media_type, _headers(result), notes)
+    is_filled = result.request.options.output is Output.PHOTO and result.request.holes.pixels > 0
+    alteration = Alteration.INPAINTED if is_filled else None
+    return Rendered(_encode_picture(result, media_type), media_type, notes=notes, alteration=alteration)
+
+
+def _archived(result: InpaintResult, evidence: Evidence) -> dict[str, Rendered]:
+    """The files of the archive by name."""
+    picture, is_filled = result.request.picture, result.request.holes.pixels > 0
+    photo = encode(result.pixels, PNG, picture, alpha=result.alpha)
+    return {
+        "filled.png": Rendered(photo, PNG, alteration=Alteration.INPAINTED if is_filled else None),
+        "map.png": Rendered(_encode_map(picture, result.request.holes, PNG), PNG),
+        "record.json": _record(result, evidence),
+    }
+
+
+def _record(result: InpaintResult, evidence: Evidence) -> Rendered:
+    return Rendered(describe(result, evidence).model_dump_json().encode(), JSON)
 
 
 def describe(result: InpaintResult, evidence: Evidence) -> InpaintRecord:
@@ -66,7 +82,3 @@ def _encode_map(picture: Picture, holes: Holes, media_type: str) -> bytes:
     """Encodes the map, 255 = synthesised, in the stored frame of the photo."""
     pixels = np.repeat(holes.mask[..., None] * np.uint8(255), 3, axis=2)
     return encode(pixels, media_type, picture.with_srgb_pixels(pixels, grey=True), lossless=True)
-
-
-def _headers(result: InpaintResult) -> Mapping[str, str]:
-    return {headers.SYNTHESISED_SHARE: f"{result.request.holes.share:.6f}"}

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, Json
 from sightline.api import headers
 from sightline.api.declaration import ConsoleView, ModelDeclaration, PictureField
 from sightline.api.evidence import Evidence
-from sightline.api.media_types import JSON, PNG
+from sightline.api.media_types import JSON, PNG, ZIP
 from sightline.imaging.regions import Regions
 
 
@@ -95,7 +95,8 @@ DESCRIPTION = """Fills irregular holes of a photo with a partial-convolution U-N
 
 The holes come from a second picture `mask`, from `regions`, or from the photo's transparent pixels. The photo comes
 back in its size, orientation, bit depth and colour space, as PNG unless `Accept` or `format` says otherwise. In PNG,
-all pixels outside the holes are unchanged. The pixels in the holes are invented, in deep holes by copying other parts
+all pixels outside the holes are unchanged. `application/zip` has the photo, the map of its synthesised pixels, and the
+record. The pixels in the holes are invented, in deep holes by copying other parts
 of the photo: they are no evidence of what was there."""
 
 DECLARATION = ModelDeclaration(
@@ -113,9 +114,9 @@ DECLARATION = ModelDeclaration(
         ),
     ),
     options=InpaintOptions,
-    media_types=(*(each.media_type for each in PictureFormat), JSON),
+    media_types=(*(each.media_type for each in PictureFormat), JSON, ZIP),
     record=InpaintRecord,
     headers=(headers.SYNTHESISED_SHARE,),
     sample_output="out.png",
-    console=ConsoleView((PNG,), caption="Filled photo"),
+    console=ConsoleView((PNG,), caption="Filled photo", downloads={"Photo, map and evidence record (ZIP)": ZIP}),
 )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from services.svbrdf.estimation import DetailedMaps, SvbrdfResult
 from services.svbrdf.linear_photo import LinearPhoto
 from services.svbrdf.material_files import glb_file, materialx_document
 from services.svbrdf.schemas import Material, SvbrdfRecord
-from sightline.api.evidence import Evidence
+from sightline.api.evidence import Alteration, Evidence
 from sightline.api.media_types import APNG, GIF, GLB, JSON, OPENEXR, PNG, ZIP
 from sightline.imaging.bit_depth import Depth
 from sightline.imaging.colour_spaces.transfer_functions import encode_srgb
@@ -31,7 +30,10 @@ Light = tuple[float, float, float]
 
 def render(result: SvbrdfResult, media_type: str, evidence: Evidence) -> Rendered:
     """The result in the media type."""
-    return Rendered(_ENCODERS[media_type](result, evidence), media_type)
+    if media_type == ZIP:
+        return Rendered.archive(_archived(result, evidence))
+    alteration = Alteration.RELIT if media_type in (PNG, APNG, GIF) else None
+    return Rendered(_ENCODERS[media_type](result, evidence), media_type, alteration=alteration)
 
 
 def describe(result: SvbrdfResult, evidence: Evidence) -> SvbrdfRecord:
@@ -90,8 +92,8 @@ def _glb(result: SvbrdfResult, _: Evidence) -> bytes:
     return glb_file(files, width=photo.width, height=photo.height, note=NOTE)
 
 
-def _archive(result: SvbrdfResult, evidence: Evidence) -> bytes:
-    """A ZIP without compression, as its files are compressed already."""
+def _archived(result: SvbrdfResult, evidence: Evidence) -> dict[str, Rendered]:
+    """The files of the archive by name."""
     kinds = {
         "basecolor": textures.basecolor,
         "diffuse": textures.diffuse,
@@ -103,14 +105,11 @@ def _archive(result: SvbrdfResult, evidence: Evidence) -> bytes:
     dtype = np.uint16 if result.request.options.depth is Depth.SIXTEEN else np.uint8
     pictures = textures.draw(result.maps, result.photo, kinds, dtype)
     names = {name: f"{name}.png" for name in kinds}
-    file = BytesIO()
-    with ZipFile(file, "w", ZIP_STORED) as archive:
-        for name, pixels in pictures.items():
-            archive.writestr(names[name], textures.png(pixels, grey=name in GREY))
-        shown = {name: names[name] for name in ("basecolor", "normal", "roughness", "metallic")}
-        archive.writestr("material.mtlx", materialx_document(**shown))
-        archive.writestr("record.json", _record(result, evidence))
-    return file.getvalue()
+    files = {names[name]: Rendered(textures.png(pixels, grey=name in GREY), PNG) for name, pixels in pictures.items()}
+    shown = {name: names[name] for name in ("basecolor", "normal", "roughness", "metallic")}
+    files["material.mtlx"] = Rendered(materialx_document(**shown), "application/xml")
+    files["record.json"] = Rendered(_record(result, evidence), JSON)
+    return files
 
 
 def light_at(azimuth_deg: float, elevation_deg: float) -> Light:
@@ -154,7 +153,6 @@ def animation(frames: Sequence[NDArray[np.uint8]], file_format: str) -> bytes:
 
 
 _ENCODERS: Mapping[str, Callable[[SvbrdfResult, Evidence], bytes]] = {
-    ZIP: _archive,
     GLB: _glb,
     PNG: _relit,
     APNG: _animated("PNG"),

@@ -55,7 +55,8 @@ def test_each_media_type_equals_a_single_rendering(
     )
     single = run_inline(respond(predictor, question, engine, predictor.weights.identity("tiny")), engine)
     assert list(forms) == ["image/png", "application/json"]
-    assert forms["image/png"] == single
+    assert forms["image/png"].body == single.body
+    assert forms["image/png"].headers.keys() == single.headers.keys()
 
 
 def refuse_json(predictor: AnyPredictor, monkeypatch: pytest.MonkeyPatch, code: Code) -> None:

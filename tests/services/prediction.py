@@ -1,11 +1,13 @@
 """Predictions and ready services for the tests of every model."""
 
 import contextlib
+import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import c2pa
 import httpx2
 import onnx
 from pydantic import BaseModel
@@ -40,6 +42,17 @@ def make_ask(predictor: AnyPredictor, weights: Weights, settings: ServiceSetting
         return run_inline(respond(predictor, question, engine, identity), engine)
 
     return ask
+
+
+def alterations_in(data: bytes, media_type: str) -> list[str]:
+    """The alterations that the content credentials of a picture name, read by the public reader."""
+    with c2pa.Reader(media_type, io.BytesIO(data)) as reader:
+        assert reader.get_validation_state() == "Valid"
+        manifest = reader.get_active_manifest()
+    assert manifest is not None
+    actions = [each["data"]["actions"] for each in manifest["assertions"] if each["label"] == "c2pa.actions.v2"]
+    parameters = [action.get("parameters", {}) for action in actions[0]]
+    return [each["org.sightline.alteration"] for each in parameters if "org.sightline.alteration" in each]
 
 
 @contextlib.contextmanager

@@ -27,7 +27,8 @@ ADDRESS_DIGEST_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 RETRY_AFTER_S = 2.0
 EXPIRY_MARGIN_S = 30.0  # a request that this process does not sign off is forgotten that long after its deadline
-OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json"))
+# Whoever holds a record may verify it, so the public keys need no key.
+OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json", "/v1/evidence/keys"))
 _CALLER = "sightline.caller"
 
 

@@ -69,7 +69,8 @@ RESULT_REPLIES: Replies = {
     200: {
         "description": "The result, the same as the reply of the model's route",
         "headers": header_references(
-            *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag")
+            *(names.REQUEST_ID, names.JOB, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.CACHE, "ETag"),
+            *(names.EVIDENCE, "Link"),
         ),
         # `document_jobs` adds the models' media types once their documents are known.
         "content": {OCTET_STREAM: {"schema": dict(BINARY)}},

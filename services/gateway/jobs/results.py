@@ -16,6 +16,7 @@ from sightline.api.problems import Code, Problem
 from sightline.http.middleware import is_head
 from sightline.http.negotiation import negotiate
 from sightline.jobs.blob_store import BlobDamaged
+from sightline.jobs.evidence_store import EvidenceStore, describedby_link
 from sightline.jobs.job import BlobRef, Job, JobState, Representation
 
 log = structlog.get_logger()
@@ -23,7 +24,7 @@ log = structlog.get_logger()
 _STANDARD_MEMBERS = ("type", "title", "status", "code", "detail", "request_id")
 
 
-async def result_of(job: Job, scope: Scope, backend: JobBackend) -> Response:
+async def result_of(job: Job, scope: Scope, backend: JobBackend, evidence: EvidenceStore | None) -> Response:
     """Returns the reply for a job that has ended.
 
     Raises the Problem that the job ended with, NOT_ACCEPTABLE, or GONE.
@@ -37,6 +38,14 @@ async def result_of(job: Job, scope: Scope, backend: JobBackend) -> Response:
     reply_headers = result_headers(job, representation)
     if _is_unmodified(headers.get("if-none-match"), reply_headers["ETag"]):
         return Response(status_code=304, headers=reply_headers)
+    if link := await describedby_link(
+        evidence,
+        owner=job.owner,
+        request_id=job.request_id,
+        header=representation.headers.get(names.EVIDENCE),
+        prefix=public_prefix(scope),
+    ):
+        reply_headers["Link"] = link
     reply_headers |= {
         "Content-Length": str(representation.blob.size_bytes),
         "Content-Type": representation.media_type,

@@ -84,7 +84,7 @@ async def get_result(
     job = await _job(job_id, backend, caller)
     if not job.state.terminal:
         raise _not_finished(job, await backend.queue.position_of(job), public_prefix(request.scope))
-    response = await result_of(job, request.scope, backend)
+    response = await result_of(job, request.scope, backend, gateway.evidence)
     if isinstance(response, StreamingResponse):
         response.body_iterator = _count_in_flight(response.body_iterator, gateway.limiter, caller.fairness_key)
     return response

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from sightline.api import headers as names
 from sightline.jobs.job import Job, JobReason, JobState, Priority, Representation
 from sightline.jobs.webhooks.delivery_queue import Delivery
 from sightline.jobs.webhooks.delivery_queue import DeliveryStatus as DeliveryStatus
@@ -194,7 +195,8 @@ def _result(representation: Representation) -> JobResult:
         media_type=representation.media_type,
         size_bytes=representation.blob.size_bytes,
         sha256=representation.blob.sha256,
-        headers=dict(representation.headers),
+        # The record is as long as the rest of the job; the reply with the result has it.
+        headers={name: value for name, value in representation.headers.items() if name != names.EVIDENCE},
     )
 
 

@@ -188,7 +188,7 @@ class JobSubmitter:
         return self._context.left_s() if reason is JobReason.KEY else None
 
     async def _result(self, job: Job) -> Response:
-        response = await result_of(job, self._context.scope, self._backend)
+        response = await result_of(job, self._context.scope, self._backend, self._gateway.evidence)
         applied = self._options.preferences.applied(max_wait_s=self._gateway.settings.max_wait_s, later=False)
         response.headers.update({names.PREFERENCE_APPLIED: applied} if applied else {})
         return response

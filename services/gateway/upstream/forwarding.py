@@ -22,6 +22,7 @@ from sightline.api import headers as names
 from sightline.api.problems import Code, Problem
 from sightline.http.middleware import add_log_fields, is_head
 from sightline.http.problem_responses import current_request_id
+from sightline.jobs.evidence_store import describedby_link
 from sightline.runtime.tracing import exemplar, inject
 
 log = structlog.get_logger()
@@ -162,6 +163,14 @@ class RequestForwarder:
     async def _send_reply(self, reply: ClientResponse) -> None:
         links = LinkRewriter(reply.url, public_prefix(self._context.scope))
         headers = reply_headers(reply.raw_headers, links=links, body_sha256=self._body.sha256)
+        if link := await describedby_link(
+            self._gateway.evidence,
+            owner=self._context.caller.owner,
+            request_id=current_request_id(),
+            header=reply.headers.get(names.EVIDENCE),
+            prefix=public_prefix(self._context.scope),
+        ):
+            headers.append((b"link", link.encode()))
         await self._context.send({"type": "http.response.start", "status": reply.status, "headers": headers})
         try:
             await self._send_body(reply.content)

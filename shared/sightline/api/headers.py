@@ -9,6 +9,7 @@ DECISION = "X-Sightline-Decision"  # a class or abstain, with a heat map
 CATEGORY = "X-Sightline-Category"  # the class that a heat map is of
 DEADLINE_MS = "X-Sightline-Deadline-Ms"  # milliseconds left when the request was forwarded
 NOTES = "X-Sightline-Notes"  # comma-separated remarks, such as first-frame-only
+EVIDENCE = "X-Sightline-Evidence"  # the evidence record, in the form of sightline.evidence.canonical_json
 BODY_SHA256 = "X-Sightline-Body-Sha256"  # of the request body, computed by the gateway
 JOB = "X-Sightline-Job"  # id of the job that produced a reply
 CACHE = "X-Sightline-Cache"  # "hit" for the result of an identical earlier job

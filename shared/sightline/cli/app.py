@@ -10,6 +10,7 @@ import typer
 from sightline import __version__
 from sightline.api.problems import Problem
 from sightline.cli.arguments import parse_options, parse_shard
+from sightline.cli.evidence import add_evidence
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_models, require_runtime
 from sightline.cli.output import CommandError, printable
@@ -17,6 +18,7 @@ from sightline.cli.training import add_training
 from sightline.cli.weights.command import add_weights
 from sightline.client import SightlineError
 from sightline.inference.contract import ContractError
+from sightline.runtime.errors import KeyFileError
 
 STATE = Path(".sightline")
 SCREENING = Path("screening")
@@ -229,6 +231,7 @@ def build_app(action: str | None = None) -> typer.Typer:
     for command in (up, down, doctor, predict, screen, batch, bench):
         app.command()(command)
     add_jobs(app)
+    add_evidence(app)
     add_weights(app)
     add_training(app, action)
     return app
@@ -242,7 +245,7 @@ def run(arguments: list[str]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         build_app(arguments[0] if arguments else None)(arguments)
-    except (CommandError, SightlineError, Problem, ContractError) as fault:
+    except (CommandError, SightlineError, Problem, ContractError, KeyFileError) as fault:
         # A server's error may hold control characters.
         typer.echo(f"sightline: {printable(str(fault))}", err=True)
         raise SystemExit(1) from None

@@ -1,8 +1,10 @@
 """Results of the five models, and the state of jobs."""
 
+import base64
 import io
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+MAX_RECORD_BYTES = 1 << 20
 FINAL_STATES = frozenset(("succeeded", "failed", "dead", "cancelled"))
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom in pixels of the photo as it is displayed."""
@@ -55,8 +58,8 @@ class HttpReply:
 class Evidence:
     """Facts about the run that produced a result.
 
-    model: name, version and the first 12 digits of the weights' SHA-256; record: the server's full evidence record
-    where the reply carries it, which picture replies do not.
+    model: name, version and the first 12 digits of the weights' SHA-256; record: the server's full evidence record;
+    None only from servers that send none, or where it is too long for a header.
     """
 
     request_id: str | None
@@ -64,6 +67,43 @@ class Evidence:
     input_sha256: str | None
     notes: tuple[str, ...] = ()
     record: Mapping[str, Any] | None = None
+
+    @property
+    def is_signed(self) -> bool:
+        """True if the record carries a signature; `sightline evidence verify` checks it."""
+        return bool(self._get("signature"))
+
+    @property
+    def is_deterministic(self) -> bool:
+        """True if the server gives the same bytes for the same request again."""
+        return bool(self._get("deterministic"))
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The options as applied, with defaults."""
+        return _mapping(self._get("parameters") or {})
+
+    @property
+    def result_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of each file of the reply."""
+        return tuple(str(each["sha256"]) for each in self._get("results") or ())
+
+    @property
+    def gps_removed(self) -> bool | None:
+        """True if the picture carried a position, which no result repeats; None if the server does not say."""
+        removed = self._get("gps_removed")
+        return None if removed is None else bool(removed)
+
+    def save(self, path: "str | os.PathLike[str]") -> Path:
+        """Writes the record as JSON, to lie beside the result; raises ValueError without a record."""
+        if self.record is None:
+            raise ValueError("the reply carries no evidence record")
+        target = Path(path)
+        target.write_text(json.dumps(self.record, indent=2, ensure_ascii=False), encoding="utf-8")
+        return target
+
+    def _get(self, name: str) -> Any:
+        return (self.record or {}).get(name)
 
 
 @dataclass(frozen=True)
@@ -244,9 +284,22 @@ class JobEvent:
 
 def evidence_of(reply: HttpReply, record: Mapping[str, Any] | None = None) -> Evidence:
     notes = tuple(note.strip() for note in (reply.header(headers.NOTES) or "").split(",") if note.strip())
+    if record is None:
+        record = _record_of(reply.header(headers.EVIDENCE))
     return Evidence(
         reply.header(headers.REQUEST_ID), reply.header(headers.MODEL), reply.header(headers.INPUT_SHA256), notes, record
     )
+
+
+def _record_of(header: str | None) -> Mapping[str, Any] | None:
+    """Returns the record of a header: base64url of JSON that is compressed by zlib."""
+    if header is None:
+        return None
+    try:
+        text = zlib.decompressobj().decompress(base64.urlsafe_b64decode(header), MAX_RECORD_BYTES)
+        return _mapping(json.loads(text))
+    except (ValueError, zlib.error):
+        raise NotSightline("the evidence record of the reply cannot be read") from None
 
 
 def parse_file(reply: HttpReply) -> FileResult:

@@ -20,6 +20,8 @@ HEADER_DESCRIPTIONS: Mapping[str, str] = {
     names.MODEL: "Weights that gave the reply, as name@version+digest",
     names.DETECTOR: "The detector that ran in place of the model's own, as name@version+digest",
     names.INPUT_SHA256: "SHA-256 of the first picture as it was sent",
+    names.EVIDENCE: "The evidence record, as base64url of JSON compressed by zlib; replies in JSON hold it instead",
+    "Link": "Address of the evidence record, with `rel=describedby`; only where the gateway keeps records",
     names.BODY_SHA256: "SHA-256 of the request's body",
     names.NOTES: "Remarks on how the pictures were read, with commas in between",
     names.SYNTHESISED_SHARE: "Share of the picture's pixels that are synthesised, 0 to 1",

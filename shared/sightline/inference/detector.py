@@ -29,7 +29,7 @@ A detector's contract is a TOML file beside the weights:
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,6 +56,7 @@ from sightline.postprocessing.detection import (
 )
 
 PICTURE, SCALE = "detector_picture", "detector_scale"
+DETECTOR_FOLDER = "detector"  # before the names of its files in evidence records
 CONTRACTS = Path(__file__).parent / "catalogue" / "contracts"
 GREY = 114
 MAX_BOXES = 100
@@ -169,6 +170,7 @@ class DetectorWeights:
     path: Path
     sha256: str
     contract: DetectorContract
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verified(self) -> bool:
@@ -197,6 +199,7 @@ def with_detector(weights: Weights, detector: DetectorWeights) -> Weights:
         contract=contract.model_copy(update=update),
         detector=detector.identity,
         detector_verified=detector.verified,
+        digests={**weights.digests, **{f"{DETECTOR_FOLDER}/{file}": each for file, each in detector.digests.items()}},
     )
 
 
@@ -221,7 +224,7 @@ def load_detector(path: Path) -> DetectorWeights:
         raise ContractError(f"{file}: the detector cannot be read: no such file")
     whole, digests = digest_files([file])
     verify_digests(contract.name, contract.sha256, digests, contract_path)
-    return DetectorWeights(file, whole, contract)
+    return DetectorWeights(file, whole, contract, digests)
 
 
 def catalogued_contract(name: str) -> DetectorContract:

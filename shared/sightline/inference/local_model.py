@@ -8,6 +8,7 @@ from sightline.inference.engine import open_session
 from sightline.inference.executor import run_inline
 from sightline.inference.pipeline import InferenceRequest, respond
 from sightline.inference.predictor import AnyPredictor, Rendered, Upload
+from sightline.inference.seal import Seal
 from sightline.inference.settings import InferenceSettings
 
 
@@ -17,7 +18,7 @@ class LocalModel:
     def __init__(self, predictor: AnyPredictor, settings: InferenceSettings) -> None:
         self.predictor = predictor
         self._identity = predictor.weights.identity(predictor.declaration.name)
-        self._session = open_session(predictor, settings)
+        self._session, self._seal = open_session(predictor, settings), Seal.of(settings)
 
     @property
     def provider(self) -> str:
@@ -27,4 +28,4 @@ class LocalModel:
     def answer(self, upload: Upload[Any], media_type: str) -> Rendered:
         """Runs one request. Raises Problem where the service would reply with problem details."""
         request = InferenceRequest(upload, media_type, uuid4().hex, datetime.now(UTC))
-        return run_inline(respond(self.predictor, request, self._session, self._identity), self._session)
+        return run_inline(respond(self.predictor, request, self._session, self._identity, self._seal), self._session)

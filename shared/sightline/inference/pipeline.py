@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -10,16 +10,29 @@ from typing import Any
 
 from sightline import __version__
 from sightline.api import headers as names
-from sightline.api.evidence import Evidence, ModelIdentity
+from sightline.api.evidence import Evidence, InputDigest, ModelIdentity, Network
 from sightline.api.problems import Code, Problem
+from sightline.evidence.canonical_json import record_parameters
+from sightline.imaging.private_metadata import find_private_metadata
 from sightline.inference.engine import Session
 from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
+from sightline.inference.seal import Seal
 from sightline.inference.stages import Stage, Stages
 
 Render = Callable[[str], Rendered]
 """Renders a result in a media type."""
 
-RECORDED_LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
+RECORDED_LIBRARIES = (
+    "imagecodecs",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "pillow",
+    "pillow-heif",
+    "simplejpeg",
+)
+UNSIGNED = Seal()
 
 
 def _now() -> datetime:
@@ -37,10 +50,14 @@ class InferenceRequest:
 
 
 def respond(
-    predictor: AnyPredictor, request: InferenceRequest, session: Session, identity: ModelIdentity
+    predictor: AnyPredictor,
+    request: InferenceRequest,
+    session: Session,
+    identity: ModelIdentity,
+    seal: Seal = UNSIGNED,
 ) -> Plan[Rendered]:
     """Returns the result in the requested media type."""
-    render = yield from _predict(predictor, request, session, identity)
+    render = yield from _predict(predictor, request, session, identity, seal)
     return render(request.media_type)
 
 
@@ -52,9 +69,10 @@ def respond_in_all_types(
     *,
     others: Sequence[str],
     stages: Stages,
+    seal: Seal = UNSIGNED,
 ) -> Plan[tuple[Rendered, ...]]:
     """Returns the result in the requested media type first, then in each of `others` that it has."""
-    render = yield from _predict(predictor, request, session, identity)
+    render = yield from _predict(predictor, request, session, identity, seal)
     stages.current = Stage.ENCODE
     first = render(request.media_type)
     renderings = {first.media_type: first}
@@ -74,31 +92,41 @@ def _render_if_possible(render: Render, media_type: str) -> Rendered | None:
 
 
 def _predict(
-    predictor: AnyPredictor, request: InferenceRequest, session: Session, identity: ModelIdentity
+    predictor: AnyPredictor, request: InferenceRequest, session: Session, identity: ModelIdentity, seal: Seal
 ) -> Plan[Render]:
     """Returns a function that renders the result in any media type, with its evidence record."""
-    digest = _first_digest(request.upload)
+    inputs = _inputs(request.upload)
     result = yield from predictor.predict(predictor.read(request.upload))
-    notes = predictor.notes(result)
+    notes, digest = predictor.notes(result), inputs[0].sha256
+    private = find_private_metadata(request.upload.files[0])
+    share = predictor.synthesised_share(result)
     evidence = Evidence(
         request_id=request.request_id,
         input_sha256=digest,
+        inputs=inputs,
+        synthesised_share=None if share is None else round(share, 6),
         model=identity,
-        parameters=request.upload.options.model_dump(mode="json"),
+        networks=[Network(file=file, sha256=sha256) for file, sha256 in predictor.weights.digests.items()],
+        parameters=record_parameters(request.upload.options.model_dump(mode="json")),
         provider=session.provider,
         precision=session.precision,
         libraries=dict(libraries()),
+        gps_removed=private.gps,
+        serial_numbers_removed=private.serial_numbers,
         received_at=request.received_at,
         finished_at=_now(),
         notes=list(notes),
     )
     common = {names.MODEL: str(identity), names.INPUT_SHA256: digest}
+    if evidence.synthesised_share is not None:
+        common[names.SYNTHESISED_SHARE] = f"{evidence.synthesised_share:.6f}"
 
     def render(media_type: str) -> Rendered:
         rendered = predictor.render(result, media_type, evidence)
         remarks = ", ".join([*notes, *rendered.notes])
         noted = {names.NOTES: remarks} if remarks else {}
-        return Rendered(rendered.body, rendered.media_type, {**rendered.headers, **noted, **common})
+        headed = replace(rendered, headers={**rendered.headers, **noted, **common}, notes=())
+        return seal.complete(headed, evidence, request.upload.files[0])
 
     return render
 
@@ -116,7 +144,10 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _first_digest(upload: Upload[Any]) -> str:
-    """Returns the SHA-256 of the first picture that was sent."""
-    first = next(data for sent in upload.pictures.values() for data in sent)
-    return hashlib.sha256(first).hexdigest()
+def _inputs(upload: Upload[Any]) -> list[InputDigest]:
+    """Returns the digests of all pictures and masks, in the order in which they were sent."""
+    return [
+        InputDigest(field=name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        for name, sent in upload.pictures.items()
+        for data in sent
+    ]

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel
 
 from sightline.api.declaration import ModelDeclaration
-from sightline.api.evidence import Evidence
+from sightline.api.evidence import Alteration, Evidence
+from sightline.api.media_types import ZIP
 from sightline.inference.catalogue.installed import WeightsFolder
 from sightline.inference.contract import ContractError
 from sightline.inference.settings import InferenceSettings
@@ -55,12 +56,24 @@ class Upload(Generic[OptionsT]):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The body of a reply; notes and headers are added to those that every reply of the result has."""
+    """The body of a reply; notes and headers are added to those that every reply of the result has.
+
+    files: those of a ZIP archive by name, in place of a body; its JSON files hold the record. alteration: of a picture
+    that is the photo with changes, which its content credentials then say; plain_sha256: its digest without them.
+    """
 
     body: bytes
     media_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    files: "Mapping[str, Rendered] | None" = None
+    alteration: Alteration | None = None
+    plain_sha256: str | None = None
+
+    @classmethod
+    def archive(cls, files: "Mapping[str, Rendered]", **members: Any) -> Self:
+        """Returns a ZIP archive of these files."""
+        return cls(b"", ZIP, files=files, **members)
 
 
 class Predictor(ABC, Generic[OptionsT, RequestT, ResultT]):
@@ -99,6 +112,11 @@ class Predictor(ABC, Generic[OptionsT, RequestT, ResultT]):
         """Short remarks on a result, for the evidence record and the header of the same name."""
         del result
         return ()
+
+    def synthesised_share(self, result: ResultT) -> float | None:
+        """Share of the photo's pixels that the model made up, for the evidence record; None if it alters no photo."""
+        del result
+        return None
 
     @abstractmethod
     def render(self, result: ResultT, media_type: str, evidence: Evidence) -> Rendered:

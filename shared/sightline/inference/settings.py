@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -53,6 +53,22 @@ class InferenceSettings(BaseSettings):
     tensorrt_cache: Path | None = Field(default=None, description="Folder of prebuilt engines")
     intra_op_threads: int = Field(default=0, ge=0, description="Threads of one run on the CPU; 0 takes every core")
 
+    evidence_key: Path | None = Field(
+        default=None, description="Private key that signs evidence records, as `sightline evidence keygen` makes it"
+    )
+    content_credentials: bool = Field(
+        default=True, description="Embed content credentials (C2PA) into altered pictures"
+    )
+    credentials_certificate: Path | None = Field(
+        default=None, description="Their certificate chain in PEM; by default one that no reader trusts"
+    )
+    credentials_key: Path | None = Field(default=None, description="The private key of that certificate, in PEM")
+    deterministic: bool = Field(
+        default=False,
+        description="Give the same bytes for the same request whatever else is computed: batches of one sample, and no "
+        "content credentials, which differ in every run",
+    )
+
     max_bytes: PositiveInt = 64 * MEBIBYTE
     max_job_bytes: PositiveInt = 256 * MEBIBYTE
     max_pixels: PositiveInt = 120_000_000
@@ -75,6 +91,16 @@ class InferenceSettings(BaseSettings):
     @classmethod
     def _split_providers(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> Self:
+        if (self.credentials_certificate is None) != (self.credentials_key is None):
+            raise ValueError("set SIGHTLINE_CREDENTIALS_CERTIFICATE and SIGHTLINE_CREDENTIALS_KEY both, or neither")
+        return self
+
+    @property
+    def embeds_credentials(self) -> bool:
+        return self.content_credentials and not self.deterministic
 
     @property
     def catalogue_entry(self) -> str | None:

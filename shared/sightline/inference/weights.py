@@ -44,7 +44,7 @@ class Weights:
 
     `sha256` is of the file's bytes, followed by those of its parts in the order of their names; after each file come
     the files that hold its external data, in the order of their paths. With a `detector` in front of the model, it is
-    of both digests in hexadecimal.
+    of both digests in hexadecimal. `digests` are of all these files, by their paths.
     """
 
     path: Path
@@ -54,6 +54,7 @@ class Weights:
     parts: Mapping[str, Path] = field(default_factory=dict)
     detector: DetectorIdentity | None = None
     detector_verified: bool = True
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verified(self) -> bool:
@@ -92,7 +93,7 @@ def load_weights(path: Path, contract: Path, *, shipped: bool) -> Weights:
     parts = {name: path.with_name(file) for name, file in sorted(declared.parts.items())}
     sha256, digests = digest_files([path, *parts.values()])
     verify_digests(declared.name, declared.sha256, digests, contract)
-    return Weights(path, sha256, declared, shipped, parts)
+    return Weights(path, sha256, declared, shipped, parts, digests=digests)
 
 
 def digest_files(graphs: Sequence[Path]) -> tuple[str, dict[str, str]]:

@@ -13,6 +13,10 @@ NO_THREAD = "can't start new thread"
 NO_MEMORY = ("failed to allocate memory", "bad allocation", "bad_alloc", "out of memory")
 
 
+class KeyFileError(Exception):
+    """A file of keys that cannot be used; the message names the file, the fault and the remedy."""
+
+
 def describe_error(error: BaseException) -> dict[str, Any]:
     """Returns the type of an exception and the frames it came through, without its text, which may quote an upload."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -4,6 +4,7 @@ import sys
 
 from sightline.http.server import serve
 from sightline.inference.contract import ContractError
+from sightline.runtime.errors import KeyFileError
 from sightline.serving.settings import ServiceSettings
 
 if __name__ == "__main__":
@@ -13,3 +14,5 @@ if __name__ == "__main__":
         serve(sys.argv[1], ServiceSettings())
     except ContractError as error:
         sys.exit(f"The weights are refused: {error}")
+    except KeyFileError as error:
+        sys.exit(str(error))

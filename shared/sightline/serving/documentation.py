@@ -71,7 +71,10 @@ def _picture(picture: PictureField, max_pictures: int) -> Json:
 
 
 def _success(declaration: ModelDeclaration[Any]) -> Json:
-    headers = (names.REQUEST_ID, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.NOTES, "Server-Timing")
+    headers = (
+        *(names.REQUEST_ID, names.MODEL, names.INPUT_SHA256, names.BODY_SHA256, names.NOTES),
+        *(names.EVIDENCE, "Link", "Server-Timing"),
+    )
     return {
         "description": "The representation that the client accepts",
         "headers": header_references(*headers, *declaration.headers),

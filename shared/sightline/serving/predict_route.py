@@ -38,7 +38,7 @@ def predict_router(service: ModelService) -> APIRouter:
 
         def plan(upload: Upload[Any]) -> Plan[Rendered]:
             inference = InferenceRequest(upload, media_type, request_id)
-            return respond(service.predictor, inference, service.session, service.identity)
+            return respond(service.predictor, inference, service.session, service.identity, service.seal)
 
         return _reply(await serve_plan(request, service, stages, read=reader.read, plan=plan), stages)
 

@@ -28,6 +28,7 @@ from sightline.inference.latency_model import warm
 from sightline.inference.memory import release_unused_memory
 from sightline.inference.metrics import MetricsObserver, ServiceMetrics
 from sightline.inference.predictor import AnyPredictor, Plan
+from sightline.inference.seal import Seal
 from sightline.inference.stages import Stage, Stages
 from sightline.runtime.tasks import TaskSupervisor
 from sightline.runtime.tracing import exemplar
@@ -88,6 +89,7 @@ class ModelService:
         self.limiter = ConcurrencyLimiter(
             max_requests=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes, always_admit_one=True
         )
+        self.seal = Seal.of(settings)
         self._lanes = Lanes(settings)
         self._engine_thread = ThreadPoolExecutor(1, "engine")
         self._session: Session | None = None

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from services.hdr_correct.app import create
 from sightline.inference.weights import Weights
-from tests.services.prediction import ready_client
+from tests.services.prediction import alterations_in, ready_client
 
 Png = Callable[..., bytes]
 Serve = Callable[[ASGIApp], str]
@@ -32,6 +32,7 @@ def test_photo_in_photo_scene_and_record_out(client: httpx2.Client, png: Png) ->
     assert reply.headers["content-type"] == "image/png"
     assert reply.headers["x-sightline-model"].startswith("hdr_correct@1.0+")
     assert np.asarray(Image.open(io.BytesIO(reply.content))).shape == (90, 120, 3)
+    assert alterations_in(reply.content, "image/png") == ["exposure-corrected"]
     scene = client.post("/v1/hdr-correct", files={"image": photo}, headers={"accept": "image/vnd.radiance"})
     assert scene.headers["content-type"] == "image/vnd.radiance"
     assert scene.content.startswith(b"#?RADIANCE")
@@ -48,7 +49,7 @@ def test_unsupported_requests_are_problems(client: httpx2.Client, png: Png, opti
 def test_documentation_names_options_and_formats(client: httpx2.Client) -> None:
     route = client.get("/openapi.json").json()["paths"]["/v1/hdr-correct"]["post"]
     form = route["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert set(form) == {"image", "strength", "depth"}
+    assert set(form) == {"image", "strength", "depth", "output"}
     assert set(route["responses"]["200"]["content"]) - {"application/octet-stream"} == {
         "image/png",
         "image/jpeg",

@@ -197,7 +197,7 @@ def test_record_has_exposure_before_and_after(ask: Ask, png: Png) -> None:
     assert before["ev_error"] < after["ev_error"]
     assert record["scene_stops"] > 1
     assert record["evidence"]["model"]["name"] == "hdr_correct"
-    assert record["evidence"]["parameters"] == {"strength": 1, "depth": None}
+    assert record["evidence"]["parameters"] == {"strength": 1, "depth": None, "output": "photo"}
 
 
 def test_zip_has_every_representation(ask: Ask, png: Png, landscape: Floats) -> None:
@@ -205,10 +205,34 @@ def test_zip_has_every_representation(ask: Ask, png: Png, landscape: Floats) -> 
     with zipfile.ZipFile(io.BytesIO(ask(photo, accept="application/zip").body)) as archive:
         assert archive.testzip() is None
         files = {name: archive.read(name) for name in archive.namelist()}
+    # Content credentials are left out here, so that equal results have equal bytes.
     assert files["corrected.png"] == ask(photo).body
+    assert files["map.png"] == ask(photo, output="map").body
     assert files["scene.exr"] == ask(photo, accept="image/x-exr").body
     assert files["scene.hdr"] == ask(photo, accept="image/vnd.radiance").body
     assert set(json.loads(files["record.json"])) >= {"exposure", "evidence"}
+
+
+def test_map_shows_clipped_pixels_that_the_correction_changed(ask: Ask, png: Png) -> None:
+    values = np.full((90, 120, 3), 20, np.uint8)
+    values[10:30, 20:60] = 255
+    values[60:80, 20:60] = 0
+    photo = png(values)
+    corrected, reply = opened(ask(photo)), ask(photo, output="map")
+    found = opened(reply)
+    assert found.shape == (90, 120)
+    lost = (values[..., 0] == 255) | (values[..., 0] == 0)
+    np.testing.assert_array_equal(found == 255, lost & (corrected != values).any(axis=2))
+    assert np.unique(found).tolist() == [0, 255]
+    share = float((found == 255).mean())
+    assert float(reply.headers["X-Sightline-Synthesised-Share"]) == pytest.approx(share, abs=1e-6)
+    assert json.loads(ask(photo, accept="application/json").body)["synthesised_share"] == pytest.approx(share, abs=1e-6)
+    assert not opened(ask(photo, output="map", strength=0)).any()
+
+
+def test_map_is_not_available_as_jpeg(ask: Ask, png: Png) -> None:
+    with pytest.raises(Problem, match="not available as JPEG"):
+        ask(png(np.zeros((90, 120, 3), np.uint8)), accept="image/jpeg", output="map")
 
 
 def test_notes_are_in_header_and_record(ask: Ask, landscape: Floats) -> None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from services.svbrdf.app import create
 from sightline.inference.weights import Weights
-from tests.services.prediction import ready_client
+from tests.services.prediction import alterations_in, ready_client
 
 Png = Callable[..., bytes]
 Serve = Callable[[ASGIApp], str]
@@ -36,6 +36,8 @@ def test_photo_in_maps_material_and_record_out(client: httpx2.Client, png: Png, 
     material = client.post("/v1/svbrdf", files={"image": photo}, headers={"accept": "model/gltf-binary"})
     assert material.headers["content-type"] == "model/gltf-binary"
     assert material.content.startswith(b"glTF")
+    relit = client.post("/v1/svbrdf", files={"image": photo}, headers={"accept": "image/png"})
+    assert alterations_in(relit.content, "image/png") == ["relit"]
     record = client.post("/v1/svbrdf", files={"image": photo}, headers={"accept": "application/json"}).json()
     assert record["material"]["type"] == "wood"
     assert "rerender_rmse" in record

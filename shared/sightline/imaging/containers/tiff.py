@@ -130,6 +130,37 @@ def read_orientation(data: Buffer) -> int:
         return 1
 
 
+def find_tags(data: Buffer, sub_directories: frozenset[int]) -> frozenset[tuple[int, int]]:
+    """Returns the tags of the first directory, and of those that these tags of it point to.
+
+    Each tag comes after that of its directory, which is 0 for the first. A directory that cannot be read has no tags.
+    """
+    try:
+        layout, start = _layout(data)
+        first = _tag_offsets(data, layout, start)
+    except (Problem, IncompleteError):
+        return frozenset()
+    found = {(0, tag) for tag in first}
+    for directory in sub_directories & first.keys():
+        try:
+            found |= {(directory, tag) for tag in _tag_offsets(data, layout, first[directory])}
+        except (Problem, IncompleteError):
+            continue
+    return frozenset(found)
+
+
+def _tag_offsets(data: Buffer, layout: _Layout, start: int) -> dict[int, int]:
+    """Returns the tags of a directory, of any type, with the values of their entries as offsets."""
+    (entries,) = layout.unpack(layout.count, data, start)
+    if not 0 < entries <= _MAX_ENTRIES:
+        raise unreadable("The TIFF directory has an impossible number of entries.")
+    start += struct.calcsize(layout.order + layout.count)
+    entry = "HH" + layout.offset * 2
+    size = struct.calcsize(layout.order + entry)
+    fields = (layout.unpack(entry, data, start + at * size) for at in range(entries))
+    return {tag: value for tag, _, _, value in fields}
+
+
 def orientation_exif(orientation: int) -> bytes:
     """Returns EXIF data with the orientation only."""
     return struct.pack("<4sIHHHIHHI", SIGNATURES[0], 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)

@@ -99,7 +99,13 @@ class JobAttempt:
         media_type, *others = acceptable_types(job.request.accept, service.predictor.declaration.media_types)
         request = InferenceRequest(upload, media_type, job.request_id, datetime.fromtimestamp(job.created_at, UTC))
         return respond_in_all_types(
-            service.predictor, request, service.session, service.identity, others=others, stages=self.stages
+            service.predictor,
+            request,
+            service.session,
+            service.identity,
+            others=others,
+            stages=self.stages,
+            seal=service.seal,
         )
 
     async def _store(self, rendered: Rendered) -> Representation:

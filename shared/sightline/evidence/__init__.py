@@ -1,0 +1,1 @@
+"""Evidence records: their canonical form, signatures, bundles and content credentials."""
