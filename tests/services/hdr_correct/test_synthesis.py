@@ -23,7 +23,7 @@ def picture_of(pixels: Samples) -> Picture:
 @pytest.mark.parametrize(("dtype", "step"), [(np.uint8, 1), (np.uint16, 257)])
 def test_clipped_and_crushed_pixels_that_changed_are_synthesised(dtype: type, step: int) -> None:
     row = [[255, 255, 255], [10, 253, 0], [10, 252, 0], [2, 2, 2], [0, 3, 0], [0, 0, 0], [255, 255, 255]]
-    before = (np.array([row]) * step).astype(dtype)
+    before: Samples = (np.array([row]) * step).astype(dtype)
     after = before - np.asarray(before > 100, dtype) + np.asarray(before < 10, dtype)
     after[0, -2:] = before[0, -2:]
     found = synthesised_map(picture_of(before), after)
