@@ -58,7 +58,7 @@ def alterations_in(data: bytes, media_type: str) -> list[str]:
 @contextlib.contextmanager
 def ready_client(url: str) -> Iterator[httpx2.Client]:
     """A client of a service that has just been started, once it is ready."""
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=PATIENCE_S) as client:
         give_up_at = time.monotonic() + PATIENCE_S
         while client.get("/readyz").status_code != 200 and time.monotonic() < give_up_at:
             time.sleep(0.02)
