@@ -169,6 +169,7 @@ def batch(
     from sightline.cli.batch.command import BatchArguments
     from sightline.cli.batch.command import batch as run
     from sightline.cli.batch.ray_data import RayOptions
+    from sightline.cli.batch.sources import Shard
 
     run(
         BatchArguments(
@@ -181,7 +182,7 @@ def batch(
             url=url,
             api_key=api_key,
             concurrency=concurrency,
-            shard=parse_shard(shard),
+            shard=Shard(*parse_shard(shard)),
             every_file=every_file,
             retry_failed=retry_failed,
             anew=anew,

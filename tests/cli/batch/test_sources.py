@@ -1,11 +1,14 @@
 import os
 import pickle
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sightline.cli.batch.sources import SourceFile, is_store_url, open_destination, open_source, read_mask
+from sightline.cli.batch import sources
+from sightline.cli.batch.sources import Shard, SourceFile, is_store_url, open_destination, open_source, read_mask
 from sightline.cli.output import CommandError
+from tests.s3_server import s3_environment
 
 NAMES = ["astronaut.jpg", "broken.jpg", "photo.jpg", "sub/ä b%#.jpg"]
 
@@ -82,8 +85,7 @@ def test_addresses_of_stores_differ_from_folders(place: str, expected: bool) -> 
 
 
 def test_shards_share_all_files_without_overlap() -> None:
-    files = [file(f"{number}.jpg") for number in range(400)]
-    owners = [[each.belongs_to(index, 4) for index in range(4)] for each in files]
+    owners = [[Shard(index, 4).holds(f"{number}.jpg") for index in range(4)] for number in range(400)]
     assert all(sum(owner) == 1 for owner in owners)
     assert all(60 < sum(owner[index] for owner in owners) < 140 for index in range(4))
 
@@ -106,3 +108,17 @@ def test_destination_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(CommandError, match="cannot be made"):
         open_destination(str(tmp_path / "out")).write("a.json", b"{}")
+
+
+def test_mistyped_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="file://"):
+        list(open_source(f"file://{tmp_path}/photso", every_file=True, leaving_out="").files())
+    assert not (tmp_path / "photso").exists()
+
+
+def test_store_that_is_away_concerns_every_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "RETRY_TIMEOUT", timedelta(milliseconds=10))
+    for name, value in s3_environment("http://127.0.0.1:9").items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CommandError, match="s3://archive cannot be read: "):
+        open_source("s3://archive", every_file=True, leaving_out="").read("a.png")

@@ -16,7 +16,7 @@ from sightline.cli.batch.manifest import BatchEntry, BatchSettings, Manifest, op
 from sightline.cli.batch.predictors import BatchPredictor, LocalPredictor, RemotePredictor
 from sightline.cli.batch.ray_data import ActorModel, RayOptions, process_on_ray, require_ray
 from sightline.cli.batch.run import BatchRun, BatchWork, unfinished
-from sightline.cli.batch.sources import SourceFile, open_destination, open_source
+from sightline.cli.batch.sources import Shard, SourceFile, open_destination, open_source
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import load_declaration, require_models
 from sightline.cli.output import CommandError, printable
@@ -29,7 +29,6 @@ from sightline.runtime.resources import available_cores
 SCREEN = "screen"
 """Another name of `hra_screening`, after the command that screens a folder."""
 SOME_FAILED = 3
-EVERYTHING = (0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,7 @@ class BatchArguments:
     url: str | None
     api_key: str | None
     concurrency: int
-    shard: tuple[int, int]
+    shard: Shard
     every_file: bool
     retry_failed: bool
     anew: bool
@@ -77,10 +76,11 @@ class NotePrinter:
 
 def batch(arguments: BatchArguments) -> None:
     """Processes all pictures that have no result yet. Every way of ending leaves a manifest to continue from."""
-    name = "hra_screening" if arguments.model == SCREEN else require_models([arguments.model])[0]
-    suffix, media_type = _format(name, arguments.suffix)
-    _check_masks(name, arguments)
-    validate_options(load_declaration(name).options, arguments.options)
+    try:
+        name, suffix, media_type = _checked(arguments)
+    except CommandError as error:
+        # With the exit code of wrong usage, so that no supervisor tries again.
+        raise typer.BadParameter(str(error)) from None
     if arguments.ray is not None:
         require_ray()
     stop, notes = StopRequest(), NotePrinter()
@@ -90,8 +90,8 @@ def batch(arguments: BatchArguments) -> None:
     with _predictors(name, media_type, arguments, stop, notes) as predictors:
         settings = BatchSettings(model=predictors[0].model, media_type=media_type, options=dict(arguments.options))
         with open_manifest(arguments.out, settings, shard=arguments.shard, anew=arguments.anew) as manifest:
-            files = [file for file in source.files() if file.belongs_to(*arguments.shard)]
-            if not files and arguments.shard == EVERYTHING:
+            files = [file for file in source.files() if arguments.shard.holds(file.name)]
+            if not files and arguments.shard.is_all:
                 remarks = " ".join(source.remarks)
                 raise CommandError(f"there are no pictures in {printable(arguments.source)}. {remarks}")
             todo = unfinished(iter(files), manifest, retry_failed=arguments.retry_failed)
@@ -103,6 +103,19 @@ def batch(arguments: BatchArguments) -> None:
             summary = _summary(files, todo, manifest, time.monotonic() - started_at)
     _print(summary, source.remarks, arguments)
     _finish(summary, failure, stop)
+
+
+def _checked(arguments: BatchArguments) -> tuple[str, str, str]:
+    """Returns the model's name, and the suffix and media type of the results; raises CommandError for wrong ones."""
+    name = "hra_screening" if arguments.model == SCREEN else require_models([arguments.model])[0]
+    suffix, media_type = _format(name, arguments.suffix)
+    _check_masks(name, arguments)
+    validate_options(load_declaration(name).options, arguments.options)
+    if arguments.source.rstrip("/") == arguments.out.rstrip("/"):
+        raise CommandError("results beside their pictures would be taken for pictures; choose another --out")
+    if arguments.anew and not arguments.shard.is_all:
+        raise CommandError("--anew discards the results of all shards; use it without --shard")
+    return name, suffix, media_type
 
 
 def _format(name: str, suffix: str | None) -> tuple[str, str]:
@@ -187,8 +200,8 @@ def _record(entries: Generator[BatchEntry], manifest: Manifest, meter: ProgressM
 def _summary(
     files: Sequence[SourceFile], todo: Sequence[SourceFile], manifest: Manifest, seconds: float
 ) -> BatchSummary:
-    current = [manifest.entries[file.name] for file in files if _is_recorded(file, manifest)]
-    failed = sum(entry.error is not None for entry in current)
+    current = [state for file in files if (state := manifest.state_of(file))]
+    failed = sum(state.error_code is not None for state in current)
     return BatchSummary(
         pictures=len(files),
         done_before=len(files) - len(todo),
@@ -197,11 +210,6 @@ def _summary(
         unfinished=len(files) - len(current),
         seconds=round(seconds, 3),
     )
-
-
-def _is_recorded(file: SourceFile, manifest: Manifest) -> bool:
-    entry = manifest.entries.get(file.name)
-    return entry is not None and entry.version == file.version
 
 
 def _print(summary: BatchSummary, remarks: Sequence[str], arguments: BatchArguments) -> None:

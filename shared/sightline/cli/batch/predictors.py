@@ -42,10 +42,7 @@ class BatchPredictor(Protocol):
 
 
 class LocalPredictor:
-    """The model in this process; runs on the calling thread.
-
-    options: by name, as text; gpu_fraction: unused here, as ONNX Runtime takes its memory as it needs it.
-    """
+    """The model in this process; runs on the calling thread. options: by name, as text."""
 
     def __init__(self, name: str, media_type: str, options: Mapping[str, str], *, threads: int = 1) -> None:
         require_runtime()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FILES_PER_BLOCK = 16
 """Results reach the manifest block by block; a small block loses little when the driver is killed."""
+FILES_PER_DATASET = 100_000
+"""A dataset's plan grows with its blocks, so that millions of files are processed in turns. Each turn starts actors."""
 LOCAL = "local"
 
 
@@ -24,7 +26,7 @@ LOCAL = "local"
 class RayOptions:
     """The cluster and its actors.
 
-    address: of the cluster, such as `ray://head:10001` or `auto`; `local` starts one on this machine; workers: number
+    address: of the cluster, or `auto` on one of its nodes; `local` starts one on this machine; workers: number
     of actors; cpus, gpus: what the scheduler reserves for each actor, fractions allowed.
     """
 
@@ -48,6 +50,8 @@ class PredictorActor:
     def __init__(self, model: ActorModel, work: BatchWork) -> None:
         self._work = work
         self._predictor = LocalPredictor(model.name, model.settings.media_type, model.settings.options)
+        if self._predictor.model != model.settings.model:
+            raise RuntimeError(f"this node has {self._predictor.model}, the batch is of {model.settings.model}")
 
     def __call__(self, block: "dict[str, NDArray[Any]]") -> dict[str, list[str]]:
         """Returns the manifest's lines of a block. block: the fields of `SourceFile` as columns."""
@@ -87,19 +91,25 @@ def process_on_ray(
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        items = [asdict(file) for file in files]
-        blocks = max(options.workers, -(-len(items) // FILES_PER_BLOCK))
-        lines = ray.data.from_items(items, override_num_blocks=min(blocks, len(items))).map_batches(
-            PredictorActor,
-            fn_constructor_args=(model, work),
-            batch_size=FILES_PER_BLOCK,
-            concurrency=options.workers,
-            num_cpus=options.cpus,
-            num_gpus=options.gpus or None,
-        )
-        for row in lines.iter_rows():
-            yield BatchEntry.model_validate_json(row["entry"])
+        for start in range(0, len(files), FILES_PER_DATASET):
+            yield from _process(ray, files[start : start + FILES_PER_DATASET], model, work, options)
     except ray.exceptions.RayError as error:
         raise CommandError(f"the Ray cluster failed: {error}; run the same command again to continue") from error
     finally:
         ray.shutdown()
+
+
+def _process(
+    ray: Any, files: Sequence[SourceFile], model: ActorModel, work: BatchWork, options: RayOptions
+) -> Generator[BatchEntry]:
+    blocks = max(min(options.workers, len(files)), -(-len(files) // FILES_PER_BLOCK))
+    lines = ray.data.from_items([asdict(file) for file in files], override_num_blocks=blocks).map_batches(
+        PredictorActor,
+        fn_constructor_args=(model, work),
+        batch_size=FILES_PER_BLOCK,
+        concurrency=options.workers,
+        num_cpus=options.cpus,
+        num_gpus=options.gpus or None,
+    )
+    for row in lines.iter_rows():
+        yield BatchEntry.model_validate_json(row["entry"])

@@ -44,13 +44,13 @@ class BatchWork:
         entry = BatchEntry(file=file.name, version=file.version, size_bytes=file.size_bytes)
         try:
             pictures = self._read(file)
+            entry = entry.model_copy(update={"sha256": hashlib.sha256(pictures["image"]).hexdigest()})
             prediction = predictor.predict(pictures)
         except PictureError as failure:
             return entry.model_copy(update={"error": failure.error})
         key = f"{file.key}{self.suffix}"
         self.destination.write(key, prediction.body)
         facts = {
-            "sha256": hashlib.sha256(pictures["image"]).hexdigest(),
             "result": f"{file.name}{self.suffix}",
             "model": prediction.model,
             "request_id": prediction.request_id,

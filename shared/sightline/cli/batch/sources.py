@@ -13,7 +13,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
-from sightline.cli.output import CommandError, printable, write_whole
+from sightline.cli.output import CommandError, printable, printable_path, write_whole
 from sightline.cli.screening.files import NO_SUFFIX, SUFFIXES, FileState, ListedFile, Listing, list_files
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 STORE_SCHEMES = ("s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https", "file")
 MAX_FILE_BYTES = 256 << 20
-SIGNAL_FREE_RETRIES = timedelta(seconds=60)
+RETRY_TIMEOUT = timedelta(seconds=120)
 MASK_SUFFIX = ".png"
 STORE_ERRORS = (BaseError, OSError, ValueError)
 
@@ -40,9 +40,21 @@ class SourceFile:
     size_bytes: int
     modified_ns: int
 
-    def belongs_to(self, index: int, count: int) -> bool:
-        """Returns whether the file is in a shard; it depends on the name alone, so that every process agrees."""
-        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8]) % count == index
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of `count` shares of the pictures; index: 0 to count - 1."""
+
+    index: int = 0
+    count: int = 1
+
+    @property
+    def is_all(self) -> bool:
+        return self.count == 1
+
+    def holds(self, name: str) -> bool:
+        """Returns whether a file is in this shard; it depends on the name alone, so that every process agrees."""
+        return self.is_all or int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % self.count == self.index
 
 
 class Source(Protocol):
@@ -58,7 +70,10 @@ class Source(Protocol):
         ...
 
     def read(self, key: str) -> bytes:
-        """Returns the bytes of a file. Raises OSError, FileNotFoundError among them."""
+        """Returns the bytes of a file.
+
+        Raises OSError if this file cannot be read, CommandError if no file can, such as while a store is away.
+        """
         ...
 
 
@@ -154,7 +169,7 @@ class StoreSource:
                         continue
                     modified_ns = int(about["last_modified"].timestamp() * 1e9)
                     version = about["e_tag"] or f"{about['size']}-{modified_ns}"
-                    yield SourceFile(printable(path), path, version, about["size"], modified_ns)
+                    yield SourceFile(printable_path(PurePosixPath(path)), path, version, about["size"], modified_ns)
         except STORE_ERRORS as error:
             raise CommandError(f"{printable(self.url)} cannot be listed: {first_line(error)}") from None
         if count := self.left_out.total():
@@ -163,10 +178,10 @@ class StoreSource:
     def read(self, key: str) -> bytes:
         try:
             return bytes(obstore.get(self._opened(), key).bytes())
-        except OSError:
+        except FileNotFoundError:
             raise
         except STORE_ERRORS as error:
-            raise OSError(first_line(error)) from error
+            raise CommandError(f"{printable(self.url)} cannot be read: {first_line(error)}") from error
 
     def _opened(self) -> "ObjectStore":
         if self._store is None:
@@ -235,23 +250,23 @@ class StoreDestination:
     def write(self, key: str, data: bytes) -> None:
         try:
             if self._store is None:
-                self._store = open_store(self.url)
+                self._store = open_store(self.url, make=True)
             obstore.put(self._store, key, data)
         except STORE_ERRORS as error:
             raise CommandError(f"{printable(self.url)} cannot be written: {first_line(error)}") from None
 
 
-def open_store(url: str) -> "ObjectStore":
+def open_store(url: str, *, make: bool = False) -> "ObjectStore":
     """Opens an object store; endpoint and credentials come from the usual variables, such as `AWS_...`.
 
-    Raises CommandError for an address that no store understands.
+    make: creates the folder of a `file://` address. Raises CommandError for an address that no store understands.
     """
-    retries: RetryConfig = {"retry_timeout": SIGNAL_FREE_RETRIES}
+    retries: RetryConfig = {"max_retries": 20, "retry_timeout": RETRY_TIMEOUT}
     # Plain http is for a store on the own network, such as MinIO.
     options: ClientConfig = {"connect_timeout": "10s", "timeout": "300s", "allow_http": True}
     try:
         if url.startswith("file:"):
-            return LocalStore.from_url(url, mkdir=True)
+            return LocalStore.from_url(url, mkdir=make)
         return from_url(url, client_options=options, retry_config=retries)
     except STORE_ERRORS as error:
         raise CommandError(f"{printable(url)} is not the address of an object store: {first_line(error)}") from None
