@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from sightline.client import (
     Unauthorized,
     Unreachable,
     Unreadable,
+    async_client,
     operations,
 )
 from sightline.client.errors import BY_CODE
@@ -334,6 +335,22 @@ def test_key_prefix_and_environment(server: ScriptedServer, call: Call, monkeypa
 def test_invalid_address_is_explained(address: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Client(address)
+
+
+def test_pictures_are_encoded_off_the_event_loop(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[Thread] = []
+
+    def encode(picture: Any) -> bytes:
+        threads.append(current_thread())
+        return PICTURE
+
+    monkeypatch.setattr(async_client, "encode", encode)
+    server.script = [IMAGE_REPLY, IMAGE_REPLY]
+    array = np.zeros((4, 4, 3), np.uint8)
+    call_async_client(server.url, "inpaint", array, array)
+    call_async_client(server.url, "predict", "inpaint", {"image": array}, accept="image/png")
+    assert len(threads) == 3
+    assert main_thread() not in threads
 
 
 def test_map_keeps_going_after_a_failure_and_reads_its_input_slowly(server: ScriptedServer, call: Call) -> None:

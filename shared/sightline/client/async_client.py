@@ -1,6 +1,7 @@
 """The client for asynchronous programs."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Generic, Literal, Self, TypeVar, Unpack, overload
@@ -12,7 +13,7 @@ from sightline.client.client import DEFAULT_CONCURRENCY, Outcome, outcome_of
 from sightline.client.connection import DEFAULT_CONNECTIONS, Connection, is_short, reply_of
 from sightline.client.errors import SightlineError, Unreachable
 from sightline.client.operations import EventCursor, HttpRequest, Operation, Progress, RetryPolicy
-from sightline.client.pictures import PictureInput, opened
+from sightline.client.pictures import PictureInput, encode, opened
 from sightline.client.requests import (
     HdrOptions,
     InpaintOptions,
@@ -106,7 +107,8 @@ class AsyncClient:
         **options: Unpack[InpaintOptions],
     ) -> "InpaintResult | AsyncJob[InpaintResult]":
         """Fills the holes of a photo: the white pixels of `mask`, `regions`, or the photo's transparent pixels."""
-        return await self._predict(requests.inpaint(image, mask, options), wait, progress)
+        holes = None if mask is None else await _encoded(mask)
+        return await self._predict(requests.inpaint(await _encoded(image), holes, options), wait, progress)
 
     @overload
     async def hdr_correct(
@@ -130,7 +132,7 @@ class AsyncClient:
         **options: Unpack[HdrOptions],
     ) -> "HdrResult | AsyncJob[HdrResult]":
         """Recovers detail in a badly exposed photo."""
-        return await self._predict(requests.hdr_correct(image, options), wait, progress)
+        return await self._predict(requests.hdr_correct(await _encoded(image), options), wait, progress)
 
     @overload
     async def screen(
@@ -154,7 +156,7 @@ class AsyncClient:
         **options: Unpack[ScreenOptions],
     ) -> "Screening | AsyncJob[Screening]":
         """Screens a photo for eight kinds of human-rights violation; the decision may be `abstain`."""
-        return await self._predict(requests.screen(image, options), wait, progress)
+        return await self._predict(requests.screen(await _encoded(image), options), wait, progress)
 
     @overload
     async def interactions(
@@ -178,7 +180,7 @@ class AsyncClient:
         **options: Unpack[InteractionOptions],
     ) -> "InteractionResult | AsyncJob[InteractionResult]":
         """Detects people, objects and interactions: triplets of person, verb and object."""
-        return await self._predict(requests.interactions(image, options), wait, progress)
+        return await self._predict(requests.interactions(await _encoded(image), options), wait, progress)
 
     @overload
     async def material(
@@ -202,7 +204,7 @@ class AsyncClient:
         **options: Unpack[MaterialOptions],
     ) -> "MaterialResult | AsyncJob[MaterialResult]":
         """Estimates the maps of a flat surface from one flash photo."""
-        return await self._predict(requests.material(image, options), wait, progress)
+        return await self._predict(requests.material(await _encoded(image), options), wait, progress)
 
     async def predict(
         self,
@@ -217,7 +219,8 @@ class AsyncClient:
 
         pictures: by form field; a sequence of pairs repeats a field.
         """
-        fields = list(pictures.items()) if isinstance(pictures, Mapping) else list(pictures)
+        named = pictures.items() if isinstance(pictures, Mapping) else pictures
+        fields = [(name, await _encoded(picture)) for name, picture in named]
         return await self._run(
             operations.predict(requests.predict(model, fields, options or {}, accept), self._policy, progress)
         )
@@ -349,6 +352,13 @@ class AsyncJob(Generic[R]):
 
     def __repr__(self) -> str:
         return f"AsyncJob({self.id})"
+
+
+async def _encoded(picture: PictureInput) -> PictureInput:
+    """Encodes arrays and images in a thread; the event loop would stand still for a second with 12 megapixels."""
+    if isinstance(picture, (str, os.PathLike, bytes)):
+        return picture
+    return await asyncio.to_thread(encode, picture)
 
 
 async def _awaited(call: Awaitable[R]) -> R:
