@@ -185,6 +185,30 @@ def test_refusals_have_classes(server: ScriptedServer, call: Call, step: Step, k
         assert caught.value.facts == {"max_pixels": 5}
 
 
+@pytest.mark.parametrize(
+    ("step", "hint"),
+    [
+        (
+            problem(400, "invalid_request", errors=[{"field": "strength", "message": "Input should be at most 1"}]),
+            "strength: Input should be at most 1.",
+        ),
+        (problem(406, "not_acceptable", offered=["image/png"]), "It can be requested as image/png."),
+        (problem(404, "not_found", routes=["/v1/hoi", "/v1/inpaint"]), "The server has hoi, inpaint."),
+        (problem(404, "not_found", models=["hoi"]), "The server has hoi."),
+        (problem(413, "too_many_pixels", max_pixels=5), "Send a smaller picture."),
+        (problem(401, "unauthorized"), "Give a valid key as `api_key` or in SIGHTLINE_API_KEY."),
+        ((503, {"Retry-After": "70"}, b"busy"), "Try again in 70 s."),
+        (problem(400, "bad_mask", "The mask is too small; send one of 4 x 4 pixels."), None),
+    ],
+)
+def test_refusals_have_hints(server: ScriptedServer, call: Call, step: Step, hint: str | None) -> None:
+    server.script = [step]
+    with pytest.raises(SightlineError) as caught:
+        call(server.url, "inpaint", PICTURE)
+    assert caught.value.hint == hint
+    assert hint is None or str(caught.value).endswith(hint)
+
+
 def test_every_code_of_the_server_has_a_class() -> None:
     assert set(BY_CODE) == set(Code)
 
@@ -227,6 +251,7 @@ def test_job_without_result_raises_what_ended_it(
     with pytest.raises(kind) as caught:
         call(server.url, "inpaint", PICTURE)
     assert caught.value.facts["job_id"] == "job1"
+    assert bool(caught.value.hint) == (kind is not JobCancelled)
 
 
 def test_job_id_that_leads_elsewhere_is_refused(server: ScriptedServer, call: Call) -> None:

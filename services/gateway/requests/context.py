@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.auth.api_keys import caller_of, fairness_key_of
-from services.gateway.settings import GatewaySettings
+from services.gateway.settings import RESERVED, GatewaySettings
 from services.gateway.state import gateway_of
 from sightline.api.problems import Code, Problem
 from sightline.http.concurrency import ConcurrencyLimiter, Permit
@@ -233,11 +233,10 @@ class OwnBodyMiddleware:
 
     def __init__(self, app: ASGIApp, *, model_routes: Collection[str], max_bytes: int) -> None:
         self.app, self._max_bytes = app, max_bytes
-        self._model_routes = frozenset(model_routes)
         self._service_paths = ("/v1/models/", "/v2/models/", *(f"{route}/" for route in model_routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._is_forwarded(scope["path"]):
+        if scope["type"] != "http" or self._passes(scope["path"]):
             await self.app(scope, receive, send)
             return
         with ExitStack() as permits:
@@ -249,8 +248,11 @@ class OwnBodyMiddleware:
             else:
                 await self.app(scope, receive, send)
 
-    def _is_forwarded(self, path: str) -> bool:
-        return path in self._model_routes or path.startswith(self._service_paths)
+    def _passes(self, path: str) -> bool:
+        """Returns whether the body is left to the route; that of an unknown model replies 404 without its photo."""
+        name = path.removeprefix("/v1/")
+        is_model_path = path.startswith("/v1/") and "/" not in name and name not in RESERVED
+        return is_model_path or path.startswith(self._service_paths)
 
     async def _read(self, scope: Scope, receive: Receive, permits: ExitStack) -> Receive:
         """Returns a `receive` that replays the body; raises Problem TOO_MANY_BYTES, OVERLOADED or TOO_MANY_REQUESTS."""

@@ -98,8 +98,10 @@ class Connection:
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
             if isinstance(error, httpx2.RemoteProtocolError) and _NOT_HTTP.search(str(error)):
                 raise NotSightline(f"{self.address} does not speak HTTP: another kind of server answered") from error
-            unreachable = Unreachable(f"{self.address} cannot be reached: {reason_of(error)}")
-            unreachable.was_connected = not isinstance(error, _NOT_CONNECTED)
+            was_connected = not isinstance(error, _NOT_CONNECTED)
+            hint = None if was_connected else "Check the address, and whether the server runs."
+            unreachable = Unreachable(f"{self.address} cannot be reached: {reason_of(error)}", hint=hint)
+            unreachable.was_connected = was_connected
             raise unreachable from error
 
 

@@ -167,3 +167,31 @@ BY_STATUS: Mapping[int, type[SightlineError]] = {
     504: Overloaded,
 }
 """Classes by status for codes of a newer server, and for replies of a proxy."""
+
+HINTS: Mapping[str, str] = {
+    "unreadable_image": "If a viewer shows the picture, save it anew, as PNG or JPEG, and send that.",
+    "too_many_pixels": "Send a smaller picture.",
+    "too_many_bytes": "Send a smaller picture.",
+    "idempotency_key_reused": "Use a new key for other pictures or options.",
+    "internal": "The log of the server has the reason, under the request id.",
+}
+"""Hints by code, where the detail does not say what to do."""
+
+
+def hint_of(
+    status: int | None, wait_s: float | None, code: str | None = None, facts: Mapping[str, Any] | None = None
+) -> str | None:
+    """Returns what to do about a refusal: what the server offers instead, if its reply says so."""
+    match facts or {}:
+        case {"errors": [{"field": _, "message": _}, *_] as errors}:
+            return "; ".join(f"{each['field']}: {each['message']}" for each in errors) + "."
+        case {"offered": [_, *_] as offered}:
+            return f"It can be requested as {', '.join(map(str, offered))}."
+        case {"models": [_, *_] as names} | {"routes": [_, *_] as names}:
+            return f"The server has {', '.join(str(name).removeprefix('/v1/') for name in names)}."
+    match status:
+        case 401 | 403:
+            return "Give a valid key as `api_key` or in SIGHTLINE_API_KEY."
+        case 429 | 502 | 503 if wait_s:
+            return f"Try again in {wait_s:.0f} s."
+    return HINTS.get(code or "")

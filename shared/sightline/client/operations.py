@@ -27,6 +27,7 @@ from sightline.client.errors import (
     ServerFault,
     SightlineError,
     Unreachable,
+    hint_of,
 )
 from sightline.client.pictures import PictureInput
 from sightline.client.requests import Prediction
@@ -288,7 +289,7 @@ def error_of(reply: HttpReply) -> SightlineError:
         start = " ".join(reply.body[:MAX_QUOTED_CHARACTERS].decode("utf-8", "replace").split())
         quoted = f"{reply.media_type or 'no media type'}{f', beginning with {start!r}' if start else ''}"
         detail = f"the reply is not Sightline's: {reply.status}, {quoted}"
-        return kind(detail, status=reply.status, hint=_hint(reply.status, wait_s), retry_after_s=wait_s)
+        return kind(detail, status=reply.status, hint=hint_of(reply.status, wait_s), retry_after_s=wait_s)
     code = str(problem["code"])
     kind = BY_CODE.get(code) or (ServerFault if reply.status >= 500 else SightlineError)
     by_status = BY_STATUS.get(reply.status, SightlineError)
@@ -302,7 +303,7 @@ def error_of(reply: HttpReply) -> SightlineError:
         status=reply.status,
         code=code,
         request_id=str(problem.get("request_id") or reply.header(headers.REQUEST_ID) or "") or None,
-        hint=_hint(reply.status, wait_s),
+        hint=hint_of(reply.status, wait_s, code, facts),
         retry_after_s=wait_s,
         facts=facts,
     )
@@ -319,7 +320,10 @@ def job_error(job: JobStatus) -> SightlineError:
     else:
         kind = JobFailed
     detail = str(problem.get("detail") or f"the job was {job.state}")
-    return kind(detail, code=code, request_id=problem.get("request_id"), facts={"job_id": job.id, "state": job.state})
+    facts = {"job_id": job.id, "state": job.state}
+    return kind(
+        detail, code=code, request_id=problem.get("request_id"), hint=hint_of(None, None, code, problem), facts=facts
+    )
 
 
 def valid_job_id(text: str) -> str:
@@ -374,12 +378,3 @@ def _date(text: str) -> datetime | None:
     except ValueError:
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _hint(status: int, wait_s: float | None) -> str | None:
-    match status:
-        case 401 | 403:
-            return "Give a valid key as `api_key` or in SIGHTLINE_API_KEY."
-        case 429 | 502 | 503 if wait_s:
-            return f"Try again in {wait_s:.0f} s."
-    return None

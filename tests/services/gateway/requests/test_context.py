@@ -171,7 +171,7 @@ def test_declared_body_over_the_limit_is_refused_unless_it_is_a_job() -> None:
         pass
 
 
-@pytest.mark.parametrize("path", ["/v1/webhooks/test", "/v2/repository/index", "/v1/other"])
+@pytest.mark.parametrize("path", ["/v1/webhooks/test", "/v2/repository/index", "/v1/other/more"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_bodies_of_own_routes_are_limited(gateway: Server, path: str, chunked: bool) -> None:
     body = TEXT.ljust(MAX_JSON_BYTES + 1).encode()
@@ -183,6 +183,14 @@ def test_bodies_of_own_routes_are_limited(gateway: Server, path: str, chunked: b
     assert reply.status_code == 413
     assert reply.json()["limit_bytes"] == MAX_JSON_BYTES
     assert reply.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_photo_for_an_unknown_model_is_refused_by_name(gateway: Server, chunked: bool) -> None:
+    body = bytes(3_000_000)
+    reply = httpx2.post(f"{gateway.url}/v1/other", content=pieces(body) if chunked else body)
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert reply.json()["routes"] == ["/v1/echo"]
 
 
 def test_own_route_accepts_a_body_of_the_largest_size(gateway: Server) -> None:
