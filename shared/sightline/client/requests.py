@@ -41,12 +41,14 @@ class HdrOptions(TypedDict, total=False):
     """Options of `hdr_correct`.
 
     strength: share of the correction, 0 to 1; depth: bits per sample of PNG, 8 or 16; format: a corrected photo as
-    `png`, `jpeg` or `webp`, or the estimated scene as `hdr` or `exr`.
+    `png`, `jpeg` or `webp`, or the estimated scene as `hdr` or `exr`; output: the corrected photo, or the map of its
+    synthesised pixels.
     """
 
     strength: float
     depth: Literal[8, 16]
     format: Literal["png", "jpeg", "webp", "hdr", "exr"]
+    output: Literal["photo", "map"]
 
 
 class ScreenOptions(TypedDict, total=False):
