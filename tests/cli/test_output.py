@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.cli.output import CommandError, printable, printable_path, require_writable, write_whole
+from sightline.cli.output import CommandError, did_you_mean, printable, printable_path, require_writable, write_whole
 
 
 def test_printable_escapes_control_and_direction_characters() -> None:
@@ -38,3 +38,9 @@ def test_output_must_not_replace_an_input(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="is the input"):
         require_writable(link, inputs=[photo])
     require_writable(tmp_path / "out.jpg", inputs=[photo])
+
+
+def test_similar_word_is_suggested_in_either_spelling_else_all_are_listed() -> None:
+    models = ["hdr_correct", "hoi"]
+    assert did_you_mean("HDR-corect", models) == "did you mean hdr_correct?"
+    assert did_you_mean("zebra", models) == "there are: hdr_correct, hoi"

@@ -1,8 +1,10 @@
+import json
+import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 
 import psutil
 import pytest
@@ -139,8 +141,8 @@ def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: 
     eventually(is_decoding)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=10)
-    assert "Traceback" not in output + errors
-    assert process.returncode == -signal.SIGINT
+    assert (process.returncode, output) == (130, "")
+    assert errors == "sightline: interrupted; nothing was written. Run the same command again\n"
     eventually(lambda: not any(decoder.is_running() for decoder in decoders))
 
 
@@ -150,9 +152,36 @@ def test_ctrl_c_ends_the_decoding_of_a_hostile_picture(tmp_path: Path, started: 
         (["inpaint", PHOTO, "-o", "out.bmp"], ".bmp"),
         (["inpaint", PHOTO, "-o", "out.png", "--option", "format"], "NAME=VALUE"),
         (["paint", PHOTO, "-o", "out.png"], "inpaint"),
-        (["inpaint", "missing.jpg", "-o", "out.png"], "missing.jpg"),
+        (["inpaint", PHOTO], "-o"),
     ],
-    ids=["suffix", "option", "model", "photo"],
+    ids=["suffix", "option", "model", "output"],
 )
 def test_mistakes_on_the_command_line_are_explained(arguments: list[object], message: str) -> None:
     assert message in predict(*arguments)
+
+
+def test_json_is_one_document_with_the_record(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    facts = json.loads(predict("hdr-correct", PHOTO, "-o", out, "--json"))
+    assert (facts["model"], facts["out"], facts["size_bytes"]) == ("hdr_correct", str(out), out.stat().st_size)
+    assert (
+        facts["record"]["exposure"]["before"]["clipped_share"] > facts["record"]["exposure"]["after"]["clipped_share"]
+    )
+    assert facts["request_id"] == facts["record"]["evidence"]["request_id"]
+
+
+def test_photo_and_result_pass_through_pipes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sightline.cli", "predict", "hdr-correct", "-", "-o", "-", "--format", "webp"]
+    done = run(command, input=PHOTO.read_bytes(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout[:4] + done.stdout[8:12] == b"RIFFWEBP"
+    assert b"mean luminance" in done.stderr
+
+
+def test_picture_is_not_written_to_a_terminal() -> None:
+    reading, terminal = os.openpty()
+    command = [sys.executable, "-m", "sightline.cli", "predict", "hdr-correct", str(PHOTO), "-o", "-"]
+    done = run(command, stdout=terminal, stderr=PIPE)
+    os.close(terminal)
+    os.close(reading)
+    assert (done.returncode, b"redirect it" in done.stderr) == (2, True)

@@ -64,7 +64,7 @@ def test_reply_without_problem_details_is_reported(server: ScriptedServer, tmp_p
     server.script = [(418, {}, b"<html>\x1b[31ma teapot</html>")]
     arguments = ("predict", "inpaint", str(PHOTO), "-o", str(tmp_path / "out.png"), "--url", server.url)
     done = subprocess.run([sys.executable, "-m", "sightline.cli", *arguments], capture_output=True, text=True)
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert re.search(r"not Sightline's: 418.*a teapot", done.stderr)
     assert "\x1b" not in done.stderr
 

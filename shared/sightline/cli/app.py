@@ -6,29 +6,30 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from redis.exceptions import RedisError
+from typer._click.exceptions import UsageError  # typer's own module exports subclasses alone
 
 from sightline import __version__
 from sightline.api.problems import Problem
 from sightline.cli.arguments import parse_options, parse_shard
 from sightline.cli.evidence import add_evidence
+from sightline.cli.exit_codes import ExitCode, exit_code_of, exit_code_table
+from sightline.cli.interruption import Interrupted, end_on_signals, print_last_line
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_models, require_runtime
-from sightline.cli.output import CommandError, printable
+from sightline.cli.output import CommandError, note
 from sightline.cli.training import add_training
 from sightline.cli.weights.command import add_weights
 from sightline.client import SightlineError
 from sightline.inference.contract import ContractError
 from sightline.runtime.errors import KeyFileError
 
+NAME = "sightline"
 STATE = Path(".sightline")
 SCREENING = Path("screening")
 DOWN_GRACE_S = 60.0
-HELP = """Vision models for people who investigate with pictures.
-
-Exit code 0: success. 1: the command failed, with the reason on standard error. 2: wrong usage.
-
-3: `screen` finished, but could not read some files or folders. 130, 143: interrupted by Ctrl-C or SIGTERM.
-"""
+HELP = "Vision models for people who investigate with pictures."
+EXIT_CODES = f"\b\nExit codes:\n{exit_code_table()}"
 
 Model = Annotated[str, typer.Argument(help="Name of the model, for example hdr_correct or hdr-correct.")]
 ApiKey = Annotated[
@@ -84,19 +85,40 @@ def doctor(
 
 def predict(
     model: Model,
-    photo: Annotated[Path, typer.Argument(help="Input picture.", exists=True, dir_okay=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output file; its suffix selects the format.")],
-    mask: Annotated[
-        Path | None, typer.Option(help="Mask for inpaint; white pixels are filled.", exists=True, dir_okay=False)
+    photo: Annotated[Path, typer.Argument(help="Picture; - reads it from standard input.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Output file, whose suffix selects the format; - is standard output."),
     ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="Format of the output, such as png or json; default: by its suffix.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="Mask for inpaint; white pixels are filled.")] = None,
     option: Annotated[list[str] | None, typer.Option(help="Option of the model as NAME=VALUE; repeatable.")] = None,
     url: Annotated[str | None, typer.Option(help="Gateway or service; default: run in this process.")] = None,
     api_key: ApiKey = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, with the record.")] = False,
 ) -> None:
-    """Run one model on one picture, in this process or on a server."""
+    """Run one model on one picture, here or on a server.
+
+    Prints a summary of the result. Models whose result is JSON (hoi, hra-screening) need no output file.
+    """
+    from sightline.cli.predict import PredictArguments
     from sightline.cli.predict import predict as run
 
-    run(model, photo, out, mask=mask, options=option or [], url=url, api_key=api_key)
+    run(
+        PredictArguments(
+            model=model,
+            photo=photo,
+            out=out,
+            suffix=format_,
+            mask=mask,
+            options=parse_options(option or []),
+            url=url,
+            api_key=api_key,
+            as_json=as_json,
+        )
+    )
 
 
 def screen(
@@ -224,8 +246,11 @@ def build_app(action: str | None = None) -> typer.Typer:
     """`action` is the command about to run, so that torch is imported only for those that need it."""
     app = typer.Typer(
         help=HELP,
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
+        # Boxes and colours break where the output is narrow, piped or read aloud.
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=HELP)(start)
@@ -239,14 +264,45 @@ def build_app(action: str | None = None) -> typer.Typer:
 
 
 def run(arguments: list[str]) -> None:
-    """Runs the command and ends the process; exit codes are those of the help text."""
+    """Runs the command and ends the process."""
     # Names of files may hold bytes that no terminal shows.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    end_on_signals()
+    raise SystemExit(execute(arguments))
+
+
+def execute(arguments: list[str]) -> int:
+    """Runs the command; prints errors that the user can fix in one sentence, and returns the exit code."""
     try:
-        build_app(arguments[0] if arguments else None)(arguments)
-    except (CommandError, SightlineError, Problem, ContractError, KeyFileError) as fault:
+        code = build_app(arguments[0] if arguments else None)(arguments, prog_name=NAME, standalone_mode=False)
+    except (CommandError, SightlineError, Problem, ContractError, KeyFileError, RedisError) as fault:
         # A server's error may hold control characters.
-        typer.echo(f"sightline: {printable(str(fault))}", err=True)
-        raise SystemExit(1) from None
+        note(f"{NAME}: {_sentence(fault)}")
+        return exit_code_of(fault)
+    except Interrupted:
+        print_last_line()
+        raise
+    except UsageError as fault:
+        _print_usage_error(fault)
+        return ExitCode.USAGE
+    except typer.Abort:
+        note(f"{NAME}: nothing was confirmed, so nothing was done")
+        return ExitCode.FAILED
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _sentence(fault: Exception) -> str:
+    if isinstance(fault, RedisError):
+        return f"Redis: {str(fault).rstrip('.')}. Check --redis or SIGHTLINE_REDIS_URL, and that Redis is running"
+    return str(fault)
+
+
+def _print_usage_error(fault: UsageError) -> None:
+    message = fault.format_message()
+    if message.startswith("Usage:"):  # a group without a command shows its help
+        typer.echo(message, err=True)
+        return
+    command = fault.ctx.command_path if fault.ctx else NAME
+    note(f"{command}: {message.rstrip('.')} ({command} -h shows how to use it)")

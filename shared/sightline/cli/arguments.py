@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import typer
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from sightline.cli.output import CommandError
+from sightline.cli.exit_codes import ExitCode
+from sightline.cli.output import CommandError, did_you_mean, printable
 
 SHARD = re.compile(r"(\d+)/(\d+)")
 
@@ -21,12 +23,24 @@ def parse_options(options: Sequence[str]) -> dict[str, str]:
 def validate_options(options: type[BaseModel], values: Mapping[str, str]) -> BaseModel:
     """Returns a model's options. Raises CommandError for unknown names and values out of range."""
     if unknown := sorted(set(values) - set(options.model_fields)):
-        raise CommandError(f"there is no option {unknown[0]!r}, only {', '.join(options.model_fields) or 'none'}")
+        hint = did_you_mean(unknown[0], options.model_fields)
+        raise CommandError(f"there is no option {printable(unknown[0])!r}; {hint}", ExitCode.USAGE)
     try:
         return options.model_validate(values)
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise CommandError("; ".join(faults)) from None
+        faults = [_describe_fault(fault, values) for fault in error.errors()]
+        raise CommandError("; ".join(faults), ExitCode.BAD_INPUT) from None
+
+
+def _describe_fault(fault: ErrorDetails, values: Mapping[str, str]) -> str:
+    name = str(fault["loc"][0]) if fault["loc"] else ""
+    place, value = ".".join(map(str, fault["loc"])), values.get(name, "")
+    if fault["type"] in ("enum", "literal_error"):
+        choices = re.findall(r"'([^']*)'", fault["msg"])
+        near = did_you_mean(value, choices)
+        rest = f" It takes {', '.join(choices)}" if near.endswith("?") else ""
+        return f"option {place} has no value {printable(value)!r}; {near}{rest}"
+    return f"option {place}={printable(value)}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
 def parse_shard(shard: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM: end a command without a traceback, after it has cleaned up."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -13,6 +15,51 @@ T = TypeVar("T")
 
 POLL_S = 0.1
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+_last_lines: list[Callable[[], str]] = [lambda: "interrupted; run the same command again"]
+
+
+@contextmanager
+def last_line(sentence: Callable[[], str]) -> Iterator[None]:
+    """Sets the last line of a command that a signal ends inside the block: what is done, and how to continue."""
+    _last_lines.append(sentence)
+    try:
+        yield
+    finally:
+        _last_lines.pop()
+
+
+def print_last_line() -> None:
+    # Written to the descriptor, as the main thread may hold the lock of the stream; the line and cursor of a progress
+    # bar are restored.
+    restored = "\r\x1b[K\x1b[?25h" if sys.stderr.isatty() else ""
+    with suppress(OSError):
+        os.write(2, f"{restored}sightline: {_last_lines[-1]()}\n".encode())
+
+
+def end_on_signals() -> None:
+    """Makes signals end the process with a last line and 128 plus the signal's number as exit code.
+
+    A thread ends it, because Python runs handlers on the main thread, which may be in C code for long.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    for number in SIGNALS:
+        signal.signal(number, _leave_to_thread)
+    Thread(target=_end_on_signal, args=(reading,), name="signals", daemon=True).start()
+
+
+def _leave_to_thread(_: int, __: FrameType | None) -> None:
+    """Marks a signal that no command handles itself."""
+
+
+def _end_on_signal(reading: int) -> None:
+    while numbers := os.read(reading, 1):
+        if signal.getsignal(numbers[0]) is _leave_to_thread:
+            print_last_line()
+            os._exit(128 + numbers[0])
 
 
 class Interrupted(SystemExit):

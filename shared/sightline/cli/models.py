@@ -9,7 +9,7 @@ from typing import Any, cast
 import typer
 
 from sightline.api.declaration import ModelDeclaration
-from sightline.cli.output import CommandError
+from sightline.cli.output import CommandError, did_you_mean
 from sightline.inference.predictor import AnyPredictor
 from sightline.runtime.deployables import SAMPLES, SERVICES, import_service, install_command
 from sightline.serving.settings import ServiceSettings
@@ -29,7 +29,7 @@ def require_models(names: Iterable[str]) -> tuple[str, ...]:
     """Returns the named models (in either spelling), or all models if none is named."""
     found, wanted = find_models(), {normalize_model_name(name): name for name in names}
     if unknown := sorted(set(wanted) - set(found)):
-        raise typer.BadParameter(f"there is no model {wanted[unknown[0]]!r}; there are: {', '.join(found) or 'none'}")
+        raise typer.BadParameter(f"there is no model {wanted[unknown[0]]!r}; {did_you_mean(unknown[0], found)}")
     return tuple(name for name in found if not wanted or name in wanted)
 
 

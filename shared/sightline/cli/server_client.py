@@ -1,10 +1,14 @@
 """The Python client as the command line uses it: with sentences about outages, and waits that a stop request ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from sightline.cli.exit_codes import ExitCode
 from sightline.cli.output import CommandError
-from sightline.client import Client, NotFound, SightlineError
+from sightline.client import Client, NotFound, SightlineError, operations, requests
+from sightline.client.operations import Progress
+from sightline.client.requests import Prediction
+from sightline.client.results import HttpReply
 
 MAX_OUTAGE_S = 300.0
 """Time for which a server may be unavailable or overloaded before the command gives up."""
@@ -23,7 +27,7 @@ class ServerClient(Client):
         try:
             super().__init__(url, api_key=api_key, retry_s=MAX_OUTAGE_S, on_retry=self._report)
         except ValueError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error), ExitCode.USAGE) from None
 
     def lacks_model(self, model: str) -> bool:
         """Returns whether the server reports that it has no such model; False for any other reply."""
@@ -33,13 +37,31 @@ class ServerClient(Client):
             return isinstance(error, NotFound) and error.code is not None
         return False
 
-    def lacks_models(self) -> bool:
-        """Returns whether the address has no Sightline server, such as for a wrong path."""
+    def model_names(self) -> list[str] | None:
+        """Returns the names of the server's models; None if the address has no Sightline server, as for a wrong path.
+
+        Any other error gives no names.
+        """
         try:
-            self.models()
-        except SightlineError as error:
-            return isinstance(error, NotFound)
-        return False
+            return [str(model["name"]) for model in self.models()]
+        except NotFound:
+            return None
+        except (SightlineError, KeyError, TypeError):
+            return []
+
+    def reply_of(
+        self,
+        model: str,
+        pictures: Mapping[str, bytes],
+        options: Mapping[str, str],
+        *,
+        accept: str,
+        progress: Progress | None = None,
+    ) -> HttpReply:
+        """Like `predict`, but returns the reply with its headers."""
+        request = requests.predict(model, list(pictures.items()), options, accept)
+        whole = Prediction(request.model, request.pictures, request.options, request.accept, lambda reply: reply)
+        return self._run(operations.predict(whole, self._policy, progress))
 
     def _pause(self, seconds: float) -> None:
         self._wait(seconds)

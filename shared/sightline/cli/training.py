@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sightline.cli.output import CommandError
+from sightline.cli.exit_codes import ExitCode
+from sightline.cli.output import CommandError, did_you_mean, printable
 from sightline.runtime.deployables import install_command
 
 ACTIONS = {
@@ -60,7 +61,8 @@ def fetch_data(
 
     path = shipped_manifests().get(manifest, Path(manifest))
     if not path.is_file():
-        raise CommandError(f"There is no manifest {manifest}; there are {', '.join(shipped_manifests())}.")
+        hint = did_you_mean(manifest, shipped_manifests())
+        raise CommandError(f"there is no manifest {printable(manifest)}; {hint}", ExitCode.USAGE)
     try:
         report = rebuild(read_manifest(path), source, out)
     except ManifestError as error:
