@@ -93,6 +93,10 @@ console: $(VENV)/.dev ## Regenerate the console's views from the models' declara
 reference: $(VENV)/.dev ## Regenerate the API reference in docs/ from the gateway's OpenAPI document
 	@$(BIN)/python deploy/api_reference.py
 
+.PHONY: typescript
+typescript: ## Install the compiler with which the tests run the pages in TypeScript (needs npm)
+	@npm ci --silent --no-audit --no-fund --prefix tests/docs/typescript
+
 .PHONY: evaluate
 evaluate: $(VENV)/.dev ## Compare a model with its baselines: make evaluate MODEL=inpaint ARGS="..."
 	@exec $(BIN)/sightline evaluate $(MODEL) $(ARGS)

@@ -24,8 +24,8 @@ BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n\s*)?^(?P<indent> *)```(?P<language>[a-z]*)\n(?P<code>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,
 )
-PROSE = frozenset(("", "text", "http", "nginx", "ini", "html"))
-"""Languages of blocks that show something and are no input of a program here."""
+PROSE = frozenset(("", "text", "http", "nginx", "ini", "html", "ts"))
+"""Languages of blocks that show something and are no input of a program here; `test_typescript.py` runs `ts`."""
 LIMIT_S = 120.0
 
 
@@ -79,7 +79,11 @@ class PageRun:
             self._languages[block.language](block.code.replace(DOCUMENTED_ADDRESS, self._address))
 
     def _run_shell(self, code: str) -> None:
-        self._run("bash", "-euo", "pipefail", "-c", code)
+        errors = self._run("bash", "-euo", "pipefail", "-c", code)
+        # curl succeeds with an error reply, unless an option says otherwise.
+        refused = re.search(r"^HTTP status [45]\d\d$", errors, re.MULTILINE)
+        if refused and "--fail" not in code:
+            raise AssertionError(f"{refused[0]}\n{errors[-1500:]}")
 
     def _run_node(self, code: str) -> None:
         script = self._folder / "snippet.mjs"
@@ -94,15 +98,18 @@ class PageRun:
         finally:
             os.chdir(before)
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> str:
+        """Returns the text of standard error; raises AssertionError unless the exit code is 0."""
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         modules = os.pathsep.join((str(ROOT / "shared"), str(ROOT)))
         environment = {**os.environ, "PATH": path, "PYTHONPATH": modules, "SIGHTLINE_URL": self._address}
+        environment["CURL_HOME"] = str(self._folder)
         done = subprocess.run(
             command, cwd=self._folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S
         )
         if done.returncode:
             raise AssertionError(f"exit code {done.returncode}\n{done.stdout[-1500:]}\n{done.stderr[-1500:]}")
+        return done.stderr
 
 
 def prepare(folder: Path, state: Path) -> None:
@@ -111,6 +118,7 @@ def prepare(folder: Path, state: Path) -> None:
         if sample.suffix in (".jpg", ".png"):
             shutil.copy(sample, folder)
     (folder / "samples").symlink_to(SAMPLES)
+    (folder / ".curlrc").write_text('write-out = "%{stderr}HTTP status %{http_code}\\n"\n')
     (folder / "photos").mkdir()
     for name in ("photo.jpg", "astronaut.jpg"):
         shutil.copy(SAMPLES / name, folder / "photos")

@@ -1,7 +1,9 @@
 """Every code block of the documentation runs against a real fleet, or gives the reason why it cannot."""
 
 import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -31,6 +33,22 @@ def failed(run: PageRun, block: Block) -> str | None:
     except Exception:
         return f"{block}\n{traceback.format_exc(limit=-3)}"
     return None
+
+
+def test_error_reply_of_curl_is_reported_unless_the_block_names_it(tmp_path: Path) -> None:
+    folder = tmp_path / "page"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # has no method: replies with 501
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        run = PageRun(folder, url, tmp_path)
+        reported = failed(run, Block("page.md", 7, "sh", f"curl {url}/none -o saved", None))
+        expected = failed(run, Block("page.md", 7, "sh", f"curl --fail-with-body {url}/none || true", None))
+        server.shutdown()
+        thread.join()
+    assert "HTTP status 501" in str(reported)
+    assert expected is None
 
 
 def test_block_with_its_language_line_and_reason_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
