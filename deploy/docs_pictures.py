@@ -17,8 +17,8 @@ from sightline.client.results import FileResult
 
 ROOT = Path(__file__).parents[1]
 SAMPLES, FOLDER = ROOT / "samples", ROOT / "docs" / "images" / "howto"
-# Paving, which the model continues, and a rock, of which it makes water and a smaller rock.
-HOLES = ((60, 262, 220, 284), (640, 300, 840, 360))
+# Pavement, which the model continues, and rocks, in whose place it puts others.
+HOLES = ((60, 255, 220, 290), (640, 300, 840, 360))
 DARKER_STOPS = 2.5
 QUALITY = 82
 MAX_BYTES = 120_000
