@@ -1,9 +1,10 @@
 """A closed-loop load generator: `python -m sightline.cli.load_generator < job.json > report.json`.
 
 It runs in a separate process, so that its work does not slow the measured loop. It sends its requests with the client
-that users import, so the measured rates include the client's work: 2 ms of processor time for each request, for which
-screening, a fast model, needs 160 ms on a CPU. One process sends about 1000 photos of 210 kB per second to a server that
-does nothing, where aiohttp's client would send 4000; `bench` says so when the generator is the limit.
+that users import, so the measured rates include the client's work: 2 to 5 ms of processor time for each request, for
+which screening needs 160 ms and exposure correction 220 ms on a CPU. One process sends about 1000 photos of 210 kB per
+second to a server that does nothing, where aiohttp's client would send 4000; `bench` says when the generator is the
+limit.
 """
 
 import asyncio

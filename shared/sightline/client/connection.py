@@ -100,7 +100,8 @@ class Connection:
                 raise NotSightline(f"{self.address} does not speak HTTP: another kind of server answered") from error
             was_connected = not isinstance(error, _NOT_CONNECTED)
             hint = None if was_connected else "Check the address, and whether the server runs."
-            unreachable = Unreachable(f"{self.address} cannot be reached: {reason_of(error)}", hint=hint)
+            fault = "did not answer" if was_connected else "cannot be reached"
+            unreachable = Unreachable(f"{self.address} {fault}: {reason_of(error)}", hint=hint)
             unreachable.was_connected = was_connected
             raise unreachable from error
 
