@@ -1,5 +1,6 @@
 """Map of the pixels whose content a correction made up."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,13 +18,18 @@ def synthesised_map(picture: Picture, pixels: Samples) -> NDArray[np.uint8]:
 
     pixels: the corrected photo (h, w, 3). Such a pixel had no detail, so that its content is a guess.
     """
-    result = np.zeros(pixels.shape[:2], np.uint8)
     step = int(np.iinfo(picture.pixels.dtype).max) // 255
     darkest, brightest = CRUSHED * step + step // 2, (CLIPPED - 1) * step + step // 2
+    result = np.empty(pixels.shape[:2], np.uint8)
     for top in range(0, len(result), BAND_ROWS):
         rows = slice(top, top + BAND_ROWS)
         before, after = picture.pixels[rows], pixels[rows]
-        maximum = before.max(axis=2)
-        is_lost = (maximum > brightest) | (maximum <= darkest)
-        result[rows][is_lost] = SYNTHESISED * (quantize(before[is_lost], after.dtype) != after[is_lost]).any(axis=1)
+        is_crushed, is_not_clipped = _all_between(before, darkest), _all_between(before, brightest)
+        is_unchanged = _all_between(np.asarray(cv2.absdiff(quantize(before, after.dtype), after), after.dtype), 0)
+        result[rows] = (is_crushed | ~is_not_clipped) & ~is_unchanged
     return result
+
+
+def _all_between(samples: Samples, high: int) -> NDArray[np.uint8]:
+    """Returns 255 for pixels with all channels in 0..high, else 0."""
+    return np.asarray(cv2.inRange(samples, (0, 0, 0), (high, high, high)), np.uint8)

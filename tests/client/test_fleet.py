@@ -14,6 +14,8 @@ from PIL import Image
 
 from sightline import AsyncClient, Client
 from sightline.client import BadMask, Expired, JobStatus, NotFound, PictureInput, Unreadable
+from sightline.evidence.bundle import read_files
+from sightline.evidence.verification import verify
 from tests.scripts import load_script
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +58,24 @@ def test_hdr_correct_returns_photo_and_scene(client: Client) -> None:
     scene = client.hdr_correct(dark, format="exr")
     assert scene.media_type == "image/x-exr"
     assert scene.data.startswith(b"\x76\x2f\x31\x01")
+    everything = client.hdr_correct(dark, format="zip")
+    assert everything.map.image.size == everything.files["corrected.png"].image.size
+    assert everything.synthesised_share == pytest.approx((everything.map.array == 255).mean(), abs=1e-6)
+
+
+def test_result_has_a_record_that_verifies_with_the_files(client: Client, tmp_path: Path) -> None:
+    everything = client.inpaint(PHOTO, MASK, format="zip", method="network")
+    everything.save(tmp_path / "filled.zip")
+    assert everything.synthesised_share == pytest.approx((everything.map.array == 255).mean(), abs=1e-6)
+    assert verify(read_files([PHOTO, MASK, tmp_path / "filled.zip"])).holds
+    filled = client.inpaint(PHOTO, MASK, method="network")
+    paths = [filled.save(tmp_path / "filled.png"), filled.evidence.save(tmp_path / "filled.png.json")]
+    assert filled.evidence.parameters["method"] == "network"
+    assert filled.evidence.result_sha256 == (hashlib.sha256(filled.data).hexdigest(),)
+    assert not filled.evidence.is_signed
+    assert not filled.evidence.is_deterministic
+    assert verify(read_files([PHOTO, MASK, *paths])).holds
+    assert not verify(read_files([PHOTO, *paths])).holds
 
 
 def test_screen_returns_probabilities(client: Client) -> None:

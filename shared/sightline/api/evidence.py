@@ -106,10 +106,13 @@ class Evidence(BaseModel):
     precision: str = Field(examples=["fp32"])
     deterministic: bool = Field(
         default=False,
-        description="Whether the same input, parameters, weights and libraries give the same bytes again, whatever "
-        "else the service computes",
+        description="Whether the same input, parameters, weights, libraries and processor give the same bytes again, "
+        "whatever else the service computes",
     )
     libraries: dict[str, str]
+    processor: str | None = Field(
+        default=None, description="Machine type and instruction sets", examples=["x86_64 X86_V2 X86_V3"]
+    )
     gps_removed: bool = Field(
         default=False, description="True where the first picture carries a position, which no result repeats"
     )

@@ -19,16 +19,17 @@ from sightline.client.results import (
 )
 
 ResultT = TypeVar("ResultT", covariant=True)
-PictureFormat = Literal["png", "jpeg", "webp"]
-FORMATS: Mapping[str, str] = {"png": PNG, "jpeg": JPEG, "webp": WEBP, "hdr": RADIANCE, "exr": OPENEXR}
+PictureFormat = Literal["png", "jpeg", "webp", "zip"]
+FORMATS: Mapping[str, str] = {"png": PNG, "jpeg": JPEG, "webp": WEBP, "hdr": RADIANCE, "exr": OPENEXR, "zip": ZIP}
 
 
 class InpaintOptions(TypedDict, total=False):
     """Options of `inpaint`.
 
     regions: holes as `{"boxes": [[left, top, right, bottom]], "polygons": [[[x, y], ...]]}` in pixels of the displayed
-    photo, instead of a mask; format: of the returned picture; output: the filled photo, or the map of synthesised
-    pixels; method: with copies of other parts of the photo in deep holes, or by the network alone.
+    photo, instead of a mask; format: of the returned picture, or `zip` for an archive of photo, map and record; output:
+    the filled photo, or the map of synthesised pixels; method: with copies of other parts of the photo in deep holes,
+    or by the network alone.
     """
 
     regions: Mapping[str, Any]
@@ -41,13 +42,13 @@ class HdrOptions(TypedDict, total=False):
     """Options of `hdr_correct`.
 
     strength: share of the correction, 0 to 1; depth: bits per sample of PNG, 8 or 16; format: a corrected photo as
-    `png`, `jpeg` or `webp`, or the estimated scene as `hdr` or `exr`; output: the corrected photo, or the map of its
-    synthesised pixels.
+    `png`, `jpeg` or `webp`, the estimated scene as `hdr` or `exr`, or an archive of all as `zip`; output: the corrected
+    photo, or the map of synthesised pixels.
     """
 
     strength: float
     depth: Literal[8, 16]
-    format: Literal["png", "jpeg", "webp", "hdr", "exr"]
+    format: Literal["png", "jpeg", "webp", "hdr", "exr", "zip"]
     output: Literal["photo", "map"]
 
 
@@ -112,7 +113,8 @@ class Prediction(Generic[ResultT]):
 def inpaint(image: PictureInput, mask: PictureInput | None, options: InpaintOptions) -> Prediction[InpaintResult]:
     pictures = [("image", image), *([("mask", mask)] if mask is not None else [])]
     accept = FORMATS[options.get("format", "png")]
-    return _prediction("inpaint", pictures, options, accept, results.parse_inpaint)
+    chosen = {name: value for name, value in options.items() if (name, value) != ("format", "zip")}
+    return _prediction("inpaint", pictures, chosen, accept, results.parse_inpaint)
 
 
 def hdr_correct(image: PictureInput, options: HdrOptions) -> Prediction[HdrResult]:

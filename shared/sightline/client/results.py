@@ -136,17 +136,40 @@ class FileResult:
         """Writes the bytes as they came; raises ValueError if the suffix belongs to another type."""
         return self.file.save(path)
 
+    @cached_property
+    def files(self) -> Mapping[str, Picture]:
+        """The files of an archive by name; raises NotSightline if the reply is none."""
+        return {name: Picture(data, _media_type_of(name)) for name, data in self._files.items()}
+
+    @cached_property
+    def _files(self) -> Mapping[str, bytes]:
+        try:
+            with ZipFile(io.BytesIO(self.data)) as archive:
+                return {name: archive.read(name) for name in archive.namelist()}
+        except BadZipFile:
+            raise NotSightline("the reply is not the archive that it says it is") from None
+
 
 @dataclass(frozen=True)
-class InpaintResult(FileResult):
-    """The filled photo, or the map of its synthesised pixels. The pixels in the holes are invented."""
+class AlteredPhoto(FileResult):
+    """A photo that a model altered, its map of synthesised pixels, or an archive of both."""
 
     synthesised_share: float | None = None
 
+    @property
+    def map(self) -> Picture:
+        """The map, with 255 for pixels that the model made up; needs the option `format="zip"`."""
+        return self.files["map.png"]
+
 
 @dataclass(frozen=True)
-class HdrResult(FileResult):
-    """The corrected photo, or the estimated scene as Radiance or OpenEXR file."""
+class InpaintResult(AlteredPhoto):
+    """The filled photo, or the map of its synthesised pixels. The pixels in the holes are invented."""
+
+
+@dataclass(frozen=True)
+class HdrResult(AlteredPhoto):
+    """The corrected photo, the map of its synthesised pixels, or the estimated scene as Radiance or OpenEXR file."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +199,6 @@ class MaterialResult(FileResult):
     def probabilities(self) -> Mapping[str, float]:
         """Probabilities of the material types."""
         return _mapping(self.record["material"]["probabilities"])
-
-    @cached_property
-    def _files(self) -> Mapping[str, bytes]:
-        try:
-            with ZipFile(io.BytesIO(self.data)) as archive:
-                return {name: archive.read(name) for name in archive.namelist()}
-        except BadZipFile:
-            raise NotSightline("the reply is not the archive that it says it is") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +330,8 @@ def parse_inpaint(reply: HttpReply) -> InpaintResult:
 
 
 def parse_hdr(reply: HttpReply) -> HdrResult:
-    return HdrResult(Picture(reply.body, reply.media_type), evidence_of(reply))
+    share = reply.header(headers.SYNTHESISED_SHARE)
+    return HdrResult(Picture(reply.body, reply.media_type), evidence_of(reply), None if share is None else float(share))
 
 
 def parse_material(reply: HttpReply) -> MaterialResult:

@@ -107,6 +107,7 @@ def _session_options(settings: InferenceSettings) -> ort.SessionOptions:
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.intra_op_num_threads = settings.run_workers
     options.inter_op_num_threads = 1
+    options.use_deterministic_compute = settings.deterministic
     # Memory patterns are kept per shape and grow with each new one.
     options.enable_mem_pattern = False
     # Spinning threads would take the cores from decoding and encoding.

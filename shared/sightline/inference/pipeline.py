@@ -1,12 +1,15 @@
 """The inference pipeline as one plan: read the upload, predict, render the result with its evidence record."""
 
 import hashlib
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+import numpy as np
 
 from sightline import __version__
 from sightline.api import headers as names
@@ -16,7 +19,9 @@ from sightline.evidence.canonical_json import record_parameters
 from sightline.imaging.private_metadata import find_private_metadata
 from sightline.inference.engine import Session
 from sightline.inference.predictor import AnyPredictor, Plan, Rendered, Upload
+from sightline.inference.providers import EXECUTION_PROVIDERS
 from sightline.inference.seal import Seal
+from sightline.inference.settings import Provider
 from sightline.inference.stages import Stage, Stages
 
 Render = Callable[[str], Rendered]
@@ -110,6 +115,9 @@ def _predict(
         parameters=record_parameters(request.upload.options.model_dump(mode="json")),
         provider=session.provider,
         precision=session.precision,
+        # Only the CPU's bytes are compared by tests.
+        deterministic=seal.deterministic and session.provider == EXECUTION_PROVIDERS[Provider.CPU],
+        processor=processor(),
         libraries=dict(libraries()),
         gps_removed=private.gps,
         serial_numbers_removed=private.serial_numbers,
@@ -129,6 +137,13 @@ def _predict(
         return seal.complete(headed, evidence, request.upload.files[0])
 
     return render
+
+
+@cache
+def processor() -> str:
+    """Returns the machine type and the instruction sets by which libraries choose their kernels."""
+    known = np.show_config(mode="dicts")["SIMD Extensions"]
+    return " ".join([platform.machine(), *known["baseline"], *known["found"]])
 
 
 @cache

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from typing import Protocol, Self
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
@@ -36,6 +36,34 @@ class Credentials(Protocol):
     ) -> bytes: ...
 
 
+class DevelopmentCredentials:
+    """Content credentials by a certificate that no reader trusts, which is made for the first altered picture.
+
+    Models that alter none never load the libraries, which take 28 MB.
+    """
+
+    def embed(
+        self, picture: bytes, media_type: str, alteration: Alteration, evidence: Evidence, original: bytes
+    ) -> bytes:
+        return _development_credentials().embed(picture, media_type, alteration, evidence, original)
+
+
+@cache
+def _development_credentials() -> Credentials:
+    from sightline.evidence.content_credentials import ContentCredentials
+
+    return ContentCredentials.of(None, None)
+
+
+def _open_credentials(settings: InferenceSettings) -> Credentials:
+    if settings.credentials_certificate is None:
+        return DevelopmentCredentials()
+    from sightline.evidence.content_credentials import ContentCredentials
+
+    # At once, so that a certificate that cannot be used ends the service before it takes requests.
+    return ContentCredentials.of(settings.credentials_certificate, settings.credentials_key)
+
+
 @dataclass(frozen=True, slots=True)
 class Seal:
     """The part of a service that completes replies; it signs records with a signer, and pictures with credentials."""
@@ -54,9 +82,7 @@ class Seal:
 
             signer = SigningKey.read(settings.evidence_key)
         if settings.embeds_credentials:
-            from sightline.evidence.content_credentials import ContentCredentials
-
-            credentials = ContentCredentials.of(settings.credentials_certificate, settings.credentials_key)
+            credentials = _open_credentials(settings)
         return cls(signer, credentials, settings.deterministic)
 
     def complete(self, rendered: Rendered, evidence: Evidence, original: bytes = b"") -> Rendered:
@@ -100,7 +126,7 @@ class Seal:
         return _with_header(replace(rendered, body=archive.getvalue(), files=None), signed)
 
     def _sign(self, evidence: Evidence, digests: Sequence[ResultDigest]) -> Evidence:
-        complete = evidence.model_copy(update={"results": list(digests), "deterministic": self.deterministic})
+        complete = evidence.model_copy(update={"results": list(digests)})
         if self.signer is None:
             return complete
         complete = complete.model_copy(update={"signing_key": self.signer.key_id})

@@ -65,8 +65,8 @@ class InferenceSettings(BaseSettings):
     credentials_key: Path | None = Field(default=None, description="The private key of that certificate, in PEM")
     deterministic: bool = Field(
         default=False,
-        description="Give the same bytes for the same request whatever else is computed: batches of one sample, and no "
-        "content credentials, which differ in every run",
+        description="Give the same bytes for the same request whatever else is computed: batches of one sample on "
+        "one thread, and no content credentials, which differ in every run",
     )
 
     max_bytes: PositiveInt = 64 * MEBIBYTE
@@ -109,7 +109,8 @@ class InferenceSettings(BaseSettings):
 
     @property
     def run_workers(self) -> int:
-        return self.intra_op_threads or available_cores()
+        """Threads of one run; one in deterministic mode, as kernels share out their sums among threads."""
+        return 1 if self.deterministic else self.intra_op_threads or available_cores()
 
     @property
     def largest_bytes(self) -> int:

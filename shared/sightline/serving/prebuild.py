@@ -25,7 +25,7 @@ def prebuild(factory: str, settings: ServiceSettings) -> None:
     signature = predictor.weights.contract.adapt(predictor.signature)
     started = time.monotonic()
     session = open_session(predictor, settings)
-    latency_model = warm(session, signature, max_batch=settings.max_batch)
+    latency_model = warm(session, signature, max_batch=settings.largest_batch)
     sizes = [list(sizes) for sizes in latency_model.sizes.values()]
     log.info("prebuilt", provider=session.provider, batch_sizes=sizes, took_s=round(time.monotonic() - started, 1))
 

@@ -285,7 +285,7 @@ class ModelService:
 
     def _load(self) -> MicroBatcher:
         session = open_session(self.predictor, self.settings)
-        latency_model = warm(session, self.signature, max_batch=self.settings.max_batch)
+        latency_model = warm(session, self.signature, max_batch=self.settings.largest_batch)
         release_unused_memory()  # batches while serving are mostly smaller than the largest that warming tried
         self._session = session
         self.metrics.provider.labels(self.name).info({"provider": session.provider, "precision": session.precision})

@@ -36,5 +36,10 @@ class ServiceSettings(ServerSettings, InferenceSettings, FleetCredentialSettings
     job_deadline_s: PositiveFloat = Field(default=900, description="Time limit of one attempt at a job")
 
     @property
+    def largest_batch(self) -> int:
+        """The most samples in one run; one in deterministic mode, as kernels sum in an order that depends on it."""
+        return 1 if self.deterministic else self.max_batch
+
+    @property
     def codec_workers(self) -> int:
         return self.codec_threads or available_cores()
