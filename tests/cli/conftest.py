@@ -60,7 +60,8 @@ def _launching() -> Iterator[Callable[..., "Popen[str]"]]:
     processes: list[Popen[str]] = []
 
     def start(*command: str, cwd: Path = ROOT, env: Mapping[str, str] = EMPTY, **options: Any) -> "Popen[str]":
-        paths = os.pathsep.join(map(str, (cwd, ROOT / "shared", ROOT)))
+        # A site of its own services has a link to the library, which looks for them beside its folder.
+        paths = os.pathsep.join(map(str, (cwd / "shared", cwd, ROOT / "shared", ROOT)))
         process = Popen(command, cwd=cwd, text=True, env={**os.environ, **env, "PYTHONPATH": paths}, **options)
         processes.append(process)
         return process

@@ -17,7 +17,7 @@ from sightline.cli.exit_codes import ExitCode, exit_code_of, exit_code_table
 from sightline.cli.interruption import Interrupted, end_on_signals, print_last_line
 from sightline.cli.jobs import add_jobs
 from sightline.cli.models import require_models, require_runtime
-from sightline.cli.output import CommandError, note
+from sightline.cli.output import CommandError, note, print_json
 from sightline.cli.training import add_training
 from sightline.cli.weights.command import add_weights
 from sightline.client import SightlineError
@@ -41,6 +41,7 @@ ApiKey = Annotated[
 ]
 Host = Annotated[str, typer.Option(envvar="SIGHTLINE_HOST", help="Address that the gateway listens on.")]
 Port = Annotated[int, typer.Option(envvar="SIGHTLINE_PORT", min=1, max=65535, help="Port of the gateway.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 State = Annotated[Path, typer.Option(help="Folder of logs, blobs and Redis' data.", file_okay=False)]
 
 
@@ -58,13 +59,16 @@ def up(
     run(models or [], host=host, port=port, state=state, ready_s=ready_s)
 
 
-def down(state: State = STATE) -> None:
-    """Stop what `sightline up` left running."""
+def down(state: State = STATE, as_json: Json = False) -> None:
+    """Stop the fleet that `sightline up` started."""
     from sightline.cli.state_folder import remove_leftovers, stop_instance
 
     pid = stop_instance(state, grace_s=DOWN_GRACE_S)
     remove_leftovers(state)
-    typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
+    if as_json:
+        print_json({"stopped": pid})
+    else:
+        typer.echo("Nothing is running." if pid is None else f"Stopped process {pid} and its children.")
 
 
 def doctor(
@@ -72,7 +76,7 @@ def doctor(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     state: State = STATE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check what a fleet on this machine needs, with one photo through each model.
 
@@ -134,6 +138,7 @@ def screen(
     every_file: Annotated[bool, typer.Option("--every-file", help="Try files of any suffix.")] = False,
     follow_links: Annotated[bool, typer.Option("--follow-links", help="Follow links out of the folder.")] = False,
     anew: Annotated[bool, typer.Option("--anew", help="Discard the results of an earlier run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Screen a folder for human-rights violations: CSV, JSON lines and a report; run it again to continue.
 
@@ -157,6 +162,7 @@ def screen(
         every_file=every_file,
         follow_links=follow_links,
         anew=anew,
+        as_json=as_json,
     )
 
 
@@ -220,12 +226,20 @@ def bench(
     connections: Annotated[list[int] | None, typer.Option(help="Repeatable; default: 1, 16 and 64.")] = None,
     url: Annotated[str | None, typer.Option(help="Server to measure; default: start the service.")] = None,
     api_key: ApiKey = None,
+    as_json: Json = False,
 ) -> None:
     """Compare throughput over HTTP with a plain ONNX Runtime loop in one process."""
     require_runtime()
     from sightline.cli.bench import bench as run
 
-    run(model, requests=requests, connections=tuple(connections or (1, 16, 64)), url=url, api_key=api_key)
+    run(
+        model,
+        requests=requests,
+        connections=tuple(connections or (1, 16, 64)),
+        url=url,
+        api_key=api_key,
+        as_json=as_json,
+    )
 
 
 def _show_version(wanted: bool) -> None:

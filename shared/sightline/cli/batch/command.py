@@ -17,9 +17,10 @@ from sightline.cli.batch.predictors import BatchPredictor, LocalPredictor, Remot
 from sightline.cli.batch.ray_data import ActorModel, RayOptions, process_on_ray, require_ray
 from sightline.cli.batch.run import BatchRun, BatchWork, unfinished
 from sightline.cli.batch.sources import Shard, SourceFile, open_destination, open_source
+from sightline.cli.exit_codes import ExitCode
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import load_declaration, require_models
-from sightline.cli.output import CommandError, printable
+from sightline.cli.output import CommandError, note, printable
 from sightline.cli.progress import ProgressMeter, progress_meter
 from sightline.cli.screening.clients import stoppable_pause
 from sightline.cli.server_client import Notify
@@ -28,7 +29,6 @@ from sightline.runtime.resources import available_cores
 
 SCREEN = "screen"
 """Another name of `hra_screening`, after the command that screens a folder."""
-SOME_FAILED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +231,7 @@ def _print(summary: BatchSummary, remarks: Sequence[str], arguments: BatchArgume
 
 def _finish(summary: BatchSummary, failure: Exception | None, stop: StopRequest) -> None:
     if stop.by_signal:
+        note(f"sightline: interrupted; {summary.unfinished} pictures are left. Run the same command again to continue")
         # A normal exit would wait for threads that still wait for a server or a decoder.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -238,4 +239,4 @@ def _finish(summary: BatchSummary, failure: Exception | None, stop: StopRequest)
     if failure is not None:
         raise failure
     if summary.failed:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)

@@ -12,8 +12,9 @@ from pathlib import Path
 import typer
 
 from sightline.cli.batch.sources import is_store_url, list_store
+from sightline.cli.exit_codes import ExitCode
 from sightline.cli.interruption import StopRequest
-from sightline.cli.output import CommandError, printable
+from sightline.cli.output import CommandError, note, print_json, printable
 from sightline.cli.progress import progress_meter
 from sightline.cli.screening.clients import LocalClient, RemoteClient, ScreeningClient, stoppable_pause
 from sightline.cli.screening.files import Listing, UnreadableFolder, list_files
@@ -27,8 +28,6 @@ from sightline.runtime.resources import available_cores
 
 REQUESTS_AT_ONCE = 4
 MAX_SUFFIXES_SHOWN = 12
-SOME_FAILED = 3
-"""Exit code of a run that finished, but could not read every file and folder."""
 
 
 class NotePrinter:
@@ -75,6 +74,7 @@ def screen(
     every_file: bool,
     follow_links: bool,
     anew: bool,
+    as_json: bool = False,
 ) -> None:
     """Screens a folder or an object store.
 
@@ -94,7 +94,7 @@ def screen(
                 results = with_near_duplicate_groups(results)
             report = ReportInfo(_title(place), model, _now(), thumbnails, tuple(_remarks(outcome)))
             _write(out, results, listing, report, stop)
-        _print_summary(outcome, out, stop)
+        _print_summary(outcome, out, as_json=as_json)
         _finish(outcome, failure, stop)
 
 
@@ -194,9 +194,23 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _print_summary(outcome: ScreeningOutcome, out: Path, stop: StopRequest) -> None:
+def _print_summary(outcome: ScreeningOutcome, out: Path, *, as_json: bool) -> None:
     review = sum(bool(result.needs_review) for result in outcome.results)
     copies = sum(result.copy_of is not None for result in outcome.results)
+    if as_json:
+        facts = {
+            "files": len(outcome.listing.files),
+            "done": len(outcome.files),
+            "done_before": outcome.known,
+            "to_review": review,
+            "failed": outcome.failed_files,
+            "copies": copies,
+            "unreadable_folders": len(outcome.folders),
+            "out": printable(str(out)),
+            "remarks": list(_remarks(outcome)),
+        }
+        print_json(facts)
+        return
     typer.echo(
         f"{len(outcome.files)} files: {review} to review, {outcome.failed_files} failed, {copies} copies; "
         f"{outcome.known} were done before."
@@ -236,6 +250,8 @@ def counted(count: int, noun: str) -> str:
 
 def _finish(outcome: ScreeningOutcome, failure: Exception | None, stop: StopRequest) -> None:
     if stop.by_signal:
+        left = len(outcome.listing.files) - len(outcome.files)
+        note(f"sightline: interrupted; {len(outcome.files)} files are done, {left} are left. Run it again to continue")
         # A normal exit would wait for threads that still wait for a server or a decoder.
         sys.stdout.flush()
         sys.stderr.flush()
@@ -243,4 +259,4 @@ def _finish(outcome: ScreeningOutcome, failure: Exception | None, stop: StopRequ
     if failure is not None:
         raise failure
     if outcome.failed_files or outcome.folders:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(ExitCode.SOME_FAILED)

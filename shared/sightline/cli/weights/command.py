@@ -1,17 +1,18 @@
 """`sightline weights list | get | verify | use`."""
 
-import json
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from sightline.cli.models import require_models, require_runtime
-from sightline.cli.output import CommandError, printable
+from sightline.cli.output import CommandError, console, note, print_json, printable
 from sightline.cli.weights.consent import Consent
 from sightline.cli.weights.part_file import megabytes
 from sightline.cli.weights.store import WeightsStore
@@ -60,7 +61,7 @@ def list_entries(state: State = FOLDER, catalogue: OwnCatalogue = None, as_json:
     in_use = set(folder.in_use().values())
     facts = [_facts(entry, folder.find(entry.name), entry.name in in_use) for entry in entries]
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     for each in facts:
         _print_entry(each)
@@ -83,6 +84,7 @@ def get(
     ] = None,
     state: State = FOLDER,
     catalogue: OwnCatalogue = None,
+    as_json: Json = False,
 ) -> None:
     """Download an entry, check size, digest and contract, run the sample, and install it; continues where it stopped.
 
@@ -95,8 +97,14 @@ def get(
         raise typer.BadParameter(f"{faulty[0]!r} is no http:// or https:// address", param_hint="--url")
     entry = load_catalogue(catalogue).find(name)
     origin = Origin(file=from_file, urls=tuple(url or ()))
-    install(entry, WeightsStore(state), origin, Consent(accept_licence, accept_digest))
-    typer.echo(f"To use it: {_how_to_use(entry)}")
+    store = WeightsStore(state)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        install(entry, store, origin, Consent(accept_licence, accept_digest))
+    if as_json:
+        installed = store.folder.require(entry.name)
+        print_json({**_facts(entry, installed, False), "path": str(installed.path), "next": _how_to_use(entry)})
+    else:
+        typer.echo(f"To use it: {_how_to_use(entry)}")
 
 
 def verify(
@@ -116,7 +124,7 @@ def verify(
     wanted = names or [each.folder.name for each in store.folder]
     faults = {name: _fault(name, entries, store) for name in wanted}
     if as_json:
-        typer.echo(json.dumps([{"name": name, "intact": not fault, "fault": fault} for name, fault in faults.items()]))
+        print_json([{"name": name, "intact": not fault, "fault": fault} for name, fault in faults.items()])
     else:
         for name, fault in faults.items():
             typer.echo(f"{name}: {'intact' if fault is None else fault}", err=fault is not None)
@@ -130,6 +138,7 @@ def use(
     name: Annotated[str | None, typer.Argument(help="Name of an installed entry.")] = None,
     shipped: Annotated[str | None, typer.Option(metavar="MODEL", help="Use the model's shipped weights again.")] = None,
     state: State = FOLDER,
+    as_json: Json = False,
 ) -> None:
     """Make a model use an installed entry, or its shipped weights again, from the next `sightline up`."""
     if (name is None) == (shipped is None):
@@ -146,9 +155,12 @@ def use(
         (model,) = require_models([weights.record.model])
     with store.locked():
         store.use(model, name)
-    typer.echo(f"{model} uses {name or 'its shipped weights'} from its next start (`sightline up`).")
+    if as_json:
+        print_json({"model": model, "entry": name})
+    else:
+        typer.echo(f"{model} uses {name or 'its shipped weights'} from its next start (`sightline up`).")
     if os.environ.get(variable := f"SIGHTLINE_{model.upper()}_WEIGHTS"):
-        typer.echo(f"{variable} is set in this environment and takes precedence.", err=True)
+        note(f"{variable} is set in this environment and takes precedence.")
 
 
 def training_command(backbone: str, name: str) -> str:
@@ -224,7 +236,7 @@ def _print_rows(heading: str, rows: Iterable[tuple[str, str]]) -> None:
     table.add_column(no_wrap=True, min_width=10)
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(f"  {name}", printable(value))
-    console = Console()
-    console.print(printable(heading), markup=False, highlight=False, style="bold")
-    console.print(table)
+        table.add_row(f"  {name}", Text(printable(value)))
+    shown = console()
+    shown.print(Text(printable(heading), "bold"))
+    shown.print(table)
