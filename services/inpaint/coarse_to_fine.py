@@ -21,6 +21,7 @@ from services.inpaint.compositing.seams import (
     smooth_interior,
     window_weights,
 )
+from services.inpaint.patch_completion.agreement import agreement
 from services.inpaint.patch_completion.em import complete_holes
 from services.inpaint.patch_completion.shift_map import LowResolutionCompletion, copy_by_shift_map
 from services.inpaint.pyramid import (
@@ -49,7 +50,8 @@ MIN_COPIED_DEPTH_PX = 16  # holes that are nowhere deeper have no middle that th
 PLAIN_SHARE, TEXTURE_LEVELS, TEXTURE_SIGMA_PX = 0.3, 24.0, 1.5
 # Bounds of the levels at which copies are refined: time grows with both.
 MAX_REFINED_PIXELS, MAX_REFINED_HOLE_PIXELS = 1_200_000, 60_000
-GUESS_SIDE_PX = 256  # longer side of the level that is completed first, in photos that are larger than the network
+# The level that is completed first, in photos that are larger than the network: its longer side, or its holes' depth.
+GUESS_SIDE_PX, GUESS_DEPTH_PX = 256, 20
 CROSSFADE_PX = 12  # depth over which predictions at the rim of a hole give way to mixed copies
 MAX_LEVEL_PIXELS = 16_000_000  # a level that needs more pixels of network windows is only upsampled
 
@@ -95,7 +97,7 @@ def fill_holes(photo: PyramidLevel, sides_px: Sequence[int], *, copy_patches: bo
         return (yield from _predict_pyramid(photo, 1, sides_px, (COMPLETION_SPAN[1], 1)))
     refined = levels[halvings - len(finer)]
     low = LowResolutionCompletion(completion, refined.pixels, 2 ** (halvings - len(finer)))
-    if not halvings:
+    if max(photo.size) <= MAX_NETWORK_SIDE_PX:
         return FilledHoles((yield from _mix_copies(photo, low, predicted.fill)), predicted.passes)
     fill, last = yield from _copy_and_predict(photo, low, sides_px)
     return FilledHoles(fill, (*predicted.passes, last))
@@ -105,9 +107,14 @@ def _completed_levels(photo: PyramidLevel) -> list[PyramidLevel]:
     """Returns the photo and its halved versions down to the one whose completion decides on structure."""
     levels = [photo]
     if max(photo.size) > MAX_NETWORK_SIDE_PX:
-        while max(levels[-1].size) > GUESS_SIDE_PX:
+        while max(levels[-1].size) > GUESS_SIDE_PX and not _keeps_patterns(levels[-1]):
             levels.append(halve(levels[-1]))
     return levels
+
+
+def _keeps_patterns(level: PyramidLevel) -> bool:
+    """Returns whether a level is small enough, though halving would blur patterns that are finer than its holes."""
+    return level.hole.size <= MAX_REFINED_PIXELS and hole_depth_px(level).max() <= GUESS_DEPTH_PX
 
 
 def _refined_levels(levels: Sequence[PyramidLevel]) -> list[PyramidLevel]:
@@ -156,7 +163,8 @@ def _copy_and_predict(
 def _mix_copies(photo: PyramidLevel, low: LowResolutionCompletion, predicted: Fill) -> Plan[Fill]:
     """Fills with copied pixels and the network's prediction, both of full size."""
     copied = yield from _as_rounds(copy_by_shift_map(photo, low, photo.hole.astype(np.float32)), (COPY_SPAN[0], 1))
-    share = (_copied_share(photo) * _texture_share(composite(photo, copied)))[..., None]
+    usual = _copied_share(photo) * _texture_share(composite(photo, copied))
+    share = np.maximum(usual, agreement(photo, low.completion.shifts))[..., None]
     return np.asarray(np.rint(predicted + (copied.astype(np.float32) - predicted) * share), np.uint16)
 
 

@@ -96,6 +96,22 @@ def test_wide_holes_of_large_pictures_skip_the_sizes_between(drive: DrivePlan) -
     assert [each.scale for each in passes] == [8, 1]
 
 
+def test_narrow_holes_of_large_pictures_are_completed_at_full_size(drive: DrivePlan) -> None:
+    """Halving would blur patterns that are finer than the hole."""
+    passes = drive(fill_holes(with_hole(photo(600, 900), 300, 400, 336, 436), SIDES_PX)).passes
+    assert [each.scale for each in passes] == [1, 1]
+
+
+def test_narrow_holes_continue_stripes(drive: DrivePlan) -> None:
+    for height, width in ((600, 900), (300, 400)):
+        level = photo(height, width)
+        level.pixels[:] = (60 + 120 * (np.arange(width) // 4 % 2))[None, :, None]
+        wanted = level.pixels[135:160, 170:195].astype(float)
+        with_hole(level, 130, 165, 165, 200)
+        filled = drive(fill_holes(level, SIDES_PX)).fill[135:160, 170:195] / 257
+        assert np.abs(filled - wanted).mean() < 10
+
+
 def test_large_pictures_that_are_nearly_all_hole_are_filled_by_the_network_alone(drive: DrivePlan) -> None:
     level = with_hole(photo(1600, 1800, value=64), 0, 0, 1600, 1790)
     result = drive(fill_holes(level, SIDES_PX))
