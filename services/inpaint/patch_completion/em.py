@@ -32,7 +32,7 @@ MAX_PEELED_DEPTH_PX = 5  # depth up to which the layers of the onion agree in th
 MIN_SOURCE_SHARE = 0.3
 MIN_SOURCES = 100  # fewer source patches show as repetition
 COARSEST_ITERATIONS, FINER_ITERATIONS = 8, 3  # the coarsest level decides on structure, the others refine it
-REFINING_ITERATIONS, REFINING_RADIUS_PX, REFINING_STEPS_PX = 1, 4, (1,)  # of levels above the size of the guess
+REFINING_ITERATIONS, REFINING_RADIUS_PX, REFINING_STEPS_PX = 2, 4, (1,)  # of levels above the size of the guess
 # Penalty for every neighbour that copies from elsewhere, in costs of targets at such a percentile; more repeats pieces.
 COHERENCE, TYPICAL_COST_PERCENTILE = 0.5, 75
 GLOBAL_SEARCH_ITERATIONS = 2  # of a level; its further iterations search near the present sources
