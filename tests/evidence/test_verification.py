@@ -180,6 +180,25 @@ def test_damaged_record_fails(case: Case, changes: dict[str, Any]) -> None:
     assert "record-malformed" in case.codes()["fails"]
 
 
+def test_record_with_a_member_twice_is_none(case: Case) -> None:
+    case.alter("record.json", lambda data: data.replace(b"{", b'{"provider": "Another",', 1))
+    assert "record-missing" in case.codes()["fails"]
+
+
+@pytest.mark.parametrize("levels", [200, 2000, 100_000])
+def test_deeply_nested_record_fails(case: Case, levels: int) -> None:
+    nested = b'{"added": ' + b"[" * levels + b"]" * levels + b","
+    case.alter("record.json", lambda data: nested + data.lstrip()[1:])
+    assert not case.verify().holds
+
+
+def test_picture_whose_manifest_was_cut_out_is_noticed_even_if_the_record_were_right(tmp_path: Path) -> None:
+    case = make_case(tmp_path, Seal())
+    (result,) = json.loads((tmp_path / "record.json").read_bytes())["results"]
+    case.alter_record(results=[{**result, "uncredentialed_sha256": result["sha256"]}])
+    assert case.codes(keys=None)["fails"] == ["credentials-missing"]
+
+
 def test_record_without_digests_fails(case: Case) -> None:
     case.alter_record(inputs=[], results=[])
     assert "record-incomplete" in case.codes()["fails"]

@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from sightline.api.evidence import FORMAT
 from sightline.api.media_types import SIGNATURES
 from sightline.evidence.canonical_json import EVIDENCE
+from sightline.evidence.content_credentials import carries_manifest
 
 BLOCK_BYTES = 1 << 20
 MAX_FILES, MAX_BYTES = 10_000, 8 << 30
@@ -27,7 +28,10 @@ class BundleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BundleFile:
-    """A file to verify. reply: its JSON object, if it holds an evidence record; container: the archive that has it."""
+    """A file to verify. reply: its JSON object, if it holds an evidence record; container: the archive that has it.
+
+    content: only of a file that may carry content credentials, so that a bundle of many pictures needs little memory.
+    """
 
     name: str
     sha256: str
@@ -153,7 +157,8 @@ def _read_file(name: str, file: Any) -> BundleFile:
     content = b"".join(kept) if size_bytes <= MAX_RECORD_FILE_BYTES else None
     media_type = None if content is None else _media_type_of(content)
     reply = None if media_type or content is None else _reply_in(content)
-    return BundleFile(name, digest.hexdigest(), size_bytes, media_type, reply, content=content)
+    kept_content = content if content is None or carries_manifest(content) else b""
+    return BundleFile(name, digest.hexdigest(), size_bytes, media_type, reply, content=kept_content)
 
 
 def _reply_in(content: bytes) -> Mapping[str, Any] | None:
@@ -161,12 +166,20 @@ def _reply_in(content: bytes) -> Mapping[str, Any] | None:
     if content.lstrip()[:1] != b"{":
         return None
     try:
-        value = json.loads(content)
+        value = json.loads(content, object_pairs_hook=_unique_members)
     except (ValueError, RecursionError):
         return None
     inner = value.get(EVIDENCE)
     holds = value.get("format") == FORMAT or (isinstance(inner, dict) and "request_id" in inner)
     return value if holds else None
+
+
+def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError for a name that occurs twice: programs disagree which of the two counts."""
+    unique = dict(members)
+    if len(unique) < len(members):
+        raise ValueError("a member occurs twice")
+    return unique
 
 
 def _media_type_of(content: bytes) -> str | None:

@@ -23,7 +23,10 @@ MAX_EXACT_INTEGER = 2**53 - 1
 
 def canonical_bytes(value: Any) -> bytes:
     """Returns the canonical form; raises ValueError for NaN, infinities, integers from 2^53, and other types."""
-    return rfc8785.dumps(value)
+    try:
+        return rfc8785.dumps(value)
+    except RecursionError:
+        raise ValueError("the value is nested too deeply") from None
 
 
 def without_evidence(reply: Mapping[str, Any]) -> bytes:

@@ -191,7 +191,8 @@ def _digest_without_evidence(file: BundleFile) -> str | None:
 
 def _check_credentials(file: BundleFile, result: ResultDigest) -> Iterator[Finding]:
     """Checks the content credentials that a result carries, or should."""
-    state = read_credentials(file.content, result.media_type) if file.content else CredentialState.UNREADABLE
+    unread = file.content is None  # too large
+    state = CredentialState.UNREADABLE if unread else read_credentials(file.content or b"", result.media_type)
     match state:
         case CredentialState.VALID:
             detail = "Its content credentials are intact, but no public authority vouches for their certificate."

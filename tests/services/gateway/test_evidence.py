@@ -1,20 +1,25 @@
 """Records and public keys through a real gateway, service and Redis."""
 
+import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
 from sightline.api import headers as names
 from sightline.api.media_types import JSON, PNG
-from sightline.evidence.canonical_json import from_header, signed_bytes
+from sightline.evidence.canonical_json import canonical_bytes, from_header, signed_bytes
 from sightline.evidence.signing_keys import SigningKey, VerificationKey, key_set, read_key_set
 from sightline.jobs.settings import JobSettings
+from tests.evidence.test_canonical_json import make_evidence
 from tests.redis_server import RedisServer
 from tests.services.gateway.conftest import OpenGateway, Start, plain_png
 
@@ -46,6 +51,20 @@ def test_picture_links_to_its_record_which_only_its_owner_reads(
     assert record.json()["results"][0]["sha256"] == hashlib.sha256(reply.content).hexdigest()
     assert httpx2.get(link, headers={"X-Api-Key": EVE}).status_code == 404
     assert httpx2.get(link).status_code == 401
+
+
+def test_record_with_a_member_that_the_gateway_does_not_know_is_returned_whole(
+    open_gateway: OpenGateway, start: Start, make_service: MakeService, jobs: JobSettings
+) -> None:
+    record = {**make_evidence().model_dump(mode="json"), "of_a_later_version": 1}
+    header = base64.urlsafe_b64encode(zlib.compress(canonical_bytes(record))).decode()
+
+    async def reply(_: Request) -> Response:
+        return Response(b"picture", media_type=PNG, headers={names.EVIDENCE: header})
+
+    gateway = open_gateway({"echo": [start(make_service(reply)).url]}, jobs=jobs)
+    found = httpx2.post(f"{gateway.url}/v1/echo", content=plain_png())
+    assert httpx2.get(gateway.url + link_of(found)).json() == record
 
 
 def test_json_reply_holds_its_record_and_links_to_none(
