@@ -97,6 +97,7 @@ LISTS = (
     ModelList("docker-compose.yml", "services", _built_services),
     ModelList("deploy/docker-compose.gpu.yml", "services", _other_services),
     ModelList("deploy/docker-compose.weights.yml", "services", _other_services),
+    ModelList("deploy/docker-compose.evidence.yml", "services", _other_services),
     ModelList("tests/stack/docker-compose.test.yml", "services", _other_services),
     ModelList("deploy/helm/sightline/values.yaml", "models", _enabled_models),
     ModelList("deploy/capacity.py", "MODELS", lambda text: re.findall(r'^ +ModelCost\("([\w-]+)"', text, re.MULTILINE)),

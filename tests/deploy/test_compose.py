@@ -78,6 +78,25 @@ def test_unset_weights_of_compose_are_the_shipped_ones(monkeypatch: pytest.Monke
     assert ServiceSettings().weights is None
 
 
+def test_models_get_the_private_evidence_key_and_the_gateway_the_public_ones() -> None:
+    overlay = read("deploy/docker-compose.evidence.yml")
+    assert set(overlay) == {*MODELS, "gateway"}
+    for name, service in overlay.items():
+        variable = "SIGHTLINE_EVIDENCE_KEYS" if name == "gateway" else "SIGHTLINE_EVIDENCE_KEY"
+        assert set(service["environment"]) == {variable}
+        (mount,) = service["volumes"]
+        assert mount.endswith(f":{service['environment'][variable]}:ro")
+        assert mount.startswith(f"${{{variable}:-")
+
+
+def test_models_accept_compose_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = SERVICES[MODELS[0]]["environment"]
+    for name in ("SIGHTLINE_CONTENT_CREDENTIALS", "SIGHTLINE_DETERMINISTIC"):
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", environment[name]))
+    settings = ServiceSettings()
+    assert (settings.embeds_credentials, settings.deterministic) == (True, False)
+
+
 def test_models_require_fleet_credential_and_prometheus_has_its_own(tmp_path: Path) -> None:
     subprocess.run(["sh", ROOT / "deploy" / "docker" / "make-secrets.sh", tmp_path], check=True)
     for name in (*MODELS, "gateway"):

@@ -41,6 +41,7 @@ FULL: Object = {
     "serviceAccount": {"annotations": {"role": "reader"}},
     "prometheus": {"labels": {"release": "prometheus"}},
     "tracing": {"endpoint": "http://collector:4318"},
+    "evidence": {"secret": "evidence"},
     "gateway": {
         "keysSecret": "keys",
         "clients": [{"podSelector": {"matchLabels": {"app": "web"}}}],
@@ -253,6 +254,27 @@ def test_weights_of_a_claim_are_mounted_and_used() -> None:
     claim = {"claimName": "weights", "readOnly": True}
     assert {"name": "weights", "persistentVolumeClaim": claim} in hoi["spec"]["template"]["spec"]["volumes"]
     assert "SIGHTLINE_WEIGHTS" not in environment(screening)
+
+
+def evidence_files(deployment: Object) -> list[str]:
+    """Files of the evidence secret that a pod gets; none without the secret."""
+    volumes = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "evidence"]
+    mounts = [each for each in container(deployment)["volumeMounts"] if each["name"] == "evidence"]
+    assert len(volumes) == len(mounts)
+    return [item["path"] for volume in volumes for item in volume["secret"]["items"]]
+
+
+def test_models_get_the_private_evidence_key_and_the_gateway_the_public_ones() -> None:
+    for name, deployment in objects(FULL, "Deployment").items():
+        if name == "fleet-gateway":
+            assert environment(deployment)["SIGHTLINE_EVIDENCE_KEYS"] == "/run/sightline/evidence/public-keys.json"
+            assert evidence_files(deployment) == ["public-keys.json"]
+        else:
+            assert environment(deployment)["SIGHTLINE_EVIDENCE_KEY"] == "/run/sightline/evidence/evidence-key.pem"
+            assert evidence_files(deployment) == ["evidence-key.pem"]
+    for deployment in objects(PLAIN, "Deployment").values():
+        assert evidence_files(deployment) == []
+        assert not any(name.startswith("SIGHTLINE_EVIDENCE") for name in environment(deployment))
 
 
 def test_each_model_scales_by_its_queue_and_to_zero_only_if_configured() -> None:
