@@ -24,7 +24,7 @@ from tests.deploy.model_lists import LISTS
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("shared/sightline", "samples", "deploy", *(listed.file for listed in LISTS))
-CODE = re.compile(r"^`([\w/.]+)`\n\n```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^`([\w/.]+)`\n\n(?:<!-- [^>]* -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINES = {
     "docker-compose.yml": "  inpaint: {",
     "deploy/docker-compose.gpu.yml": "  inpaint: {",
@@ -32,7 +32,7 @@ LINES = {
     "tests/stack/docker-compose.test.yml": "  inpaint: ",
     "deploy/helm/sightline/values.yaml": "  inpaint: {}",
     "deploy/capacity.py": '    ModelCost("inpaint"',
-    "README.md": "| `POST /v1/inpaint`",
+    "docs/reference/api.md": "### POST /v1/inpaint",
     "docs/operations.md": "| inpaint (CPU)",
 }
 """The line of another model in each file, by its beginning."""

@@ -92,6 +92,10 @@ def _image_rows(text: str) -> Iterable[str]:
     return [name for row in rows for name in row.split(", ")]
 
 
+def _documented_routes(text: str) -> list[str]:
+    return re.findall(r"^### POST /v1/([\w-]+)$", text, re.MULTILINE)
+
+
 LISTS = (
     ModelList(".env", "COMPOSE_PROFILES", _profiles),
     ModelList("docker-compose.yml", "services", _built_services),
@@ -102,6 +106,6 @@ LISTS = (
     ModelList("deploy/helm/sightline/values.yaml", "models", _enabled_models),
     ModelList("deploy/capacity.py", "MODELS", lambda text: re.findall(r'^ +ModelCost\("([\w-]+)"', text, re.MULTILINE)),
     ModelList("services/gateway/console/views.js", "VIEWS (make console)", _views),
-    ModelList("README.md", "the table of routes", lambda text: re.findall(r"`POST /v1/([\w-]+)`", text)),
+    ModelList("docs/reference/api.md", "its route (make reference)", _documented_routes),
     ModelList("docs/operations.md", "the table of images", _image_rows),
 )
