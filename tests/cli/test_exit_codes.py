@@ -142,3 +142,13 @@ def test_problem_of_a_fleet_is_shown_with_code_and_request(
     assert len(shown.err.splitlines()) == 1
     if code is not ExitCode.UNREACHABLE:
         assert f"The reason ({problem}, request r7)" in shown.err
+
+
+@pytest.mark.parametrize("call", ["screen empty -o out", "batch hoi empty -o out", f"predict hoi {PHOTO}"])
+def test_fleet_that_is_down_has_its_code_in_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], call: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = execute([*call.split(), "--url", f"http://127.0.0.1:{free_port()}"])
+    assert (found, "Check the address" in capfd.readouterr().err) == (ExitCode.UNREACHABLE, True)

@@ -1,7 +1,9 @@
 import os
 import signal
+import sys
 import threading
 from functools import partial
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -55,3 +57,21 @@ def test_work_that_ends_gives_its_result_or_its_error() -> None:
     assert run_unless_stopped(partial(int, "7"), stop) == 7
     with pytest.raises(ValueError, match="invalid literal"):
         run_unless_stopped(partial(int, "seven"), stop)
+
+
+def test_signal_ends_the_process_with_the_last_line_of_the_innermost_block() -> None:
+    code = """
+import hashlib, sys, time
+from sightline.cli.interruption import end_on_signals, last_line
+end_on_signals()
+with last_line(lambda: "outer"), last_line(lambda: "3 of 4 are done"):
+    print("ready", flush=True)
+    time.sleep(60) if sys.argv[1] == "wait" else hashlib.pbkdf2_hmac('sha256', b'a', b'b', 10 ** 9)
+"""
+    for work in ("wait", "compute"):
+        process = Popen([sys.executable, "-c", code, work], stdout=PIPE, stderr=PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "sightline: 3 of 4 are done\n")

@@ -30,6 +30,11 @@ def last_line(sentence: Callable[[], str]) -> Iterator[None]:
         _last_lines.pop()
 
 
+def set_last_line(sentence: Callable[[], str]) -> None:
+    """Like `last_line`, up to the end of the process."""
+    _last_lines.append(sentence)
+
+
 def print_last_line() -> None:
     # Written to the descriptor, as the main thread may hold the lock of the stream; the line and cursor of a progress
     # bar are restored.
@@ -41,7 +46,8 @@ def print_last_line() -> None:
 def end_on_signals() -> None:
     """Makes signals end the process with a last line and 128 plus the signal's number as exit code.
 
-    A thread ends it, because Python runs handlers on the main thread, which may be in C code for long.
+    A thread ends it, because Python runs handlers on the main thread, which may be in C code for long. C code that
+    keeps the interpreter's lock delays it; inference and decoding release the lock.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sightline.cli.exit_codes import ExitCode
+from sightline.cli.interruption import set_last_line
 from sightline.cli.output import CommandError, did_you_mean, printable
 from sightline.runtime.deployables import install_command
 
@@ -18,6 +19,11 @@ ACTIONS = {
     "train": "Train a model's network.",
     "evaluate": "Measure a model beside its baselines.",
     "export": "Write a trained network as ONNX, checked against torch.",
+}
+INTERRUPTED = {
+    "train": "interrupted; the same command continues from the last checkpoint, if one was written",
+    "evaluate": "interrupted; there is no result. Run the same command again",
+    "export": "interrupted; nothing was exported. Run the same command again",
 }
 MAX_PROBLEMS_SHOWN = 20
 PASS_THROUGH = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -27,7 +33,7 @@ def add_training(app: typer.Typer, action_called: str | None) -> None:
     """Adds the four groups; only that of the action called is filled, because filling it imports torch."""
     for action, help_text in ACTIONS.items():
         group = typer.Typer(help=help_text, no_args_is_help=True)
-        group.callback()(_configure_logging)
+        group.callback()(_prepare)
         if action == action_called:
             _fill(group, action)
         app.add_typer(group, name=action)
@@ -86,7 +92,9 @@ def trainable_models() -> tuple[str, ...]:
     return tuple(sorted(file.parent.name for folder in folders for file in folder.glob("*/jobs.py")))
 
 
-def _configure_logging() -> None:
+def _prepare(context: typer.Context) -> None:
+    action = context.info_name or ""
+    set_last_line(lambda: INTERRUPTED[action])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of every request
 

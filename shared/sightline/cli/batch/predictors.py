@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from sightline.api.problems import Problem
 from sightline.cli.arguments import validate_options
+from sightline.cli.exit_codes import exit_code_of
 from sightline.cli.models import load_declaration, require_runtime
 from sightline.cli.output import CommandError
 from sightline.cli.screening.clients import REFUSED, StopRequestedError, file_error, model_name
@@ -99,7 +100,7 @@ class RemotePredictor:
         try:
             return model_name(self._server.model_card(self._name)["weights"])
         except SightlineError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), exit_code_of(error)) from error
         except (ValueError, KeyError, TypeError):
             raise CommandError(
                 f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
@@ -119,7 +120,7 @@ class RemotePredictor:
             # An error of one job concerns its picture; a fleet that is away or refuses the key concerns all.
             of_job = bool(jobs) and jobs[-1].is_final
             if not of_job and (error.is_temporary or isinstance(error, REFUSED)):
-                raise CommandError(str(error)) from error
+                raise CommandError(str(error), exit_code_of(error)) from error
             raise PictureError(file_error(error)) from error
         return Prediction(result.data, result.evidence.model or "", result.evidence.request_id)
 

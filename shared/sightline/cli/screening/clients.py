@@ -7,6 +7,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from sightline.api.problems import Problem
+from sightline.cli.exit_codes import exit_code_of
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import require_runtime
 from sightline.cli.output import CommandError
@@ -88,7 +89,7 @@ class RemoteClient:
         try:
             return model_name(self._server.model_card(MODEL)["weights"])
         except SightlineError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(str(error), exit_code_of(error)) from error
         except (ValueError, KeyError, TypeError):
             raise CommandError(
                 f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
@@ -107,7 +108,7 @@ class RemoteClient:
             raise
         except SightlineError as error:
             if ends_the_run(error, jobs[-1] if jobs else None):
-                raise CommandError(f"{error}; {CONTINUE_HINT}") from error
+                raise CommandError(f"{error}; {CONTINUE_HINT}", exit_code_of(error)) from error
             if len(pictures) > 1:
                 return join_replies([self.screen([picture]) for picture in pictures])
             return BatchReply(results=[PictureReply(problem=file_error(error))], model="")

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from sightline.cli.interruption import last_line
 from sightline.cli.models import require_models, require_runtime
 from sightline.cli.output import CommandError, console, note, print_json, printable
 from sightline.cli.weights.consent import Consent
@@ -27,6 +28,7 @@ from sightline.inference.catalogue.installed import InstalledWeights
 from sightline.inference.contract import ContractError
 
 FOLDER = Path(".sightline")
+INTERRUPTED = "interrupted; nothing was installed, and the part that came is kept. Run the same command to continue"
 State = Annotated[Path, typer.Option("--state", help="State folder of the fleet here.", file_okay=False)]
 OwnCatalogue = Annotated[
     Path | None,
@@ -98,7 +100,7 @@ def get(
     entry = load_catalogue(catalogue).find(name)
     origin = Origin(file=from_file, urls=tuple(url or ()))
     store = WeightsStore(state)
-    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+    with last_line(lambda: INTERRUPTED), redirect_stdout(sys.stderr) if as_json else nullcontext():
         install(entry, store, origin, Consent(accept_licence, accept_digest))
     if as_json:
         installed = store.folder.require(entry.name)
