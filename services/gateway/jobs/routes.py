@@ -116,9 +116,14 @@ async def get_events(
 
 
 @router.delete("/{job_id}", summary="Cancel a job and delete its bytes", responses=JOB_REPLIES)
-async def delete_job(job_id: str, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep) -> PublicJob:
-    """Cancels a job that has not ended; deletes the upload and the result of one that has."""
-    return public_job(await backend.queue.cancel(job_id, owner=caller.owner), prefix=prefix)
+async def delete_job(
+    job_id: str, gateway: GatewayDep, backend: JobBackendDep, caller: CallerDep, prefix: PrefixDep
+) -> PublicJob:
+    """Cancels a job that has not ended; deletes the upload, the result and the evidence records of one that has."""
+    job = await backend.queue.cancel(job_id, owner=caller.owner)
+    if gateway.evidence is not None:
+        await gateway.evidence.delete(caller.owner, job.request_id)
+    return public_job(job, prefix=prefix)
 
 
 async def _job(job_id: str, backend: JobBackend, caller: Caller) -> Job:

@@ -56,6 +56,11 @@ class EvidenceStore:
         found = [header for header in map(str, headers) if record in (None, record_id(header))]
         return from_header(found[-1]) if found else None
 
+    async def delete(self, owner: str, request_id: str) -> None:
+        """Deletes all records of a request."""
+        async with redis_errors_as_problems():
+            await self._redis.delete(self._key(owner, request_id))
+
     def _key(self, owner: str, request_id: str) -> str:
         return f"{self._prefix}evidence:{owner}:{request_id}"
 

@@ -106,6 +106,8 @@ def test_result_of_a_job_links_to_the_record_of_its_representation(
     record = httpx2.get(gateway.url + link_of(result)).json()
     assert record["results"][0]["sha256"] == hashlib.sha256(result.content).hexdigest()
     assert record["request_id"] == reply.headers[names.REQUEST_ID]
+    assert httpx2.delete(gateway.url + job["links"]["self"]).status_code == 200
+    assert httpx2.get(gateway.url + link_of(result)).status_code == 404
 
 
 def test_published_keys_verify_a_record_and_need_no_api_key(
