@@ -71,6 +71,6 @@ class ServerClient(Client):
         if self._notify and (error is None or not self._is_away):
             sentence = "The server answers again."
             if error is not None:
-                sentence = f"{error.detail.rstrip('.')}. Trying again for up to {MAX_OUTAGE_S:.0f} s ..."
+                sentence = f"{error.detail.rstrip('.')}. Trying again ..."
             self._notify(sentence)
         self._is_away = error is not None
