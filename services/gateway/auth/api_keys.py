@@ -27,7 +27,7 @@ ADDRESS_DIGEST_CHARACTERS = 16
 PUBLIC = "public"  # the owner of every job where no keys are configured
 RETRY_AFTER_S = 2.0
 EXPIRY_MARGIN_S = 30.0  # a request that this process does not sign off is forgotten that long after its deadline
-# Whoever holds a record may verify it, so the public keys need no key.
+# A record can be verified without access to the fleet, so the public keys need no API key.
 OPEN_PATHS = frozenset((*PROBE_PATHS, "/", CONSOLE_PATH, "/docs", "/openapi.json", "/v1/evidence/keys"))
 _CALLER = "sightline.caller"
 
