@@ -29,6 +29,7 @@ LINES = {
     "docker-compose.yml": "  inpaint: {",
     "deploy/docker-compose.gpu.yml": "  inpaint: {",
     "deploy/docker-compose.weights.yml": "  inpaint: {",
+    "deploy/docker-compose.evidence.yml": "  inpaint: *signed",
     "tests/stack/docker-compose.test.yml": "  inpaint: ",
     "deploy/helm/sightline/values.yaml": "  inpaint: {}",
     "deploy/capacity.py": '    ModelCost("inpaint"',

@@ -54,6 +54,7 @@ COPY deploy/docker/build-engines.sh /usr/local/bin/build-engines
 COPY LICENSE NOTICE /srv/
 COPY shared/sightline/__init__.py /srv/shared/sightline/__init__.py
 COPY shared/sightline/api/ /srv/shared/sightline/api/
+COPY shared/sightline/evidence/ /srv/shared/sightline/evidence/
 COPY shared/sightline/http/ /srv/shared/sightline/http/
 COPY shared/sightline/imaging/ /srv/shared/sightline/imaging/
 COPY shared/sightline/inference/ /srv/shared/sightline/inference/

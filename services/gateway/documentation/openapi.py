@@ -225,11 +225,19 @@ def _conflicts(components: Mapping[str, Document], document: Document, model: st
             _ref(section, name): _ref(section, f"{model}_{name}")
             for section in _SECTIONS
             for name, component in renamed.get("components", {}).get(section, {}).items()
-            if components[section].get(name, component) != component
+            if _comparable(components[section].get(name, component)) != _comparable(component)
         }
         if not found:
             return renames
         renames |= found
+
+
+def _comparable(component: Any) -> Any:
+    """Returns a component without defaults of null, which FastAPI leaves out of the gateway's own document."""
+    if isinstance(component, Mapping):
+        kept = (entry for entry in component.items() if entry != ("default", None))
+        return {key: _comparable(value) for key, value in kept}
+    return [_comparable(value) for value in component] if isinstance(component, list) else component
 
 
 def _ref(section: str, name: str) -> str:

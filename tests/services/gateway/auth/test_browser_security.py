@@ -263,7 +263,7 @@ def test_head_is_served_wherever_get_is(
     for path in (*paths, *PAGES):
         if path.startswith("/v1/jobs"):
             continue
-        path = path.format(model="tiny_invert", version="1.2.3")
+        path = path.format(model="tiny_invert", version="1.2.3", request_id="0" * 32)
         got, head = httpx2.get(cors_gateway.url + path), httpx2.head(cors_gateway.url + path)
         assert (head.status_code, head.content) == (got.status_code, b""), path
         assert head.headers.get("content-type") == got.headers.get("content-type")
