@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -109,6 +109,12 @@ class StopRequest:
 
     def request(self) -> None:
         self._stop.set()
+
+    def end_process(self) -> NoReturn:
+        """Ends the process at once; a normal exit would wait for threads that wait for a server or a decoder."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self.exit_code)
 
     def wait(self, timeout_s: float) -> bool:
         """Waits for a stop request; returns False after the time."""

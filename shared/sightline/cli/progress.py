@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from sightline.cli.output import printable
+from sightline.cli.server_client import Notify
 
 SPEED_OVER_S = 30.0
 
@@ -53,6 +55,16 @@ class ProgressMeter:
 
     def _remaining_total(self) -> float:
         return next(task.total or 0 for task in self._progress.tasks if task.id == self._task)
+
+
+class NotePrinter:
+    """Prints messages of waiting threads: on standard error, or above the progress bar while there is one."""
+
+    def __init__(self) -> None:
+        self.show: Notify = lambda message: typer.echo(printable(message), err=True)
+
+    def __call__(self, message: str) -> None:
+        self.show(message)
 
 
 @contextmanager

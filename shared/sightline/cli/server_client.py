@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 
-from sightline.cli.exit_codes import ExitCode
+from sightline.cli.exit_codes import ExitCode, exit_code_of
 from sightline.cli.output import CommandError
 from sightline.client import Client, NotFound, SightlineError, operations, requests
 from sightline.client.operations import Progress
@@ -28,6 +28,20 @@ class ServerClient(Client):
             super().__init__(url, api_key=api_key, retry_s=MAX_OUTAGE_S, on_retry=self._report)
         except ValueError as error:
             raise CommandError(str(error), ExitCode.USAGE) from None
+
+    def model_identity(self, model: str) -> str:
+        """Returns name, version and digest of a model's weights.
+
+        Raises CommandError if the address does not serve the model.
+        """
+        try:
+            return model_name(self.model_card(model)["weights"])
+        except SightlineError as error:
+            raise CommandError(str(error), exit_code_of(error)) from error
+        except (ValueError, KeyError, TypeError):
+            raise CommandError(
+                f"What answers at {self.address} is not Sightline: its reply is not a model card"
+            ) from None
 
     def lacks_model(self, model: str) -> bool:
         """Returns whether the server reports that it has no such model; False for any other reply."""
@@ -74,3 +88,8 @@ class ServerClient(Client):
                 sentence = f"{error.detail.rstrip('.')}. Trying again ..."
             self._notify(sentence)
         self._is_away = error is not None
+
+
+def model_name(identity: Mapping[str, str]) -> str:
+    """Returns the identity in the format of the header `X-Sightline-Model`."""
+    return f"{identity['name']}@{identity['version']}+{identity['weights_sha256'][:12]}"

@@ -1,8 +1,6 @@
 """`sightline batch`: runs one model on every picture of a folder or an object store."""
 
 import json
-import os
-import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,9 +19,8 @@ from sightline.cli.exit_codes import ExitCode
 from sightline.cli.interruption import StopRequest
 from sightline.cli.models import load_declaration, require_models
 from sightline.cli.output import CommandError, note, printable
-from sightline.cli.progress import ProgressMeter, progress_meter
+from sightline.cli.progress import NotePrinter, ProgressMeter, progress_meter
 from sightline.cli.screening.clients import stoppable_pause
-from sightline.cli.server_client import Notify
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.runtime.resources import available_cores
 
@@ -62,16 +59,6 @@ class BatchSummary:
     failed: int
     unfinished: int
     seconds: float
-
-
-class NotePrinter:
-    """Prints messages of waiting threads: on standard error, or above the progress bar while there is one."""
-
-    def __init__(self) -> None:
-        self.show: Notify = lambda message: typer.echo(printable(message), err=True)
-
-    def __call__(self, message: str) -> None:
-        self.show(message)
 
 
 def batch(arguments: BatchArguments) -> None:
@@ -232,10 +219,7 @@ def _print(summary: BatchSummary, remarks: Sequence[str], arguments: BatchArgume
 def _finish(summary: BatchSummary, failure: Exception | None, stop: StopRequest) -> None:
     if stop.by_signal:
         note(f"sightline: interrupted; {summary.unfinished} pictures are left. Run the same command again to continue")
-        # A normal exit would wait for threads that still wait for a server or a decoder.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(stop.exit_code)
+        stop.end_process()
     if failure is not None:
         raise failure
     if summary.failed:

@@ -9,7 +9,7 @@ from sightline.cli.arguments import validate_options
 from sightline.cli.exit_codes import exit_code_of
 from sightline.cli.models import load_declaration, require_runtime
 from sightline.cli.output import CommandError
-from sightline.cli.screening.clients import REFUSED, StopRequestedError, file_error, model_name
+from sightline.cli.screening.clients import REFUSED, StopRequestedError, file_error
 from sightline.cli.screening.journal import FileError
 from sightline.cli.server_client import Notify, Pause, ServerClient
 from sightline.client import SightlineError
@@ -97,14 +97,7 @@ class RemotePredictor:
     @property
     def model(self) -> str:
         """Name, version and digest of the weights. Raises CommandError if the address does not serve the model."""
-        try:
-            return model_name(self._server.model_card(self._name)["weights"])
-        except SightlineError as error:
-            raise CommandError(str(error), exit_code_of(error)) from error
-        except (ValueError, KeyError, TypeError):
-            raise CommandError(
-                f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
-            ) from None
+        return self._server.model_identity(self._name)
 
     def predict(self, pictures: Mapping[str, bytes]) -> Prediction:
         jobs: list[Any] = []

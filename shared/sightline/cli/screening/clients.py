@@ -1,7 +1,7 @@
 """Clients that screen pictures: with the model in this process, or on a server."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from pydantic import ValidationError
@@ -12,7 +12,7 @@ from sightline.cli.interruption import StopRequest
 from sightline.cli.models import require_runtime
 from sightline.cli.output import CommandError
 from sightline.cli.screening.journal import BatchReply, FileError, PictureReply
-from sightline.cli.server_client import Notify, Pause, ServerClient
+from sightline.cli.server_client import Notify, Pause, ServerClient, model_name
 from sightline.client import JobStatus, NotFound, NotSightline, SightlineError, Unauthorized
 
 MODEL = "hra_screening"
@@ -86,14 +86,7 @@ class RemoteClient:
 
         Raises CommandError within seconds if the address does not offer screening.
         """
-        try:
-            return model_name(self._server.model_card(MODEL)["weights"])
-        except SightlineError as error:
-            raise CommandError(str(error), exit_code_of(error)) from error
-        except (ValueError, KeyError, TypeError):
-            raise CommandError(
-                f"What answers at {self._server.address} is not Sightline: its reply is not a model card"
-            ) from None
+        return self._server.model_identity(MODEL)
 
     def screen(self, pictures: Sequence[bytes]) -> BatchReply:
         """Screens a batch; if it is refused as a whole, screens its pictures one by one."""
@@ -150,11 +143,6 @@ def parse_reply(body: bytes) -> BatchReply:
         )
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise CommandError(f"the reply is not a screening record: {error}") from error
-
-
-def model_name(identity: Mapping[str, str]) -> str:
-    """Returns the identity in the format of the header `X-Sightline-Model`."""
-    return f"{identity['name']}@{identity['version']}+{identity['weights_sha256'][:12]}"
 
 
 def join_replies(replies: Sequence[BatchReply]) -> BatchReply:

@@ -1,7 +1,5 @@
 """`sightline screen`: screens a folder, and writes tables and a report."""
 
-import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,29 +13,18 @@ from sightline.cli.batch.sources import is_store_url, list_store
 from sightline.cli.exit_codes import ExitCode
 from sightline.cli.interruption import StopRequest
 from sightline.cli.output import CommandError, note, print_json, printable
-from sightline.cli.progress import progress_meter
+from sightline.cli.progress import NotePrinter, progress_meter
 from sightline.cli.screening.clients import LocalClient, RemoteClient, ScreeningClient, stoppable_pause
 from sightline.cli.screening.files import Listing, UnreadableFolder, list_files
 from sightline.cli.screening.journal import NAME, UNREADABLE_FOLDER, FileError, FileResult, Journal, JournalHeader
 from sightline.cli.screening.results import ReportInfo, write_report, write_tables
 from sightline.cli.screening.run import ScreeningRun
-from sightline.cli.server_client import Notify
 from sightline.imaging.decoder import pool as decoder_pool
 from sightline.imaging.perceptual_hash import near_duplicates
 from sightline.runtime.resources import available_cores
 
 REQUESTS_AT_ONCE = 4
 MAX_SUFFIXES_SHOWN = 12
-
-
-class NotePrinter:
-    """Prints messages of waiting threads: on standard error, or above the progress bar while there is one."""
-
-    def __init__(self) -> None:
-        self.show: Notify = lambda message: typer.echo(printable(message), err=True)
-
-    def __call__(self, message: str) -> None:
-        self.show(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +239,7 @@ def _finish(outcome: ScreeningOutcome, failure: Exception | None, stop: StopRequ
     if stop.by_signal:
         left = len(outcome.listing.files) - len(outcome.files)
         note(f"sightline: interrupted; {len(outcome.files)} files are done, {left} are left. Run it again to continue")
-        # A normal exit would wait for threads that still wait for a server or a decoder.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(stop.exit_code)
+        stop.end_process()
     if failure is not None:
         raise failure
     if outcome.failed_files or outcome.folders:
